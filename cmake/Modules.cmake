@@ -1,0 +1,28 @@
+# Filters and plugins as loadable modules, where build/nbdkit finds them:
+#   build/filters/NAME/nbdkit-NAME-filter.so    build/plugins/NAME/nbdkit-NAME-plugin.so
+
+configure_file(${CMAKE_CURRENT_SOURCE_DIR}/cmake/nbdkit.in ${CMAKE_BINARY_DIR}/nbdkit @ONLY
+               FILE_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
+
+function(nbdstack_add_module kind name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LIBRARIES" ${ARGN})
+  set(target nbdkit-${name}-${kind})
+  add_library(${target} MODULE ${ARG_SOURCES})
+  target_link_libraries(${target} PRIVATE nbdstack-nbdkit ${ARG_LIBRARIES})
+  set_target_properties(${target} PROPERTIES PREFIX "" SUFFIX ".so")
+  set(script ${CMAKE_CURRENT_BINARY_DIR}/${target}.map)
+  file(GENERATE OUTPUT ${script} CONTENT "{ global: ${kind}_init; ${name}_debug_*; local: *; };\n")
+  # nbdkit's own functions are found in the server at run time: undefined symbols are in order here.
+  target_link_options(${target} PRIVATE -Wl,--version-script=${script})
+  set_property(TARGET ${target} APPEND PROPERTY LINK_DEPENDS ${script})
+endfunction()
+
+# nbdstack_add_filter(NAME SOURCES ... LIBRARIES ...)
+function(nbdstack_add_filter name)
+  nbdstack_add_module(filter ${name} ${ARGN})
+endfunction()
+
+# nbdstack_add_plugin(NAME SOURCES ... LIBRARIES ...)
+function(nbdstack_add_plugin name)
+  nbdstack_add_module(plugin ${name} ${ARGN})
+endfunction()

@@ -1,0 +1,51 @@
+// What a range of a disk holds: data, or nothing. Lists of extents, in order and without gaps.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "common/block/range.hpp"
+
+namespace nbdstack {
+
+// The two flags of the NBD protocol's base:allocation context; neither set means data.
+struct ExtentType {
+  bool hole = false;  // no storage is allocated
+  bool zero = false;  // reads as zeros
+
+  friend bool operator==(const ExtentType&, const ExtentType&) = default;
+};
+
+inline constexpr ExtentType kData{};
+inline constexpr ExtentType kHole{.hole = true, .zero = true};
+
+struct Extent {
+  Range range;
+  ExtentType type;
+
+  friend bool operator==(const Extent&, const Extent&) = default;
+};
+
+// Extents in ascending order, each beginning where the one before ends; equal neighbours are
+// merged.
+class ExtentList {
+ public:
+  // `range` begins where the list ends (anywhere, for an empty list); an empty range adds nothing.
+  void append(const Range& range, ExtentType type);
+
+  // Makes the part of the list that `range` covers data, whatever it was: what a cache holds dirty
+  // is data already, although the layer below has not heard of it. The parts outside the list's own
+  // span are ignored.
+  void overlay_data(const std::vector<Range>& ranges);
+
+  [[nodiscard]] const std::vector<Extent>& all() const { return extents_; }
+  [[nodiscard]] bool empty() const { return extents_.empty(); }
+  [[nodiscard]] std::uint64_t end() const {
+    return extents_.empty() ? 0 : extents_.back().range.end();
+  }
+
+ private:
+  std::vector<Extent> extents_;
+};
+
+}  // namespace nbdstack

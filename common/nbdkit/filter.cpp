@@ -1,0 +1,244 @@
+#include "common/nbdkit/filter.hpp"
+
+#include <nbdkit-filter.h>
+
+#include <optional>
+
+#include "common/log.hpp"
+#include "common/nbdkit/conversions.hpp"
+#include "common/nbdkit/guard.hpp"
+#include "common/nbdkit/next_layer.hpp"
+
+namespace nbdstack {
+namespace {
+
+// One filter lives in one shared library; everything here is hidden in it.
+struct Registration {
+  std::unique_ptr<Filter> filter;
+  ParameterTable parameters;
+  std::string help;
+  bool parallel = false;
+  nbdkit_filter callbacks{};
+};
+Registration* registered = nullptr;
+
+// One client's connection. `below` and `layer` exist from prepare on.
+struct Connection {
+  OpenRequest request;
+  std::optional<NextLayer> below;
+  std::unique_ptr<Layer> layer;
+};
+
+Layer& layer_of(void* handle) {
+  return *static_cast<Connection*>(handle)->layer;
+}
+
+std::span<std::byte> bytes(void* data, std::uint32_t count) {
+  return {static_cast<std::byte*>(data), count};
+}
+std::span<const std::byte> bytes(const void* data, std::uint32_t count) {
+  return {static_cast<const std::byte*>(data), count};
+}
+
+// --- Once per server ---
+
+void unload() {
+  delete registered;
+  registered = nullptr;
+}
+
+int config(nbdkit_next_config* next, nbdkit_backend* nxdata, const char* key, const char* value) {
+  bool ours = false;
+  if (guarded([&] { ours = registered->parameters.set(key, value); }) != 0) return -1;
+  return ours ? 0 : next(nxdata, key, value);
+}
+
+int config_complete(nbdkit_next_config_complete* next, nbdkit_backend* nxdata) {
+  if (guarded([] { registered->filter->config_complete(); }) != 0) return -1;
+  return next(nxdata);
+}
+
+int get_ready(int thread_model) {
+  registered->parallel = thread_model == NBDKIT_THREAD_MODEL_PARALLEL;
+  return guarded([] { registered->filter->get_ready(); }) == 0 ? 0 : -1;
+}
+
+int after_fork(nbdkit_backend* /*backend*/) {
+  return guarded([] { registered->filter->after_fork(); }) == 0 ? 0 : -1;
+}
+
+void cleanup(nbdkit_backend* backend) {
+  NbdkitBackend below(backend, registered->parallel);
+  guarded([&] { registered->filter->cleanup(below); });
+}
+
+// --- Once per client ---
+
+void* open(nbdkit_next_open* next, nbdkit_context* context, int readonly, const char* exportname,
+           int /*is_tls*/) {
+  std::unique_ptr<Connection> connection;
+  const int code = guarded([&] {
+    connection = std::make_unique<Connection>();
+    connection->request = {.export_name = exportname, .readonly = readonly != 0};
+  });
+  if (code != 0 || next(context, readonly, exportname) == -1) return nullptr;
+  return connection.release();
+}
+
+void close(void* handle) {
+  delete static_cast<Connection*>(handle);
+}
+
+int prepare(nbdkit_next* next, void* handle, int /*readonly*/) {
+  auto& connection = *static_cast<Connection*>(handle);
+  return guarded([&] {
+           connection.below.emplace(next, connection.request.readonly, registered->parallel);
+           connection.layer = registered->filter->open(*connection.below, connection.request);
+         }) == 0
+             ? 0
+             : -1;
+}
+
+int finalize(nbdkit_next* /*next*/, void* handle) {
+  // A failure has been logged; there is nobody left to be told, and the other layers still want
+  // their turn.
+  const auto& layer = static_cast<Connection*>(handle)->layer;
+  if (layer != nullptr) guarded([&] { layer->finalize(); });
+  return 0;
+}
+
+// --- What the layer can do ---
+
+template <typename Question>
+int ask(void* handle, Question&& question) {
+  return guarded_result<int>([&] { return question(layer_of(handle).traits()); });
+}
+
+std::int64_t get_size(nbdkit_next* /*next*/, void* handle) {
+  return guarded_result<std::int64_t>(
+      [&] { return static_cast<std::int64_t>(layer_of(handle).traits().size_bytes); });
+}
+int block_size(nbdkit_next* /*next*/, void* handle, std::uint32_t* minimum,
+               std::uint32_t* preferred, std::uint32_t* maximum) {
+  return ask(handle, [&](const LayerTraits& traits) {
+    *minimum = traits.minimum_block_size;
+    *preferred = traits.preferred_block_size;
+    *maximum = traits.maximum_block_size;
+    return 0;
+  });
+}
+int can_write(nbdkit_next* /*next*/, void* handle) {
+  return ask(handle, [](const LayerTraits& traits) { return traits.can_write ? 1 : 0; });
+}
+int can_flush(nbdkit_next* /*next*/, void* handle) {
+  return ask(handle, [](const LayerTraits& traits) { return traits.can_flush ? 1 : 0; });
+}
+int can_trim(nbdkit_next* /*next*/, void* handle) {
+  return ask(handle, [](const LayerTraits& traits) { return traits.can_trim ? 1 : 0; });
+}
+int can_zero(nbdkit_next* /*next*/, void* handle) {
+  return ask(handle, [](const LayerTraits& traits) { return value_of(traits.zero); });
+}
+int can_fast_zero(nbdkit_next* /*next*/, void* handle) {
+  return ask(handle, [](const LayerTraits& traits) { return traits.can_fast_zero ? 1 : 0; });
+}
+int can_extents(nbdkit_next* /*next*/, void* handle) {
+  return ask(handle, [](const LayerTraits& traits) { return traits.can_extents ? 1 : 0; });
+}
+int can_fua(nbdkit_next* /*next*/, void* handle) {
+  return ask(handle, [](const LayerTraits& traits) { return value_of(traits.fua); });
+}
+int can_multi_conn(nbdkit_next* /*next*/, void* handle) {
+  return ask(handle, [](const LayerTraits& traits) { return traits.can_multi_conn ? 1 : 0; });
+}
+int can_cache(nbdkit_next* /*next*/, void* handle) {
+  return ask(handle, [](const LayerTraits& traits) { return value_of(traits.cache); });
+}
+
+// --- Requests ---
+
+int pread(nbdkit_next* /*next*/, void* handle, void* buf, std::uint32_t count, std::uint64_t offset,
+          std::uint32_t /*flags*/, int* err) {
+  return guarded(err, [&] { layer_of(handle).pread(bytes(buf, count), offset); });
+}
+int pwrite(nbdkit_next* /*next*/, void* handle, const void* buf, std::uint32_t count,
+           std::uint64_t offset, std::uint32_t flags, int* err) {
+  return guarded(err,
+                 [&] { layer_of(handle).pwrite(bytes(buf, count), offset, durability_of(flags)); });
+}
+int flush(nbdkit_next* /*next*/, void* handle, std::uint32_t /*flags*/, int* err) {
+  return guarded(err, [&] { layer_of(handle).flush(); });
+}
+int trim(nbdkit_next* /*next*/, void* handle, std::uint32_t count, std::uint64_t offset,
+         std::uint32_t flags, int* err) {
+  return guarded(err, [&] { layer_of(handle).trim(count, offset, durability_of(flags)); });
+}
+int zero(nbdkit_next* /*next*/, void* handle, std::uint32_t count, std::uint64_t offset,
+         std::uint32_t flags, int* err) {
+  return guarded(err, [&] { layer_of(handle).zero(count, offset, zero_options_of(flags)); });
+}
+int extents(nbdkit_next* /*next*/, void* handle, std::uint32_t count, std::uint64_t offset,
+            std::uint32_t flags, nbdkit_extents* found, int* err) {
+  return guarded(err, [&] {
+    ExtentList list;
+    layer_of(handle).extents(count, offset, (flags & NBDKIT_FLAG_REQ_ONE) != 0, list);
+    add_extents(found, list);
+  });
+}
+int cache(nbdkit_next* /*next*/, void* handle, std::uint32_t count, std::uint64_t offset,
+          std::uint32_t /*flags*/, int* err) {
+  return guarded(err, [&] { layer_of(handle).cache(count, offset); });
+}
+
+nbdkit_filter callbacks_of(const FilterInfo& info, const std::string& help) {
+  return {
+      ._api_version = NBDKIT_FILTER_API_VERSION,
+      ._version = NBDKIT_VERSION_STRING,
+      .name = info.name,
+      .longname = info.longname,
+      .description = info.description,
+      .unload = unload,
+      .config = config,
+      .config_complete = config_complete,
+      .config_help = help.c_str(),
+      .get_ready = get_ready,
+      .after_fork = after_fork,
+      .cleanup = cleanup,
+      .open = open,
+      .close = close,
+      .prepare = prepare,
+      .finalize = finalize,
+      .get_size = get_size,
+      .block_size = block_size,
+      .can_write = can_write,
+      .can_flush = can_flush,
+      .can_trim = can_trim,
+      .can_zero = can_zero,
+      .can_fast_zero = can_fast_zero,
+      .can_extents = can_extents,
+      .can_fua = can_fua,
+      .can_multi_conn = can_multi_conn,
+      .can_cache = can_cache,
+      .pread = pread,
+      .pwrite = pwrite,
+      .flush = flush,
+      .trim = trim,
+      .zero = zero,
+      .extents = extents,
+      .cache = cache,
+  };
+}
+
+}  // namespace
+
+nbdkit_filter* register_filter(std::unique_ptr<Filter> filter) {
+  log_to_nbdkit();
+  registered = new Registration;
+  registered->parameters = filter->parameters();
+  registered->help = registered->parameters.help();
+  registered->callbacks = callbacks_of(filter->info(), registered->help);
+  registered->filter = std::move(filter);
+  return &registered->callbacks;
+}
+
+}  // namespace nbdstack

@@ -1,0 +1,54 @@
+// The one place where exceptions end: inside a callback of nbdkit they would end the server.
+#pragma once
+
+#include <nbdkit-filter.h>
+
+#include <cerrno>
+#include <exception>
+#include <new>
+
+#include "common/error.hpp"
+
+namespace nbdstack {
+
+// Runs `body`. Returns 0, or the errno of what it threw, which has been logged then.
+template <typename Body>
+int guarded(Body&& body) noexcept {
+  try {
+    body();
+    return 0;
+  } catch (const Error& error) {
+    if (!error.is_reported()) nbdkit_error("%s", error.what());
+    return error.code();
+  } catch (const std::bad_alloc&) {
+    nbdkit_error("out of memory");
+    return ENOMEM;
+  } catch (const std::exception& error) {
+    nbdkit_error("unexpected: %s", error.what());
+    return EIO;
+  } catch (...) {
+    nbdkit_error("unexpected failure of unknown type");
+    return EIO;
+  }
+}
+
+// The common shape of callbacks: 0, or -1 with the errno stored.
+template <typename Body>
+int guarded(int* err, Body&& body) noexcept {
+  const int code = guarded(body);
+  if (code == 0) return 0;
+  *err = code;
+  return -1;
+}
+
+// For callbacks that answer with a number: the number, or -1.
+template <typename Result, typename Body>
+Result guarded_result(Body&& body) noexcept {
+  Result result = -1;
+  return guarded([&] { result = body(); }) == 0 ? result : Result{-1};
+}
+
+// nbdkit's log behind log::error and log::debug.
+void log_to_nbdkit();
+
+}  // namespace nbdstack

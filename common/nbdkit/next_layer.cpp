@@ -1,0 +1,204 @@
+#include "common/nbdkit/next_layer.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "common/error.hpp"
+#include "common/nbdkit/conversions.hpp"
+
+namespace nbdstack {
+namespace {
+
+// nbdkit's bound for one read or write; a multiple of every block size.
+constexpr std::uint64_t kLongestTransfer = 64ULL << 20;
+// zero, trim, cache and extents carry 32-bit lengths; cut at a multiple of every block size.
+constexpr std::uint64_t kLongestCommand = 1ULL << 31;
+
+// A capability question of nbdkit's: -1 means that asking failed, and has been logged.
+int answer(int result) {
+  if (result == -1) throw Error::reported(EIO);
+  return result;
+}
+
+void check(int result, int code) {
+  if (result == -1) throw Error::reported(code);
+}
+
+void require(bool offered, const char* what) {
+  if (!offered) throw Error(ENOTSUP, fmt::format("the layer below does not offer {}", what));
+}
+
+// Calls `piece(length, offset)` for consecutive parts of at most `longest` bytes.
+template <typename Piece>
+void in_pieces(std::uint64_t length, std::uint64_t offset, std::uint64_t longest, Piece&& piece) {
+  while (length > 0) {
+    const auto part = std::min(length, longest);
+    piece(static_cast<std::uint32_t>(part), offset);
+    offset += part;
+    length -= part;
+  }
+}
+
+LayerTraits ask_traits(nbdkit_next* next, bool readonly, bool parallel) {
+  LayerTraits traits;
+  const std::int64_t size = next->get_size(next);
+  if (size == -1) throw Error::reported(EIO);
+  traits.size_bytes = static_cast<std::uint64_t>(size);
+  answer(next->block_size(next, &traits.minimum_block_size, &traits.preferred_block_size,
+                          &traits.maximum_block_size));
+  traits.parallel = parallel;
+  traits.can_write = !readonly && answer(next->can_write(next)) != 0;
+  traits.can_flush = answer(next->can_flush(next)) != 0;
+  traits.can_extents = answer(next->can_extents(next)) != 0;
+  traits.can_multi_conn = answer(next->can_multi_conn(next)) != 0;
+  traits.cache = support_of(answer(next->can_cache(next)));
+  if (traits.can_write) {
+    traits.can_trim = answer(next->can_trim(next)) != 0;
+    traits.zero = support_of(answer(next->can_zero(next)));
+    traits.can_fast_zero = traits.zero != Support::none && answer(next->can_fast_zero(next)) != 0;
+    traits.fua = support_of(answer(next->can_fua(next)));
+  }
+  return traits;
+}
+
+struct ExtentsDeleter {
+  void operator()(nbdkit_extents* extents) const { nbdkit_extents_free(extents); }
+};
+
+}  // namespace
+
+NextLayer::NextLayer(nbdkit_next* next, bool readonly, bool parallel)
+    : next_(next), traits_(ask_traits(next, readonly, parallel)) {}
+
+void NextLayer::pread(std::span<std::byte> buffer, std::uint64_t offset) {
+  std::byte* position = buffer.data();
+  in_pieces(buffer.size(), offset, kLongestTransfer, [&](std::uint32_t length, std::uint64_t at) {
+    int code = EIO;
+    check(next_->pread(next_, position, length, at, 0, &code), code);
+    position += length;
+  });
+}
+
+void NextLayer::pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
+                       Durability durability) {
+  require(traits_.can_write, "writing");
+  require(durability != Durability::fua || traits_.fua != Support::none, "FUA");
+  const std::byte* position = buffer.data();
+  in_pieces(buffer.size(), offset, kLongestTransfer, [&](std::uint32_t length, std::uint64_t at) {
+    int code = EIO;
+    check(next_->pwrite(next_, position, length, at, flags_of(durability), &code), code);
+    position += length;
+  });
+}
+
+void NextLayer::flush() {
+  require(traits_.can_flush, "flush");
+  int code = EIO;
+  check(next_->flush(next_, 0, &code), code);
+}
+
+void NextLayer::zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) {
+  require(traits_.zero != Support::none, "zero");
+  require(options.durability != Durability::fua || traits_.fua != Support::none, "FUA");
+  if (options.fast && !traits_.can_fast_zero) {
+    throw Error(ENOTSUP, "the layer below has no fast zero");
+  }
+  in_pieces(length, offset, kLongestCommand, [&](std::uint32_t part, std::uint64_t at) {
+    int code = EIO;
+    check(next_->zero(next_, part, at, flags_of(options), &code), code);
+  });
+}
+
+void NextLayer::trim(std::uint64_t length, std::uint64_t offset, Durability durability) {
+  require(traits_.can_trim, "trim");
+  require(durability != Durability::fua || traits_.fua != Support::none, "FUA");
+  in_pieces(length, offset, kLongestCommand, [&](std::uint32_t part, std::uint64_t at) {
+    int code = EIO;
+    check(next_->trim(next_, part, at, flags_of(durability), &code), code);
+  });
+}
+
+void NextLayer::cache(std::uint64_t length, std::uint64_t offset) {
+  require(traits_.cache != Support::none, "cache");
+  in_pieces(length, offset, kLongestCommand, [&](std::uint32_t part, std::uint64_t at) {
+    int code = EIO;
+    check(next_->cache(next_, part, at, 0, &code), code);
+  });
+}
+
+void NextLayer::extents(std::uint64_t length, std::uint64_t offset, bool only_one,
+                        ExtentList& extents) {
+  if (!traits_.can_extents) {
+    extents.append({offset, length}, kData);
+    return;
+  }
+  const auto part = static_cast<std::uint32_t>(std::min(length, kLongestCommand));
+  const std::unique_ptr<nbdkit_extents, ExtentsDeleter> found(
+      nbdkit_extents_new(offset, traits_.size_bytes));
+  if (found == nullptr) throw Error::reported(errno);
+  int code = EIO;
+  check(next_->extents(next_, part, offset, only_one ? NBDKIT_FLAG_REQ_ONE : 0, found.get(), &code),
+        code);
+  const Range asked{offset, length};
+  for (std::size_t i = 0; i < nbdkit_extents_count(found.get()); ++i) {
+    const nbdkit_extent extent = nbdkit_get_extent(found.get(), i);
+    extents.append(asked.intersection({extent.offset, extent.length}), extent_type_of(extent.type));
+  }
+}
+
+// Forwards to a NextLayer and owns the connection it uses.
+class BackgroundLayer final : public Layer {
+ public:
+  BackgroundLayer(nbdkit_backend* backend, const std::string& export_name, bool parallel)
+      : connection_(backend, export_name), next_(connection_.next, false, parallel) {}
+
+  [[nodiscard]] const LayerTraits& traits() const override { return next_.traits(); }
+  void pread(std::span<std::byte> buffer, std::uint64_t offset) override {
+    next_.pread(buffer, offset);
+  }
+  void pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
+              Durability durability) override {
+    next_.pwrite(buffer, offset, durability);
+  }
+  void flush() override { next_.flush(); }
+  void zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) override {
+    next_.zero(length, offset, options);
+  }
+  void trim(std::uint64_t length, std::uint64_t offset, Durability durability) override {
+    next_.trim(length, offset, durability);
+  }
+  void cache(std::uint64_t length, std::uint64_t offset) override { next_.cache(length, offset); }
+  void extents(std::uint64_t length, std::uint64_t offset, bool only_one,
+               ExtentList& extents) override {
+    next_.extents(length, offset, only_one, extents);
+  }
+
+ private:
+  // Opened and prepared on construction; finalized and closed on destruction.
+  struct Connection {
+    Connection(nbdkit_backend* backend, const std::string& export_name)
+        : next(nbdkit_next_context_open(backend, 0, export_name.c_str(), 1)) {
+      if (next == nullptr) throw Error::reported(EIO);
+      if (next->prepare(next) == -1) {
+        nbdkit_next_context_close(next);
+        throw Error::reported(EIO);
+      }
+    }
+    Connection(const Connection&) = delete;
+    Connection& operator=(const Connection&) = delete;
+    ~Connection() {
+      next->finalize(next);
+      nbdkit_next_context_close(next);
+    }
+    nbdkit_next* next;
+  };
+
+  Connection connection_;
+  NextLayer next_;
+};
+
+std::unique_ptr<Layer> NbdkitBackend::open(const std::string& export_name) {
+  return std::make_unique<BackgroundLayer>(backend_, export_name, parallel_);
+}
+
+}  // namespace nbdstack

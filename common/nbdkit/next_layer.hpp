@@ -1,0 +1,55 @@
+// The layer below a filter, over nbdkit's next_ops.
+//
+// nbdkit aborts the server when a call is made that the layer did not offer, or before its
+// capability was asked for. So everything is asked once, when the NextLayer is made, and calls are
+// checked against the answers here: a mistake above is an error in one request, not the end of the
+// server. It also cuts what is longer than nbdkit takes in one call.
+#pragma once
+
+#include <nbdkit-filter.h>
+
+#include <memory>
+#include <string>
+
+#include "common/block/layer.hpp"
+#include "common/nbdkit/filter.hpp"
+
+namespace nbdstack {
+
+class NextLayer final : public Layer {
+ public:
+  // `parallel`: whether nbdkit's final thread model allows calls at the same time. `next` outlives
+  // the layer.
+  NextLayer(nbdkit_next* next, bool readonly, bool parallel);
+
+  [[nodiscard]] const LayerTraits& traits() const override { return traits_; }
+  void pread(std::span<std::byte> buffer, std::uint64_t offset) override;
+  void pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
+              Durability durability) override;
+  void flush() override;
+  void zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) override;
+  void trim(std::uint64_t length, std::uint64_t offset, Durability durability) override;
+  void cache(std::uint64_t length, std::uint64_t offset) override;
+  void extents(std::uint64_t length, std::uint64_t offset, bool only_one,
+               ExtentList& extents) override;
+
+ private:
+  nbdkit_next* next_;
+  LayerTraits traits_;
+};
+
+// A NextLayer of its own connection, for work outside any client's: opened, prepared, and closed
+// with the object.
+class BackgroundLayer;
+
+class NbdkitBackend final : public Backend {
+ public:
+  NbdkitBackend(nbdkit_backend* backend, bool parallel) : backend_(backend), parallel_(parallel) {}
+  std::unique_ptr<Layer> open(const std::string& export_name) override;
+
+ private:
+  nbdkit_backend* backend_;
+  bool parallel_;
+};
+
+}  // namespace nbdstack

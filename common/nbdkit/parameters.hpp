@@ -1,0 +1,110 @@
+// The parameters of a filter or plugin as a table.
+//
+// A row names the parameter, says what a value looks like, what the default is and what it does;
+// parsing, error texts and
+// --help all come from it, and a test holds the man pages against --help. The variables behind a
+// row belong to the filter and hold their defaults before parsing starts, so the default shown is
+// the default used.
+//
+// Errors are in nbdkit's words where nbdkit has a filter of the same name.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace nbdstack {
+
+struct Parameter {
+  std::string name;
+  std::string value;         // what stands behind '=' in the help: "SIZE", "a|b|c"
+  std::string help;          // one line; range and default are added to it
+  std::string range_text;    // empty: nothing to say
+  std::string default_text;  // empty: required, or no default
+  std::function<void(const std::string&)> set;  // throws Error naming the parameter
+};
+
+class ParameterTable {
+ public:
+  ParameterTable() = default;
+  explicit ParameterTable(std::vector<Parameter> rows) : rows_(std::move(rows)) {}
+
+  // False: not a parameter of this table. Throws Error for a bad value.
+  [[nodiscard]] bool set(std::string_view name, const std::string& value) const;
+
+  [[nodiscard]] std::string help() const;
+
+ private:
+  std::vector<Parameter> rows_;
+};
+
+// --- The kinds of rows. Each writes to `target`, which outlives the table. ---
+
+struct SizeRange {
+  std::uint64_t minimum = 0;
+  std::uint64_t maximum = std::numeric_limits<std::int64_t>::max();
+  bool power_of_two = false;
+};
+
+// A number of bytes with nbdkit's suffixes (k, M, G, ...).
+Parameter size_parameter(std::string name, std::uint64_t& target, const SizeRange& range,
+                         std::string default_text, std::string help);
+
+Parameter number_parameter(std::string name, unsigned& target, unsigned minimum, unsigned maximum,
+                           std::string help);
+
+// Seconds, with a fraction if wanted ("0.5"), kept in milliseconds. Suffixes ms, s, m, h are
+// understood.
+Parameter duration_parameter(std::string name, std::uint64_t& target_ms, std::string help);
+
+Parameter bool_parameter(std::string name, bool& target, std::string help);
+
+Parameter string_parameter(std::string name, std::string& target, std::string value,
+                           std::string help);
+
+// A file or directory, made absolute: the server leaves its directory later.
+Parameter path_parameter(std::string name, std::string& target, std::string help);
+
+// A secret: literal, `-` (asked for on the terminal), `+FILE`, `-FD`. Its value never appears in a
+// message.
+Parameter password_parameter(std::string name, std::string& target, std::string help);
+
+// One word out of a few.
+template <typename Enum>
+Parameter choice_parameter(std::string name, Enum& target,
+                           std::vector<std::pair<std::string, Enum>> choices, std::string help);
+
+// The plain form of the above: `select` gets the index of the word.
+Parameter word_parameter(std::string name, std::vector<std::string> words, std::size_t initial,
+                         std::function<void(std::size_t)> select, std::string help);
+
+// nbdkit's own reading of values, for rows of a kind of their own; they throw Error naming the
+// parameter.
+std::uint64_t parse_size(const std::string& name, const std::string& value);
+bool parse_bool(const std::string& name, const std::string& value);
+std::string absolute_path(const std::string& name, const std::string& value);
+
+// 65536 -> "64K".
+std::string format_size(std::uint64_t size_bytes);
+
+template <typename Enum>
+Parameter choice_parameter(std::string name, Enum& target,
+                           std::vector<std::pair<std::string, Enum>> choices, std::string help) {
+  std::vector<std::string> words;
+  std::size_t initial = 0;
+  for (const auto& [word, meaning] : choices) {
+    if (meaning == target) initial = words.size();
+    words.push_back(word);
+  }
+  auto select = [&target, choices = std::move(choices)](std::size_t index) {
+    target = choices[index].second;
+  };
+  return word_parameter(std::move(name), std::move(words), initial, std::move(select),
+                        std::move(help));
+}
+
+}  // namespace nbdstack

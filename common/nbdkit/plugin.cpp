@@ -1,0 +1,215 @@
+#include "common/nbdkit/plugin.hpp"
+
+#define NBDKIT_API_VERSION 2
+#define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
+#include <nbdkit-plugin.h>
+
+#include <string>
+
+#include "common/nbdkit/conversions.hpp"
+#include "common/nbdkit/guard.hpp"
+
+namespace nbdstack {
+namespace {
+
+struct Registration {
+  std::unique_ptr<Plugin> plugin;
+  ParameterTable parameters;
+  std::string help;
+  nbdkit_plugin callbacks{};
+};
+Registration* registered = nullptr;
+
+Layer& layer_of(void* handle) {
+  return *static_cast<Layer*>(handle);
+}
+
+// A plugin's errno travels in errno and in nbdkit's own place: the latter is lost in threads that
+// nbdkit does not know, such as those a filter above us uses to write many blocks at once.
+template <typename Body>
+int request(Body&& body) {
+  const int code = guarded(body);
+  if (code == 0) return 0;
+  nbdkit_set_error(code);
+  errno = code;
+  return -1;
+}
+
+// --- Once per server ---
+
+void unload() {
+  delete registered;
+  registered = nullptr;
+}
+
+int config(const char* key, const char* value) {
+  return request([&] {
+    if (registered->parameters.set(key, value)) return;
+    throw Error(EINVAL, fmt::format("unknown parameter '{}'; nbdkit {} --help lists them all", key,
+                                    registered->plugin->info().name));
+  });
+}
+
+int config_complete() {
+  return request([] { registered->plugin->config_complete(); });
+}
+int get_ready() {
+  return request([] { registered->plugin->get_ready(); });
+}
+int after_fork() {
+  return request([] { registered->plugin->after_fork(); });
+}
+void cleanup() {
+  guarded([] { registered->plugin->cleanup(); });
+}
+void dump_plugin() {
+  guarded([] { registered->plugin->dump(); });
+}
+
+// --- Once per client ---
+
+void* open(int readonly) {
+  std::unique_ptr<Layer> layer;
+  const int code = request([&] {
+    const char* name = nbdkit_export_name();
+    layer = registered->plugin->open(
+        {.export_name = name == nullptr ? "" : name, .readonly = readonly != 0});
+  });
+  return code == 0 ? layer.release() : nullptr;
+}
+
+void close(void* handle) {
+  delete static_cast<Layer*>(handle);
+}
+
+// --- What the layer can do ---
+
+std::int64_t get_size(void* handle) {
+  return static_cast<std::int64_t>(layer_of(handle).traits().size_bytes);
+}
+int block_size(void* handle, std::uint32_t* minimum, std::uint32_t* preferred,
+               std::uint32_t* maximum) {
+  const LayerTraits& traits = layer_of(handle).traits();
+  *minimum = traits.minimum_block_size;
+  *preferred = traits.preferred_block_size;
+  *maximum = traits.maximum_block_size;
+  return 0;
+}
+int can_write(void* handle) {
+  return layer_of(handle).traits().can_write ? 1 : 0;
+}
+int can_flush(void* handle) {
+  return layer_of(handle).traits().can_flush ? 1 : 0;
+}
+int can_trim(void* handle) {
+  return layer_of(handle).traits().can_trim ? 1 : 0;
+}
+// nbdkit asks a plugin only whether it can zero at all, and emulates what it cannot.
+int can_zero(void* handle) {
+  return layer_of(handle).traits().zero == Support::native ? 1 : 0;
+}
+int can_fast_zero(void* handle) {
+  return layer_of(handle).traits().can_fast_zero ? 1 : 0;
+}
+int can_extents(void* handle) {
+  return layer_of(handle).traits().can_extents ? 1 : 0;
+}
+int can_fua(void* handle) {
+  return value_of(layer_of(handle).traits().fua);
+}
+int can_multi_conn(void* handle) {
+  return layer_of(handle).traits().can_multi_conn ? 1 : 0;
+}
+int can_cache(void* handle) {
+  return value_of(layer_of(handle).traits().cache);
+}
+
+// --- Requests ---
+
+int pread(void* handle, void* buf, std::uint32_t count, std::uint64_t offset,
+          std::uint32_t /*flags*/) {
+  return request([&] { layer_of(handle).pread({static_cast<std::byte*>(buf), count}, offset); });
+}
+int pwrite(void* handle, const void* buf, std::uint32_t count, std::uint64_t offset,
+           std::uint32_t flags) {
+  return request([&] {
+    layer_of(handle).pwrite({static_cast<const std::byte*>(buf), count}, offset,
+                            durability_of(flags));
+  });
+}
+int flush(void* handle, std::uint32_t /*flags*/) {
+  return request([&] { layer_of(handle).flush(); });
+}
+int trim(void* handle, std::uint32_t count, std::uint64_t offset, std::uint32_t flags) {
+  return request([&] { layer_of(handle).trim(count, offset, durability_of(flags)); });
+}
+int zero(void* handle, std::uint32_t count, std::uint64_t offset, std::uint32_t flags) {
+  return request([&] { layer_of(handle).zero(count, offset, zero_options_of(flags)); });
+}
+int extents(void* handle, std::uint32_t count, std::uint64_t offset, std::uint32_t flags,
+            nbdkit_extents* found) {
+  return request([&] {
+    ExtentList list;
+    layer_of(handle).extents(count, offset, (flags & NBDKIT_FLAG_REQ_ONE) != 0, list);
+    add_extents(found, list);
+  });
+}
+int cache(void* handle, std::uint32_t count, std::uint64_t offset, std::uint32_t /*flags*/) {
+  return request([&] { layer_of(handle).cache(count, offset); });
+}
+
+nbdkit_plugin callbacks_of(const PluginInfo& info, const std::string& help) {
+  nbdkit_plugin callbacks{};
+  callbacks._struct_size = sizeof callbacks;
+  callbacks._api_version = NBDKIT_API_VERSION;
+  callbacks._thread_model = THREAD_MODEL;
+  callbacks.name = info.name;
+  callbacks.longname = info.longname;
+  callbacks.version = info.version;
+  callbacks.description = info.description;
+  callbacks.magic_config_key = info.magic_config_key;
+  callbacks.errno_is_preserved = 1;
+  callbacks.unload = unload;
+  callbacks.config = config;
+  callbacks.config_complete = config_complete;
+  callbacks.config_help = help.c_str();
+  callbacks.dump_plugin = dump_plugin;
+  callbacks.get_ready = get_ready;
+  callbacks.after_fork = after_fork;
+  callbacks.cleanup = cleanup;
+  callbacks.open = open;
+  callbacks.close = close;
+  callbacks.get_size = get_size;
+  callbacks.block_size = block_size;
+  callbacks.can_write = can_write;
+  callbacks.can_flush = can_flush;
+  callbacks.can_trim = can_trim;
+  callbacks.can_zero = can_zero;
+  callbacks.can_fast_zero = can_fast_zero;
+  callbacks.can_extents = can_extents;
+  callbacks.can_fua = can_fua;
+  callbacks.can_multi_conn = can_multi_conn;
+  callbacks.can_cache = can_cache;
+  callbacks.pread = pread;
+  callbacks.pwrite = pwrite;
+  callbacks.flush = flush;
+  callbacks.trim = trim;
+  callbacks.zero = zero;
+  callbacks.extents = extents;
+  callbacks.cache = cache;
+  return callbacks;
+}
+
+}  // namespace
+
+nbdkit_plugin* register_plugin(std::unique_ptr<Plugin> plugin) {
+  log_to_nbdkit();
+  registered = new Registration;
+  registered->parameters = plugin->parameters();
+  registered->help = registered->parameters.help();
+  registered->callbacks = callbacks_of(plugin->info(), registered->help);
+  registered->plugin = std::move(plugin);
+  return &registered->callbacks;
+}
+
+}  // namespace nbdstack

@@ -1,0 +1,74 @@
+// Exclusive ownership of ranges of a disk: "one write of these bytes at a time".
+//
+// A range waits for every range that asked before it and overlaps it, in the order of asking, so
+// nobody starves and two writers of the same bytes are served in one order at every level. Ranges
+// that do not overlap never wait for each other. What is owned is the right to change a range; this
+// is not a mutex around a data structure, and owning it while the layer below works is its purpose.
+//
+// A thread owns one range at a time: owning one and asking for another could wait for itself.
+// Cost: linear in the number of ranges owned or asked for at this moment, which the requests in
+// flight bound.
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <list>
+#include <mutex>
+
+#include "common/block/range.hpp"
+
+namespace nbdstack {
+
+class RangeLock {
+  struct Claim {
+    Range range;
+    std::size_t blockers = 0;  // earlier claims that overlap this one and are still there
+    std::condition_variable granted;
+  };
+
+ public:
+  // Owns a range for as long as it lives.
+  class Guard {
+   public:
+    Guard(RangeLock& lock, const Range& range) : lock_(lock), claim_(lock.acquire(range)) {}
+    Guard(const Guard&) = delete;
+    Guard& operator=(const Guard&) = delete;
+    ~Guard() { lock_.release(claim_); }
+
+   private:
+    RangeLock& lock_;
+    std::list<Claim>::iterator claim_;
+  };
+
+  // Claims that are owned or waited for: lets a test know that somebody has begun to wait.
+  [[nodiscard]] std::size_t claims() const {
+    const std::lock_guard lock(mutex_);
+    return claims_.size();
+  }
+
+ private:
+  std::list<Claim>::iterator acquire(const Range& range) {
+    std::unique_lock lock(mutex_);
+    std::size_t blockers = 0;
+    for (const Claim& claim : claims_) blockers += claim.range.overlaps(range) ? 1 : 0;
+    const auto mine = claims_.emplace(claims_.end());
+    mine->range = range;
+    mine->blockers = blockers;
+    mine->granted.wait(lock, [&] { return mine->blockers == 0; });
+    return mine;
+  }
+
+  void release(std::list<Claim>::iterator mine) {
+    const std::lock_guard lock(mutex_);
+    for (auto later = std::next(mine); later != claims_.end(); ++later) {
+      if (!later->range.overlaps(mine->range)) continue;
+      if (--later->blockers == 0) later->granted.notify_one();
+    }
+    claims_.erase(mine);
+  }
+
+  mutable std::mutex mutex_;  // protects claims_; never held while a range is owned
+  std::list<Claim> claims_;   // in the order of asking
+};
+
+}  // namespace nbdstack

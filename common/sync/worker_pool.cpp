@@ -1,0 +1,90 @@
+#include "common/sync/worker_pool.hpp"
+
+#include <algorithm>
+#include <exception>
+#include <limits>
+
+namespace nbdstack {
+
+// What one run() has to do. The caller keeps `body` alive until all indices are done; helpers that
+// come later find nothing left to take and do not touch it.
+struct WorkerPool::Job {
+  const std::function<void(std::size_t)>* body;
+  std::size_t count;
+
+  std::mutex mutex;  // protects everything below
+  std::condition_variable all_done;
+  std::size_t next = 0;
+  std::size_t done = 0;
+  std::size_t failed_index = std::numeric_limits<std::size_t>::max();
+  std::exception_ptr failure;
+};
+
+WorkerPool::~WorkerPool() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void WorkerPool::run(std::size_t count, const std::function<void(std::size_t)>& body) {
+  if (count <= 1 || thread_count_ == 0) {
+    for (std::size_t i = 0; i < count; ++i) body(i);
+    return;
+  }
+  const auto job = std::make_shared<Job>();
+  job->body = &body;
+  job->count = count;
+  {
+    const std::lock_guard lock(mutex_);
+    if (threads_.empty()) start_threads();
+    queue_.insert(queue_.end(), std::min(count - 1, thread_count_), job);
+  }
+  wake_.notify_all();
+  work_on(*job);
+  std::unique_lock lock(job->mutex);
+  job->all_done.wait(lock, [&] { return job->done == job->count; });
+  if (job->failure != nullptr) std::rethrow_exception(job->failure);
+}
+
+void WorkerPool::start_threads() {
+  threads_.reserve(thread_count_);
+  while (threads_.size() < thread_count_) threads_.emplace_back([this] { thread_main(); });
+}
+
+void WorkerPool::thread_main() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    wake_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
+    if (queue_.empty()) return;
+    const std::shared_ptr<Job> job = std::move(queue_.front());
+    queue_.pop_front();
+    lock.unlock();
+    work_on(*job);
+    lock.lock();
+  }
+}
+
+void WorkerPool::work_on(Job& job) {
+  std::unique_lock lock(job.mutex);
+  while (job.next < job.count) {
+    const std::size_t index = job.next++;
+    lock.unlock();
+    std::exception_ptr failure;
+    try {
+      (*job.body)(index);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    lock.lock();
+    if (failure != nullptr && index < job.failed_index) {
+      job.failed_index = index;
+      job.failure = failure;
+    }
+    if (++job.done == job.count) job.all_done.notify_all();
+  }
+}
+
+}  // namespace nbdstack

@@ -1,0 +1,53 @@
+// Threads that help a request to have many calls to the layer below under way at once.
+//
+// Work is structured: run() returns when everything it was given is done, so that whatever the
+// pieces refer to may live on the caller's stack. The caller works along, so run() makes progress
+// even when every thread of the pool is busy, and may be nested without danger of deadlock.
+//
+// Threads start at the first use: a server may fork before it, and a fork loses threads.
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace nbdstack {
+
+class WorkerPool {
+ public:
+  explicit WorkerPool(std::size_t threads) : thread_count_(threads) {}
+  WorkerPool(const WorkerPool&) = delete;
+  WorkerPool& operator=(const WorkerPool&) = delete;
+  // Joins the threads; no run() is under way any more.
+  ~WorkerPool();
+
+  // Calls body(0) ... body(count - 1), several at a time, in order of their start, and waits for
+  // all. When some throw, the others still run, and the exception of the lowest index is thrown in
+  // the end.
+  void run(std::size_t count, const std::function<void(std::size_t)>& body);
+
+  // How many calls of body() one run() can have under way.
+  [[nodiscard]] std::size_t width() const { return thread_count_ + 1; }
+
+ private:
+  struct Job;
+
+  void start_threads();  // with mutex_ held
+  void thread_main();
+  static void work_on(Job& job);
+
+  const std::size_t thread_count_;
+
+  std::mutex mutex_;  // protects everything below
+  std::condition_variable wake_;
+  std::deque<std::shared_ptr<Job>> queue_;  // one entry for each helper that a job may get
+  std::vector<std::thread> threads_;
+  bool stopping_ = false;
+};
+
+}  // namespace nbdstack
