@@ -1,0 +1,89 @@
+#include "filters/cache/cache_layer.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace nbdstack {
+namespace {
+
+// The cache takes requests of any alignment that the layer below allows, and likes whole blocks.
+void prefer_blocks(LayerTraits& traits, std::uint32_t block_size) {
+  if (traits.minimum_block_size == 0) {
+    traits.minimum_block_size = 1;
+    traits.preferred_block_size = block_size;
+    traits.maximum_block_size = 0xffffffff;
+  } else if (traits.maximum_block_size >= block_size) {
+    traits.preferred_block_size = std::max(traits.preferred_block_size, block_size);
+  }
+}
+
+LayerTraits offered(const LayerTraits& below, const CacheSettings& settings) {
+  LayerTraits traits = below;
+  prefer_blocks(traits, settings.block_size);
+  // NBD_CMD_CACHE is what a cache is for.
+  traits.cache = Support::native;
+  if (!traits.can_write) return traits;
+  const bool writethrough = settings.mode == CacheMode::writethrough;
+  // A plugin without flush takes what is written as stored; dirty blocks have to get there all the
+  // same.
+  traits.can_flush = true;
+  // Written by the cache itself where the layer below cannot zero.
+  if (!writethrough && traits.zero == Support::none) traits.zero = Support::emulated;
+  // FUA: write the blocks back, with FUA or a flush below. Nothing below is durable without either
+  // of them.
+  if (traits.fua == Support::none || !writethrough) traits.fua = Support::native;
+  // multi-conn promises two things. First, that a write acknowledged on one connection is read on
+  // all others: they share the cache, and what is not in it has gone below before the
+  // acknowledgement. Second, that a flush on one connection makes durable what was acknowledged on
+  // the others: in writeback mode the flush writes back every dirty block on its own connection and
+  // then flushes that, and what went below earlier was flushed at once on its own connection where
+  // the layer below is not multi-conn itself (BlockCache::settle). In writethrough mode the layer
+  // below has to promise it. In unsafe mode nothing is promised about flush at all.
+  if (!writethrough) traits.can_multi_conn = true;
+  return traits;
+}
+
+}  // namespace
+
+CacheLayer::CacheLayer(Layer& below, std::shared_ptr<BlockCache> cache,
+                       const CacheSettings& settings)
+    : below_(below),
+      cache_(std::move(cache)),
+      mode_(settings.mode),
+      traits_(offered(below.traits(), settings)) {}
+
+void CacheLayer::pread(std::span<std::byte> buffer, std::uint64_t offset) {
+  cache_->read(below_, buffer, offset);
+}
+
+void CacheLayer::pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
+                        Durability durability) {
+  cache_->write(below_, buffer, offset, durability);
+}
+
+void CacheLayer::flush() {
+  cache_->flush(below_);
+}
+
+void CacheLayer::zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) {
+  cache_->zero(below_, {offset, length}, options);
+}
+
+void CacheLayer::trim(std::uint64_t length, std::uint64_t offset, Durability durability) {
+  cache_->trim(below_, {offset, length}, durability);
+}
+
+void CacheLayer::cache(std::uint64_t length, std::uint64_t offset) {
+  cache_->prefetch(below_, {offset, length});
+}
+
+void CacheLayer::extents(std::uint64_t length, std::uint64_t offset, bool only_one,
+                         ExtentList& extents) {
+  cache_->extents(below_, {offset, length}, only_one, extents);
+}
+
+void CacheLayer::finalize() {
+  if (mode_ != CacheMode::unsafe && traits_.can_write) cache_->write_back_all(below_);
+}
+
+}  // namespace nbdstack

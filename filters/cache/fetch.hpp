@@ -1,0 +1,56 @@
+// A request for missing blocks, from the moment it is planned until its data is stored or dropped.
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "filters/cache/block_cache.hpp"
+
+namespace nbdstack {
+
+// A run of consecutive blocks, read from below in one request by the one who started it. Whoever
+// else needs one of the blocks meanwhile waits and takes it from the buffer. While it lies in
+// BlockCache::fetches_ under a block's number, that block may be joined and will be stored if
+// wanted; a change that overtakes it takes it out.
+//
+// All members but the buffer's bytes are protected by BlockCache::mutex_. The bytes are written by
+// the one who runs the fetch before `done`, and only read after.
+struct BlockCache::Fetch {
+  BlockNumber first;
+  std::vector<bool> store;  // one a block: keep it in the cache
+
+  bool done = false;
+  int error_code = 0;
+  std::condition_variable finished;
+
+  std::unique_ptr<std::byte[]> buffer;
+  std::uint64_t offset = 0;  // of the first block on the disk
+  std::size_t length = 0;
+
+  [[nodiscard]] BlockNumber end() const { return {first.value + store.size()}; }
+  [[nodiscard]] std::span<const std::byte> bytes(std::uint64_t at, std::size_t count) const {
+    return {buffer.get() + (at - offset), count};
+  }
+};
+
+// How a read is going to be served, piece by piece.
+struct BlockCache::ReadPlan {
+  struct Cached {
+    Slot slot;  // pinned
+    BlockPiece piece;
+  };
+  struct Fetched {
+    std::shared_ptr<Fetch> fetch;
+    BlockPiece piece;
+  };
+  std::vector<Cached> cached;
+  std::vector<Fetched> fetched;
+  std::vector<std::shared_ptr<Fetch>> started;  // those of `fetched` that this read has to run
+  std::vector<BlockPiece> later;                // blocks that are just being stored
+};
+
+}  // namespace nbdstack
