@@ -1,9 +1,6 @@
 # Filters and plugins as loadable modules, where build/nbdkit finds them:
 #   build/filters/NAME/nbdkit-NAME-filter.so    build/plugins/NAME/nbdkit-NAME-plugin.so
 
-configure_file(${CMAKE_CURRENT_SOURCE_DIR}/cmake/nbdkit.in ${CMAKE_BINARY_DIR}/nbdkit @ONLY
-               FILE_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
-
 function(nbdstack_add_module kind name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LIBRARIES" ${ARGN})
   set(target nbdkit-${name}-${kind})
@@ -15,6 +12,7 @@ function(nbdstack_add_module kind name)
   # nbdkit's own functions are found in the server at run time: undefined symbols are in order here.
   target_link_options(${target} PRIVATE -Wl,--version-script=${script})
   set_property(TARGET ${target} APPEND PROPERTY LINK_DEPENDS ${script})
+  set_property(GLOBAL APPEND_STRING PROPERTY NBDSTACK_${kind}S " ${name}")
 endfunction()
 
 # nbdstack_add_filter(NAME SOURCES ... LIBRARIES ...)
@@ -25,4 +23,12 @@ endfunction()
 # nbdstack_add_plugin(NAME SOURCES ... LIBRARIES ...)
 function(nbdstack_add_plugin name)
   nbdstack_add_module(plugin ${name} ${ARGN})
+endfunction()
+
+# After the last module: the wrapper that finds them by name, and refuses to take nbdkit's own of the same name instead.
+function(nbdstack_make_wrapper)
+  get_property(OUR_FILTERS GLOBAL PROPERTY NBDSTACK_filterS)
+  get_property(OUR_PLUGINS GLOBAL PROPERTY NBDSTACK_pluginS)
+  configure_file(${PROJECT_SOURCE_DIR}/cmake/nbdkit.in ${CMAKE_BINARY_DIR}/nbdkit @ONLY
+    FILE_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
 endfunction()

@@ -23,16 +23,21 @@ std::uint64_t group_size_bytes(const LayerTraits& below) {
   return size;
 }
 
-// Cuts sorted blocks at the multiples of the group size, so that a group never shares a preferred
-// block of the layer below with another: two writes of one object, each reading and writing all of
-// it, would only wait for each other.
+// Cuts sorted blocks into parts that are written at the same time. Blocks side by side stay
+// together, to become one request, up to the multiples of the group size; and so do blocks that
+// share a preferred block of the layer below: two writes of one object, each reading and writing
+// all of it, would only wait for each other.
 std::vector<std::span<const BlockNumber>> grouped(const std::vector<BlockNumber>& blocks,
-                                                  std::uint64_t blocks_per_group) {
+                                                  std::uint64_t blocks_per_group,
+                                                  std::uint64_t blocks_per_preferred) {
+  const auto together = [&](BlockNumber a, BlockNumber b) {
+    return a.value / blocks_per_group == b.value / blocks_per_group &&
+           (a.next() == b || a.value / blocks_per_preferred == b.value / blocks_per_preferred);
+  };
   std::vector<std::span<const BlockNumber>> groups;
   for (std::size_t first = 0; first < blocks.size();) {
-    const std::uint64_t group = blocks[first].value / blocks_per_group;
     std::size_t end = first + 1;
-    while (end < blocks.size() && blocks[end].value / blocks_per_group == group) ++end;
+    while (end < blocks.size() && together(blocks[end - 1], blocks[end])) ++end;
     groups.emplace_back(blocks.data() + first, end - first);
     first = end;
   }
@@ -93,7 +98,12 @@ bool BlockCache::is_busy(const Lock& /*lock*/, Slot slot) const {
 }
 
 void BlockCache::write_back_dirty(WriteBack& work, const std::vector<BlockNumber>& blocks) {
-  const auto groups = grouped(blocks, group_size_bytes(work.below.traits()) / settings_.block_size);
+  const LayerTraits& below = work.below.traits();
+  const auto in_blocks = [&](std::uint64_t size) {
+    return std::max<std::uint64_t>(size / settings_.block_size, 1);
+  };
+  const auto groups =
+      grouped(blocks, in_blocks(group_size_bytes(below)), in_blocks(below.preferred_block_size));
   run_in_parallel(work.below, groups.size(),
                   [&](std::size_t index) { write_back_group(work, groups[index]); });
 }

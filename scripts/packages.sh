@@ -1,0 +1,39 @@
+# Sourced by quickstart and check: installs the Debian packages that are missing, and says what takes time.
+
+BUILD_PACKAGES="cmake ninja-build g++ pkg-config perl nbdkit nbdkit-plugin-dev libcurl4-openssl-dev libssl-dev
+    libfmt-dev libpugixml-dev libxxhash-dev nlohmann-json3-dev ca-certificates"
+CLIENT_PACKAGES="libnbd-bin qemu-utils"
+TEST_PACKAGES="libgtest-dev clang-format clang-tidy python3 python3-libnbd nbdkit-plugin-python python3-boto3
+    radosgw ceph-mon ceph-osd ceph-common openssl e2fsprogs fuse3 mount procps sqlite3"
+
+say() { printf '\n== %s\n' "$*"; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# Runs a command as root: directly, or through sudo.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"
+    elif command -v sudo >/dev/null; then sudo "$@"
+    else die "this needs root once, to run: $*"; fi
+}
+
+# need_packages NAME...: nothing to do and nothing asked for when all are there.
+need_packages() {
+    missing=
+    for package in "$@"; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing="$missing $package"
+    done
+    [ -n "$missing" ] || return 0
+    command -v apt-get >/dev/null || die "install by hand what is missing:$missing"
+    say "Installing:$missing"
+    # Services that the packages bring (a Ceph cluster of one's own, say) are not wanted: only their programs are.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null
+        as_root chmod +x $policy
+        trap 'as_root rm -f '$policy EXIT
+    fi
+    as_root apt-get update -q || die "apt-get update failed: is a Debian mirror reachable?"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing ||
+        die "these packages could not be installed:$missing"
+    if [ "$(trap -p EXIT 2>/dev/null)" ]; then as_root rm -f $policy; trap - EXIT; fi
+}

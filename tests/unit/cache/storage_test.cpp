@@ -1,0 +1,83 @@
+// The cache's own file fails: nothing is lost, and requests pass through. A limit on the size of
+// files stands for a full disk.
+#include <sys/resource.h>
+
+#include <csignal>
+
+#include "tests/unit/cache/cache_fixture.hpp"
+
+namespace nbdstack::testing {
+namespace {
+
+class CacheStorage : public CacheTest {
+ protected:
+  void SetUp() override {
+    settings.cache_on_read = [] { return true; };
+    std::signal(SIGXFSZ, SIG_IGN);  // NOLINT(cert-err33-c): cannot fail for this signal
+    ::getrlimit(RLIMIT_FSIZE, &unlimited_);
+  }
+  void TearDown() override { ::setrlimit(RLIMIT_FSIZE, &unlimited_); }
+  void let_files_grow_to(std::uint64_t size_bytes) {
+    rlimit limited = unlimited_;
+    limited.rlim_cur = size_bytes;
+    ::setrlimit(RLIMIT_FSIZE, &limited);
+  }
+
+ private:
+  rlimit unlimited_{};
+};
+
+TEST_F(CacheStorage, ReadsPassThroughWhenTheDiskIsFull) {
+  layer();
+  let_files_grow_to(2 * kBlock);
+  const auto content = pattern(kDiskSize, 1);
+  below.pwrite(content, 0, Durability::on_flush);
+  EXPECT_EQ(read({0, kDiskSize}), content);
+  EXPECT_EQ(read({0, kDiskSize}), content);
+  EXPECT_LE(cache().cached_bytes(), 2 * kBlock);
+}
+
+TEST_F(CacheStorage, WritesPassThroughWhenTheDiskIsFull) {
+  layer();
+  let_files_grow_to(2 * kBlock);
+  const auto content = pattern(kDiskSize, 2);
+  write(content, 0);
+  EXPECT_EQ(read({0, kDiskSize}), content);
+  layer().flush();
+  EXPECT_EQ(below.content(), content);
+}
+
+TEST_F(CacheStorage, PartialWritesPassThroughWhenTheDiskIsFull) {
+  layer();
+  let_files_grow_to(0);
+  below.fill(block(3), std::byte{1});
+  write(pattern(100, 2), block(3).offset + 10);
+  auto expected = std::vector<std::byte>(kBlock, std::byte{1});
+  const auto data = pattern(100, 2);
+  std::copy(data.begin(), data.end(), expected.begin() + 10);
+  EXPECT_EQ(read(block(3)), expected);
+  EXPECT_EQ(below.content(block(3)), expected);
+}
+
+TEST_F(CacheStorage, WhatWasDirtyBeforeTheDiskWasFullIsStillWrittenBack) {
+  write(pattern(2 * kBlock, 1), 0);
+  let_files_grow_to(2 * kBlock);
+  write(pattern(4 * kBlock, 2), block(10).offset);
+  layer().flush();
+  EXPECT_EQ(below.content(block(0, 2)), pattern(2 * kBlock, 1));
+  EXPECT_EQ(below.content(block(10, 4)), pattern(4 * kBlock, 2));
+}
+
+TEST_F(CacheStorage, AnUnusableDirectoryIsAnErrorThatNamesIt) {
+  settings.directory = "/nonexistent/cache";
+  try {
+    layer();
+    FAIL() << "a cache in a directory that does not exist";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ENOENT);
+    EXPECT_NE(std::string(error.what()).find("/nonexistent/cache"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace nbdstack::testing
