@@ -61,7 +61,7 @@ void File::punch_hole(std::uint64_t length, std::uint64_t offset) const {
     return;
   }
   if (errno != EOPNOTSUPP) throw system_error(errno, "punch a hole into {} at {}", path_, offset);
-  constexpr std::size_t kStep_bytes = 64 * 1024;
+  constexpr std::size_t kStep_bytes = 64U << 10U;
   const std::vector<std::byte> zeros(std::min<std::uint64_t>(length, kStep_bytes));
   for (std::uint64_t done = 0; done < length;) {
     const auto step = std::min<std::uint64_t>(zeros.size(), length - done);

@@ -58,7 +58,7 @@ enum class CacheMode : std::uint8_t { writeback, writethrough, unsafe };
 
 struct CacheSettings {
   CacheMode mode = CacheMode::writeback;
-  std::uint32_t block_size = 64 * 1024;  // a power of two
+  std::uint32_t block_size = 64U << 10U;  // a power of two
   std::uint64_t max_size_bytes = 0;      // 0: as large as the disk
   unsigned high_threshold_percent =
       95;  // of max_size_bytes: above, the least recently used blocks go ...

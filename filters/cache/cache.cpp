@@ -47,7 +47,7 @@ class CacheFilter final : public Filter {
   enum class OnRead : std::uint8_t { no, yes, while_path_exists };
 
   CacheSettings settings_;
-  std::uint64_t min_block_size_ = 64 * 1024;
+  std::uint64_t min_block_size_ = 64U << 10U;
   OnRead on_read_ = OnRead::no;
   std::string on_read_path_;
   WorkerPool pool_{kWorkers};
