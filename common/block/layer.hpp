@@ -1,15 +1,15 @@
 // A disk, as a layer of the stack sees the one below it and offers itself to the one above.
 //
-// Engines (the cache, the consistency check, ...) know neither nbdkit nor a network: each is a
-// Layer over another Layer. Under a server the lowest is nbdkit's next layer
-// (common/nbdkit/next_layer.hpp), in unit tests a fake whose time and order the test controls;
-// engines stack on each other without a server just as well.
+// Engines (the cache, the consistency check, ...) know neither nbdkit nor a network: each is a Layer
+// over another Layer. Under a server the lowest is nbdkit's next layer (common/nbdkit/next_layer.hpp),
+// in unit tests a fake whose time and order the test controls; engines stack on each other without a
+// server just as well.
 //
 // Rules for whoever implements or calls one:
 //  - every call may come from any thread, and calls run in parallel unless traits().parallel is
-//  false;
+//    false;
 //  - every call may block for as long as a network takes: no lock is held across one;
-//  - a range lies inside [0, size_bytes()) and is never empty;
+//  - a range lies inside [0, size_bytes) and is never empty;
 //  - failure is an Error. A write, zero or trim that failed leaves its range with unknown content.
 #pragma once
 

@@ -2,20 +2,20 @@
 //
 // The life of one, as nbdkit drives it:
 //
-//   constructor       the library is loaded; parameters hold their defaults
-//   parameters()      asked once; parsing writes to the filter's own variables
-//   config_complete() all parameters are set: check how they fit together
-//   get_ready()       last call in the foreground: open files, fail with a message. The server then
-//   changes directory,
-//                     may fork and drop privileges
-//   after_fork()      threads may be started from here on, not before: a fork loses them
-//   open()            per client: the layer that this filter is over the layer below, for one
-//   export (requests)        from many threads at once Layer::finalize() the client leaves; skipped
-//   when a handshake failed cleanup()         the server stops and the layer below still works: the
-//   last moment to write anything. Clients that were
-//                     connected when the server was told to stop have seen finalize() but their
-//                     layer is never destroyed.
-//   destructor        the plugin is gone already
+//   constructor        the library is loaded; parameters hold their defaults
+//   parameters()       asked once; parsing writes to the filter's own variables
+//   config_complete()  all parameters are set: check how they fit together
+//   get_ready()        last call in the foreground: open files, fail with a message. Afterwards the
+//                      server changes its directory, may fork, and drops privileges
+//   after_fork()       threads may be started from here on, not before: a fork loses them
+//   open()             per client: the layer that this filter is over the layer below, for one
+//                      export
+//   (requests)         from many threads at once
+//   Layer::finalize()  the client leaves; skipped when a handshake failed
+//   cleanup()          the server stops and the layer below still works: the last moment to write
+//                      anything. Clients that were connected when the server was told to stop have
+//                      seen finalize(), but their layer is never destroyed
+//   destructor         the plugin is gone already
 //
 // A method reports failure by throwing Error; the boundary makes it an errno and a line in the log.
 // Nothing else leaves a callback: std::bad_alloc becomes ENOMEM, anything unknown EIO.

@@ -1,10 +1,9 @@
 // The parameters of a filter or plugin as a table.
 //
 // A row names the parameter, says what a value looks like, what the default is and what it does;
-// parsing, error texts and
-// --help all come from it, and a test holds the man pages against --help. The variables behind a
-// row belong to the filter and hold their defaults before parsing starts, so the default shown is
-// the default used.
+// parsing, error texts and --help all come from it, and a test holds the man pages against --help.
+// The variables behind a row belong to the filter and hold their defaults before parsing starts, so
+// the default shown is the default used.
 //
 // Errors are in nbdkit's words where nbdkit has a filter of the same name.
 #pragma once

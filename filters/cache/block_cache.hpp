@@ -5,26 +5,23 @@
 //
 // What holds at any time:
 //  - `mutex_` protects the table, the fetches and the bypasses. It is never held across the layer
-//  below or file I/O; who
-//    needs a slot's content meanwhile pins it, who needs the block to stay as it is below holds it
-//    (block_table.hpp).
+//    below or file I/O; who needs a slot's content meanwhile pins it, who needs the block to stay
+//    as it is below holds it (block_table.hpp).
 //  - One fetch per block, however many wait for it; neighbouring missing blocks are one request.
 //  - A fill never overwrites a newer write: a write that overtakes a fetch takes the block out of
-//  it.
+//    it.
 //  - Two changes (write, zero, trim) of overlapping bytes run one after the other, so that the
-//  cache and the layer below see
-//    them in one order. Others run in parallel.
+//    cache and the layer below see them in one order. Others run in parallel.
 //  - Nobody waits while blocks are marked as being written back by him, so waiting for a block's
-//  write-back always ends.
+//    write-back always ends.
 //  - Nothing dirty is dropped to make room. When it can neither be written back nor stored (the
-//  layer below fails, the cache's
-//    disk is full), writes pass through to the layer below, and the client gets that write's own
-//    result.
+//    layer below fails, the cache's disk is full), writes pass through to the layer below, and the
+//    client gets that write's own result.
 //
-// Changes that bypass the cache: zeros and trims of large ranges, every change in write-through
-// mode, and writes that cannot be stored. While one is under way below, the blocks it touches are
-// held, and nothing fetched meanwhile is kept. When it fails, what the layer below holds is
-// unknown: clean blocks are forgotten, dirty ones stay to be written.
+// Changes that go around the cache (bypass.hpp): zeros of large ranges, trims, every change in
+// write-through mode, and writes that cannot be stored. While one is under way below, the blocks it
+// touches are held, and nothing fetched meanwhile is kept. When it fails, what the layer below
+// holds is unknown: clean blocks are forgotten, dirty ones stay to be written.
 //
 // Durability follows NBD: an acknowledged write is durable after a flush that was sent later and
 // succeeded, or at once with FUA. In `unsafe` mode flush and FUA do nothing; dirty blocks go down

@@ -14,13 +14,18 @@
 //   rewritten  the block, changed since its    an older one    yes    afterwards       no
 //              write-back began                on its way
 //
-//   storing -> clean       a fill was stored
-//   storing -> dirty       a client's write of the whole block was stored
-//   clean -> dirty, writing -> rewritten       a client wrote
-//   writing -> clean, rewritten -> dirty       the write-back succeeded
-//   writing, rewritten -> dirty                the write-back failed: nothing is lost, it is tried
-//   again any but storing -> (absent)                evicted (clean only), or overtaken below by a
-//   zero, trim or write that passed
+//   storing -> clean               a fill was stored
+//   storing -> dirty               a client's write of the whole block was stored
+//   clean -> dirty                 a client wrote
+//   writing -> rewritten           a client wrote
+//   dirty -> writing               a write-back began
+//   writing -> clean               the write-back succeeded
+//   rewritten -> dirty             the write-back ended, and there is more to write
+//   writing -> dirty               the write-back failed: nothing is lost, it is tried again
+//   clean -> (absent)              evicted
+//   clean, dirty -> (absent)       overtaken below by a zero or trim
+//   clean -> (absent)              a change that went around the cache failed below
+//   storing -> (absent)            the cache's file failed
 //
 // Two counters stand beside the state. While `pins` is not 0 somebody uses the slot's content
 // outside the mutex, and the slot is not given to another block. While `holds` is not 0 an

@@ -1,0 +1,17 @@
+// The machine's clock and plain sleeping, for the time before the server serves: nbdkit's own sleep
+// (common/nbdkit/nbdkit_clock.hpp) may be used only from after_fork on.
+#pragma once
+
+#include <thread>
+
+#include "common/sync/clock.hpp"
+
+namespace nbdstack {
+
+class SystemClock final : public Clock {
+ public:
+  [[nodiscard]] TimePoint now() const override { return std::chrono::steady_clock::now(); }
+  void sleep_for(Duration duration) override { std::this_thread::sleep_for(duration); }
+};
+
+}  // namespace nbdstack
