@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <exception>
 #include <limits>
+#include <system_error>
+
+#include "common/log.hpp"
 
 namespace nbdstack {
 
@@ -40,7 +43,7 @@ void WorkerPool::run(std::size_t count, const std::function<void(std::size_t)>& 
   {
     const std::lock_guard lock(mutex_);
     if (threads_.empty()) start_threads();
-    queue_.insert(queue_.end(), std::min(count - 1, thread_count_), job);
+    queue_.insert(queue_.end(), std::min(count - 1, threads_.size()), job);
   }
   wake_.notify_all();
   work_on(*job);
@@ -49,9 +52,15 @@ void WorkerPool::run(std::size_t count, const std::function<void(std::size_t)>& 
   if (job->failure != nullptr) std::rethrow_exception(job->failure);
 }
 
+// A machine that has no more threads to give makes requests slower, not impossible: callers work alone then.
 void WorkerPool::start_threads() {
   threads_.reserve(thread_count_);
-  while (threads_.size() < thread_count_) threads_.emplace_back([this] { thread_main(); });
+  try {
+    while (threads_.size() < thread_count_) threads_.emplace_back([this] { thread_main(); });
+  } catch (const std::system_error& error) {
+    log::error("only {} of {} threads could be started ({}): requests will be slower",
+               threads_.size(), thread_count_, error.what());
+  }
 }
 
 void WorkerPool::thread_main() {

@@ -1,0 +1,88 @@
+"""One volume, two programs: nbdkit's own S3 plugin and ours open what the other has written."""
+
+import unittest
+
+from e2e.stores import GatewayStore, gateway
+from support.data import random_bytes
+from support.nbdkit import Nbdkit, system_nbdkit
+
+# nbdkit 1.32's plugin cannot serve larger objects.
+OBJECT_SIZE = 64 << 10
+SIZE = 20 * OBJECT_SIZE
+KEY = "volumes/one"
+
+
+class NbdkitS3Interop(unittest.TestCase):
+    """Both over one bucket of a real S3 server."""
+
+    def setUp(self):
+        self.store = GatewayStore(gateway())
+        self.addCleanup(self.store.close)
+        self.expected = bytearray(SIZE)
+
+    def theirs(self):
+        """nbdkit's plugin on the volume, as its manual says."""
+        parameters = {
+            "bucket": self.store.bucket,
+            "key": KEY,
+            "size": SIZE,
+            "object-size": OBJECT_SIZE,
+            "endpoint-url": self.store.endpoint,
+            "access-key": self.store.server.access_key,
+            "secret-key": self.store.server.secret_key,
+        }
+        words = [f"{name}={value}" for name, value in parameters.items()]
+        return Nbdkit("S3", *words, binary=system_nbdkit(), environment={"AWS_REGION": "us-east-1"})
+
+    def ours(self, **parameters):
+        """Our plugin on the same volume."""
+        return Nbdkit(*self.store.volume(key=KEY, **parameters))
+
+    def write(self, handle, data, offset):
+        """Writes, and remembers it."""
+        handle.pwrite(data, offset)
+        self.expected[offset : offset + len(data)] = data
+
+    def write_some(self, handle, seed):
+        """Whole objects, which is all that nbdkit's plugin takes."""
+        self.write(handle, random_bytes(seed, OBJECT_SIZE), 3 * OBJECT_SIZE)
+        self.write(handle, random_bytes(seed + 1, 3 * OBJECT_SIZE), 12 * OBJECT_SIZE)
+        handle.flush()
+
+    def write_parts(self, handle, seed):
+        """Parts of objects, of theirs and of none; and zeros over the middle of some."""
+        self.write(handle, random_bytes(seed, 1000), 3 * OBJECT_SIZE + 333)
+        self.write(handle, random_bytes(seed + 1, 2 * OBJECT_SIZE), 14 * OBJECT_SIZE + 5000)
+        handle.zero(4 * OBJECT_SIZE, 9 * OBJECT_SIZE + 100)
+        self.expected[9 * OBJECT_SIZE + 100 : 13 * OBJECT_SIZE + 100] = bytes(4 * OBJECT_SIZE)
+        handle.flush()
+
+    def expect_all(self, server):
+        """The whole disk as it was written."""
+        self.assertEqual(server.connect().pread(SIZE, 0), self.expected)
+
+    def test_theirs_then_ours_then_theirs(self):
+        """Blocks at other names or of other lengths than nbdkit's plugin expects."""
+        with self.theirs() as server:
+            self.write_some(server.connect(), 10)
+        with self.ours(size=SIZE, object_size=OBJECT_SIZE) as server:
+            self.expect_all(server)
+            self.write_parts(server.connect(), 20)
+        with self.theirs() as server:
+            self.expect_all(server)
+        self.assertNotIn(f"{KEY}/nbdstack-volume.json", self.store.keys())
+
+    def test_ours_then_theirs_then_ours(self):
+        """A volume that we have created is one that nbdkit's plugin cannot read or change."""
+        with self.ours(size=SIZE, object_size=OBJECT_SIZE) as server:
+            self.write_some(server.connect(), 30)
+            self.write_parts(server.connect(), 35)
+        with self.theirs() as server:
+            self.expect_all(server)
+            self.write_some(server.connect(), 40)
+        with self.ours() as server:
+            self.expect_all(server)
+
+
+if __name__ == "__main__":
+    unittest.main()
