@@ -1,0 +1,82 @@
+// The md5 filter: parameters, and a Md5Layer for each connection. What it does stands in
+// md5_layer.hpp.
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "common/error.hpp"
+#include "common/nbdkit/export_registry.hpp"
+#include "common/nbdkit/filter.hpp"
+#include "common/nbdkit/nbdkit_clock.hpp"
+#include "filters/md5/md5_layer.hpp"
+
+// Set by nbdkit for -D md5.verbose=1, before the filter is configured.
+extern "C" __attribute__((visibility("default"))) int md5_debug_verbose;
+int md5_debug_verbose = 0;
+
+namespace nbdstack {
+namespace {
+
+class Md5Filter final : public Filter {
+ public:
+  [[nodiscard]] FilterInfo info() const override {
+    return {"md5", "nbdstack md5 filter", "prove that what is read is what was last written"};
+  }
+
+  ParameterTable parameters() override {
+    return ParameterTable({
+        size_parameter("md5-block-size", block_size_,
+                       {.minimum = 512, .maximum = 32U << 20U, .power_of_two = true},
+                       "what the layer below prefers, else 64K", "bytes that have one digest"),
+        number_parameter("md5-cache-size", cache_size_, 1, kMostBlocks,
+                         "blocks whose digest is remembered"),
+        duration_parameter("md5-cache-time", cache_time_ms_,
+                           "how long a digest is remembered, 0 for ever"),
+        duration_parameter("md5-min-write-delay", min_write_delay_ms_,
+                           "least time between two writes of a block"),
+        duration_parameter("md5-retry-time", retry_time_ms_,
+                           "how long a block that differs is read again"),
+    });
+  }
+
+  void config_complete() override {
+    if (cache_time_ms_ != 0 && min_write_delay_ms_ > cache_time_ms_) {
+      throw Error(EINVAL,
+                  "md5-min-write-delay must not be longer than md5-cache-time: a block's "
+                  "last write would be forgotten before the next is allowed");
+    }
+  }
+
+  std::unique_ptr<Layer> open(Layer& below, const OpenRequest& request) override {
+    auto state = exports_.find_or_make(request.export_name, [&] {
+      const auto wanted = static_cast<std::uint32_t>(block_size_);
+      return std::make_shared<Md5Export>(options(), md5_block_size(below.traits(), wanted), clock_);
+    });
+    return std::make_unique<Md5Layer>(below, std::move(state));
+  }
+
+ private:
+  static constexpr unsigned kMostBlocks = 100'000'000;  // some 20 GB of memory
+
+  [[nodiscard]] Md5Options options() const {
+    return {.table_blocks = cache_size_,
+            .cache_time = std::chrono::milliseconds(cache_time_ms_),
+            .retry_time = std::chrono::milliseconds(retry_time_ms_),
+            .min_write_delay = std::chrono::milliseconds(min_write_delay_ms_),
+            .verbose = md5_debug_verbose != 0};
+  }
+
+  std::uint64_t block_size_ = 0;  // 0: not given
+  unsigned cache_size_ = 10'000;
+  std::uint64_t cache_time_ms_ = 10'000;
+  std::uint64_t min_write_delay_ms_ = 0;
+  std::uint64_t retry_time_ms_ = 30'000;
+
+  NbdkitClock clock_;
+  ExportRegistry<Md5Export> exports_;
+};
+
+}  // namespace
+}  // namespace nbdstack
+
+NBDSTACK_REGISTER_FILTER(nbdstack::Md5Filter)

@@ -1,0 +1,138 @@
+// The consistency check: a layer that holds what it reads against what was last written.
+//
+// Reading. The blocks of a request that are remembered (digest_table.hpp) are verified, all others
+// pass. Everything is read below in one request, widened so that a remembered block is read whole.
+// A block that is not what it must be is read again on its own, with its range owned, so that no
+// write of it is under way: what is found then is either right or wrong, with pauses that double,
+// until it is right or retry_time is over (EIO). Readers wait for a writer only there: of the same
+// block, when the data found fit neither what was there nor what is coming.
+//
+// Writing. The range of a change, in whole blocks, is owned (RangeLock) while the layer below
+// works: one change of a block at a time, and changes of different blocks do not wait for each
+// other. What happens to a block:
+//
+//                  remembered                             not remembered
+//   whole write    written below, remembered              written below, remembered
+//   part written   read, verified, merged, written        written below as it is, stays unknown:
+//   or zeroed      whole, remembered                      only the layer below knows whether it has
+//                                                         to read the rest of the block for it
+//   whole zeroed   zeroed below, remembered as zeros      the same, if the table has room to spare
+//   trimmed        trimmed below, unknown                 trimmed below
+//
+// A merged block goes down whole although only a part is new: a layer that is asked for a part of
+// its preferred block reads the rest itself, and would merge into a stale copy, unverified.
+//
+// Calls below are made on the caller's thread, one after the other, so whatever thread model the
+// layer below asked for is kept.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "common/block/layer.hpp"
+#include "common/block/range.hpp"
+#include "common/log.hpp"
+#include "common/sync/clock.hpp"
+#include "common/sync/range_lock.hpp"
+#include "filters/md5/digest_table.hpp"
+
+namespace nbdstack {
+
+struct Md5Options {
+  std::size_t table_blocks = 10000;
+  Duration cache_time = std::chrono::seconds(10);  // zero: for ever
+  Duration retry_time = std::chrono::seconds(30);
+  Duration min_write_delay{};  // at most cache_time, where that is not zero
+  bool verbose = false;        // log what is decided for each block
+};
+
+// Where the layer below states no preference.
+inline constexpr std::uint32_t kDefaultMd5BlockSize = 64U << 10U;
+
+// `wanted` (0: no wish), or what the layer below prefers, or kDefaultMd5BlockSize. Throws Error
+// when the layer below does not take requests of that size.
+std::uint32_t md5_block_size(const LayerTraits& below, std::uint32_t wanted);
+
+// What the connections to one export share.
+struct Md5Export {
+  Md5Export(const Md5Options& md5_options, std::uint32_t block_size_bytes, Clock& the_clock);
+
+  const Md5Options options;
+  const std::uint32_t block_size;
+  const Md5Digest zeros_digest;  // of a block of full length
+  Clock& clock;
+  RangeLock changes;  // owned block by block, by whoever changes one or must not see it change
+  DigestTable table;
+};
+
+class Md5Layer final : public Layer {
+ public:
+  // `below` and the clock of `shared` outlive the layer.
+  Md5Layer(Layer& below, std::shared_ptr<Md5Export> shared);
+
+  [[nodiscard]] const LayerTraits& traits() const override { return traits_; }
+  void pread(std::span<std::byte> buffer, std::uint64_t offset) override;
+  void pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
+              Durability durability) override;
+  void flush() override { below_.flush(); }
+  void zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) override;
+  void trim(std::uint64_t length, std::uint64_t offset, Durability durability) override;
+  void cache(std::uint64_t length, std::uint64_t offset) override { below_.cache(length, offset); }
+  void extents(std::uint64_t length, std::uint64_t offset, bool only_one,
+               ExtentList& extents) override {
+    below_.extents(length, offset, only_one, extents);
+  }
+
+ private:
+  // Consecutive blocks.
+  struct Blocks {
+    BlockNumber first;
+    std::uint64_t count;
+  };
+  // Whether the range of a block that is read again is owned already.
+  enum class Owner : std::uint8_t { nobody, caller };
+  struct Mismatch {
+    Md5Digest expected;
+    Md5Digest found;
+  };
+  using Merge = std::function<void(std::span<std::byte> part_of_block)>;
+
+  // The blocks that `range` touches, and the range that they cover.
+  [[nodiscard]] Blocks blocks_of(const Range& range) const;
+  [[nodiscard]] Range widened(const Range& range) const;
+
+  // Reading (md5_read.cpp)
+  void read_below(std::span<std::byte> buffer, std::uint64_t offset);
+  void read_and_verify(std::span<std::byte> buffer, std::uint64_t offset,
+                       const DigestTable::Watch& watch);
+  void read_until_right(BlockNumber block, std::span<std::byte> data, Owner owner);
+  std::optional<Mismatch> read_again(BlockNumber block, std::span<std::byte> data, Owner owner);
+
+  // Changing (md5_write.cpp), with the range owned
+  [[nodiscard]] bool must_fold(const Range& piece) const;
+  template <typename Fold, typename Direct>
+  void change(const Range& range, Fold&& fold, Direct&& direct);
+  void fold(const Range& piece, const Merge& merge, Durability durability);
+  void write_run(std::span<const std::byte> data, std::uint64_t offset, Durability durability);
+  void zero_run(const Range& run, const ZeroOptions& options);
+  void wait_for_delay(const Blocks& blocks);
+  [[nodiscard]] Md5Digest digest_of_zeros(std::uint32_t length) const;
+
+  template <typename... Args>
+  void explain(fmt::format_string<Args...> format, Args&&... args) const {
+    if (shared_->options.verbose) log::debug(format, std::forward<Args>(args)...);
+  }
+
+  Layer& below_;
+  const std::shared_ptr<Md5Export> shared_;
+  const BlockGeometry geometry_;  // this connection's size, the export's block size
+  LayerTraits traits_;
+};
+
+}  // namespace nbdstack

@@ -1,0 +1,156 @@
+// Md5Layer: writing, zeroing, trimming.
+#include <algorithm>
+#include <vector>
+
+#include "common/error.hpp"
+#include "filters/md5/md5_layer.hpp"
+
+namespace nbdstack {
+
+void Md5Layer::pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
+                      Durability durability) {
+  const std::uint64_t end = offset + buffer.size();
+  for (std::uint64_t position = offset; position < end;) {
+    const Blocks blocks = blocks_of({position, end - position});
+    // In the order that excludes deadlock: entries in the table first, then the range.
+    const auto reserved = shared_->table.reserve(blocks.first, blocks.count);
+    const BlockNumber after{blocks.first.value + reserved.blocks};
+    const Range part{position, std::min(end, geometry_.offset_of(after)) - position};
+    const RangeLock::Guard owned(shared_->changes, widened(part));
+    wait_for_delay(blocks_of(part));
+    const auto data_of = [&](const Range& range) {
+      return buffer.subspan(range.offset - offset, range.length);
+    };
+    change(
+        part,
+        [&](const Range& piece) {
+          const auto merge = [data = data_of(piece)](std::span<std::byte> target) {
+            std::copy(data.begin(), data.end(), target.begin());
+          };
+          fold(piece, merge, durability);
+        },
+        [&](const Range& run) { write_run(data_of(run), run.offset, durability); });
+    position = part.end();
+  }
+}
+
+void Md5Layer::zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) {
+  const Range range{offset, length};
+  const RangeLock::Guard owned(shared_->changes, widened(range));
+  wait_for_delay(blocks_of(range));
+  const auto fold_zeros = [&](const Range& piece) {
+    if (options.fast) {
+      throw Error(ENOTSUP, "md5: zeroing a part of a remembered block is not fast");
+    }
+    const auto merge = [](std::span<std::byte> target) {
+      std::fill(target.begin(), target.end(), std::byte{0});
+    };
+    fold(piece, merge, options.durability);
+  };
+  change(range, fold_zeros, [&](const Range& run) { zero_run(run, options); });
+}
+
+void Md5Layer::trim(std::uint64_t length, std::uint64_t offset, Durability durability) {
+  const Range range{offset, length};
+  const Blocks blocks = blocks_of(range);
+  const RangeLock::Guard owned(shared_->changes, widened(range));
+  wait_for_delay(blocks);
+  std::vector<PlannedBlock> plan;
+  for (const BlockNumber block : shared_->table.entries_in(blocks.first, blocks.count)) {
+    plan.push_back({block, std::nullopt});
+    explain("md5: trim of block {}: unknown from now on", block.value);
+  }
+  DigestTable::Change change(shared_->table, plan);
+  below_.trim(length, offset, durability);
+  change.commit();
+}
+
+// Splits a change into the parts of remembered blocks at its ends, which are folded, and what is
+// between or simply not remembered, which is changed directly, in one run. The ends first: nothing
+// has been changed yet when one cannot be folded.
+template <typename Fold, typename Direct>
+void Md5Layer::change(const Range& range, Fold&& fold, Direct&& direct) {
+  Range run = range;
+  const Range head = geometry_.range_of(geometry_.block_at(range.offset)).intersection(range);
+  const Range tail = geometry_.range_of(geometry_.block_at(range.end() - 1)).intersection(range);
+  if (must_fold(head)) {
+    fold(head);
+    run = {head.end(), range.end() - head.end()};
+  }
+  if (tail != head && must_fold(tail)) {
+    fold(tail);
+    run.length -= tail.length;
+  }
+  if (!run.empty()) direct(run);
+}
+
+bool Md5Layer::must_fold(const Range& piece) const {
+  const BlockNumber block = geometry_.block_at(piece.offset);
+  const std::uint32_t length = geometry_.length_of(block);
+  return piece.length < length && shared_->table.remembered(block, length).has_value();
+}
+
+void Md5Layer::fold(const Range& piece, const Merge& merge, Durability durability) {
+  const BlockNumber block = geometry_.block_at(piece.offset);
+  const Range whole = geometry_.range_of(block);
+  explain("md5: change of a part of block {}: folded into the whole", block.value);
+  std::vector<std::byte> data(whole.length);
+  read_until_right(block, data, Owner::caller);
+  merge(std::span(data).subspan(piece.offset - whole.offset, piece.length));
+  write_run(data, whole.offset, durability);
+}
+
+// Whole blocks, and parts of blocks that are not remembered.
+void Md5Layer::write_run(std::span<const std::byte> data, std::uint64_t offset,
+                         Durability durability) {
+  std::vector<PlannedBlock> plan;
+  for (const BlockPiece& piece : geometry_.split({offset, data.size()})) {
+    if (geometry_.is_whole(piece)) {
+      const Md5Digest digest = md5(data.subspan(piece.offset_in_request, piece.length));
+      plan.push_back({piece.block, Content{digest, piece.length}});
+      explain("md5: write of block {}: MD5 {}", piece.block.value, to_hex(digest));
+    } else {
+      plan.push_back({piece.block, std::nullopt});
+      explain("md5: write of a part of block {}: unknown, passed", piece.block.value);
+    }
+  }
+  DigestTable::Change change(shared_->table, plan);
+  below_.pwrite(data, offset, durability);
+  change.commit();
+}
+
+void Md5Layer::zero_run(const Range& run, const ZeroOptions& options) {
+  const Blocks blocks = blocks_of(run);
+  const auto is_whole = [&](BlockNumber block) { return run.contains(geometry_.range_of(block)); };
+  // The parts at the ends may get an entry here, which is gone again when the pins are.
+  const DigestTable::Pins pins = shared_->table.reserve_if_free(blocks.first, blocks.count);
+  std::vector<PlannedBlock> plan;
+  for (const BlockNumber block : shared_->table.entries_in(blocks.first, blocks.count)) {
+    const std::uint32_t length = geometry_.length_of(block);
+    if (is_whole(block)) {
+      plan.push_back({block, Content{digest_of_zeros(length), length}});
+      explain("md5: zeroing of block {}: remembered", block.value);
+    } else {
+      plan.push_back({block, std::nullopt});
+    }
+  }
+  DigestTable::Change change(shared_->table, plan);
+  below_.zero(run.length, run.offset, options);
+  change.commit();
+}
+
+void Md5Layer::wait_for_delay(const Blocks& blocks) {
+  if (shared_->options.min_write_delay == Duration::zero()) return;
+  const TimePoint due = shared_->table.may_change_at(blocks.first, blocks.count);
+  try {
+    for (TimePoint now = shared_->clock.now(); now < due; now = shared_->clock.now()) {
+      explain("md5: write of block {} waits (md5-min-write-delay)", blocks.first.value);
+      shared_->clock.sleep_for(due - now);
+    }
+  } catch (const Error& error) {
+    // The server stops, or the client has left: better a write too early than a write lost.
+    if (error.code() != ESHUTDOWN) throw;
+  }
+}
+
+}  // namespace nbdstack
