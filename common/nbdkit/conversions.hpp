@@ -49,6 +49,29 @@ inline int value_of(Support support) {
   return support == Support::emulated ? NBDKIT_FUA_EMULATE : NBDKIT_FUA_NONE;
 }
 
+// NBD knows few errors, and nbdkit sends every other one as EINVAL: "your request makes no sense",
+// which is the one thing that did not happen. The log has the exact reason.
+inline int errno_for_client(int code) {
+  switch (code) {
+    case EPERM:
+    case EROFS:
+    case EIO:
+    case ENOMEM:
+    case EINVAL:
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+    case ENOTSUP:
+    case EOVERFLOW:
+    case ESHUTDOWN:
+      return code;
+    case EACCES:
+      return EPERM;
+    default:  // ETIMEDOUT, ENOENT, connection errors, ...
+      return EIO;
+  }
+}
+
 inline void add_extents(nbdkit_extents* target, const ExtentList& extents) {
   for (const Extent& extent : extents.all()) {
     if (nbdkit_add_extent(target, extent.range.offset, extent.range.length,

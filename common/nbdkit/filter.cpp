@@ -157,29 +157,37 @@ int can_cache(nbdkit_next* /*next*/, void* handle) {
 
 // --- Requests ---
 
+template <typename Body>
+int request(int* err, Body&& body) {
+  const int code = guarded(body);
+  if (code == 0) return 0;
+  *err = errno_for_client(code);
+  return -1;
+}
+
 int pread(nbdkit_next* /*next*/, void* handle, void* buf, std::uint32_t count, std::uint64_t offset,
           std::uint32_t /*flags*/, int* err) {
-  return guarded(err, [&] { layer_of(handle).pread(bytes(buf, count), offset); });
+  return request(err, [&] { layer_of(handle).pread(bytes(buf, count), offset); });
 }
 int pwrite(nbdkit_next* /*next*/, void* handle, const void* buf, std::uint32_t count,
            std::uint64_t offset, std::uint32_t flags, int* err) {
-  return guarded(err,
+  return request(err,
                  [&] { layer_of(handle).pwrite(bytes(buf, count), offset, durability_of(flags)); });
 }
 int flush(nbdkit_next* /*next*/, void* handle, std::uint32_t /*flags*/, int* err) {
-  return guarded(err, [&] { layer_of(handle).flush(); });
+  return request(err, [&] { layer_of(handle).flush(); });
 }
 int trim(nbdkit_next* /*next*/, void* handle, std::uint32_t count, std::uint64_t offset,
          std::uint32_t flags, int* err) {
-  return guarded(err, [&] { layer_of(handle).trim(count, offset, durability_of(flags)); });
+  return request(err, [&] { layer_of(handle).trim(count, offset, durability_of(flags)); });
 }
 int zero(nbdkit_next* /*next*/, void* handle, std::uint32_t count, std::uint64_t offset,
          std::uint32_t flags, int* err) {
-  return guarded(err, [&] { layer_of(handle).zero(count, offset, zero_options_of(flags)); });
+  return request(err, [&] { layer_of(handle).zero(count, offset, zero_options_of(flags)); });
 }
 int extents(nbdkit_next* /*next*/, void* handle, std::uint32_t count, std::uint64_t offset,
             std::uint32_t flags, nbdkit_extents* found, int* err) {
-  return guarded(err, [&] {
+  return request(err, [&] {
     ExtentList list;
     layer_of(handle).extents(count, offset, (flags & NBDKIT_FLAG_REQ_ONE) != 0, list);
     add_extents(found, list);
@@ -187,7 +195,7 @@ int extents(nbdkit_next* /*next*/, void* handle, std::uint32_t count, std::uint6
 }
 int cache(nbdkit_next* /*next*/, void* handle, std::uint32_t count, std::uint64_t offset,
           std::uint32_t /*flags*/, int* err) {
-  return guarded(err, [&] { layer_of(handle).cache(count, offset); });
+  return request(err, [&] { layer_of(handle).cache(count, offset); });
 }
 
 nbdkit_filter callbacks_of(const FilterInfo& info, const std::string& help) {

@@ -32,15 +32,6 @@ int guarded(Body&& body) noexcept {
   }
 }
 
-// The common shape of callbacks: 0, or -1 with the errno stored.
-template <typename Body>
-int guarded(int* err, Body&& body) noexcept {
-  const int code = guarded(body);
-  if (code == 0) return 0;
-  *err = code;
-  return -1;
-}
-
 // For callbacks that answer with a number: the number, or -1.
 template <typename Result, typename Body>
 Result guarded_result(Body&& body) noexcept {

@@ -28,8 +28,9 @@ Layer& layer_of(void* handle) {
 // nbdkit does not know, such as those a filter above us uses to write many blocks at once.
 template <typename Body>
 int request(Body&& body) {
-  const int code = guarded(body);
-  if (code == 0) return 0;
+  const int failure = guarded(body);
+  if (failure == 0) return 0;
+  const int code = errno_for_client(failure);
   nbdkit_set_error(code);
   errno = code;
   return -1;

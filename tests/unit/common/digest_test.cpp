@@ -4,6 +4,8 @@
 
 #include <string_view>
 
+#include "common/hash/xxh3.hpp"
+
 namespace nbdstack {
 namespace {
 
@@ -21,6 +23,11 @@ TEST(Md5, AgreesWithTheTestSuiteOfItsSpecification) {
 TEST(Sha256, AgreesWithTheExampleOfItsSpecification) {
   EXPECT_EQ(to_hex(sha256(bytes("abc"))),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+// The canonical form: the hex digits are those of `xxhsum -H2`.
+TEST(Xxh3, MatchesPublishedValues) {
+  EXPECT_EQ(to_hex(xxh3_128({})), "99aa06d3014798d86001c324468d497f");
 }
 
 }  // namespace

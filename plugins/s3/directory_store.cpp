@@ -1,0 +1,236 @@
+#include "plugins/s3/directory_store.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <ctime>
+#include <set>
+#include <string_view>
+
+#include "common/error.hpp"
+#include "common/io/file.hpp"
+#include "common/log.hpp"
+#include "plugins/s3/directory_walk.hpp"
+#include "plugins/s3/object_file.hpp"
+
+namespace nbdstack {
+namespace {
+
+bool is_directory(const std::string& path) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+std::string parent_of(const std::string& path) {
+  return path.substr(0, path.rfind('/'));
+}
+
+bool is_plain_name(std::string_view name) {
+  return !name.empty() && name != "." && name != ".." && !name.starts_with(kTemporaryPrefix) &&
+         name.find('\0') == std::string_view::npos;
+}
+
+bool is_plain_path(std::string_view path) {
+  while (true) {
+    const std::size_t slash = path.find('/');
+    if (!is_plain_name(path.substr(0, slash))) return false;
+    if (slash == std::string_view::npos) return true;
+    path.remove_prefix(slash + 1);
+  }
+}
+
+// Makes a directory, and the ones above it, durably. Somebody else may make them at the same time.
+void make_directories(const std::string& path) {
+  if (::mkdir(path.c_str(), 0700) == -1) {
+    if (errno == EEXIST) return;
+    if (errno != ENOENT) throw system_error(errno, "create directory {}", path);
+    make_directories(parent_of(path));
+    make_directories(path);
+    return;
+  }
+  sync_directory(parent_of(path));
+}
+
+// A file under a temporary name, removed again unless it has been moved to its place.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::string& directory)
+      : path_(fmt::format("{}/{}XXXXXX", directory, kTemporaryPrefix)) {
+    const int descriptor = ::mkostemp(path_.data(), O_CLOEXEC);
+    if (descriptor == -1) throw system_error(errno, "create a file in {}", directory);
+    file_ = File(descriptor, path_);
+  }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+  ~TemporaryFile() {
+    if (!moved_) ::unlink(path_.c_str());
+  }
+
+  [[nodiscard]] const File& file() const { return file_; }
+
+  void replace(const std::string& target) {
+    if (::rename(path_.c_str(), target.c_str()) == -1) {
+      throw system_error(errno, "rename {} to {}", path_, target);
+    }
+    moved_ = true;
+  }
+
+  // False: there is a file of that name already.
+  [[nodiscard]] bool link_to(const std::string& target) const {
+    if (::link(path_.c_str(), target.c_str()) == 0) return true;
+    if (errno == EEXIST) return false;
+    throw system_error(errno, "link {} to {}", path_, target);
+  }
+
+ private:
+  std::string path_;
+  File file_;
+  bool moved_ = false;
+};
+
+PutResult put_into(const std::string& directory, const std::string& target,
+                   std::span<const std::byte> body, PutMode mode) {
+  PutResult result = PutResult::stored;
+  {
+    TemporaryFile temporary(directory);
+    write_object_file(temporary.file(), body);
+    if (mode == PutMode::replace) {
+      temporary.replace(target);
+    } else if (!temporary.link_to(target)) {
+      result = PutResult::exists;
+    }
+  }
+  sync_directory(
+      directory);  // also for `exists`: what the caller now relies on must not vanish in a crash
+  return result;
+}
+
+}  // namespace
+
+DirectoryStore::DirectoryStore(const std::string& directory, const std::string& bucket,
+                               MissingBucket missing)
+    : root_(directory + "/" + bucket) {
+  if (!is_plain_name(bucket) || bucket.find('/') != std::string::npos) {
+    throw Error(EINVAL, fmt::format("bucket: '{}' cannot be the name of a directory in {}", bucket,
+                                    directory));
+  }
+  if (!is_directory(directory)) {
+    throw Error(ENOENT, fmt::format("endpoint-url: {} is not an existing directory", directory));
+  }
+  if (missing == MissingBucket::create) make_directories(root_);
+  if (!is_directory(root_)) {
+    throw Error(ENOENT,
+                fmt::format("bucket: there is no directory {}: give size= to create a volume "
+                            "in it",
+                            root_));
+  }
+}
+
+void DirectoryStore::remove_leftovers(std::chrono::seconds age) {
+  const std::time_t newest = std::time(nullptr) - static_cast<std::time_t>(age.count());
+  walk_temporary_files(root_, [&](const std::string& path) {
+    struct stat status {};
+    if (::stat(path.c_str(), &status) == -1 || status.st_mtime > newest) return;
+    log::debug("removing {}, left behind by a crash", path);
+    ::unlink(path.c_str());  // a leftover that stays does no harm
+  });
+}
+
+std::string DirectoryStore::path_of(const std::string& key) const {
+  if (!is_plain_path(key)) {
+    throw Error(EINVAL, fmt::format("'{}' cannot be an object in {}: its parts between '/' must be "
+                                    "names, and none may be empty, '.', '..' or begin with '{}'",
+                                    key, root_, kTemporaryPrefix));
+  }
+  return root_ + "/" + key;
+}
+
+// Where the whole bucket is gone (a file system that is no longer mounted), its objects are not
+// absent: they are out of reach, and reading them as zeros would be wrong.
+void DirectoryStore::check_bucket_exists() const {
+  if (!is_directory(root_)) {
+    throw Error(ENOENT, fmt::format("the bucket's directory {} is gone", root_));
+  }
+}
+
+bool DirectoryStore::get(const std::string& key, std::span<std::byte> body) {
+  const auto file = ObjectFile::open(path_of(key));
+  if (!file.has_value()) {
+    check_bucket_exists();
+    return false;
+  }
+  file->read_body(body);
+  return true;
+}
+
+bool DirectoryStore::get_range(const std::string& key, std::span<std::byte> body,
+                               std::uint64_t offset) {
+  const auto file = ObjectFile::open(path_of(key));
+  if (!file.has_value()) {
+    check_bucket_exists();
+    return false;
+  }
+  file->read_range(body, offset);
+  return true;
+}
+
+std::optional<std::string> DirectoryStore::get_text(const std::string& key,
+                                                    std::size_t size_limit) {
+  const auto file = ObjectFile::open(path_of(key));
+  if (!file.has_value()) {
+    check_bucket_exists();
+    return std::nullopt;
+  }
+  if (file->body_bytes() > size_limit) {
+    throw Error(EIO, fmt::format("{}: {} bytes long, at most {} were expected", path_of(key),
+                                 file->body_bytes(), size_limit));
+  }
+  std::string text(file->body_bytes(), '\0');
+  file->read_body(std::as_writable_bytes(std::span(text)));
+  return text;
+}
+
+std::optional<std::uint64_t> DirectoryStore::size_of(const std::string& key) {
+  const auto file = ObjectFile::open(path_of(key));
+  if (file.has_value()) return file->body_bytes();
+  check_bucket_exists();
+  return std::nullopt;
+}
+
+PutResult DirectoryStore::put(const std::string& key, std::span<const std::byte> body,
+                              PutMode mode) {
+  const std::string target = path_of(key);
+  const std::string directory = parent_of(target);
+  if (!is_directory(directory)) {
+    check_bucket_exists();
+    make_directories(directory);
+  }
+  return put_into(directory, target, body, mode);
+}
+
+void DirectoryStore::remove(std::span<const std::string> keys) {
+  std::set<std::string> changed;
+  for (const std::string& key : keys) {
+    const std::string path = path_of(key);
+    if (::unlink(path.c_str()) == 0) {
+      changed.insert(parent_of(path));
+    } else if (errno != ENOENT && errno != ENOTDIR && errno != EISDIR) {
+      throw system_error(errno, "remove {}", path);
+    }
+  }
+  if (changed.empty()) check_bucket_exists();
+  for (const std::string& directory : changed) sync_directory(directory);
+}
+
+void DirectoryStore::list(const std::string& prefix, const std::string& start_after,
+                          const std::function<bool(const ListedObject&)>& visit) {
+  walk_objects(root_, {.prefix = prefix, .start_after = start_after}, [&](const std::string& key) {
+    const auto file = ObjectFile::open(root_ + "/" + key);
+    if (!file.has_value()) return true;  // removed since the directory was read
+    return visit({.key = key, .size_bytes = file->body_bytes()});
+  });
+}
+
+}  // namespace nbdstack

@@ -1,0 +1,55 @@
+// Objects as files of a local directory: endpoint-url=file:///DIR, with a sub-directory of DIR for
+// each bucket.
+//
+//   DIR/BUCKET/KEY    the object KEY, in the format of object_file.hpp
+//
+// A '/' in a key makes sub-directories.
+//
+// A put is durable when it returns: the object is written to a temporary file in the directory it
+// belongs to, synced, renamed (or, create-only, linked) into place, and the directory is synced. So
+// at every moment, also after a crash, a key has its old object or its new one, whole. A crash can
+// leave the temporary file behind: it is no object, and a later start removes it.
+//
+// A key whose parts would leave the bucket ("..", ".", empty), or name a temporary file, is refused
+// with EINVAL. Unlike in S3, a key cannot be an object and the directory of others at the same
+// time.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "plugins/s3/object_store.hpp"
+
+namespace nbdstack {
+
+class DirectoryStore final : public ObjectStore {
+ public:
+  enum class MissingBucket : std::uint8_t {
+    create,  // a volume may be created: the bucket's directory is made, within an existing DIR
+    fail,
+  };
+
+  // `directory` is an absolute path. Error(ENOENT) where it or the bucket does not exist,
+  // Error(EINVAL) for a bucket name that is no single directory's.
+  DirectoryStore(const std::string& directory, const std::string& bucket, MissingBucket missing);
+
+  // Temporary files that nobody has written to for `age`: whoever started them is long gone.
+  void remove_leftovers(std::chrono::seconds age);
+
+  bool get(const std::string& key, std::span<std::byte> body) override;
+  bool get_range(const std::string& key, std::span<std::byte> body, std::uint64_t offset) override;
+  std::optional<std::string> get_text(const std::string& key, std::size_t size_limit) override;
+  std::optional<std::uint64_t> size_of(const std::string& key) override;
+  PutResult put(const std::string& key, std::span<const std::byte> body, PutMode mode) override;
+  void remove(std::span<const std::string> keys) override;
+  void list(const std::string& prefix, const std::string& start_after,
+            const std::function<bool(const ListedObject&)>& visit) override;
+
+ private:
+  [[nodiscard]] std::string path_of(const std::string& key) const;  // refuses bad keys
+  void check_bucket_exists() const;
+
+  std::string root_;  // the bucket's directory
+};
+
+}  // namespace nbdstack

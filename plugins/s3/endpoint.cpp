@@ -1,0 +1,129 @@
+#include "plugins/s3/endpoint.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <charconv>
+#include <string_view>
+#include <utility>
+
+#include "common/error.hpp"
+
+namespace nbdstack {
+namespace {
+
+constexpr std::uint16_t kHttpPort = 80;
+constexpr std::uint16_t kHttpsPort = 443;
+
+constexpr std::string_view kAlphanumeric =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+
+bool has_only(std::string_view text, std::string_view others) {
+  return std::all_of(text.begin(), text.end(), [&](char c) {
+    return kAlphanumeric.find(c) != std::string_view::npos ||
+           others.find(c) != std::string_view::npos;
+  });
+}
+
+// Does not repeat the URL: it may hold a password.
+[[noreturn]] void reject(std::string_view reason) {
+  throw Error(EINVAL,
+              fmt::format("endpoint-url: {}; expected http[s]://HOST[:PORT][/PATH]", reason));
+}
+
+std::uint16_t parse_port(std::string_view text) {
+  unsigned port = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
+  if (error != std::errc() || end != text.data() + text.size() || port < 1 || port > 65535) {
+    reject("the port is not a number from 1 to 65535");
+  }
+  return static_cast<std::uint16_t>(port);
+}
+
+void parse_authority(std::string_view authority, Endpoint& endpoint) {
+  if (authority.find('@') != std::string_view::npos) {
+    reject("a user or password does not belong there (see access-key and secret-key)");
+  }
+  std::size_t host_end = authority.find(':');
+  if (authority.starts_with('[')) {
+    host_end = authority.find(']');
+    if (host_end == std::string_view::npos) reject("the IPv6 address lacks its ']'");
+    ++host_end;
+  }
+  host_end = std::min(host_end, authority.size());
+  const std::string_view rest = authority.substr(host_end);
+  endpoint.host = authority.substr(0, host_end);
+  const bool in_brackets = endpoint.host.starts_with('[');
+  if (endpoint.host.empty()) reject("the host is missing");
+  if (!has_only(endpoint.host, in_brackets ? "[]:.%" : "-._")) {
+    reject("the host has characters that no host name has");
+  }
+  if (rest.empty()) return;
+  if (rest.front() != ':') reject("the host is followed by something that is no port");
+  endpoint.port = parse_port(rest.substr(1));
+}
+
+}  // namespace
+
+Endpoint Endpoint::parse(const std::string& url) {
+  std::string_view rest = url;
+  Endpoint endpoint;
+  if (rest.starts_with("http://")) {
+    endpoint.tls = false;
+    endpoint.port = kHttpPort;
+  } else if (!rest.starts_with("https://")) {
+    reject("the scheme is neither http nor https");
+  }
+  rest.remove_prefix(rest.find("//") + 2);
+  const std::size_t authority_end = std::min(rest.find_first_of("/?#"), rest.size());
+  parse_authority(rest.substr(0, authority_end), endpoint);
+  std::string_view path = rest.substr(authority_end);
+  if (!has_only(path, "/-._~")) reject("the path may have letters, digits, '-._~' and '/' only");
+  while (path.ends_with('/')) path.remove_suffix(1);
+  endpoint.base_path = path;
+  return endpoint;
+}
+
+Endpoint Endpoint::of_region(const std::string& region) {
+  if (region.empty() || !has_only(region, "-")) {
+    throw Error(EINVAL, fmt::format("region: \"{}\" is no name of a region", region));
+  }
+  Endpoint endpoint;
+  // AWS in China is a partition with a domain of its own.
+  const char* domain = region.starts_with("cn-") ? "amazonaws.com.cn" : "amazonaws.com";
+  endpoint.host = fmt::format("s3.{}.{}", region, domain);
+  return endpoint;
+}
+
+BucketAddress::BucketAddress(Endpoint endpoint, std::string bucket, bool virtual_host)
+    : endpoint_(std::move(endpoint)), bucket_(std::move(bucket)), virtual_host_(virtual_host) {
+  if (bucket_.empty()) throw Error(EINVAL, "bucket: the name is empty");
+  // S3 allows fewer; older buckets and other services have upper case and underscores.
+  if (!has_only(bucket_, "-._") || bucket_ == "." || bucket_ == "..") {
+    throw Error(EINVAL,
+                fmt::format("bucket: \"{}\" is no bucket's name: letters, digits, '-', '.', '_' "
+                            "(a prefix for the objects is given with key)",
+                            bucket_));
+  }
+  if (virtual_host_ && endpoint_.host.starts_with('[')) {
+    throw Error(EINVAL, "virtual-host: a bucket cannot be put before an IPv6 address");
+  }
+  if (virtual_host_) endpoint_.host = fmt::format("{}.{}", bucket_, endpoint_.host);
+}
+
+std::string BucketAddress::origin() const {
+  return fmt::format("{}://{}", endpoint_.tls ? "https" : "http", host_header());
+}
+
+std::string BucketAddress::host_header() const {
+  const bool usual = endpoint_.port == (endpoint_.tls ? kHttpsPort : kHttpPort);
+  return usual ? endpoint_.host : fmt::format("{}:{}", endpoint_.host, endpoint_.port);
+}
+
+std::string BucketAddress::path_of(const std::string& key) const {
+  if (virtual_host_) return fmt::format("{}/{}", endpoint_.base_path, key);
+  if (key.empty()) return fmt::format("{}/{}", endpoint_.base_path, bucket_);
+  return fmt::format("{}/{}/{}", endpoint_.base_path, bucket_, key);
+}
+
+}  // namespace nbdstack

@@ -1,0 +1,45 @@
+// Where a bucket's objects are: an endpoint (scheme, host, port, path) and how the bucket is named
+// in a request.
+//
+//   path style     http://HOST:PORT/BASE/BUCKET/KEY    what every service understands; the default
+//   virtual host   https://BUCKET.HOST:PORT/BASE/KEY   what AWS prefers
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace nbdstack {
+
+struct Endpoint {
+  bool tls = true;
+  std::string host;  // a name, an IPv4 address, or an IPv6 address in brackets
+  std::uint16_t port = 443;
+  std::string base_path;  // "" or "/a/b": no '/' at the end
+
+  // Throws Error(EINVAL) that names endpoint-url unless `url` is
+  // http[s]://HOST[:PORT][/PATH] with nothing else in it: no user, query or fragment.
+  static Endpoint parse(const std::string& url);
+  // AWS's own: https://s3.REGION.amazonaws.com
+  static Endpoint of_region(const std::string& region);
+};
+
+class BucketAddress {
+ public:
+  // Throws Error(EINVAL) that names the parameter for a bucket that no request can carry.
+  BucketAddress(Endpoint endpoint, std::string bucket, bool virtual_host);
+
+  [[nodiscard]] const std::string& bucket() const { return bucket_; }
+  // Scheme, host and port, without the path: "https://s3.example.com:8443".
+  [[nodiscard]] std::string origin() const;
+  // The value of the Host header: the port is there only when it is not the scheme's own.
+  [[nodiscard]] std::string host_header() const;
+  // The plain path (not percent-encoded) of an object, or of the bucket for an empty key.
+  [[nodiscard]] std::string path_of(const std::string& key) const;
+
+ private:
+  Endpoint endpoint_;
+  std::string bucket_;
+  bool virtual_host_;
+};
+
+}  // namespace nbdstack

@@ -1,0 +1,107 @@
+// ObjectStore over S3's REST interface.
+//
+//   get        GET, and the whole body is checked against x-amz-meta-nbdstack-xxh3 where the object
+//              has it (one written by somebody else need not)
+//   get_range  GET with Range; the answer must be 206 with exactly that Content-Range
+//   size_of    GET of the first byte: its Content-Range tells the size and, unlike HEAD's, its
+//   errors
+//              have a body that says what is wrong
+//   put        PUT with Content-MD5, x-amz-content-sha256 and the checksum above
+//              (XXH3-128 of the body, hex)
+//   remove     DeleteObjects, 1,000 keys at most in one request; DELETE for a single key
+//   list       ListObjectsV2
+//
+// A missing object reads as zeros in a volume, so "missing" is believed only of an S3 service that
+// says so (NoSuchKey): the 404 of a misled proxy is an error.
+//
+// Create-only is If-None-Match: *. When an attempt's answer was lost and the next one finds that
+// the object exists, it is read back: equal bytes are ours, and the result is `stored`. A service
+// that knows no conditions (501) gets a check before the PUT instead, which is said once in the
+// log: two creators at the same moment may then both succeed.
+//
+// Each attempt is signed anew with the present time, corrected by what the service said about our
+// clock (RequestTimeTooSkewed). See retry.hpp for what is tried again, and how long.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "common/sync/clock.hpp"
+#include "plugins/s3/credentials.hpp"
+#include "plugins/s3/endpoint.hpp"
+#include "plugins/s3/http_client.hpp"
+#include "plugins/s3/object_store.hpp"
+#include "plugins/s3/retry.hpp"
+
+namespace nbdstack {
+
+struct HttpStoreConfig {
+  std::string bucket;
+  Endpoint endpoint;
+  bool virtual_host = false;
+  std::string region;
+  Credentials credentials;
+  unsigned connections = 16;
+  std::uint32_t timeout_ms = 60'000;  // of one operation with all its attempts
+  unsigned retries = 8;
+  std::string ca_file;  // empty: the system's
+  bool tls_verify = true;
+  std::function<bool()> stopping;  // see HttpClientConfig
+};
+
+class HttpStore final : public ObjectStore {
+ public:
+  // Throws Error(EINVAL) for a bucket that cannot be. Connects to nothing yet: a store may be made
+  // before the server forks, but must not be used before and after it.
+  HttpStore(const HttpStoreConfig& config, Clock& clock);
+
+  // Throws what would be wrong with every request: endpoint, credentials, bucket, permission to
+  // list. Meant for the start: it gives up sooner than other operations.
+  void check_bucket(const std::string& prefix);
+
+  bool get(const std::string& key, std::span<std::byte> body) override;
+  bool get_range(const std::string& key, std::span<std::byte> body, std::uint64_t offset) override;
+  std::optional<std::string> get_text(const std::string& key, std::size_t size_limit) override;
+  std::optional<std::uint64_t> size_of(const std::string& key) override;
+  PutResult put(const std::string& key, std::span<const std::byte> body, PutMode mode) override;
+  void remove(std::span<const std::string> keys) override;
+  void list(const std::string& prefix, const std::string& start_after,
+            const std::function<bool(const ListedObject&)>& visit) override;
+
+ private:
+  struct Call;
+  // Nothing: the answer is what was wanted.
+  using Judge = std::function<std::optional<Failure>(const HttpResponse&)>;
+
+  void run(Call& call, const Judge& judge) { run(call, judge, retrier_); }
+  void run(Call& call, const Judge& judge, Retrier& retrier);
+  std::optional<Failure> attempt(Call& call, const Judge& judge, Duration time_left);
+  HttpOutcome send(Call& call, Duration time_left);
+  bool learn_clock(const Call& call, const HttpResponse& response);
+
+  Call put_call(const std::string& key, std::span<const std::byte> body) const;
+  void put_unconditionally(const std::string& key, std::span<const std::byte> body);
+  std::optional<PutResult> put_if_absent(const std::string& key, std::span<const std::byte> body);
+  bool holds(const std::string& key, std::span<const std::byte> body);
+  void remove_one(const std::string& key);
+  void remove_batch(std::span<const std::string> keys);
+  Call list_call(const std::string& prefix, unsigned keys_max) const;
+  ListPage fetch_page(Call& call, Retrier& retrier);
+  HttpClient& client();
+
+  const HttpStoreConfig config_;
+  const BucketAddress address_;
+  Clock& clock_;
+  Retrier retrier_;
+  std::once_flag client_made_;
+  std::unique_ptr<HttpClient> client_;
+  // Seconds that the service's clock is ahead of ours.
+  std::atomic<std::int64_t> clock_offset_s_{0};
+  std::atomic<bool> conditions_unknown_{false};  // the service answered 501 to one
+};
+
+}  // namespace nbdstack

@@ -1,0 +1,150 @@
+#include "plugins/s3/retry.hpp"
+
+#include <algorithm>
+#include <string_view>
+
+#include "common/error.hpp"
+#include "common/log.hpp"
+
+namespace nbdstack {
+namespace {
+
+// An attempt that has less time than this is not worth starting.
+constexpr Duration kShortestAttempt = std::chrono::milliseconds(10);
+
+template <typename... Names>
+bool is_one_of(std::string_view code, Names... names) {
+  return ((code == names) || ...);
+}
+
+bool may_pass(int status, std::string_view code) {
+  if (code == "QuotaExceeded") return false;
+  // 400 and yet not our mistake: the request was slow or damaged on its way.
+  if (is_one_of(code, "RequestTimeout", "IncompleteBody", "BadDigest",
+                "XAmzContentSHA256Mismatch")) {
+    return true;
+  }
+  switch (status) {
+    case 408:
+    case 409:
+    case 429:
+    case 500:
+    case 502:
+    case 503:
+    case 504:
+      return true;
+    default:
+      return false;
+  }
+}
+
+int errno_of(int status, std::string_view code) {
+  if (status == 507 || code == "QuotaExceeded") return ENOSPC;
+  if (code == "NoSuchBucket") return ENOENT;
+  if (status == 401 || status == 403 ||
+      is_one_of(code, "AccessDenied", "InvalidAccessKeyId", "ExpiredToken", "InvalidToken")) {
+    return EACCES;
+  }
+  if (status == 408 || status == 504 || code == "RequestTimeout") return ETIMEDOUT;
+  return EIO;
+}
+
+// The way out, where there is one.
+std::string advice(int status, const ServiceError& error) {
+  const std::string_view code = error.code;
+  if (is_one_of(code, "InvalidAccessKeyId", "SignatureDoesNotMatch")) {
+    return " (check access-key and secret-key)";
+  }
+  if (is_one_of(code, "ExpiredToken", "InvalidToken")) return " (check session-token)";
+  if (code == "RequestTimeTooSkewed") return " (check this machine's clock)";
+  if (code == "NoSuchBucket") return " (check bucket and endpoint-url)";
+  if (!error.region.empty()) return fmt::format(" (set region={})", error.region);
+  if (status >= 300 && status < 400 && !error.endpoint.empty()) {
+    return fmt::format(" (the bucket is elsewhere: endpoint-url must lead to {})", error.endpoint);
+  }
+  if (status >= 300 && status < 400) {
+    return " (redirects are not followed: set region or endpoint-url to where the bucket is)";
+  }
+  return {};
+}
+
+}  // namespace
+
+Failure failure_of(const TransportFailure& failure) {
+  using Kind = TransportFailure::Kind;
+  const bool passes = failure.kind == Kind::connection || failure.kind == Kind::timeout;
+  const bool setup = failure.kind == Kind::setup;
+  return {
+      .may_pass = passes,
+      .code = failure.kind == Kind::timeout ? ETIMEDOUT : EIO,
+      .reason = failure.message + (setup ? " (check endpoint-url, ca-file and tls-verify)" : "")};
+}
+
+Failure failure_of(int status, const ServiceError& error, std::optional<Duration> retry_after) {
+  std::string reason = fmt::format("the service answered {}", status);
+  if (!error.code.empty()) reason += " " + error.code;
+  if (!error.message.empty()) reason += ": " + error.message;
+  return {.may_pass = may_pass(status, error.code),
+          .code = errno_of(status, error.code),
+          .reason = reason + advice(status, error),
+          .retry_after = retry_after};
+}
+
+Failure failure_of(const ServiceError& error) {
+  const bool passes = is_one_of(error.code, "InternalError", "SlowDown", "ServiceUnavailable",
+                                "OperationAborted", "RequestTimeout");
+  return failure_of(passes ? 503 : error.code == "AccessDenied" ? 403 : 400, error, std::nullopt);
+}
+
+void Retrier::run(const std::string& operation,
+                  const std::function<std::optional<Failure>(const Attempt&)>& attempt) {
+  const TimePoint start = clock_.now();
+  const TimePoint deadline = start + policy_.timeout;
+  for (unsigned number = 1;; ++number) {
+    const std::optional<Failure> failure = attempt({number, deadline - clock_.now()});
+    if (!failure) return;
+    if (!failure->may_pass) {
+      throw Error(failure->code, fmt::format("{}: {}", operation, failure->reason));
+    }
+    const auto seconds = std::chrono::duration<double>(clock_.now() - start).count();
+    if (number > policy_.retries) {
+      throw Error(failure->code, fmt::format("{}: gave up after {} attempts in {:.1f} s: {}",
+                                             operation, number, seconds, failure->reason));
+    }
+    const auto pause = pause_after(number, *failure, deadline - clock_.now());
+    if (!pause) {
+      throw Error(
+          ETIMEDOUT,
+          fmt::format("{}: gave up after {} attempts in {:.1f} s, for timeout={}: {}", operation,
+                      number, seconds, std::chrono::duration<double>(policy_.timeout).count(),
+                      failure->reason));
+    }
+    log::debug("{}: attempt {} failed: {}; next in {:.2f} s", operation, number, failure->reason,
+               std::chrono::duration<double>(*pause).count());
+    clock_.sleep_for(*pause);
+  }
+}
+
+std::optional<Duration> Retrier::pause_after(unsigned attempts, const Failure& failure,
+                                             Duration time_left) {
+  if (time_left < 2 * kShortestAttempt) return std::nullopt;
+  if (failure.retry_after && *failure.retry_after > time_left - kShortestAttempt) {
+    return std::nullopt;
+  }
+  // A long pause does not eat the time of the attempt that it is for.
+  const Duration pause = std::min(jittered(attempts), time_left / 2);
+  return std::max(pause, failure.retry_after.value_or(Duration::zero()));
+}
+
+Duration Retrier::jittered(unsigned attempts) {
+  Duration bound = policy_.first_pause;
+  for (unsigned doubled = 1; doubled < attempts && bound < policy_.longest_pause; ++doubled) {
+    bound *= 2;
+  }
+  bound = std::min(bound, policy_.longest_pause);
+  std::uniform_int_distribution<Duration::rep> part(0, bound.count());
+  const std::lock_guard lock(mutex_);
+  return Duration(part(random_));
+}
+
+}  // namespace nbdstack

@@ -1,0 +1,82 @@
+// What is tried again, when, and when not any more.
+//
+//   passes by itself               connection refused, reset or cut short; silence (timeout); 408,
+//   429,
+//                                  500, 502, 503, 504; 409 (a concurrent operation); a clock that
+//                                  was off and has been corrected; a body damaged on its way,
+//                                  either way
+//   will be the same next time     every other status: wrong key (401, 403), no such bucket, quota,
+//                                  redirect, a malformed request; certificates; an oversized body
+//
+// The pause before the next attempt is a random part of a bound that doubles (full jitter, after
+// Brooker's "Exponential Backoff And Jitter"): clients that failed together do not come back
+// together. Where the service says Retry-After, that is the least pause. An operation ends after
+// `retries` further attempts or at its `timeout`, whichever comes first, and the last failure is
+// its error.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <random>
+#include <string>
+
+#include "common/sync/clock.hpp"
+#include "plugins/s3/http_client.hpp"
+#include "plugins/s3/s3_xml.hpp"
+
+namespace nbdstack {
+
+// One attempt that failed.
+struct Failure {
+  bool may_pass = false;
+  int code = EIO;      // the errno if this is the last attempt
+  std::string reason;  // for people: status, the service's code and words, what can be done
+  std::optional<Duration> retry_after{};
+};
+
+Failure failure_of(const TransportFailure& failure);
+// An answer that is no success. `error` is what its body said.
+Failure failure_of(int status, const ServiceError& error, std::optional<Duration> retry_after);
+// One key of a DeleteObjects answer: a code without a status.
+Failure failure_of(const ServiceError& error);
+
+struct RetryPolicy {
+  unsigned retries = 8;  // after the first attempt
+  Duration timeout = std::chrono::seconds(60);
+  Duration first_pause = std::chrono::milliseconds(200);  // bound of the first pause
+  Duration longest_pause = std::chrono::seconds(10);      // Retry-After may be longer
+};
+
+struct Attempt {
+  unsigned number;     // from 1
+  Duration time_left;  // until the operation's timeout
+};
+
+class Retrier {
+ public:
+  // `clock` outlives the Retrier. The same seed gives the same pauses.
+  Retrier(RetryPolicy policy, Clock& clock, std::uint64_t seed)
+      : policy_(policy), clock_(clock), random_(seed) {}
+
+  // Calls `attempt` until it returns nothing (success). Throws Error with what failed last, what
+  // `operation` was ("PUT s3://disk/vol/0000") and, where there were several, the number of
+  // attempts. Errors thrown by `attempt` go through at once. Any thread.
+  void run(const std::string& operation,
+           const std::function<std::optional<Failure>(const Attempt&)>& attempt);
+
+ private:
+  // Nothing: the time does not suffice for another attempt.
+  std::optional<Duration> pause_after(unsigned attempts, const Failure& failure,
+                                      Duration time_left);
+  Duration jittered(unsigned attempts);
+
+  const RetryPolicy policy_;
+  Clock& clock_;
+  std::mutex mutex_;  // protects random_
+  std::mt19937_64 random_;
+};
+
+}  // namespace nbdstack

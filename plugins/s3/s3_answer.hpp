@@ -1,0 +1,43 @@
+// What an answer of S3's means: success, a missing object, or a failure and of which kind.
+//
+// Nothing that came over the network is taken for data before one of judge_whole and judge_part has
+// accepted it.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "plugins/s3/http_client.hpp"
+#include "plugins/s3/retry.hpp"
+
+namespace nbdstack {
+
+// User metadata of every object that we store: XXH3-128 of the body, hex.
+inline constexpr std::string_view kChecksumHeader = "x-amz-meta-nbdstack-xxh3";
+
+// 200 to 299.
+bool is_success(const HttpResponse& response);
+
+// A 404 that comes from an S3 service and is about the key: it says NoSuchKey, or it has no body
+// but the request id that S3 services give.
+bool is_missing(const HttpResponse& response);
+
+// The failure that an answer is which the operation has no use for.
+Failure unexpected(const HttpResponse& response);
+
+// Nothing if `body` is what was stored, or was stored without a checksum. A mismatch may pass: the
+// damage may have happened on the way.
+std::optional<Failure> verify_checksum(const HttpResponse& response,
+                                       std::span<const std::byte> body);
+
+// Nothing if the answer is the whole object and `body` holds it.
+std::optional<Failure> judge_whole(const HttpResponse& response, std::span<const std::byte> body);
+
+// Nothing if the answer is exactly the bytes `range` ("0-511"), `length` of them.
+std::optional<Failure> judge_part(const HttpResponse& response, const std::string& range,
+                                  std::size_t length);
+
+}  // namespace nbdstack

@@ -1,0 +1,103 @@
+#include "plugins/s3/s3_xml.hpp"
+
+#include <pugixml.hpp>
+
+#include <cstring>
+#include <sstream>
+#include <string_view>
+#include <utility>
+
+namespace nbdstack {
+namespace {
+
+// Keys may begin or end with blanks: nothing is trimmed.
+constexpr unsigned kParse = pugi::parse_default | pugi::parse_ws_pcdata_single;
+
+// The root element, where `text` is XML and its root has that name.
+pugi::xml_node load(pugi::xml_document& document, const std::string& text, const char* root) {
+  if (!document.load_buffer(text.data(), text.size(), kParse)) return {};
+  return document.child(root);
+}
+
+int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+// encoding-type=url is the encoding of HTML forms: '+' is a blank.
+std::string decode_url(std::string_view text) {
+  std::string decoded;
+  decoded.reserve(text.size());
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const bool escaped = text[i] == '%' && i + 2 < text.size() && hex_digit(text[i + 1]) >= 0 &&
+                         hex_digit(text[i + 2]) >= 0;
+    if (escaped) {
+      decoded += static_cast<char>(hex_digit(text[i + 1]) * 16 + hex_digit(text[i + 2]));
+      i += 2;
+    } else {
+      decoded += text[i] == '+' ? ' ' : text[i];
+    }
+  }
+  return decoded;
+}
+
+ServiceError error_of(const pugi::xml_node& node) {
+  return {node.child_value("Code"), node.child_value("Message"), node.child_value("Endpoint"),
+          node.child_value("Region")};
+}
+
+}  // namespace
+
+ServiceError parse_service_error(const std::string& text) {
+  pugi::xml_document document;
+  return error_of(load(document, text, "Error"));
+}
+
+std::optional<ListPage> parse_list_page(const std::string& text) {
+  pugi::xml_document document;
+  const pugi::xml_node root = load(document, text, "ListBucketResult");
+  if (!root) return std::nullopt;
+  const bool encoded = std::strcmp(root.child_value("EncodingType"), "url") == 0;
+  ListPage page;
+  for (const pugi::xml_node& node : root.children("Contents")) {
+    const char* key = node.child_value("Key");
+    page.objects.push_back(
+        {encoded ? decode_url(key) : std::string(key), node.child("Size").text().as_ullong()});
+  }
+  const bool truncated = root.child("IsTruncated").text().as_bool();
+  if (truncated) {
+    page.next_token = root.child_value("NextContinuationToken");
+    // A page that is not the last must say how to go on, or the listing would silently be short.
+    if (page.next_token.empty()) return std::nullopt;
+  }
+  return page;
+}
+
+std::string delete_request(std::span<const std::string> keys) {
+  pugi::xml_document document;
+  pugi::xml_node root = document.append_child("Delete");
+  root.append_attribute("xmlns") = "http://s3.amazonaws.com/doc/2006-03-01/";
+  for (const std::string& key : keys) {
+    pugi::xml_node object = root.append_child("Object");
+    object.append_child("Key").text() = key.c_str();
+  }
+  root.append_child("Quiet").text() = true;
+  std::ostringstream text;
+  document.save(text, "", pugi::format_raw);
+  return std::move(text).str();
+}
+
+std::optional<std::vector<RemovalFailure>> parse_delete_result(const std::string& text) {
+  pugi::xml_document document;
+  const pugi::xml_node root = load(document, text, "DeleteResult");
+  if (!root) return std::nullopt;
+  std::vector<RemovalFailure> failures;
+  for (const pugi::xml_node& node : root.children("Error")) {
+    failures.push_back({node.child_value("Key"), error_of(node)});
+  }
+  return failures;
+}
+
+}  // namespace nbdstack

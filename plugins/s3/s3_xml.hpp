@@ -1,0 +1,47 @@
+// The XML documents of S3: errors, listings, removal of many objects.
+//
+// Services differ in namespaces, order and extra elements; only what is used is looked at.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "plugins/s3/object_store.hpp"
+
+namespace nbdstack {
+
+// What a service says about a failure. Everything may be empty: answers to HEAD have no body, and
+// what stands between us and the service (proxies, load balancers) answers in its own way.
+struct ServiceError {
+  std::string code;      // "NoSuchKey"
+  std::string message;   // in the service's words
+  std::string endpoint;  // of redirects: where the bucket is
+  std::string region;    // the region that the service expected
+};
+
+// Never throws: whatever is no S3 error document gives an empty ServiceError.
+ServiceError parse_service_error(const std::string& text);
+
+struct ListPage {
+  std::vector<ListedObject> objects;
+  std::string next_token;  // empty: this was the last page
+};
+
+// Nothing for what is no ListObjectsV2 answer. Keys are decoded where the page says that they are
+// URL-encoded.
+std::optional<ListPage> parse_list_page(const std::string& text);
+
+// The body of a DeleteObjects request that is answered with failures only.
+std::string delete_request(std::span<const std::string> keys);
+
+struct RemovalFailure {
+  std::string key;
+  ServiceError error;
+};
+
+// The keys that were not removed; nothing for what is no DeleteObjects answer.
+std::optional<std::vector<RemovalFailure>> parse_delete_result(const std::string& text);
+
+}  // namespace nbdstack

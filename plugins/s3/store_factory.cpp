@@ -1,0 +1,91 @@
+#include "plugins/s3/store_factory.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <string_view>
+
+#include "common/error.hpp"
+#include "common/log.hpp"
+#include "plugins/s3/directory_store.hpp"
+
+namespace nbdstack {
+namespace {
+
+constexpr std::string_view kFileScheme = "file://";
+
+// Far longer than writing one object takes: whoever wrote it is gone.
+constexpr std::chrono::hours kLeftoverAge{1};
+
+std::string directory_of(const std::string& endpoint_url) {
+  std::string directory = endpoint_url.substr(kFileScheme.size());
+  if (!directory.starts_with('/')) {
+    throw Error(EINVAL,
+                fmt::format("endpoint-url: '{}' must name a directory by its absolute path: "
+                            "file:///DIR",
+                            endpoint_url));
+  }
+  while (directory.size() > 1 && directory.ends_with('/')) directory.pop_back();
+  return directory;
+}
+
+HttpStoreConfig http_config_of(const StoreSettings& settings, const Surroundings& surroundings) {
+  const Identity identity = find_identity(settings.identity, surroundings);
+  log::debug("credentials from {}, region {}", identity.source, identity.region);
+  constexpr std::uint64_t kTimeout_ms_max = std::numeric_limits<std::uint32_t>::max();
+  return {.bucket = settings.bucket,
+          .endpoint = settings.endpoint_url.empty() ? Endpoint::of_region(identity.region)
+                                                    : Endpoint::parse(settings.endpoint_url),
+          .virtual_host = settings.virtual_host,
+          .region = identity.region,
+          .credentials = identity.credentials,
+          .connections = settings.connections,
+          .timeout_ms = static_cast<std::uint32_t>(std::min(settings.timeout_ms, kTimeout_ms_max)),
+          .retries = settings.retries,
+          .ca_file = settings.ca_file,
+          .tls_verify = settings.tls_verify,
+          .stopping = {}};
+}
+
+}  // namespace
+
+StoreFactory::StoreFactory(const StoreSettings& settings, const Surroundings& surroundings) {
+  if (settings.endpoint_url.starts_with(kFileScheme)) {
+    place_ =
+        DirectoryPlace{.directory = directory_of(settings.endpoint_url), .bucket = settings.bucket};
+  } else {
+    place_ = http_config_of(settings, surroundings);
+  }
+}
+
+std::unique_ptr<ObjectStore> StoreFactory::make_checked(const std::string& key, bool may_create,
+                                                        const Waiting& waiting) const {
+  if (const auto* place = std::get_if<DirectoryPlace>(&place_)) {
+    auto store = std::make_unique<DirectoryStore>(
+        place->directory, place->bucket,
+        may_create ? DirectoryStore::MissingBucket::create : DirectoryStore::MissingBucket::fail);
+    store->remove_leftovers(kLeftoverAge);
+    return store;
+  }
+  auto store = make_http(waiting);
+  store->check_bucket(key);
+  return store;
+}
+
+std::unique_ptr<ObjectStore> StoreFactory::make(const Waiting& waiting) const {
+  if (const auto* place = std::get_if<DirectoryPlace>(&place_)) {
+    return std::make_unique<DirectoryStore>(place->directory, place->bucket,
+                                            DirectoryStore::MissingBucket::fail);
+  }
+  return make_http(waiting);
+}
+
+std::unique_ptr<HttpStore> StoreFactory::make_http(const Waiting& waiting) const {
+  HttpStoreConfig config = std::get<HttpStoreConfig>(place_);
+  config.stopping = waiting.stopping;
+  return std::make_unique<HttpStore>(config, waiting.clock);
+}
+
+}  // namespace nbdstack

@@ -1,0 +1,63 @@
+// Which store the parameters ask for: a directory for file:///DIR, an S3 service for everything
+// else.
+//
+// Credentials and endpoint are found once, by the constructor; stores can then be made as often as
+// needed, also after a fork.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <variant>
+
+#include "common/sync/clock.hpp"
+#include "plugins/s3/credentials.hpp"
+#include "plugins/s3/http_store.hpp"
+#include "plugins/s3/object_store.hpp"
+
+namespace nbdstack {
+
+struct StoreSettings {
+  std::string bucket;
+  std::string endpoint_url;  // empty: AWS, in the region that is found
+  CredentialParameters identity;
+  unsigned connections = 16;
+  std::uint64_t timeout_ms = 60'000;
+  unsigned retries = 8;
+  std::string ca_file;  // empty: the system's
+  bool tls_verify = true;
+  bool virtual_host = false;
+};
+
+// How a store's requests wait: `stopping` is asked from time to time, and once it says yes they end
+// within a second. The clock outlives the store.
+struct Waiting {
+  Clock& clock;
+  std::function<bool()> stopping;  // empty: never
+};
+
+class StoreFactory {
+ public:
+  // Throws Error(EINVAL) that names the parameter, or what find_identity throws.
+  StoreFactory(const StoreSettings& settings, const Surroundings& surroundings);
+
+  // For the start of the server: throws what would be wrong with every request. `key` is the
+  // volume's; with `may_create`, a bucket that is a directory is made.
+  [[nodiscard]] std::unique_ptr<ObjectStore> make_checked(const std::string& key, bool may_create,
+                                                          const Waiting& waiting) const;
+
+  [[nodiscard]] std::unique_ptr<ObjectStore> make(const Waiting& waiting) const;
+
+ private:
+  struct DirectoryPlace {
+    std::string directory;
+    std::string bucket;
+  };
+
+  [[nodiscard]] std::unique_ptr<HttpStore> make_http(const Waiting& waiting) const;
+
+  std::variant<DirectoryPlace, HttpStoreConfig> place_;
+};
+
+}  // namespace nbdstack

@@ -1,0 +1,181 @@
+#include "plugins/s3/volume.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "common/error.hpp"
+
+namespace nbdstack {
+namespace {
+
+// How many removals and how much of a listing are in memory at a time: 16 requests' worth of each.
+constexpr std::size_t kDiscardRound = 16 * BlockObjects::kBatch;
+
+// An answer about extents takes at most this many pages of listing: a second or so on a service
+// that is far away.
+constexpr std::size_t kExtentPages = 10;
+
+// What a zero or trim means for the blocks it touches.
+struct Coverage {
+  std::vector<BlockPiece> parts;  // at most two: blocks covered in part
+  BlockNumber first_whole;  // [first_whole, end_whole): blocks covered as far as the disk goes
+  BlockNumber end_whole;
+  Range touched;  // all of the above, as a range of whole blocks
+};
+
+Coverage cover(const BlockGeometry& geometry, const Range& range) {
+  const BlockNumber first = geometry.block_at(range.offset);
+  const BlockNumber last = geometry.block_at(range.end() - 1);
+  Coverage coverage{.parts = {}, .first_whole = first, .end_whole = last.next(), .touched = {}};
+  coverage.touched = {geometry.offset_of(first),
+                      geometry.range_of(last).end() - geometry.offset_of(first)};
+
+  const auto part_of = [&](BlockNumber block) {
+    const Range part = geometry.range_of(block).intersection(range);
+    return BlockPiece{
+        .block = block,
+        .offset_in_block = static_cast<std::uint32_t>(part.offset - geometry.offset_of(block)),
+        .length = static_cast<std::uint32_t>(part.length),
+        .offset_in_request = part.offset - range.offset};
+  };
+  if (const BlockPiece head = part_of(first); !geometry.is_whole(head)) {
+    coverage.parts.push_back(head);
+    ++coverage.first_whole;
+  }
+  if (first == last) return coverage;
+  if (const BlockPiece tail = part_of(last); !geometry.is_whole(tail)) {
+    coverage.parts.push_back(tail);
+    coverage.end_whole = last;
+  }
+  return coverage;
+}
+
+}  // namespace
+
+Volume::Volume(ObjectStore& store, const std::string& key, const BlockGeometry& geometry,
+               std::size_t connections)
+    : geometry_(geometry), objects_(store, key), pool_(connections - 1) {
+  traits_.size_bytes = geometry.size_bytes();
+  traits_.minimum_block_size = 1;
+  traits_.preferred_block_size = geometry.block_size();
+  traits_.maximum_block_size = 0xffffffff;
+  traits_.can_write = traits_.can_flush = traits_.can_trim = true;
+  traits_.can_fast_zero = traits_.can_extents = traits_.can_multi_conn = true;
+  traits_.zero = traits_.fua = Support::native;
+}
+
+void Volume::pread(std::span<std::byte> buffer, std::uint64_t offset) {
+  const auto pieces = geometry_.split({offset, buffer.size()});
+  pool_.run(pieces.size(), [&](std::size_t i) {
+    read_piece(pieces[i], buffer.subspan(pieces[i].offset_in_request, pieces[i].length));
+  });
+}
+
+void Volume::read_piece(const BlockPiece& piece, std::span<std::byte> target) {
+  bool found = false;
+  if (piece.length == geometry_.block_size()) {
+    found = objects_.get(piece.block, target);
+  } else if (geometry_.is_whole(piece)) {  // the disk ends in this block, its object does not
+    std::vector<std::byte> body(geometry_.block_size());
+    found = objects_.get(piece.block, body);
+    if (found) std::memcpy(target.data(), body.data(), target.size());
+  } else {
+    found = objects_.get_range(piece.block, target, piece.offset_in_block);
+  }
+  if (!found) std::memset(target.data(), 0, target.size());
+}
+
+void Volume::pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
+                    Durability /*durability*/) {
+  const auto pieces = geometry_.split({offset, buffer.size()});
+  pool_.run(pieces.size(), [&](std::size_t i) {
+    write_piece(pieces[i], buffer.subspan(pieces[i].offset_in_request, pieces[i].length));
+  });
+}
+
+void Volume::write_piece(const BlockPiece& piece, std::span<const std::byte> source) {
+  const RangeLock::Guard owned(writing_, geometry_.range_of(piece.block));
+  if (piece.length == geometry_.block_size()) {
+    objects_.put(piece.block, source);
+    return;
+  }
+  std::vector<std::byte> body(geometry_.block_size());
+  if (!geometry_.is_whole(piece) && !objects_.get(piece.block, body)) {
+    std::fill(body.begin(), body.end(), std::byte{0});
+  }
+  std::memcpy(body.data() + piece.offset_in_block, source.data(), source.size());
+  objects_.put(piece.block, body);
+}
+
+void Volume::zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) {
+  const Coverage coverage = cover(geometry_, {offset, length});
+  const RangeLock::Guard owned(writing_, coverage.touched);
+  if (options.fast && std::any_of(coverage.parts.begin(), coverage.parts.end(),
+                                  [&](const auto& part) { return objects_.exists(part.block); })) {
+    throw Error::reported(ENOTSUP);  // an answer, not a failure: nothing for the log
+  }
+  const std::size_t parts = coverage.parts.size();
+  pool_.run(parts + 1, [&](std::size_t i) {
+    if (i < parts) {
+      zero_piece(coverage.parts[i]);
+    } else {
+      discard(coverage.first_whole, coverage.end_whole);
+    }
+  });
+}
+
+// What has no object is zeros already, and stays without one.
+void Volume::zero_piece(const BlockPiece& piece) {
+  std::vector<std::byte> body(geometry_.block_size());
+  if (!objects_.get(piece.block, body)) return;
+  std::memset(body.data() + piece.offset_in_block, 0, piece.length);
+  objects_.put(piece.block, body);
+}
+
+void Volume::trim(std::uint64_t length, std::uint64_t offset, Durability /*durability*/) {
+  const Coverage coverage = cover(geometry_, {offset, length});
+  if (coverage.first_whole >= coverage.end_whole) return;
+  const Range whole{geometry_.offset_of(coverage.first_whole),
+                    geometry_.range_of({coverage.end_whole.value - 1}).end() -
+                        geometry_.offset_of(coverage.first_whole)};
+  const RangeLock::Guard owned(writing_, whole);
+  discard(coverage.first_whole, coverage.end_whole);
+}
+
+void Volume::discard(BlockNumber first, BlockNumber end) {
+  while (first < end) {
+    const StoredBlocks stored = objects_.stored(first, end, kDiscardRound);
+    const std::span<const BlockNumber> blocks(stored.blocks);
+    const std::size_t batches = (blocks.size() + BlockObjects::kBatch - 1) / BlockObjects::kBatch;
+    pool_.run(batches, [&](std::size_t i) {
+      const auto rest = blocks.subspan(i * BlockObjects::kBatch);
+      objects_.remove(rest.first(std::min(rest.size(), BlockObjects::kBatch)));
+    });
+    first = stored.known_to;
+  }
+}
+
+void Volume::extents(std::uint64_t length, std::uint64_t offset, bool only_one,
+                     ExtentList& extents) {
+  const Range range{offset, length};
+  const BlockNumber first = geometry_.block_at(offset);
+  const BlockNumber end = geometry_.block_at(range.end() - 1).next();
+  const std::size_t limit = (only_one ? 1 : kExtentPages) * BlockObjects::kBatch;
+  const StoredBlocks stored = objects_.stored(first, end, limit);
+
+  std::uint64_t position = offset;
+  const auto add_up_to = [&](std::uint64_t to, ExtentType type) {
+    to = std::min(to, range.end());
+    if (to > position) extents.append({position, to - position}, type);
+    position = std::max(position, to);
+  };
+  for (const BlockNumber block : stored.blocks) {
+    add_up_to(geometry_.offset_of(block), kHole);
+    add_up_to(geometry_.range_of(block).end(), kData);
+  }
+  add_up_to(stored.known_to == end ? range.end() : geometry_.offset_of(stored.known_to), kHole);
+}
+
+}  // namespace nbdstack

@@ -1,0 +1,88 @@
+// A disk whose blocks are objects.
+//
+// Who may do what at the same time:
+//
+//   reads                take no lock: a GET sees one version of an object, the one before a write
+//                        or the one after
+//   write of a block     owns the block's range: reading, modifying and putting back a block is one
+//                        step, and no object ever has two PUTs or a PUT and a DELETE under way
+//   zero, trim           own every block they touch for as long as they take; their pieces need no
+//                        locks of their own
+//
+// A request that spans blocks works on `connections` of them at a time. In a write each thread owns
+// the one block that it writes; the threads of a zero or trim need to own none themselves. So
+// nobody waits for a block while owning another.
+//
+// Every write is durable when it returns, because the store's are: FUA costs nothing, and flush has
+// nothing to wait for. Nothing here grows with the size of the disk: which blocks exist, the store
+// knows.
+//
+// The last object is as long as the others, also where the disk ends inside it; what lies behind
+// the end is zeros.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/block/layer.hpp"
+#include "common/block/range.hpp"
+#include "common/sync/range_lock.hpp"
+#include "common/sync/worker_pool.hpp"
+#include "plugins/s3/block_objects.hpp"
+
+namespace nbdstack {
+
+class Volume final : public Layer {
+ public:
+  // `store` outlives this. Requests work on up to `connections` objects at a time, each.
+  Volume(ObjectStore& store, const std::string& key, const BlockGeometry& geometry,
+         std::size_t connections);
+
+  [[nodiscard]] const LayerTraits& traits() const override { return traits_; }
+
+  // Whole blocks go straight into `buffer`, verified; parts of blocks are ranged reads, which no
+  // checksum covers.
+  void pread(std::span<std::byte> buffer, std::uint64_t offset) override;
+
+  // A whole block is one PUT; a part of one is read, modified and put back.
+  void pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
+              Durability durability) override;
+
+  void flush() override {}
+
+  // Removes whole blocks and rewrites the parts of blocks at both ends, where there is an object.
+  // With options.fast it fails with ENOTSUP, before anything is changed, when a part would have to
+  // be rewritten.
+  void zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) override;
+
+  // Removes whole blocks; parts of blocks at both ends are left as they are.
+  void trim(std::uint64_t length, std::uint64_t offset, Durability durability) override;
+
+  void cache(std::uint64_t /*length*/, std::uint64_t /*offset*/) override {}
+
+  // A block is data where it has an object. The answer ends early after some pages of listing,
+  // which bounds its time.
+  void extents(std::uint64_t length, std::uint64_t offset, bool only_one,
+               ExtentList& extents) override;
+
+  // Requests that own or wait for a block: lets a test know that somebody has begun to wait.
+  [[nodiscard]] std::size_t writers() const { return writing_.claims(); }
+
+ private:
+  void read_piece(const BlockPiece& piece, std::span<std::byte> target);
+  void write_piece(const BlockPiece& piece, std::span<const std::byte> source);
+  void zero_piece(const BlockPiece& piece);  // the caller owns the block
+  // Removes the objects of [first, end), in as few requests as possible, and only those that exist.
+  // The caller owns the blocks.
+  void discard(BlockNumber first, BlockNumber end);
+
+  const BlockGeometry geometry_;
+  BlockObjects objects_;
+  LayerTraits traits_;
+  RangeLock writing_;
+  WorkerPool pool_;  // last: its threads are joined before what they use is gone
+};
+
+}  // namespace nbdstack

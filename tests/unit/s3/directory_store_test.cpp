@@ -1,0 +1,334 @@
+// Objects as files: what is stored, what is refused, what a crash and a bad disk leave behind.
+#include "plugins/s3/directory_store.hpp"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "common/error.hpp"
+#include "common/io/file.hpp"
+#include "tests/unit/fakes/fake_layer.hpp"
+
+namespace nbdstack {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::pattern;
+using Bytes = std::vector<std::byte>;
+
+constexpr std::size_t kTrailer_bytes = 48;
+
+class DirectoryStoreTest : public ::testing::Test {
+ protected:
+  DirectoryStoreTest() : directory_(make_directory()) {}
+  ~DirectoryStoreTest() override { fs::remove_all(directory_); }
+
+  static fs::path make_directory() {
+    std::string path = ::testing::TempDir() + "directory-store-XXXXXX";
+    return ::mkdtemp(path.data());
+  }
+  DirectoryStore open(const std::string& bucket = "bucket") {
+    return {directory_, bucket, DirectoryStore::MissingBucket::create};
+  }
+  [[nodiscard]] fs::path path_of(const std::string& key) const {
+    return directory_ / "bucket" / key;
+  }
+
+  void put(const std::string& key, const Bytes& body) {
+    EXPECT_EQ(store_.put(key, body, PutMode::replace), PutResult::stored);
+  }
+  Bytes get(const std::string& key, std::size_t size) {
+    Bytes body(size);
+    EXPECT_TRUE(store_.get(key, body)) << key;
+    return body;
+  }
+  std::vector<std::string> list(const std::string& prefix, const std::string& start_after = "") {
+    std::vector<std::string> keys;
+    store_.list(prefix, start_after, [&](const ListedObject& object) {
+      keys.push_back(object.key);
+      return true;
+    });
+    return keys;
+  }
+  void change_byte(const std::string& key, std::uint64_t offset) {
+    std::fstream file(path_of(key), std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(static_cast<std::streamoff>(offset));
+    const int old = file.get();
+    file.seekp(static_cast<std::streamoff>(offset));
+    file.put(static_cast<char>(old ^ 0x10));
+    ASSERT_TRUE(file.good());
+  }
+  void write_file(const fs::path& path, const std::string& content) {
+    fs::create_directories(path.parent_path());
+    std::ofstream(path, std::ios::binary) << content;
+  }
+  // The errno of a call that must fail with a message that contains `word`.
+  static int code_of(const std::function<void()>& call, const std::string& word) {
+    try {
+      call();
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find(word), std::string::npos)
+          << '"' << word << "\" is not in: " << error.what();
+      return error.code();
+    }
+    ADD_FAILURE() << "no error";
+    return 0;
+  }
+  void expect_damaged(const std::string& key, std::size_t size) {
+    Bytes body(size);
+    EXPECT_EQ(code_of([&] { store_.get(key, body); }, path_of(key)), EIO);
+  }
+
+  const fs::path directory_;
+  DirectoryStore store_ = open();
+};
+
+TEST_F(DirectoryStoreTest, WhatIsPutIsReadBackWholeAndInParts) {
+  const Bytes body = pattern(10'000, 1);
+  put("disk/0", body);
+  EXPECT_EQ(get("disk/0", 10'000), body);
+  Bytes part(100);
+  EXPECT_TRUE(store_.get_range("disk/0", part, 9900));
+  EXPECT_EQ(part, Bytes(body.end() - 100, body.end()));
+  EXPECT_EQ(store_.size_of("disk/0"), 10'000U);
+}
+
+TEST_F(DirectoryStoreTest, AnotherStoreOfTheSameDirectoryReadsIt) {
+  put("disk/0", pattern(100, 1));
+  DirectoryStore other(directory_, "bucket", DirectoryStore::MissingBucket::fail);
+  Bytes body(100);
+  EXPECT_TRUE(other.get("disk/0", body));
+  EXPECT_EQ(body, pattern(100, 1));
+}
+
+TEST_F(DirectoryStoreTest, AnEmptyObjectIsAnObject) {
+  put("empty", {});
+  EXPECT_EQ(store_.size_of("empty"), 0U);
+  EXPECT_EQ(store_.get_text("empty", 10), "");
+}
+
+TEST_F(DirectoryStoreTest, WhatIsNotThereIsNotThere) {
+  put("disk/0", pattern(10, 1));
+  Bytes body(10);
+  for (const char* key : {"nothing", "no/thing", "disk", "disk/0/x"}) {
+    EXPECT_FALSE(store_.get(key, body)) << key;
+    EXPECT_FALSE(store_.get_range(key, body, 0)) << key;
+    EXPECT_EQ(store_.size_of(key), std::nullopt) << key;
+    EXPECT_EQ(store_.get_text(key, 10), std::nullopt) << key;
+    store_.remove(std::vector<std::string>{key});
+  }
+  EXPECT_EQ(get("disk/0", 10), pattern(10, 1));
+}
+
+TEST_F(DirectoryStoreTest, AVanishedBucketIsAnErrorAndNotABucketWithoutObjects) {
+  put("disk/0", pattern(10, 1));
+  fs::remove_all(directory_ / "bucket");
+  Bytes body(10);
+  const std::string place = directory_ / "bucket";
+  EXPECT_EQ(code_of([&] { store_.get("disk/0", body); }, place), ENOENT);
+  EXPECT_EQ(code_of([&] { store_.get_range("disk/0", body, 0); }, place), ENOENT);
+  EXPECT_EQ(code_of([&] { put("disk/0", body); }, place), ENOENT);
+  EXPECT_EQ(code_of([&] { list(""); }, place), ENOENT);
+  EXPECT_EQ(code_of([&] { store_.remove(std::vector<std::string>{"disk/0"}); }, place), ENOENT);
+}
+
+TEST_F(DirectoryStoreTest, CreateOnlyNeverReplaces) {
+  EXPECT_EQ(store_.put("a", pattern(10, 1), PutMode::create_only), PutResult::stored);
+  EXPECT_EQ(store_.put("a", pattern(10, 2), PutMode::create_only), PutResult::exists);
+  EXPECT_EQ(get("a", 10), pattern(10, 1));
+  EXPECT_EQ(std::distance(fs::directory_iterator(directory_ / "bucket"), {}), 1)
+      << "a temporary file was left behind";
+}
+
+TEST_F(DirectoryStoreTest, OfManyThatCreateAtOnceOneWins) {
+  std::atomic<int> winners = 0;
+  std::vector<std::thread> threads;
+  for (unsigned i = 0; i < 8; ++i) {
+    threads.emplace_back([&, i] {
+      if (store_.put("a", pattern(100, i), PutMode::create_only) == PutResult::stored) ++winners;
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(winners, 1);
+}
+
+TEST_F(DirectoryStoreTest, RemoveTakesManyAndForgivesWhatIsMissing) {
+  for (const char* key : {"a", "b", "sub/c", "d"}) put(key, pattern(10, 1));
+  store_.remove(std::vector<std::string>{"a", "missing", "sub/c", "no/such/directory"});
+  EXPECT_EQ(list(""), (std::vector<std::string>{"b", "d"}));
+}
+
+// --- Keys ---
+
+TEST_F(DirectoryStoreTest, KeysThatWouldLeaveTheBucketAreRefused) {
+  const Bytes body = pattern(10, 1);
+  for (const char* key : {"../a", "a/../b", "/a", "a//b", "a/", "", ".", "a/./b", "..",
+                          ".nbdstack-tmp-x", "a/.nbdstack-tmp-x/b"}) {
+    EXPECT_EQ(code_of([&] { put(key, body); }, "'" + std::string(key) + "'"), EINVAL) << key;
+    Bytes read(10);
+    EXPECT_EQ(code_of([&] { store_.get(key, read); }, "'"), EINVAL) << key;
+  }
+  EXPECT_EQ(code_of([&] { put(std::string("a\0b", 3), body); }, "'"), EINVAL);
+  put("..a/...", body);
+  EXPECT_EQ(list(""), std::vector<std::string>{"..a/..."});
+}
+
+TEST_F(DirectoryStoreTest, BucketsThatWouldLeaveTheDirectoryAreRefused) {
+  for (const char* bucket : {"..", ".", "a/b", ""}) {
+    EXPECT_EQ(code_of([&] { open(bucket); }, "bucket"), EINVAL) << bucket;
+  }
+}
+
+TEST_F(DirectoryStoreTest, AMissingBucketIsMadeOnlyOnDemandAndItsDirectoryNever) {
+  using Missing = DirectoryStore::MissingBucket;
+  EXPECT_EQ(code_of([&] { DirectoryStore(directory_, "new", Missing::fail); }, "new"), ENOENT);
+  EXPECT_FALSE(fs::exists(directory_ / "new"));
+  DirectoryStore(directory_, "new", Missing::create);
+  EXPECT_TRUE(fs::is_directory(directory_ / "new"));
+  EXPECT_EQ(code_of([&] { DirectoryStore(directory_ / "typo", "b", Missing::create); }, "typo"),
+            ENOENT);
+  EXPECT_FALSE(fs::exists(directory_ / "typo"));
+}
+
+// --- Listings ---
+
+TEST_F(DirectoryStoreTest, ListingsAreInTheOrderOfBytesOverTheWholeKey) {
+  const std::vector<std::string> keys{"A",     "a",  "a-b",   "a.b/x",   "a/b",
+                                      "a/b-c", "a0", "b/c/d", "\xc3\xa4"};
+  for (auto key = keys.rbegin(); key != keys.rend(); ++key) {
+    if (*key != "a") put(*key, pattern(10, 1));  // on disk "a" is a directory
+  }
+  std::vector<std::string> expected = keys;
+  std::erase(expected, "a");
+  EXPECT_EQ(list(""), expected);
+}
+
+TEST_F(DirectoryStoreTest, ListingsBeginAfterAndKeepToTheirPrefix) {
+  for (const char* key : {"a/1", "a/2", "a/3/x", "ab", "b"}) put(key, pattern(10, 1));
+  EXPECT_EQ(list("a/"), (std::vector<std::string>{"a/1", "a/2", "a/3/x"}));
+  EXPECT_EQ(list("a"), (std::vector<std::string>{"a/1", "a/2", "a/3/x", "ab"}));
+  EXPECT_EQ(list("a/", "a/1"), (std::vector<std::string>{"a/2", "a/3/x"}));
+  EXPECT_EQ(list("", "a/3"), (std::vector<std::string>{"a/3/x", "ab", "b"}));
+  EXPECT_EQ(list("", "a/3/x"), (std::vector<std::string>{"ab", "b"}));
+  EXPECT_EQ(list("c"), std::vector<std::string>{});
+}
+
+TEST_F(DirectoryStoreTest, AListingStopsWhenItIsToldTo) {
+  for (const char* key : {"a/1", "a/2", "b"}) put(key, pattern(10, 1));
+  int visited = 0;
+  store_.list("", "", [&](const ListedObject& /*object*/) { return ++visited < 2; });
+  EXPECT_EQ(visited, 2);
+}
+
+TEST_F(DirectoryStoreTest, AListingShowsTheSizeOfTheBody) {
+  put("ours", pattern(1000, 1));
+  write_file(path_of("theirs"), "12345");
+  std::vector<std::uint64_t> sizes;
+  store_.list("", "", [&](const ListedObject& object) {
+    sizes.push_back(object.size_bytes);
+    return true;
+  });
+  EXPECT_EQ(sizes, (std::vector<std::uint64_t>{1000, 5}));
+}
+
+// --- What a crash and a bad disk leave behind ---
+
+TEST_F(DirectoryStoreTest, TheTemporaryFileOfACrashIsNoObject) {
+  put("disk/0", pattern(10, 1));
+  write_file(path_of("disk/.nbdstack-tmp-abcdef"), "half");
+  EXPECT_EQ(list(""), std::vector<std::string>{"disk/0"});
+}
+
+TEST_F(DirectoryStoreTest, OnlyOldTemporaryFilesAreRemoved) {
+  put("disk/0", pattern(10, 1));
+  const fs::path old = path_of("disk/.nbdstack-tmp-old");
+  const fs::path young = path_of("disk/.nbdstack-tmp-young");
+  write_file(old, "half");
+  write_file(young, "somebody writes this now");
+  fs::last_write_time(old, fs::file_time_type::clock::now() - std::chrono::hours(2));
+  store_.remove_leftovers(std::chrono::hours(1));
+  EXPECT_FALSE(fs::exists(old));
+  EXPECT_TRUE(fs::exists(young));
+  EXPECT_EQ(get("disk/0", 10), pattern(10, 1));
+}
+
+TEST_F(DirectoryStoreTest, AFlippedBitAnywhereIsFoundByAWholeRead) {
+  constexpr std::size_t kBody = 300;
+  for (std::size_t offset = 0; offset < kBody + kTrailer_bytes; ++offset) {
+    put("a", pattern(kBody, 1));
+    change_byte("a", offset);
+    expect_damaged("a", kBody);
+  }
+}
+
+TEST_F(DirectoryStoreTest, ADamagedTrailerIsFoundByAPartialReadToo) {
+  put("a", pattern(300, 1));
+  change_byte("a", 300 + 20);
+  Bytes part(10);
+  EXPECT_EQ(code_of([&] { store_.get_range("a", part, 0); }, path_of("a")), EIO);
+}
+
+TEST_F(DirectoryStoreTest, AFileCutShortIsNeverData) {
+  const Bytes whole = pattern(300, 1);
+  for (const std::size_t length : {0U, 1U, 47U, 48U, 299U, 301U, 347U}) {
+    put("a", whole);
+    fs::resize_file(path_of("a"), length);
+    expect_damaged("a", 300);
+  }
+  fs::resize_file(path_of("a"), 50);
+  Bytes part(10);
+  EXPECT_EQ(code_of([&] { store_.get_range("a", part, 100); }, path_of("a")), EIO);
+}
+
+TEST_F(DirectoryStoreTest, AFileThatNeverReachedTheDiskWholeIsNeverData) {
+  put("a", pattern(8192, 1));
+  const File file = File::open(path_of("a"), O_RDWR);
+  file.punch_hole(4096, 4096);  // the size is there, the data is not
+  expect_damaged("a", 8192);
+}
+
+TEST_F(DirectoryStoreTest, AFileWithoutATrailerIsAnObjectOfSomebodyElse) {
+  write_file(path_of("raw/image"), std::string(1000, 'x'));
+  EXPECT_EQ(store_.size_of("raw/image"), 1000U);
+  EXPECT_EQ(get("raw/image", 1000), Bytes(1000, std::byte{'x'}));
+  EXPECT_EQ(list("raw/"), std::vector<std::string>{"raw/image"});
+}
+
+TEST_F(DirectoryStoreTest, ATextLongerThanItsLimitIsRefused) {
+  put("a", pattern(100, 1));
+  EXPECT_EQ(code_of([&] { (void)store_.get_text("a", 99); }, path_of("a")), EIO);
+  EXPECT_EQ(store_.get_text("a", 100)->size(), 100U);
+}
+
+TEST_F(DirectoryStoreTest, AFifoInTheDirectoryIsNoObjectAndStopsNobody) {
+  ASSERT_EQ(::mkfifo(path_of("fifo").c_str(), 0600), 0);
+  Bytes body(10);
+  EXPECT_FALSE(store_.get("fifo", body));
+  EXPECT_TRUE(list("").empty());
+}
+
+TEST_F(DirectoryStoreTest, AFullDiskFailsThePutAndKeepsTheOldObject) {
+  put("a", pattern(1000, 1));
+  // A limit on file sizes stands in for a full disk: write(2) fails half way through.
+  std::signal(SIGXFSZ, SIG_IGN);
+  rlimit old{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &old), 0);
+  const rlimit small{.rlim_cur = 4096, .rlim_max = old.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  EXPECT_EQ(code_of([&] { put("a", pattern(100'000, 2)); }, path_of(".nbdstack-tmp-")), EFBIG);
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &old), 0);
+  EXPECT_EQ(get("a", 1000), pattern(1000, 1));
+  EXPECT_EQ(std::distance(fs::directory_iterator(directory_ / "bucket"), {}), 1)
+      << "a temporary file was left behind";
+}
+
+}  // namespace
+}  // namespace nbdstack

@@ -1,0 +1,225 @@
+// What the store does when answers are late, lost or "try again", and how long anything may take.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <thread>
+
+#include "common/error.hpp"
+#include "common/log.hpp"
+#include "plugins/s3/http_store.hpp"
+#include "tests/unit/fakes/fake_clock.hpp"
+#include "tests/unit/s3/scripted_http_server.hpp"
+
+namespace nbdstack {
+namespace {
+
+using std::chrono::seconds;
+using testing::answer;
+using testing::AnswerHeaders;
+using testing::error_answer;
+using testing::Gate;
+using testing::hang_up;
+
+const std::string kBody = "12345678";
+const std::span<const std::byte> kBytes = std::as_bytes(std::span(kBody));
+
+class HttpStoreRetryTest : public ::testing::Test {
+ protected:
+  HttpStoreRetryTest() {
+    config.bucket = "disk";
+    config.endpoint = Endpoint::parse(server.url());
+    config.region = "us-east-1";
+    config.credentials = {"KEY", "SECRET", ""};
+  }
+
+  // Made at its first use, when the test has changed the configuration.
+  HttpStore& store() {
+    if (!store_) store_ = std::make_unique<HttpStore>(config, clock);
+    return *store_;
+  }
+
+  int errno_of(const std::function<void()>& call) {
+    try {
+      call();
+    } catch (const Error& error) {
+      message = error.what();
+      return error.code();
+    }
+    return 0;
+  }
+
+  testing::FakeClock clock;
+  testing::ScriptedHttpServer server;
+  HttpStoreConfig config;
+  std::array<std::byte, 8> body{};
+  std::string message;
+
+ private:
+  std::unique_ptr<HttpStore> store_;
+};
+
+TEST_F(HttpStoreRetryTest, BusyServiceIsAskedAgain) {
+  server.then(error_answer(503, "SlowDown", {{"Retry-After", "7"}}));
+  server.then(answer(500, "<html/>"));
+  server.then(hang_up());
+  server.then(answer(200, kBody).close_after(3));
+  server.then(answer(200, kBody));
+  EXPECT_TRUE(store().get("k", body));
+  EXPECT_EQ(server.requests().size(), 5U);
+  EXPECT_GE(clock.slept(), seconds(7));
+}
+
+TEST_F(HttpStoreRetryTest, BodyThatWasDamagedOnItsWayIsReadAgain) {
+  server.then(answer(200, kBody, {{"x-amz-meta-nbdstack-xxh3", std::string(32, '0')}}));
+  server.then(answer(200, kBody));
+  EXPECT_TRUE(store().get("k", body));
+}
+
+TEST_F(HttpStoreRetryTest, RefusalIsFinal) {
+  server.then(error_answer(403, "AccessDenied"));
+  EXPECT_EQ(errno_of([&] { store().put("k", kBytes, PutMode::replace); }), EACCES);
+  EXPECT_EQ(server.requests().size(), 1U);
+  server.then(error_answer(403, "QuotaExceeded"));
+  EXPECT_EQ(errno_of([&] { store().put("k", kBytes, PutMode::replace); }), ENOSPC);
+}
+
+TEST_F(HttpStoreRetryTest, GivingUpTellsObjectAttemptsAndWords) {
+  config.retries = 2;
+  for (int i = 0; i < 3; ++i) server.then(error_answer(503, "SlowDown"));
+  EXPECT_EQ(errno_of([&] { store().get("vol/1", body); }), EIO);
+  for (const char* part : {"GET s3://disk/vol/1", "3 attempts", "503 SlowDown: scripted"}) {
+    EXPECT_NE(message.find(part), std::string::npos) << message;
+  }
+}
+
+TEST_F(HttpStoreRetryTest, NobodyThereIsAnErrorAfterTheRetries) {
+  config.retries = 2;
+  config.endpoint = Endpoint::parse("http://127.0.0.1:1");
+  EXPECT_EQ(errno_of([&] { store().get("k", body); }), EIO);
+  EXPECT_NE(message.find("127.0.0.1"), std::string::npos) << message;
+}
+
+// libcurl refuses some options of a handle whose name did not resolve.
+TEST_F(HttpStoreRetryTest, NameThatDoesNotResolveIsTriedAgain) {
+  config.retries = 2;
+  const std::string too_long_for_a_label(64, 'a');
+  config.endpoint = Endpoint::parse("http://" + too_long_for_a_label + ".invalid");
+  EXPECT_EQ(errno_of([&] { store().get("k", body); }), EIO);
+  EXPECT_NE(message.find("3 attempts"), std::string::npos) << message;
+}
+
+TEST_F(HttpStoreRetryTest, ClockThatIsOffIsCorrectedFromTheAnswer) {
+  log::set_sink({[](const char*) {}, [](const char*) {}});
+  const AnswerHeaders date{{"Date", "Fri, 24 May 2013 00:00:00 GMT"}};
+  server.then(error_answer(403, "RequestTimeTooSkewed", date));
+  server.then(answer(200, kBody));
+  EXPECT_TRUE(store().get("k", body));
+  EXPECT_TRUE(server.requests().at(1).header("x-amz-date").starts_with("20130524T0000"));
+  // It does not help: the same complaint is then final.
+  server.then(error_answer(403, "RequestTimeTooSkewed", date));
+  EXPECT_EQ(errno_of([&] { store().get("k", body); }), EACCES);
+}
+
+// The first PUT was stored, its answer lost; the second finds that "somebody" was there before.
+TEST_F(HttpStoreRetryTest, CreationWhoseAnswerWasLostIsRecognisedAsOurs) {
+  server.then(hang_up());
+  server.then(error_answer(412, "PreconditionFailed"));
+  server.then(answer(206, "1", {{"Content-Range", "bytes 0-0/8"}}));
+  server.then(answer(200, kBody));
+  EXPECT_EQ(store().put("k", kBytes, PutMode::create_only), PutResult::stored);
+}
+
+TEST_F(HttpStoreRetryTest, CreationThatSomebodyElseWonIsNotTakenForOurs) {
+  server.then(hang_up());
+  server.then(error_answer(412, "PreconditionFailed"));
+  server.then(answer(206, "1", {{"Content-Range", "bytes 0-0/8"}}));
+  server.then(answer(200, "1234567x"));
+  EXPECT_EQ(store().put("k", kBytes, PutMode::create_only), PutResult::exists);
+  // Without a lost answer there is nothing to look up, even where the bytes would be the same.
+  server.then(error_answer(412, "PreconditionFailed"));
+  EXPECT_EQ(store().put("k", kBytes, PutMode::create_only), PutResult::exists);
+  EXPECT_EQ(server.requests().size(), 5U);
+}
+
+TEST_F(HttpStoreRetryTest, ConflictOfCreatorsIsTriedAgain) {
+  server.then(error_answer(409, "ConditionalRequestConflict"));
+  server.then(answer(200));
+  EXPECT_EQ(store().put("k", kBytes, PutMode::create_only), PutResult::stored);
+}
+
+// libcurl sends a request a second time by itself when a kept connection dies: a creation must not
+// meet its own first copy.
+TEST_F(HttpStoreRetryTest, CreationNeverUsesAKeptConnection) {
+  server.then(answer(200, kBody));
+  store().get("k", body);
+  server.then(answer(200));
+  store().put("k", kBytes, PutMode::create_only);
+  EXPECT_EQ(server.connections(), 2U);
+}
+
+TEST_F(HttpStoreRetryTest, RemovalThatIsBusyForOneKeyIsTriedAgain) {
+  server.then(answer(200,
+                     "<DeleteResult><Error><Key>b</Key><Code>SlowDown</Code></Error>"
+                     "</DeleteResult>"));
+  server.then(answer(200, "<DeleteResult/>"));
+  store().remove(std::vector<std::string>{"a", "b"});
+  EXPECT_EQ(server.requests().size(), 2U);
+}
+
+TEST_F(HttpStoreRetryTest, ConnectionsAreKept) {
+  for (int i = 0; i < 10; ++i) server.then(answer(200, kBody));
+  for (int i = 0; i < 10; ++i) store().get("k", body);
+  EXPECT_EQ(server.connections(), 1U);
+}
+
+TEST_F(HttpStoreRetryTest, ConnectionsAreBoundedAndEverybodyGetsATurn) {
+  config.connections = 2;
+  Gate gate;
+  for (int i = 0; i < 8; ++i) {
+    server.then(answer(200, kBody).when_asked([&gate] { gate.wait(); }));
+  }
+  std::vector<std::thread> readers;
+  readers.reserve(8);
+  std::atomic<unsigned> read{0};
+  store();
+  for (int i = 0; i < 8; ++i) {
+    readers.emplace_back([&] {
+      std::array<std::byte, 8> mine{};
+      if (store().get("k", mine)) ++read;
+    });
+  }
+  gate.await_arrivals(2);
+  gate.open();
+  for (std::thread& each : readers) each.join();
+  EXPECT_EQ(read, 8U);
+  EXPECT_EQ(server.connections(), 2U);
+}
+
+TEST_F(HttpStoreRetryTest, ServiceThatFallsSilentIsATimeout) {
+  config.timeout_ms = 4000;
+  config.retries = 0;
+  server.then(answer(200, kBody).stall_after(3));
+  EXPECT_EQ(errno_of([&] { store().get("k", body); }), ETIMEDOUT);
+}
+
+TEST_F(HttpStoreRetryTest, WaitForAConnectionEndsAtTheTimeout) {
+  config.timeout_ms = 300;
+  config.connections = 1;
+  config.retries = 0;
+  server.then(answer(200, kBody).stall_after(0));
+  std::thread first([&] { EXPECT_EQ(errno_of([&] { store().get("k", body); }), ETIMEDOUT); });
+  while (server.requests().empty()) std::this_thread::yield();
+  std::array<std::byte, 8> mine{};
+  EXPECT_THROW(store().get("k", mine), Error);
+  first.join();
+}
+
+TEST_F(HttpStoreRetryTest, ShutdownEndsARequestThatHangs) {
+  std::atomic<bool> stopping{false};
+  config.stopping = [&stopping] { return stopping.load(); };
+  server.then(answer(200, kBody).stall_after(3).when_asked([&stopping] { stopping = true; }));
+  EXPECT_EQ(errno_of([&] { store().get("k", body); }), ESHUTDOWN);
+}
+
+}  // namespace
+}  // namespace nbdstack

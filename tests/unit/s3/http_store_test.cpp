@@ -1,0 +1,306 @@
+// What the store sends, and what it makes of answers - above all that nothing but the object, whole
+// and unharmed, is ever taken for data. Retries, doubt and waiting: http_store_retry_test.cpp.
+#include "plugins/s3/http_store.hpp"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+
+#include "common/error.hpp"
+#include "common/hash/digest.hpp"
+#include "common/hash/xxh3.hpp"
+#include "tests/unit/fakes/fake_clock.hpp"
+#include "tests/unit/s3/scripted_http_server.hpp"
+
+namespace nbdstack {
+namespace {
+
+using testing::Answer;
+using testing::answer;
+using testing::error_answer;
+
+constexpr const char* kChecksum = "x-amz-meta-nbdstack-xxh3";
+
+std::span<const std::byte> bytes_of(const std::string& text) {
+  return std::as_bytes(std::span(text));
+}
+
+std::string checksum_of(const std::string& text) {
+  return to_hex(xxh3_128(bytes_of(text)));
+}
+
+class HttpStoreTest : public ::testing::Test {
+ protected:
+  HttpStore make_store() {
+    return {{.bucket = "disk",
+             .endpoint = Endpoint::parse(server.url()),
+             .region = "us-east-1",
+             .credentials = {"KEY", "SECRET", ""},
+             .retries = 0},
+            clock};
+  }
+
+  // The errno of a call that must fail; its message is kept.
+  int errno_of(const std::function<void()>& call) {
+    try {
+      call();
+    } catch (const Error& error) {
+      message = error.what();
+      return error.code();
+    }
+    return 0;
+  }
+
+  bool message_has(const std::string& part) const {
+    return message.find(part) != std::string::npos;
+  }
+
+  testing::FakeClock clock;
+  testing::ScriptedHttpServer server;
+  HttpStore store = make_store();
+  std::array<std::byte, 8> body{};
+  std::string message;
+};
+
+TEST_F(HttpStoreTest, GetReadsTheObject) {
+  server.then(answer(200, "12345678", {{kChecksum, checksum_of("12345678")}}));
+  EXPECT_TRUE(store.get("vol/a b", body));
+  EXPECT_EQ(body.front(), std::byte{'1'});
+  EXPECT_EQ(server.requests().at(0).line, "GET /disk/vol/a%20b HTTP/1.1");
+  EXPECT_NE(server.requests().at(0).header("authorization").find("Credential=KEY/"),
+            std::string::npos);
+}
+
+TEST_F(HttpStoreTest, ObjectWithoutAChecksumIsRead) {
+  server.then(answer(200, "12345678"));
+  EXPECT_TRUE(store.get("k", body));
+}
+
+TEST_F(HttpStoreTest, CorruptedObjectIsAnErrorThatNamesIt) {
+  server.then(answer(200, "12345678", {{kChecksum, checksum_of("12345679")}}));
+  EXPECT_EQ(errno_of([&] { store.get("vol/7", body); }), EIO);
+  EXPECT_TRUE(message_has("s3://disk/vol/7") && message_has("corrupted")) << message;
+}
+
+TEST_F(HttpStoreTest, ObjectOfAnotherSizeIsAnError) {
+  server.then(answer(200, "1234567"));
+  EXPECT_EQ(errno_of([&] { store.get("k", body); }), EIO);
+  server.then(answer(200, "123456789"));
+  EXPECT_EQ(errno_of([&] { store.get("k", body); }), EIO);
+  EXPECT_TRUE(message_has("longer than 8 bytes")) << message;
+}
+
+TEST_F(HttpStoreTest, BodyThatIsCutShortIsAnError) {
+  server.then(answer(200, "12345678").close_after(7));
+  EXPECT_EQ(errno_of([&] { store.get("k", body); }), EIO);
+}
+
+TEST_F(HttpStoreTest, BodyOfUnknownLengthThatIsCutShortIsAnError) {
+  Answer cut = answer(200, "1234567").close_after(7);
+  cut.head = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
+  server.then(std::move(cut));
+  EXPECT_EQ(errno_of([&] { store.get("k", body); }), EIO);
+}
+
+TEST_F(HttpStoreTest, SuccessOfAnotherKindIsNoObject) {
+  for (const int status : {201, 204, 206}) {
+    server.then(answer(status, status == 204 ? "" : "12345678"));
+    EXPECT_EQ(errno_of([&] { store.get("k", body); }), EIO) << status;
+  }
+}
+
+TEST_F(HttpStoreTest, MissingObjectIsSaidByTheService) {
+  server.then(error_answer(404, "NoSuchKey"));
+  EXPECT_FALSE(store.get("k", body));
+  server.then(error_answer(404, "NoSuchKey"));
+  EXPECT_FALSE(store.get_range("k", body, 0));
+  server.then(error_answer(404, "NoSuchKey"));
+  EXPECT_EQ(store.size_of("k"), std::nullopt);
+  server.then(error_answer(404, "NoSuchKey"));
+  EXPECT_EQ(store.get_text("k", 9), std::nullopt);
+  server.then(answer(404, "", {{"x-amz-request-id", "1"}}));
+  EXPECT_FALSE(store.get("k", body));
+}
+
+// A missing object reads as zeros: a proxy's 404 must not make a disk of zeros.
+TEST_F(HttpStoreTest, NotFoundOfSomethingElseIsAnError) {
+  server.then(answer(404, "<html>nginx</html>"));
+  EXPECT_EQ(errno_of([&] { store.get("k", body); }), EIO);
+  server.then(answer(404));
+  EXPECT_EQ(errno_of([&] { store.get("k", body); }), EIO);
+  server.then(error_answer(404, "NoSuchBucket"));
+  EXPECT_EQ(errno_of([&] { store.get("k", body); }), ENOENT);
+  EXPECT_TRUE(message_has("NoSuchBucket")) << message;
+}
+
+TEST_F(HttpStoreTest, RangeIsAskedForAndReadExactly) {
+  server.then(answer(206, "12345678", {{"Content-Range", "bytes 100-107/4096"}}));
+  EXPECT_TRUE(store.get_range("k", body, 100));
+  EXPECT_EQ(server.requests().at(0).header("range"), "bytes=100-107");
+}
+
+TEST_F(HttpStoreTest, WrongRangeIsAnError) {
+  for (const char* range : {"bytes 0-7/4096", "bytes 100-106/4096", "bytes 100-1070/4096", ""}) {
+    server.then(answer(206, "12345678", {{"Content-Range", range}}));
+    EXPECT_EQ(errno_of([&] { store.get_range("k", body, 100); }), EIO) << range;
+  }
+  server.then(answer(206, "1234567", {{"Content-Range", "bytes 100-107/4096"}}));
+  EXPECT_EQ(errno_of([&] { store.get_range("k", body, 100); }), EIO);
+}
+
+TEST_F(HttpStoreTest, WholeObjectWhereARangeWasAskedIsAnError) {
+  server.then(answer(200, "12345678"));
+  EXPECT_EQ(errno_of([&] { store.get_range("k", body, 0); }), EIO);
+  server.then(error_answer(416, "InvalidRange"));
+  EXPECT_EQ(errno_of([&] { store.get_range("k", body, 0); }), EIO);
+}
+
+TEST_F(HttpStoreTest, SizeComesFromTheContentRange) {
+  server.then(answer(206, "1", {{"Content-Range", "bytes 0-0/68719476736"}}));
+  EXPECT_EQ(store.size_of("k"), 68719476736U);
+  server.then(error_answer(416, "InvalidRange"));
+  EXPECT_EQ(store.size_of("empty"), 0U);
+  server.then(answer(206, "1", {{"Content-Range", "bytes 0-0/*"}}));
+  EXPECT_EQ(errno_of([&] { store.size_of("k"); }), EIO);
+}
+
+TEST_F(HttpStoreTest, TextBeyondItsLimitIsAnError) {
+  server.then(answer(200, "1234"));
+  EXPECT_EQ(store.get_text("k", 4), "1234");
+  server.then(answer(200, "12345"));
+  EXPECT_EQ(errno_of([&] { store.get_text("k", 4); }), EIO);
+  server.then(answer(200, "1234", {{kChecksum, checksum_of("1235")}}));
+  EXPECT_EQ(errno_of([&] { store.get_text("k", 4); }), EIO);
+}
+
+TEST_F(HttpStoreTest, PutSendsEveryChecksum) {
+  server.then(answer(200));
+  EXPECT_EQ(store.put("k", bytes_of("Welcome to Amazon S3."), PutMode::replace), PutResult::stored);
+  const auto request = server.requests().at(0);
+  EXPECT_EQ(request.line, "PUT /disk/k HTTP/1.1");
+  EXPECT_EQ(request.body, "Welcome to Amazon S3.");
+  EXPECT_EQ(request.header("x-amz-content-sha256"),
+            "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072");
+  EXPECT_EQ(request.header("content-md5"), "1EfQ6PKJ8WoS/2AnznfCWA==");
+  EXPECT_EQ(request.header(kChecksum), checksum_of("Welcome to Amazon S3."));
+  EXPECT_EQ(request.header("if-none-match"), "");
+  EXPECT_EQ(request.header("expect"), "");
+}
+
+TEST_F(HttpStoreTest, CreateOnlyDoesNotReplace) {
+  server.then(answer(200));
+  EXPECT_EQ(store.put("k", bytes_of("x"), PutMode::create_only), PutResult::stored);
+  EXPECT_EQ(server.requests().at(0).header("if-none-match"), "*");
+  server.then(error_answer(412, "PreconditionFailed"));
+  EXPECT_EQ(store.put("k", bytes_of("x"), PutMode::create_only), PutResult::exists);
+}
+
+TEST_F(HttpStoreTest, ServiceWithoutConditionsIsAskedBeforeCreating) {
+  server.then(error_answer(501, "NotImplemented"));
+  server.then(answer(206, "1", {{"Content-Range", "bytes 0-0/1"}}));
+  EXPECT_EQ(store.put("k", bytes_of("x"), PutMode::create_only), PutResult::exists);
+  server.then(error_answer(404, "NoSuchKey"));
+  server.then(answer(200));
+  EXPECT_EQ(store.put("k", bytes_of("x"), PutMode::create_only), PutResult::stored);
+  EXPECT_EQ(server.requests().size(), 4U);
+}
+
+TEST_F(HttpStoreTest, RemovalOfManyIsOneRequest) {
+  server.then(answer(200, "<DeleteResult/>"));
+  store.remove(std::vector<std::string>{"a", "b&"});
+  const auto request = server.requests().at(0);
+  EXPECT_EQ(request.line, "POST /disk?delete= HTTP/1.1");
+  EXPECT_NE(request.body.find("<Key>b&amp;</Key>"), std::string::npos);
+  EXPECT_NE(request.header("content-md5"), "");
+}
+
+TEST_F(HttpStoreTest, RemovalIsSplitAtAThousandKeys) {
+  server.then(answer(200, "<DeleteResult/>"));
+  server.then(answer(204));
+  std::vector<std::string> keys(1001, "k");
+  keys.back() = "last";
+  store.remove(keys);
+  EXPECT_EQ(server.requests().at(1).line, "DELETE /disk/last HTTP/1.1");
+}
+
+TEST_F(HttpStoreTest, KeyThatWasNotRemovedIsAnErrorThatNamesIt) {
+  server.then(answer(200,
+                     "<DeleteResult><Error><Key>b</Key><Code>AccessDenied</Code></Error>"
+                     "</DeleteResult>"));
+  EXPECT_EQ(errno_of([&] { store.remove(std::vector<std::string>{"a", "b"}); }), EACCES);
+  EXPECT_TRUE(message_has("b was not removed")) << message;
+}
+
+TEST_F(HttpStoreTest, RemovalOfAMissingObjectIsNoFailure) {
+  server.then(error_answer(404, "NoSuchKey"));
+  store.remove(std::vector<std::string>{"a"});
+}
+
+std::string page(const std::string& keys, const std::string& token = "") {
+  std::string text = "<ListBucketResult>";
+  for (const char key : keys) {
+    text += fmt::format("<Contents><Key>{}</Key><Size>1</Size></Contents>", key);
+  }
+  if (!token.empty()) {
+    text += fmt::format(
+        "<IsTruncated>true</IsTruncated><NextContinuationToken>{}</NextContinuationToken>", token);
+  }
+  return text + "</ListBucketResult>";
+}
+
+TEST_F(HttpStoreTest, ListingGoesOverAllPages) {
+  server.then(answer(200, page("bc", "t=1")));
+  server.then(answer(200, page("d")));
+  std::string keys;
+  store.list("p/", "a", [&](const ListedObject& object) {
+    keys += object.key;
+    return true;
+  });
+  EXPECT_EQ(keys, "bcd");
+  EXPECT_EQ(server.requests().at(0).line,
+            "GET /disk?encoding-type=url&list-type=2&max-keys=1000&prefix=p%2F&start-after=a "
+            "HTTP/1.1");
+  EXPECT_NE(server.requests().at(1).line.find("?continuation-token=t%3D1&"), std::string::npos);
+}
+
+TEST_F(HttpStoreTest, ListingStopsWhenTheVisitorHasSeenEnough) {
+  server.then(answer(200, page("ab", "t")));
+  unsigned seen = 0;
+  store.list("", "", [&](const ListedObject&) { return ++seen < 2; });
+  EXPECT_EQ(seen, 2U);
+  EXPECT_EQ(server.requests().size(), 1U);
+}
+
+TEST_F(HttpStoreTest, ListingOutOfOrderOrInCirclesIsAnError) {
+  const auto visit_all = [](const ListedObject&) { return true; };
+  server.then(answer(200, page("ba")));
+  EXPECT_EQ(errno_of([&] { store.list("", "", visit_all); }), EIO);
+  server.then(answer(200, page("ab", "t")));
+  server.then(answer(200, page("ab", "t")));
+  EXPECT_EQ(errno_of([&] { store.list("", "", visit_all); }), EIO);
+}
+
+TEST_F(HttpStoreTest, WebServerIsNoBucket) {
+  server.then(answer(200, "<html/>"));
+  EXPECT_EQ(errno_of([&] { store.check_bucket(""); }), EIO);
+  EXPECT_TRUE(message_has("endpoint-url")) << message;
+}
+
+TEST_F(HttpStoreTest, RedirectIsAnErrorThatNamesTheRegion) {
+  server.then(error_answer(301, "PermanentRedirect", {{"x-amz-bucket-region", "eu-west-1"}}));
+  EXPECT_EQ(errno_of([&] { store.check_bucket(""); }), EIO);
+  EXPECT_TRUE(message_has("region=eu-west-1")) << message;
+  server.then(answer(307, "", {{"Location", "http://other/"}}));
+  EXPECT_EQ(errno_of([&] { store.check_bucket(""); }), EIO);
+  EXPECT_TRUE(message_has("http://other/")) << message;
+}
+
+TEST_F(HttpStoreTest, WrongKeyIsRefusedAndTheSecretStaysSecret) {
+  server.then(error_answer(403, "SignatureDoesNotMatch"));
+  EXPECT_EQ(errno_of([&] { store.check_bucket(""); }), EACCES);
+  EXPECT_TRUE(message_has("SignatureDoesNotMatch")) << message;
+  EXPECT_FALSE(message_has("SECRET")) << message;
+}
+
+}  // namespace
+}  // namespace nbdstack

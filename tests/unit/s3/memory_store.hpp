@@ -1,0 +1,193 @@
+// A store in memory for the volume's tests: it logs every call, a hook decides what happens before
+// a call takes effect (nothing, throw, wait at a Gate, change the store behind the volume's back),
+// and it notices what no caller may do: two writes of one key at a time.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "common/error.hpp"
+#include "plugins/s3/object_store.hpp"
+
+namespace nbdstack::testing {
+
+enum class StoreOp : std::uint8_t { get, get_range, get_text, size_of, put, remove, list };
+
+struct StoreCall {
+  StoreOp op;
+  std::vector<std::string> keys;  // of a list: the prefix
+
+  friend bool operator==(const StoreCall&, const StoreCall&) = default;
+};
+
+class MemoryStore final : public ObjectStore {
+ public:
+  using Hook = std::function<void(const StoreCall&)>;
+
+  // Called before each call takes effect, without a lock, on the caller's thread.
+  void on_call(Hook hook) {
+    const std::lock_guard lock(mutex_);
+    hook_ = std::move(hook);
+  }
+
+  [[nodiscard]] std::vector<StoreCall> calls() const {
+    const std::lock_guard lock(mutex_);
+    return calls_;
+  }
+  [[nodiscard]] std::vector<StoreCall> calls(StoreOp op) const {
+    auto result = calls();
+    std::erase_if(result, [&](const StoreCall& call) { return call.op != op; });
+    return result;
+  }
+  void forget_calls() {
+    const std::lock_guard lock(mutex_);
+    calls_.clear();
+  }
+  [[nodiscard]] bool saw_overlapping_writes() const {
+    const std::lock_guard lock(mutex_);
+    return overlapping_writes_;
+  }
+  [[nodiscard]] std::size_t most_calls_at_once() const {
+    const std::lock_guard lock(mutex_);
+    return most_at_once_;
+  }
+
+  // Behind the volume's back: not logged, no hook.
+  void place(const std::string& key, std::vector<std::byte> body) {
+    const std::lock_guard lock(mutex_);
+    objects_[key] = std::move(body);
+  }
+  void place_text(const std::string& key, const std::string& text) {
+    const auto bytes = std::as_bytes(std::span(text));
+    place(key, {bytes.begin(), bytes.end()});
+  }
+  void drop(const std::string& key) {
+    const std::lock_guard lock(mutex_);
+    objects_.erase(key);
+  }
+  [[nodiscard]] std::optional<std::vector<std::byte>> body_of(const std::string& key) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = objects_.find(key);
+    return found == objects_.end() ? std::nullopt : std::optional(found->second);
+  }
+  [[nodiscard]] std::vector<std::string> keys() const {
+    const std::lock_guard lock(mutex_);
+    std::vector<std::string> keys;
+    for (const auto& [key, body] : objects_) keys.push_back(key);
+    return keys;
+  }
+
+  bool get(const std::string& key, std::span<std::byte> body) override {
+    const CallScope scope(*this, {StoreOp::get, {key}});
+    const auto object = body_of(key);
+    if (!object.has_value()) return false;
+    if (object->size() != body.size()) {
+      throw Error(EIO, fmt::format("{}: {} bytes, {} expected", key, object->size(), body.size()));
+    }
+    std::copy(object->begin(), object->end(), body.begin());
+    return true;
+  }
+  bool get_range(const std::string& key, std::span<std::byte> body, std::uint64_t offset) override {
+    const CallScope scope(*this, {StoreOp::get_range, {key}});
+    const auto object = body_of(key);
+    if (!object.has_value()) return false;
+    if (offset + body.size() > object->size()) throw Error(EIO, key + ": too short");
+    std::memcpy(body.data(), object->data() + offset, body.size());
+    return true;
+  }
+  std::optional<std::string> get_text(const std::string& key, std::size_t size_limit) override {
+    const CallScope scope(*this, {StoreOp::get_text, {key}});
+    const auto object = body_of(key);
+    if (!object.has_value()) return std::nullopt;
+    if (object->size() > size_limit) throw Error(EIO, key + ": too long");
+    return std::string(reinterpret_cast<const char*>(object->data()), object->size());
+  }
+  std::optional<std::uint64_t> size_of(const std::string& key) override {
+    const CallScope scope(*this, {StoreOp::size_of, {key}});
+    const auto object = body_of(key);
+    return object.has_value() ? std::optional<std::uint64_t>(object->size()) : std::nullopt;
+  }
+  PutResult put(const std::string& key, std::span<const std::byte> body, PutMode mode) override {
+    const CallScope scope(*this, {StoreOp::put, {key}});
+    const std::lock_guard lock(mutex_);
+    if (mode == PutMode::create_only && objects_.contains(key)) return PutResult::exists;
+    objects_[key] = {body.begin(), body.end()};
+    return PutResult::stored;
+  }
+  void remove(std::span<const std::string> keys) override {
+    const CallScope scope(*this, {StoreOp::remove, {keys.begin(), keys.end()}});
+    for (const std::string& key : keys) drop(key);
+  }
+  void list(const std::string& prefix, const std::string& start_after,
+            const std::function<bool(const ListedObject&)>& visit) override {
+    const CallScope scope(*this, {StoreOp::list, {prefix}});
+    for (const std::string& key : keys()) {
+      if (!key.starts_with(prefix) || key <= start_after) continue;
+      const auto body = body_of(key);
+      if (body.has_value() && !visit({.key = key, .size_bytes = body->size()})) return;
+    }
+  }
+
+ private:
+  // One call under way, from its arrival (the hook runs within) to its return.
+  class CallScope {
+   public:
+    CallScope(MemoryStore& store, StoreCall call) : store_(store), call_(std::move(call)) {
+      const Hook hook = store_.begin(call_);
+      try {
+        if (hook) hook(call_);
+        std::this_thread::yield();  // lets writers that should not be there run into each other
+      } catch (...) {
+        store_.end(call_);
+        throw;
+      }
+    }
+    CallScope(const CallScope&) = delete;
+    CallScope& operator=(const CallScope&) = delete;
+    ~CallScope() { store_.end(call_); }
+
+   private:
+    MemoryStore& store_;
+    const StoreCall call_;
+  };
+
+  static bool is_write(StoreOp op) { return op == StoreOp::put || op == StoreOp::remove; }
+
+  Hook begin(const StoreCall& call) {
+    const std::lock_guard lock(mutex_);
+    calls_.push_back(call);
+    most_at_once_ = std::max(most_at_once_, ++at_once_);
+    if (is_write(call.op)) {
+      for (const std::string& key : call.keys) {
+        if (!being_written_.insert(key).second) overlapping_writes_ = true;
+      }
+    }
+    return hook_;
+  }
+  void end(const StoreCall& call) {
+    const std::lock_guard lock(mutex_);
+    --at_once_;
+    if (!is_write(call.op)) return;
+    for (const std::string& key : call.keys) being_written_.erase(key);
+  }
+
+  mutable std::mutex mutex_;  // protects everything below
+  std::map<std::string, std::vector<std::byte>> objects_;
+  std::vector<StoreCall> calls_;
+  std::set<std::string> being_written_;
+  bool overlapping_writes_ = false;
+  std::size_t at_once_ = 0;
+  std::size_t most_at_once_ = 0;
+  Hook hook_;
+};
+
+}  // namespace nbdstack::testing

@@ -1,0 +1,81 @@
+// What endpoint-url means.
+#include "plugins/s3/store_factory.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+
+#include "common/error.hpp"
+#include "plugins/s3/directory_store.hpp"
+#include "tests/unit/fakes/fake_clock.hpp"
+
+namespace nbdstack {
+namespace {
+
+class StoreFactoryTest : public ::testing::Test {
+ protected:
+  StoreFactoryTest() {
+    std::string path = ::testing::TempDir() + "store-factory-XXXXXX";
+    directory_ = ::mkdtemp(path.data());
+  }
+  ~StoreFactoryTest() override { std::filesystem::remove_all(directory_); }
+
+  // An environment without variables and files.
+  static Surroundings bare() {
+    return {.environment = [](const std::string& /*name*/) { return std::nullopt; },
+            .read_file = [](const std::string& /*path*/) { return std::nullopt; }};
+  }
+  static StoreFactory factory(const std::string& endpoint_url) {
+    StoreSettings settings;
+    settings.bucket = "bucket";
+    settings.endpoint_url = endpoint_url;
+    return {settings, bare()};
+  }
+  static int code_of(const std::function<void()>& call) {
+    try {
+      call();
+    } catch (const Error& error) {
+      return error.code();
+    }
+    return 0;
+  }
+
+  std::string directory_;
+  testing::FakeClock clock_;
+  const Waiting waiting_{.clock = clock_, .stopping = {}};
+};
+
+TEST_F(StoreFactoryTest, ADirectoryNeedsNoCredentials) {
+  const StoreFactory stores = factory("file://" + directory_ + "/");
+  const auto first = stores.make_checked("disk", /*may_create=*/true, waiting_);
+  first->put("disk/a", {}, PutMode::replace);
+  EXPECT_EQ(stores.make(waiting_)->size_of("disk/a"), 0U);
+  EXPECT_TRUE(std::filesystem::exists(directory_ + "/bucket/disk/a"));
+}
+
+TEST_F(StoreFactoryTest, ABucketIsMadeOnlyForANewVolume) {
+  const StoreFactory stores = factory("file://" + directory_);
+  EXPECT_EQ(code_of([&] { (void)stores.make_checked("", /*may_create=*/false, waiting_); }),
+            ENOENT);
+  EXPECT_FALSE(std::filesystem::exists(directory_ + "/bucket"));
+}
+
+TEST_F(StoreFactoryTest, ARelativeDirectoryIsRefused) {
+  EXPECT_EQ(code_of([] { factory("file://tmp/x"); }), EINVAL);
+  EXPECT_EQ(code_of([] { factory("file://"); }), EINVAL);
+}
+
+TEST_F(StoreFactoryTest, AServiceNeedsCredentialsAndAnUrlThatCanBe) {
+  EXPECT_EQ(code_of([] { factory("http://127.0.0.1:1"); }), EACCES);
+  EXPECT_EQ(code_of([] { factory(""); }), EACCES) << "AWS, where no endpoint is given";
+  StoreSettings settings;
+  settings.bucket = "bucket";
+  settings.endpoint_url = "ftp://example.com";
+  settings.identity.access_key = settings.identity.secret_key = "x";
+  EXPECT_EQ(code_of([&] { StoreFactory(settings, bare()); }), EINVAL);
+}
+
+}  // namespace
+}  // namespace nbdstack
