@@ -1,5 +1,6 @@
-// The machine's clock and plain sleeping, for the time before the server serves: nbdkit's own sleep
-// (common/nbdkit/nbdkit_clock.hpp) may be used only from after_fork on.
+// The machine's clock and plain sleeping: for who looks himself whether the server stops, and for
+// the time before the server serves, when nbdkit's own sleep (common/nbdkit/nbdkit_clock.hpp) may
+// not be used.
 #pragma once
 
 #include <thread>

@@ -76,7 +76,6 @@ class HeaderSlist {
 struct Transfer {
   const curl_socket_t* socket = nullptr;  // the connection's, where it was used before
   const HttpRequest* request = nullptr;
-  const std::function<bool()>* stopping = nullptr;
   HttpResponse response;
   std::size_t header_bytes = 0;
   bool too_long = false;
@@ -146,8 +145,8 @@ std::size_t on_body(const char* data, std::size_t size, std::size_t count, void*
 
 int on_progress(void* context, curl_off_t /*download_total*/, curl_off_t /*downloaded*/,
                 curl_off_t /*upload_total*/, curl_off_t /*uploaded*/) {
-  const auto& stopping = *static_cast<Transfer*>(context)->stopping;
-  return stopping && stopping() ? 1 : 0;
+  const auto& is_over = static_cast<Transfer*>(context)->request->is_over;
+  return is_over && is_over() ? 1 : 0;
 }
 
 Kind kind_of(CURLcode code) {
@@ -187,7 +186,6 @@ class HttpClient::Connection {
     Transfer transfer;
     transfer.socket = &socket_;
     transfer.request = &request;
-    transfer.stopping = &config_.stopping;
     set(handle_, CURLOPT_HEADERFUNCTION, on_header);
     set(handle_, CURLOPT_HEADERDATA, &transfer);
     set(handle_, CURLOPT_WRITEFUNCTION, on_body);
@@ -305,7 +303,8 @@ HttpClient::~HttpClient() = default;
 HttpOutcome HttpClient::perform(const HttpRequest& request, Duration time_limit) {
   const TimePoint deadline = std::chrono::steady_clock::now() + time_limit;
   const Lease connection(*this, deadline);
-  if (is_stopping()) throw Error(ESHUTDOWN, "no more requests: the server is shutting down");
+  if (request.is_over && request.is_over())
+    throw Error(ESHUTDOWN, "no more requests: the server is shutting down");
   const auto time_left = std::chrono::duration_cast<std::chrono::milliseconds>(
       deadline - std::chrono::steady_clock::now());
   if (!connection || time_left.count() <= 0) {

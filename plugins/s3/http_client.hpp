@@ -7,7 +7,7 @@
 // What HTTP alone can decide is decided here: bodies never exceed their bounds, a body shorter than
 // announced is a failure, redirects are not followed, and every wait ends - connecting after
 // `connect_timeout`, silence after `stall_timeout`, the whole request at its own limit, and all of
-// them within about a second once `stopping` says so. What an answer means is the caller's
+// them within about a second once the request's `is_over` says so. What an answer means is the caller's
 // business.
 //
 // Nothing is connected, and no thread started, before the first request.
@@ -38,7 +38,6 @@ struct HttpClientConfig {
   std::chrono::seconds stall_timeout{15};  // without a byte in either direction
   std::string ca_file;                     // empty: the system's
   bool tls_verify = true;
-  std::function<bool()> stopping;  // polled from many threads; empty: never
 };
 
 struct HttpRequest {
@@ -52,6 +51,9 @@ struct HttpRequest {
   int buffer_status = 0;
   std::span<std::byte> buffer;
   std::size_t text_limit = std::size_t{64} << 10U;
+
+  // Asked now and then while the request lasts: yes ends it with ESHUTDOWN. Empty: never.
+  std::function<bool()> is_over;
 
   // A connection of its own, so that libcurl has no reason to send the request a second time behind
   // our back (it does where a kept-alive connection turns out to be dead).
@@ -90,7 +92,7 @@ class HttpClient {
   ~HttpClient();
 
   // Any thread. The wait for a connection counts towards `time_limit`. Throws Error(ESHUTDOWN) when
-  // stopping.
+  // the request is over.
   HttpOutcome perform(const HttpRequest& request, Duration time_limit);
 
  private:
@@ -100,7 +102,6 @@ class HttpClient {
 
   std::unique_ptr<Connection> acquire(TimePoint deadline);
   void release(std::unique_ptr<Connection> connection);
-  [[nodiscard]] bool is_stopping() const { return config_.stopping && config_.stopping(); }
 
   const HttpClientConfig config_;
   std::mutex mutex_;                               // protects what follows

@@ -40,7 +40,8 @@ struct HttpStore::Call {
   std::size_t text_limit = std::size_t{64} << 10U;
   bool fresh_connection = false;
 
-  std::int64_t clock_offset_s = 0;  // that the last attempt was signed with
+  LastMinute::Operation operation{};  // set when the call begins
+  std::int64_t clock_offset_s = 0;    // that the last attempt was signed with
   // An attempt failed in a way that leaves open whether the service did what it was asked.
   bool in_doubt = false;
 };
@@ -51,6 +52,7 @@ constexpr std::size_t kKeysPerRemoval = 1000;        // S3's limit
 constexpr unsigned kKeysPerPage = 1000;              // S3's limit
 constexpr std::size_t kXmlLimitBytes = 16UL << 20U;  // 1,000 keys of 1,024 bytes, encoded: 4 MiB
 constexpr unsigned kRetriesAtStart = 2;
+constexpr seconds kGraceAtStop{20};  // enough for some attempts; a server must end
 constexpr seconds kSkewNoticed{60};  // S3 tolerates 15 minutes
 
 std::string base64(std::span<const std::byte> bytes) {
@@ -69,7 +71,9 @@ HttpStore::HttpStore(const HttpStoreConfig& config, Clock& clock)
       address_(config.endpoint, config.bucket, config.virtual_host),
       clock_(clock),
       retrier_({.retries = config.retries, .timeout = milliseconds(config.timeout_ms)}, clock,
-               std::random_device{}()) {}
+               std::random_device{}()),
+      last_minute_(config.stopping, clock,
+                   std::min<Duration>(kGraceAtStop, milliseconds(config.timeout_ms))) {}
 
 HttpClient& HttpStore::client() {
   std::call_once(client_made_, [this] {
@@ -79,16 +83,17 @@ HttpClient& HttpStore::client() {
         .connect_timeout = std::min(timeout, milliseconds(10'000)),
         .stall_timeout = std::max(std::chrono::floor<seconds>(timeout / 4), seconds(1)),
         .ca_file = config_.ca_file,
-        .tls_verify = config_.tls_verify,
-        .stopping = config_.stopping});
+        .tls_verify = config_.tls_verify});
   });
   return *client_;
 }
 
 void HttpStore::run(Call& call, const Judge& judge, Retrier& retrier) {
   const std::string operation = fmt::format("{} s3://{}/{}", call.method, config_.bucket, call.key);
-  retrier.run(operation,
-              [&](const Attempt& number) { return attempt(call, judge, number.time_left); });
+  call.operation = last_minute_.begin(call.method != "GET");
+  retrier.run(
+      operation, [&](const Attempt& number) { return attempt(call, judge, number.time_left); },
+      [&] { return last_minute_.is_over_for(call.operation); });
 }
 
 std::optional<Failure> HttpStore::attempt(Call& call, const Judge& judge, Duration time_left) {
@@ -120,6 +125,7 @@ HttpOutcome HttpStore::send(Call& call, Duration time_left) {
                       .buffer_status = call.buffer_status,
                       .buffer = call.buffer,
                       .text_limit = call.text_limit,
+                      .is_over = [&] { return last_minute_.is_over_for(call.operation); },
                       .fresh_connection = call.fresh_connection};
   if (!call.query.empty()) request.url += "?" + encode_query(call.query);
   call.clock_offset_s = clock_offset_s_;

@@ -4,8 +4,7 @@
 //              has it (one written by somebody else need not)
 //   get_range  GET with Range; the answer must be 206 with exactly that Content-Range
 //   size_of    GET of the first byte: its Content-Range tells the size and, unlike HEAD's, its
-//   errors
-//              have a body that says what is wrong
+//              errors have a body that says what is wrong
 //   put        PUT with Content-MD5, x-amz-content-sha256 and the checksum above
 //              (XXH3-128 of the body, hex)
 //   remove     DeleteObjects, 1,000 keys at most in one request; DELETE for a single key
@@ -34,6 +33,7 @@
 #include "plugins/s3/credentials.hpp"
 #include "plugins/s3/endpoint.hpp"
 #include "plugins/s3/http_client.hpp"
+#include "plugins/s3/last_minute.hpp"
 #include "plugins/s3/object_store.hpp"
 #include "plugins/s3/retry.hpp"
 
@@ -50,7 +50,7 @@ struct HttpStoreConfig {
   unsigned retries = 8;
   std::string ca_file;  // empty: the system's
   bool tls_verify = true;
-  std::function<bool()> stopping;  // see HttpClientConfig
+  std::function<bool()> stopping;  // the server has been told to stop; empty: never
 };
 
 class HttpStore final : public ObjectStore {
@@ -97,6 +97,7 @@ class HttpStore final : public ObjectStore {
   const BucketAddress address_;
   Clock& clock_;
   Retrier retrier_;
+  LastMinute last_minute_;
   std::once_flag client_made_;
   std::unique_ptr<HttpClient> client_;
   // Seconds that the service's clock is ahead of ours.

@@ -9,6 +9,9 @@
 namespace nbdstack {
 namespace {
 
+// How long a pause can overlook that there is no point in waiting any more.
+constexpr Duration kLookEvery = std::chrono::milliseconds(100);
+
 // An attempt that has less time than this is not worth starting.
 constexpr Duration kShortestAttempt = std::chrono::milliseconds(10);
 
@@ -97,7 +100,8 @@ Failure failure_of(const ServiceError& error) {
 }
 
 void Retrier::run(const std::string& operation,
-                  const std::function<std::optional<Failure>(const Attempt&)>& attempt) {
+                  const std::function<std::optional<Failure>(const Attempt&)>& attempt,
+                  const std::function<bool()>& is_over) {
   const TimePoint start = clock_.now();
   const TimePoint deadline = start + policy_.timeout;
   for (unsigned number = 1;; ++number) {
@@ -121,7 +125,17 @@ void Retrier::run(const std::string& operation,
     }
     log::debug("{}: attempt {} failed: {}; next in {:.2f} s", operation, number, failure->reason,
                std::chrono::duration<double>(*pause).count());
-    clock_.sleep_for(*pause);
+    wait(*pause, operation, is_over);
+  }
+}
+
+void Retrier::wait(Duration pause, const std::string& operation,
+                   const std::function<bool()>& is_over) {
+  for (Duration left = pause; left > Duration::zero(); left -= kLookEvery) {
+    if (is_over && is_over()) {
+      throw Error(ESHUTDOWN, fmt::format("{}: given up: the server is shutting down", operation));
+    }
+    clock_.sleep_for(std::min(left, kLookEvery));
   }
 }
 

@@ -1,9 +1,8 @@
 // What is tried again, when, and when not any more.
 //
 //   passes by itself               connection refused, reset or cut short; silence (timeout); 408,
-//   429,
-//                                  500, 502, 503, 504; 409 (a concurrent operation); a clock that
-//                                  was off and has been corrected; a body damaged on its way,
+//                                  429, 500, 502, 503, 504; 409 (a concurrent operation); a clock
+//                                  that was off and has been corrected; a body damaged on its way,
 //                                  either way
 //   will be the same next time     every other status: wrong key (401, 403), no such bucket, quota,
 //                                  redirect, a malformed request; certificates; an oversized body
@@ -63,15 +62,18 @@ class Retrier {
 
   // Calls `attempt` until it returns nothing (success). Throws Error with what failed last, what
   // `operation` was ("PUT s3://disk/vol/0000") and, where there were several, the number of
-  // attempts. Errors thrown by `attempt` go through at once. Any thread.
+  // attempts. Errors thrown by `attempt` go through at once. `is_over` is asked now and then while
+  // waiting: yes ends that with ESHUTDOWN. Any thread.
   void run(const std::string& operation,
-           const std::function<std::optional<Failure>(const Attempt&)>& attempt);
+           const std::function<std::optional<Failure>(const Attempt&)>& attempt,
+           const std::function<bool()>& is_over = {});
 
  private:
   // Nothing: the time does not suffice for another attempt.
   std::optional<Duration> pause_after(unsigned attempts, const Failure& failure,
                                       Duration time_left);
   Duration jittered(unsigned attempts);
+  void wait(Duration pause, const std::string& operation, const std::function<bool()>& is_over);
 
   const RetryPolicy policy_;
   Clock& clock_;

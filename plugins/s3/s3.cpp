@@ -7,8 +7,8 @@
 #include <string>
 
 #include "common/error.hpp"
-#include "common/nbdkit/patient_clock.hpp"
 #include "common/nbdkit/plugin.hpp"
+#include "common/nbdkit/server_stop.hpp"
 #include "common/sync/system_clock.hpp"
 #include "plugins/s3/client_view.hpp"
 #include "plugins/s3/store_factory.hpp"
@@ -39,16 +39,14 @@ class S3Plugin final : public Plugin {
   void get_ready() override {
     stores_ = std::make_unique<StoreFactory>(settings_, Surroundings::of_process());
     const VolumeRequest request = volume_request();
-    SystemClock clock;
     const auto store = stores_->make_checked(request.key, request.size_bytes.has_value(),
-                                             {.clock = clock, .stopping = {}});
+                                             {.clock = clock_, .stopping = {}});
     layout_ = open_volume(*store, request);
   }
 
   void after_fork() override {
-    clock_ = std::make_unique<PatientClock>();
-    store_ =
-        stores_->make({.clock = *clock_, .stopping = [this] { return clock_->is_stopping(); }});
+    stop_ = std::make_unique<ServerStop>();
+    store_ = stores_->make({.clock = clock_, .stopping = [this] { return stop_->has_begun(); }});
     disk_ = make_disk(*store_, layout_, settings_.connections);
   }
 
@@ -73,9 +71,10 @@ class S3Plugin final : public Plugin {
 
   std::unique_ptr<StoreFactory> stores_;  // from get_ready on
   VolumeLayout layout_;                   // from get_ready on
-  std::unique_ptr<PatientClock> clock_;   // from after_fork on; the store uses it
-  std::unique_ptr<ObjectStore> store_;    // from after_fork on
-  std::unique_ptr<Layer> disk_;           // from after_fork on; goes before the store that it uses
+  SystemClock clock_;
+  std::unique_ptr<ServerStop> stop_;    // from after_fork on; the store uses it
+  std::unique_ptr<ObjectStore> store_;  // from after_fork on
+  std::unique_ptr<Layer> disk_;         // from after_fork on; goes before the store that it uses
 };
 
 ParameterTable S3Plugin::parameters() {

@@ -30,8 +30,8 @@ struct StoreSettings {
   bool virtual_host = false;
 };
 
-// How a store's requests wait: `stopping` is asked from time to time, and once it says yes they end
-// within a second. The clock outlives the store.
+// How a store's requests wait: `stopping` is asked from time to time whether the server has been
+// told to stop (last_minute.hpp tells what that means). The clock outlives the store.
 struct Waiting {
   Clock& clock;
   std::function<bool()> stopping;  // empty: never

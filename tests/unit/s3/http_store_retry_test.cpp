@@ -214,7 +214,26 @@ TEST_F(HttpStoreRetryTest, WaitForAConnectionEndsAtTheTimeout) {
   first.join();
 }
 
-TEST_F(HttpStoreRetryTest, ShutdownEndsARequestThatHangs) {
+TEST_F(HttpStoreRetryTest, ShutdownLetsLastWritesAndTheirReadsPass) {
+  config.stopping = [] { return true; };
+  server.then(answer(503, ""));
+  server.then(answer(200, ""));
+  server.then(answer(200, kBody));
+  EXPECT_EQ(errno_of([&] { store().put("k", body, PutMode::replace); }), 0);
+  EXPECT_EQ(errno_of([&] { store().get("k", body); }), 0);
+}
+
+TEST_F(HttpStoreRetryTest, ShutdownEndsAWriteThatHangsWhenTheGraceIsOver) {
+  config.timeout_ms = 60'000;
+  config.stopping = [this] {
+    clock.advance(std::chrono::seconds(5));
+    return true;
+  };
+  server.then(answer(200, kBody).stall_after(3));
+  EXPECT_EQ(errno_of([&] { store().put("k", body, PutMode::replace); }), ESHUTDOWN);
+}
+
+TEST_F(HttpStoreRetryTest, ShutdownEndsAReadThatHangs) {
   std::atomic<bool> stopping{false};
   config.stopping = [&stopping] { return stopping.load(); };
   server.then(answer(200, kBody).stall_after(3).when_asked([&stopping] { stopping = true; }));
