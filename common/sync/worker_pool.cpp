@@ -13,10 +13,11 @@ namespace nbdstack {
 // come later find nothing left to take and do not touch it.
 struct WorkerPool::Job {
   const std::function<void(std::size_t)>* body;
-  std::size_t count;
+  OnFailure on_failure;
 
   std::mutex mutex;  // protects everything below
   std::condition_variable all_done;
+  std::size_t count;  // pieces that are to be done: lowered to what has been started by a stop
   std::size_t next = 0;
   std::size_t done = 0;
   std::size_t failed_index = std::numeric_limits<std::size_t>::max();
@@ -32,13 +33,15 @@ WorkerPool::~WorkerPool() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-void WorkerPool::run(std::size_t count, const std::function<void(std::size_t)>& body) {
-  if (count <= 1 || thread_count_ == 0) {
+void WorkerPool::run(std::size_t count, const std::function<void(std::size_t)>& body,
+                     OnFailure on_failure) {
+  if (count <= 1) {
     for (std::size_t i = 0; i < count; ++i) body(i);
     return;
   }
   const auto job = std::make_shared<Job>();
   job->body = &body;
+  job->on_failure = on_failure;
   job->count = count;
   {
     const std::lock_guard lock(mutex_);
@@ -92,6 +95,7 @@ void WorkerPool::work_on(Job& job) {
       job.failed_index = index;
       job.failure = failure;
     }
+    if (failure != nullptr && job.on_failure == OnFailure::stop) job.count = job.next;
     if (++job.done == job.count) job.all_done.notify_all();
   }
 }

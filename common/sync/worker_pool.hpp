@@ -9,6 +9,7 @@
 
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -26,10 +27,16 @@ class WorkerPool {
   // Joins the threads; no run() is under way any more.
   ~WorkerPool();
 
+  // What becomes of the pieces that have not been started when one throws.
+  enum class OnFailure : std::uint8_t {
+    finish,  // they run all the same: each is worth doing for itself
+    stop,    // they are left out: the whole has failed, and they might take long to fail as well
+  };
+
   // Calls body(0) ... body(count - 1), several at a time, in order of their start, and waits for
-  // all. When some throw, the others still run, and the exception of the lowest index is thrown in
-  // the end.
-  void run(std::size_t count, const std::function<void(std::size_t)>& body);
+  // those that were started. When some throw, the exception of the lowest index is thrown.
+  void run(std::size_t count, const std::function<void(std::size_t)>& body,
+           OnFailure on_failure = OnFailure::finish);
 
   // How many calls of body() one run() can have under way.
   [[nodiscard]] std::size_t width() const { return thread_count_ + 1; }

@@ -56,7 +56,7 @@ enum class CacheMode : std::uint8_t { writeback, writethrough, unsafe };
 struct CacheSettings {
   CacheMode mode = CacheMode::writeback;
   std::uint32_t block_size = 64U << 10U;  // a power of two
-  std::uint64_t max_size_bytes = 0;      // 0: as large as the disk
+  std::uint64_t max_size_bytes = 0;       // 0: as large as the disk
   unsigned high_threshold_percent =
       95;  // of max_size_bytes: above, the least recently used blocks go ...
   unsigned low_threshold_percent = 80;                         // ... until this is reached
@@ -143,7 +143,7 @@ class BlockCache {
   [[nodiscard]] std::vector<BlockNumber> unwritten_blocks(Lock& lock, BlockNumber first,
                                                           BlockNumber end) const;
   // Sees to it that all of `blocks` (sorted), as they are now, are below; throws the first failure
-  // after trying them all.
+  // after trying all, or so many that the layer below must be out of order.
   void write_back(Layer& below, std::vector<BlockNumber> blocks, Durability durability);
   // The same for those that are plainly dirty, without waiting for anybody and without throwing.
   void write_back_dirty(WriteBack& work, const std::vector<BlockNumber>& blocks);

@@ -15,6 +15,10 @@ namespace {
 // few MiB still uses several requests at once.
 constexpr std::uint64_t kWriteBackGroup_bytes = 4ULL << 20U;
 
+// After as many failures as requests can be under way at once, the layer below is taken to be out of
+// order, and the rest is not tried: thousands of blocks, each failing after a minute, are hours.
+constexpr std::size_t kFailuresToGiveUp = 16;
+
 std::uint64_t group_size_bytes(const LayerTraits& below) {
   std::uint64_t size = std::max<std::uint64_t>(kWriteBackGroup_bytes, below.preferred_block_size);
   if (below.maximum_block_size != 0) {
@@ -139,6 +143,7 @@ BlockCache::WriteBackRun BlockCache::claim_run(WriteBack& work,
                                                std::span<const BlockNumber>& group) {
   WriteBackRun run;
   const Lock lock(mutex_);
+  if (work.failed_runs >= kFailuresToGiveUp) return run;
   while (!group.empty()) {
     const BlockNumber block = group.front();
     const Slot slot = table_.find(block);
@@ -169,6 +174,7 @@ void BlockCache::finish_run(WriteBack& work, const WriteBackRun& run,
     table_.set_state(slot, !failure && unchanged ? BlockState::clean : BlockState::dirty);
     table_.unpin(slot);
   }
+  if (failure) ++work.failed_runs;
   if (!failure) work.written_blocks += run.slots.size();
   if (failure && !work.failure) work.failure = failure;
   changed_.notify_all();

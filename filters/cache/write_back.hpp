@@ -23,6 +23,7 @@ struct BlockCache::WriteBack {
   Durability durability = Durability::on_flush;
   std::vector<BlockNumber> busy;  // somebody else is writing them back, or changing them below
   std::size_t written_blocks = 0;
+  std::size_t failed_runs = 0;
   std::optional<Error> failure;  // the first one
 };
 

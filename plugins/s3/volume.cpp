@@ -68,9 +68,12 @@ Volume::Volume(ObjectStore& store, const std::string& key, const BlockGeometry& 
 
 void Volume::pread(std::span<std::byte> buffer, std::uint64_t offset) {
   const auto pieces = geometry_.split({offset, buffer.size()});
-  pool_.run(pieces.size(), [&](std::size_t i) {
-    read_piece(pieces[i], buffer.subspan(pieces[i].offset_in_request, pieces[i].length));
-  });
+  pool_.run(
+      pieces.size(),
+      [&](std::size_t i) {
+        read_piece(pieces[i], buffer.subspan(pieces[i].offset_in_request, pieces[i].length));
+      },
+      WorkerPool::OnFailure::stop);
 }
 
 void Volume::read_piece(const BlockPiece& piece, std::span<std::byte> target) {
@@ -90,9 +93,12 @@ void Volume::read_piece(const BlockPiece& piece, std::span<std::byte> target) {
 void Volume::pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
                     Durability /*durability*/) {
   const auto pieces = geometry_.split({offset, buffer.size()});
-  pool_.run(pieces.size(), [&](std::size_t i) {
-    write_piece(pieces[i], buffer.subspan(pieces[i].offset_in_request, pieces[i].length));
-  });
+  pool_.run(
+      pieces.size(),
+      [&](std::size_t i) {
+        write_piece(pieces[i], buffer.subspan(pieces[i].offset_in_request, pieces[i].length));
+      },
+      WorkerPool::OnFailure::stop);
 }
 
 void Volume::write_piece(const BlockPiece& piece, std::span<const std::byte> source) {
@@ -149,10 +155,13 @@ void Volume::discard(BlockNumber first, BlockNumber end) {
     const StoredBlocks stored = objects_.stored(first, end, kDiscardRound);
     const std::span<const BlockNumber> blocks(stored.blocks);
     const std::size_t batches = (blocks.size() + BlockObjects::kBatch - 1) / BlockObjects::kBatch;
-    pool_.run(batches, [&](std::size_t i) {
-      const auto rest = blocks.subspan(i * BlockObjects::kBatch);
-      objects_.remove(rest.first(std::min(rest.size(), BlockObjects::kBatch)));
-    });
+    pool_.run(
+        batches,
+        [&](std::size_t i) {
+          const auto rest = blocks.subspan(i * BlockObjects::kBatch);
+          objects_.remove(rest.first(std::min(rest.size(), BlockObjects::kBatch)));
+        },
+        WorkerPool::OnFailure::stop);
     first = stored.known_to;
   }
 }

@@ -95,6 +95,18 @@ TEST_F(CacheFlush, WritesAllOthersWhenOneFails) {
   EXPECT_EQ(cache().unwritten_bytes(), kBlock);
 }
 
+TEST_F(CacheFlush, GivesUpAfterSomeFailuresInARow) {
+  below.change_traits().maximum_block_size = kBlock;
+  write(pattern(100 * kBlock, 1), 0);
+  fail(Op::pwrite, EIO);
+  EXPECT_EQ(code_of([&] { layer().flush(); }), EIO);
+  EXPECT_LT(below.calls(Op::pwrite).size(), 30U);  // each may have taken a minute to fail
+  EXPECT_EQ(cache().unwritten_bytes(), 100U * kBlock);
+  let_all_pass();
+  layer().flush();
+  EXPECT_EQ(below.content(block(0, 100)), pattern(100 * kBlock, 1));
+}
+
 TEST_F(CacheFlush, FailsWithTheFlushBelow) {
   fail(Op::flush, EIO);
   EXPECT_EQ(code_of([&] { layer().flush(); }), EIO);

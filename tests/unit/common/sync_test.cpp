@@ -89,6 +89,21 @@ TEST(WorkerPool, FinishesTheOthersAndThrowsTheFirstFailure) {
   EXPECT_EQ(finished, 45);
 }
 
+TEST(WorkerPool, DoesNotStartTheRestAfterAFailureWhereThatIsWanted) {
+  WorkerPool pool(3);
+  std::atomic<std::size_t> started = 0;
+  const auto body = [&](std::size_t index) {
+    ++started;
+    if (index == 5) throw std::runtime_error("no");
+  };
+  EXPECT_THROW(pool.run(100'000, body, WorkerPool::OnFailure::stop), std::runtime_error);
+  EXPECT_LT(started, 100'000U);
+  started = 0;
+  WorkerPool alone(0);
+  EXPECT_THROW(alone.run(100, body, WorkerPool::OnFailure::finish), std::runtime_error);
+  EXPECT_EQ(started, 100U);
+}
+
 TEST(WorkerPool, MayBeNestedDeeperThanItHasThreads) {
   WorkerPool pool(1);
   std::atomic<int> leaves = 0;
