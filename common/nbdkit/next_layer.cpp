@@ -146,56 +146,40 @@ void NextLayer::extents(std::uint64_t length, std::uint64_t offset, bool only_on
   }
 }
 
-// Forwards to a NextLayer and owns the connection it uses.
-class BackgroundLayer final : public Layer {
- public:
-  BackgroundLayer(nbdkit_backend* backend, const std::string& export_name, bool parallel)
-      : connection_(backend, export_name), next_(connection_.next, false, parallel) {}
+namespace {
 
-  [[nodiscard]] const LayerTraits& traits() const override { return next_.traits(); }
-  void pread(std::span<std::byte> buffer, std::uint64_t offset) override {
-    next_.pread(buffer, offset);
+// A connection to the chain below that belongs to no client: opened and prepared on construction,
+// finalized and closed on destruction.
+class OwnConnection {
+ public:
+  OwnConnection(nbdkit_backend* backend, const std::string& export_name)
+      : next_(nbdkit_next_context_open(backend, 0, export_name.c_str(), 1)) {
+    if (next_ == nullptr) throw Error::reported(EIO);
+    if (next_->prepare(next_) == -1) {
+      nbdkit_next_context_close(next_);
+      throw Error::reported(EIO);
+    }
   }
-  void pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
-              Durability durability) override {
-    next_.pwrite(buffer, offset, durability);
+  OwnConnection(const OwnConnection&) = delete;
+  OwnConnection& operator=(const OwnConnection&) = delete;
+  ~OwnConnection() {
+    next_->finalize(next_);
+    nbdkit_next_context_close(next_);
   }
-  void flush() override { next_.flush(); }
-  void zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) override {
-    next_.zero(length, offset, options);
-  }
-  void trim(std::uint64_t length, std::uint64_t offset, Durability durability) override {
-    next_.trim(length, offset, durability);
-  }
-  void cache(std::uint64_t length, std::uint64_t offset) override { next_.cache(length, offset); }
-  void extents(std::uint64_t length, std::uint64_t offset, bool only_one,
-               ExtentList& extents) override {
-    next_.extents(length, offset, only_one, extents);
-  }
+  [[nodiscard]] nbdkit_next* next() const { return next_; }
 
  private:
-  // Opened and prepared on construction; finalized and closed on destruction.
-  struct Connection {
-    Connection(nbdkit_backend* backend, const std::string& export_name)
-        : next(nbdkit_next_context_open(backend, 0, export_name.c_str(), 1)) {
-      if (next == nullptr) throw Error::reported(EIO);
-      if (next->prepare(next) == -1) {
-        nbdkit_next_context_close(next);
-        throw Error::reported(EIO);
-      }
-    }
-    Connection(const Connection&) = delete;
-    Connection& operator=(const Connection&) = delete;
-    ~Connection() {
-      next->finalize(next);
-      nbdkit_next_context_close(next);
-    }
-    nbdkit_next* next;
-  };
-
-  Connection connection_;
-  NextLayer next_;
+  nbdkit_next* next_;
 };
+
+// The connection comes first among the bases: it is there before the layer asks what it can do.
+class BackgroundLayer final : private OwnConnection, public NextLayer {
+ public:
+  BackgroundLayer(nbdkit_backend* backend, const std::string& export_name, bool parallel)
+      : OwnConnection(backend, export_name), NextLayer(next(), false, parallel) {}
+};
+
+}  // namespace
 
 std::unique_ptr<Layer> NbdkitBackend::open(const std::string& export_name) {
   return std::make_unique<BackgroundLayer>(backend_, export_name, parallel_);

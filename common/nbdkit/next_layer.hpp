@@ -16,7 +16,7 @@
 
 namespace nbdstack {
 
-class NextLayer final : public Layer {
+class NextLayer : public Layer {
  public:
   // `parallel`: whether nbdkit's final thread model allows calls at the same time. `next` outlives
   // the layer.
@@ -38,10 +38,7 @@ class NextLayer final : public Layer {
   LayerTraits traits_;
 };
 
-// A NextLayer of its own connection, for work outside any client's: opened, prepared, and closed
-// with the object.
-class BackgroundLayer;
-
+// The chain below a filter; what it opens has a connection of its own, closed with the layer.
 class NbdkitBackend final : public Backend {
  public:
   NbdkitBackend(nbdkit_backend* backend, bool parallel) : backend_(backend), parallel_(parallel) {}

@@ -71,11 +71,7 @@ void dump_plugin() {
 
 void* open(int readonly) {
   std::unique_ptr<Layer> layer;
-  const int code = request([&] {
-    const char* name = nbdkit_export_name();
-    layer = registered->plugin->open(
-        {.export_name = name == nullptr ? "" : name, .readonly = readonly != 0});
-  });
+  const int code = request([&] { layer = registered->plugin->open(readonly != 0); });
   return code == 0 ? layer.release() : nullptr;
 }
 

@@ -5,7 +5,6 @@
 #include <memory>
 
 #include "common/block/layer.hpp"
-#include "common/nbdkit/filter.hpp"
 #include "common/nbdkit/parameters.hpp"
 
 struct nbdkit_plugin;
@@ -34,7 +33,7 @@ class Plugin {
   virtual void config_complete() {}
   virtual void get_ready() {}
   virtual void after_fork() {}
-  virtual std::unique_ptr<Layer> open(const OpenRequest& request) = 0;
+  virtual std::unique_ptr<Layer> open(bool readonly) = 0;
   virtual void cleanup() {}
 };
 

@@ -4,6 +4,7 @@
 #include <exception>
 #include <limits>
 #include <system_error>
+#include <utility>
 
 #include "common/log.hpp"
 
@@ -52,7 +53,7 @@ void WorkerPool::run(std::size_t count, const std::function<void(std::size_t)>& 
   work_on(*job);
   std::unique_lock lock(job->mutex);
   job->all_done.wait(lock, [&] { return job->done == job->count; });
-  if (job->failure != nullptr) std::rethrow_exception(job->failure);
+  if (job->failure != nullptr) std::rethrow_exception(std::move(job->failure));
 }
 
 // A machine that has no more threads to give makes requests slower, not impossible: callers work alone then.
@@ -91,11 +92,13 @@ void WorkerPool::work_on(Job& job) {
       failure = std::current_exception();
     }
     lock.lock();
-    if (failure != nullptr && index < job.failed_index) {
+    const bool failed = failure != nullptr;
+    if (failed && job.on_failure == OnFailure::stop) job.count = job.next;
+    if (failed && index < job.failed_index) {
       job.failed_index = index;
-      job.failure = failure;
+      // Moved, so that no thread but the caller's holds on to the exception that he is given.
+      job.failure = std::move(failure);
     }
-    if (failure != nullptr && job.on_failure == OnFailure::stop) job.count = job.next;
     if (++job.done == job.count) job.all_done.notify_all();
   }
 }

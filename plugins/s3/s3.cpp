@@ -51,8 +51,8 @@ class S3Plugin final : public Plugin {
   }
 
   // One volume under every export name, as with nbdkit's own S3 plugin.
-  std::unique_ptr<Layer> open(const OpenRequest& request) override {
-    return std::make_unique<ClientView>(*disk_, request.readonly);
+  std::unique_ptr<Layer> open(bool readonly) override {
+    return std::make_unique<ClientView>(*disk_, readonly);
   }
 
  private:
