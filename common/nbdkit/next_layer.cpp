@@ -20,8 +20,12 @@ int answer(int result) {
   return result;
 }
 
-void check(int result, int code) {
-  if (result == -1) throw Error::reported(code);
+// Makes a call of the layer below, which stores the errno of a failure through its argument, and for
+// some calls only where 0 is stored there.
+template <typename Call>
+void attempt(Call&& call) {
+  int code = 0;
+  if (call(&code) == -1) throw Error::reported(code == 0 ? EIO : code);
 }
 
 void require(bool offered, const char* what) {
@@ -73,8 +77,7 @@ NextLayer::NextLayer(nbdkit_next* next, bool readonly, bool parallel)
 void NextLayer::pread(std::span<std::byte> buffer, std::uint64_t offset) {
   std::byte* position = buffer.data();
   in_pieces(buffer.size(), offset, kLongestTransfer, [&](std::uint32_t length, std::uint64_t at) {
-    int code = EIO;
-    check(next_->pread(next_, position, length, at, 0, &code), code);
+    attempt([&](int* code) { return next_->pread(next_, position, length, at, 0, code); });
     position += length;
   });
 }
@@ -85,16 +88,16 @@ void NextLayer::pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
   require(durability != Durability::fua || traits_.fua != Support::none, "FUA");
   const std::byte* position = buffer.data();
   in_pieces(buffer.size(), offset, kLongestTransfer, [&](std::uint32_t length, std::uint64_t at) {
-    int code = EIO;
-    check(next_->pwrite(next_, position, length, at, flags_of(durability), &code), code);
+    attempt([&](int* code) {
+      return next_->pwrite(next_, position, length, at, flags_of(durability), code);
+    });
     position += length;
   });
 }
 
 void NextLayer::flush() {
   require(traits_.can_flush, "flush");
-  int code = EIO;
-  check(next_->flush(next_, 0, &code), code);
+  attempt([&](int* code) { return next_->flush(next_, 0, code); });
 }
 
 void NextLayer::zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) {
@@ -104,8 +107,7 @@ void NextLayer::zero(std::uint64_t length, std::uint64_t offset, const ZeroOptio
     throw Error(ENOTSUP, "the layer below has no fast zero");
   }
   in_pieces(length, offset, kLongestCommand, [&](std::uint32_t part, std::uint64_t at) {
-    int code = EIO;
-    check(next_->zero(next_, part, at, flags_of(options), &code), code);
+    attempt([&](int* code) { return next_->zero(next_, part, at, flags_of(options), code); });
   });
 }
 
@@ -113,16 +115,14 @@ void NextLayer::trim(std::uint64_t length, std::uint64_t offset, Durability dura
   require(traits_.can_trim, "trim");
   require(durability != Durability::fua || traits_.fua != Support::none, "FUA");
   in_pieces(length, offset, kLongestCommand, [&](std::uint32_t part, std::uint64_t at) {
-    int code = EIO;
-    check(next_->trim(next_, part, at, flags_of(durability), &code), code);
+    attempt([&](int* code) { return next_->trim(next_, part, at, flags_of(durability), code); });
   });
 }
 
 void NextLayer::cache(std::uint64_t length, std::uint64_t offset) {
   require(traits_.cache != Support::none, "cache");
   in_pieces(length, offset, kLongestCommand, [&](std::uint32_t part, std::uint64_t at) {
-    int code = EIO;
-    check(next_->cache(next_, part, at, 0, &code), code);
+    attempt([&](int* code) { return next_->cache(next_, part, at, 0, code); });
   });
 }
 
@@ -136,9 +136,10 @@ void NextLayer::extents(std::uint64_t length, std::uint64_t offset, bool only_on
   const std::unique_ptr<nbdkit_extents, ExtentsDeleter> found(
       nbdkit_extents_new(offset, traits_.size_bytes));
   if (found == nullptr) throw Error::reported(errno);
-  int code = EIO;
-  check(next_->extents(next_, part, offset, only_one ? NBDKIT_FLAG_REQ_ONE : 0, found.get(), &code),
-        code);
+  attempt([&](int* code) {
+    return next_->extents(next_, part, offset, only_one ? NBDKIT_FLAG_REQ_ONE : 0, found.get(),
+                          code);
+  });
   const Range asked{offset, length};
   for (std::size_t i = 0; i < nbdkit_extents_count(found.get()); ++i) {
     const nbdkit_extent extent = nbdkit_get_extent(found.get(), i);

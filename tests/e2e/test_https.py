@@ -1,0 +1,65 @@
+"""The service over https, and buckets in host names: only whom we trust, and only when told."""
+
+import unittest
+
+from e2e.stores import GatewayStore
+from servers.rgw import RadosGateway
+from support import data
+from support.nbdkit import Nbdkit, run_expecting_failure
+
+CONTENT = data.tagged(1, 0, 1 << 20)
+
+
+class Https(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.gateway = RadosGateway(tls=True)
+        cls.addClassCleanup(cls.gateway.stop)
+        cls.gateway.start()
+
+    def setUp(self):
+        self.store = GatewayStore(self.gateway)
+        self.addCleanup(self.store.close)
+
+    def check_works(self, **parameters):
+        """A volume written by one server and read by another one."""
+        with Nbdkit(*self.store.volume(size="1M", object_size="64K", **parameters)) as server:
+            server.connect().pwrite(CONTENT, 0)
+        with Nbdkit(*self.store.volume(**parameters)) as server:
+            self.assertEqual(server.connect().pread(1 << 20, 0), CONTENT)
+        self.assertEqual(len(self.store.block_keys()), 16)
+
+    def check_refused(self, *expected, **parameters):
+        """Refused at the start, in words that say why."""
+        volume = self.store.volume(size="1M", **parameters)
+        _, errors = run_expecting_failure(*volume, timeout_s=15)
+        for words in expected:
+            self.assertIn(words, errors)
+
+    def test_certificate_of_a_trusted_authority(self):
+        """ca-file= that is not used."""
+        self.check_works(ca_file=self.gateway.ca_file)
+
+    def test_certificate_of_somebody(self):
+        """Requests, and the key's signature, sent to whoever answers."""
+        self.check_refused("certificate")
+        self.assertEqual(self.store.keys(), [])
+
+    def test_certificate_that_is_not_looked_at(self):
+        """tls-verify=false that still refuses."""
+        self.check_works(tls_verify="false")
+
+    def test_authorities_that_cannot_be_read(self):
+        """A mistyped ca-file= replaced by the system's authorities, or by none."""
+        self.check_refused("/nonexistent", ca_file="/nonexistent")
+
+    def test_bucket_in_the_host_name(self):
+        """virtual-host=true that signs or asks for another host or path."""
+        self.check_works(
+            endpoint_url=self.gateway.virtual_host_endpoint, virtual_host="true",
+            ca_file=self.gateway.ca_file,
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    unittest.main()

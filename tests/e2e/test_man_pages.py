@@ -1,0 +1,115 @@
+"""The man pages say what --help says: every parameter, no other, with the same default."""
+
+import re
+import subprocess
+import unittest
+
+from support.nbdkit import ROOT, our_nbdkit
+
+PAGES = {
+    "nbdkit-cache-filter": ["--filter=cache", "null"],
+    "nbdkit-md5-filter": ["--filter=md5", "null"],
+    "nbdkit-s3-plugin": ["s3"],
+}
+
+
+def parameters_of_help(command):
+    """name -> default ("" where there is none), from the module's own part of --help."""
+    text = subprocess.run(
+        [our_nbdkit(), *command, "--help"], check=True, capture_output=True, text=True, timeout=30
+    ).stdout
+    found = {}
+    own = text[text.index("(nbdstack ") :].split("\n\n")[0]
+    for line in own.splitlines():
+        name = re.match(r"([a-z0-9-]+)=\S", line)
+        if name:
+            default = re.search(r"\[default: (.*)\]$", line)
+            found[name[1]] = default[1] if default else ""
+    return found
+
+
+def sections_of_page(page):
+    """name -> [(value, text)] of each `=item B<NAME=value>`; items that follow each other without
+    text share the text."""
+    text = (ROOT / "man" / f"{page}.pod").read_text()
+    found, waiting, fresh = {}, [], False
+    for paragraph in re.split(r"\n\s*\n", text):
+        item = re.match(r"=item \[?B<([a-z0-9-]+)=([^>]*)>", plain_values(paragraph))
+        if item:
+            section = [item[2], ""]
+            waiting = [*waiting, section] if fresh else [section]
+            fresh = True
+            found.setdefault(item[1], []).append(section)
+        elif paragraph.startswith(("=back", "=head")):
+            waiting, fresh = [], False
+        else:
+            fresh = False
+            for section in waiting:
+                section[1] += plain(paragraph) + "\n"
+    return found
+
+
+def plain_values(item):
+    """`B<NAME=>I<VALUE>` as `B<NAME=VALUE>`."""
+    return re.sub(r">I<([^>]*)>", r"\1>", item)
+
+
+def plain(pod):
+    """POD without its formatting codes."""
+    while (less := re.sub(r"[A-Z]<+\s*([^<>]*?)\s*>+", r"\1", pod)) != pod:
+        pod = less
+    return pod
+
+
+class ManPages(unittest.TestCase):
+    def test_every_page_is_there(self):
+        """A module without a page, or a page that no test looks at."""
+        pages = {path.stem for path in (ROOT / "man").glob("nbdkit-*.pod")}
+        self.assertEqual(pages, set(PAGES))
+
+    def test_parameters_are_those_of_help(self):
+        """A parameter that is not documented, or documented and not there."""
+        for page, command in PAGES.items():
+            with self.subTest(page):
+                offered = parameters_of_help(command)
+                self.assertGreater(len(offered), 3)
+                self.assertEqual(set(sections_of_page(page)), set(offered))
+
+    def test_defaults_are_those_of_help(self):
+        """A default that was changed in the code alone."""
+        for page, command in PAGES.items():
+            sections = sections_of_page(page)
+            for name, default in parameters_of_help(command).items():
+                with self.subTest(f"{page} {name}"):
+                    if default:
+                        self.check_default(sections.get(name, []), default)
+
+    def check_default(self, sections, default):
+        """A word with an item of its own is called the default there, and no other word is. Any
+        other value stands in the text, which says that it is the default."""
+        words = [value for value, _ in sections]
+        if len(words) > 1 and default in words:
+            for value, text in sections:
+                self.assertEqual("the default" in text, value == default, f"{value}: {text}")
+            return
+        text = "\n".join(text for _, text in sections)
+        self.assertIn("default", text.lower())
+        # Defaults in words ("what the layer below prefers, else 64K") may be said in other words,
+        # but with the same figures.
+        for figure in re.findall(r"\b\d+\w*\b", default) or [default]:
+            self.assertRegex(text, rf"(?<![\w.]){re.escape(figure)}(?!\w)")
+
+    def test_pod_is_clean(self):
+        """A page that is rendered with its mark-up or with parts missing."""
+        for page in PAGES:
+            with self.subTest(page):
+                done = subprocess.run(
+                    ["podchecker", "-warnings", "-warnings", str(ROOT / "man" / f"{page}.pod")],
+                    capture_output=True, text=True, timeout=60, check=False,
+                )  # fmt: skip
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertNotRegex(done.stderr, "(?i)warning")
+
+
+if __name__ == "__main__":
+    unittest.main()
