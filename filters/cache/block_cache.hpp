@@ -109,7 +109,7 @@ class BlockCache {
   ReadPlan plan_read(Lock& lock, const std::vector<BlockPiece>& pieces, bool store);
   std::shared_ptr<Fetch> join_or_start_fetch(Lock& lock, BlockNumber block, bool store,
                                              std::vector<std::shared_ptr<Fetch>>& started);
-  void copy_cached(const ReadPlan& plan, std::span<std::byte> buffer);
+  void copy_cached(ReadPlan& plan, std::span<std::byte> buffer);
   void run_fetches(Layer& below, const std::vector<std::shared_ptr<Fetch>>& fetches);
   void run_fetch(Layer& below, Fetch& fetch);
   void store_fetched(Fetch& fetch);

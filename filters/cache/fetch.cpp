@@ -110,28 +110,37 @@ std::shared_ptr<BlockCache::Fetch> BlockCache::join_or_start_fetch(
   return fetch;
 }
 
-void BlockCache::copy_cached(const ReadPlan& plan, std::span<std::byte> buffer) {
-  std::optional<Error> failure;
+// A clean block whose slot cannot be read is as good as absent, and is fetched again. A dirty one is
+// an error: nobody else has its data.
+void BlockCache::copy_cached(ReadPlan& plan, std::span<std::byte> buffer) {
+  std::optional<Error> lost;
   for (const auto& [slot, piece] : plan.cached) {
+    std::optional<Error> failure;
     try {
-      if (!failure) {
-        file_.read(slot, buffer.subspan(piece.offset_in_request, piece.length),
-                   piece.offset_in_block);
-      }
+      file_.read(slot, buffer.subspan(piece.offset_in_request, piece.length),
+                 piece.offset_in_block);
     } catch (const Error& error) {
       failure = error;
+      log::error("cache: {}", error.what());
     }
+    Lock lock(mutex_);
+    const BlockTable::Entry& entry = table_[slot];
+    const bool is_dirty = entry.attached && entry.state != BlockState::clean;
+    if (failure && is_dirty) lost = failure;
+    if (failure && !is_dirty) {
+      if (entry.attached) table_.retire(slot);
+      plan.later.push_back(piece);
+    }
+    give_back(lock, slot);
   }
+  if (!lost) return;
+  // Somebody may be waiting for these: they end with the same error.
   Lock lock(mutex_);
-  for (const auto& [slot, piece] : plan.cached) give_back(lock, slot);
-  if (failure && !plan.started.empty()) {
-    // Somebody may be waiting for these: they end with the same error.
-    for (const auto& fetch : plan.started) {
-      fetch->error_code = failure->code();
-      finish_fetch(lock, *fetch);
-    }
+  for (const auto& fetch : plan.started) {
+    fetch->error_code = lost->code();
+    finish_fetch(lock, *fetch);
   }
-  if (failure) throw Error(*failure);
+  throw Error::reported(lost->code());
 }
 
 void BlockCache::run_fetches(Layer& below, const std::vector<std::shared_ptr<Fetch>>& fetches) {

@@ -1,8 +1,10 @@
 // The cache's own file fails: nothing is lost, and requests pass through. A limit on the size of
 // files stands for a full disk.
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <csignal>
+#include <filesystem>
 
 #include "tests/unit/cache/cache_fixture.hpp"
 
@@ -21,6 +23,16 @@ class CacheStorage : public CacheTest {
     rlimit limited = unlimited_;
     limited.rlim_cur = size_bytes;
     ::setrlimit(RLIMIT_FSIZE, &limited);
+  }
+
+  // The cache's file loses all it holds, as a broken disk would: reading it fails.
+  static void cut_off_cache_file() {
+    for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+      std::error_code gone;
+      const auto target = std::filesystem::read_symlink(entry.path(), gone);
+      if (target.string().find("/nbdstack-cache") == std::string::npos) continue;
+      ASSERT_EQ(::truncate(entry.path().c_str(), 0), 0);
+    }
   }
 
  private:
@@ -66,6 +78,23 @@ TEST_F(CacheStorage, WhatWasDirtyBeforeTheDiskWasFullIsStillWrittenBack) {
   layer().flush();
   EXPECT_EQ(below.content(block(0, 2)), pattern(2 * kBlock, 1));
   EXPECT_EQ(below.content(block(10, 4)), pattern(4 * kBlock, 2));
+}
+
+TEST_F(CacheStorage, ACleanBlockThatCannotBeReadIsFetchedAgain) {
+  const auto content = pattern(kDiskSize, 1);
+  below.pwrite(content, 0, Durability::on_flush);
+  read({0, kDiskSize});
+  cut_off_cache_file();
+  EXPECT_EQ(read({0, kDiskSize}), content);
+  EXPECT_EQ(below.calls(Op::pread).size(), 2U);
+}
+
+TEST_F(CacheStorage, ADirtyBlockThatCannotBeReadIsAnError) {
+  write(pattern(kBlock, 1), 0);
+  cut_off_cache_file();
+  EXPECT_EQ(code_of([&] { read(block(0, 2)); }), EIO);
+  EXPECT_EQ(code_of([&] { layer().flush(); }), EIO);
+  EXPECT_TRUE(below.calls(Op::pwrite).empty());  // and nothing else was written in its place
 }
 
 TEST_F(CacheStorage, AnUnusableDirectoryIsAnErrorThatNamesIt) {
