@@ -1,9 +1,9 @@
 // A disk, as a layer of the stack sees the one below it and offers itself to the one above.
 //
-// Engines (the cache, the consistency check, ...) know neither nbdkit nor a network: each is a Layer
-// over another Layer. Under a server the lowest is nbdkit's next layer (common/nbdkit/next_layer.hpp),
-// in unit tests a fake whose time and order the test controls; engines stack on each other without a
-// server just as well.
+// Engines (the cache, the consistency check, ...) know neither nbdkit nor a network: each is a
+// Layer over another Layer. Under a server the lowest is nbdkit's next layer
+// (common/nbdkit/next_layer.hpp), in unit tests a fake whose time and order the test controls;
+// engines stack on each other without a server just as well.
 //
 // Rules for whoever implements or calls one:
 //  - every call may come from any thread, and calls run in parallel unless traits().parallel is

@@ -20,8 +20,8 @@ int answer(int result) {
   return result;
 }
 
-// Makes a call of the layer below, which stores the errno of a failure through its argument, and for
-// some calls only where 0 is stored there.
+// Makes a call of the layer below, which stores the errno of a failure through its argument, and
+// for some calls only where 0 is stored there.
 template <typename Call>
 void attempt(Call&& call) {
   int code = 0;

@@ -56,7 +56,8 @@ void WorkerPool::run(std::size_t count, const std::function<void(std::size_t)>& 
   if (job->failure != nullptr) std::rethrow_exception(std::move(job->failure));
 }
 
-// A machine that has no more threads to give makes requests slower, not impossible: callers work alone then.
+// A machine that has no more threads to give makes requests slower, not impossible: callers work
+// alone then.
 void WorkerPool::start_threads() {
   threads_.reserve(thread_count_);
   try {

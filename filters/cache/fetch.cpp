@@ -110,8 +110,8 @@ std::shared_ptr<BlockCache::Fetch> BlockCache::join_or_start_fetch(
   return fetch;
 }
 
-// A clean block whose slot cannot be read is as good as absent, and is fetched again. A dirty one is
-// an error: nobody else has its data.
+// A clean block whose slot cannot be read is as good as absent, and is fetched again. A dirty one
+// is an error: nobody else has its data.
 void BlockCache::copy_cached(ReadPlan& plan, std::span<std::byte> buffer) {
   std::optional<Error> lost;
   for (const auto& [slot, piece] : plan.cached) {

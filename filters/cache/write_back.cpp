@@ -15,8 +15,8 @@ namespace {
 // few MiB still uses several requests at once.
 constexpr std::uint64_t kWriteBackGroup_bytes = 4ULL << 20U;
 
-// After as many failures as requests can be under way at once, the layer below is taken to be out of
-// order, and the rest is not tried: thousands of blocks, each failing after a minute, are hours.
+// After as many failures as requests can be under way at once, the layer below is taken to be out
+// of order, and the rest is not tried: thousands of blocks, each failing after a minute, are hours.
 constexpr std::size_t kFailuresToGiveUp = 16;
 
 std::uint64_t group_size_bytes(const LayerTraits& below) {

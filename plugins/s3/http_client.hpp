@@ -7,8 +7,8 @@
 // What HTTP alone can decide is decided here: bodies never exceed their bounds, a body shorter than
 // announced is a failure, redirects are not followed, and every wait ends - connecting after
 // `connect_timeout`, silence after `stall_timeout`, the whole request at its own limit, and all of
-// them within about a second once the request's `is_over` says so. What an answer means is the caller's
-// business.
+// them within about a second once the request's `is_over` says so. What an answer means is the
+// caller's business.
 //
 // Nothing is connected, and no thread started, before the first request.
 #pragma once
