@@ -171,11 +171,13 @@ def full_cache_disk(side):
     """The cache file's disk is full: the client's reads fail with ENOSPC"""
     calls = range(16 * MIB // BLOCK)
     with Scratch() as scratch:
-        mount = ["unshare", "--mount"]
+        # In a mount namespace of the server's own, so that nothing is left behind. It is made private
+        # by hand: unshare would insist, and cannot where the root is no mount point (a chroot).
+        mount = ["unshare", "--mount", "--propagation", "unchanged"]
         if os.geteuid() != 0:
             mount = ["unshare", "--user", "--map-root-user", "--mount"]
-        # In a mount namespace of the server's own, so that nothing is left behind.
-        script = f'mount -t tmpfs -o size=2M tmpfs {scratch} && exec "$@"'
+        private = "mount --make-rprivate / 2>/dev/null"
+        script = f'{private}; mount -t tmpfs -o size=2M tmpfs {scratch} && exec "$@"'
         mount += ["sh", "-c", script, "sh"]
         probe = subprocess.run([*mount, "true"], capture_output=True, text=True, check=False)
         if probe.returncode != 0:
