@@ -38,9 +38,6 @@ class WorkerPool {
   void run(std::size_t count, const std::function<void(std::size_t)>& body,
            OnFailure on_failure = OnFailure::finish);
 
-  // How many calls of body() one run() can have under way.
-  [[nodiscard]] std::size_t width() const { return thread_count_ + 1; }
-
  private:
   struct Job;
 

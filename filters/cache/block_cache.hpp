@@ -57,9 +57,9 @@ struct CacheSettings {
   CacheMode mode = CacheMode::writeback;
   std::uint32_t block_size = 64U << 10U;  // a power of two
   std::uint64_t max_size_bytes = 0;       // 0: as large as the disk
-  unsigned high_threshold_percent =
-      95;  // of max_size_bytes: above, the least recently used blocks go ...
-  unsigned low_threshold_percent = 80;                         // ... until this is reached
+  // Of max_size_bytes: above the high one the least recently used blocks go, down to the low one.
+  unsigned high_threshold_percent = 95;
+  unsigned low_threshold_percent = 80;
   std::function<bool()> cache_on_read = [] { return false; };  // asked for each read
   std::string directory = "/var/tmp";
   bool verbose = false;  // a debug message for every block

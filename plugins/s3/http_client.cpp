@@ -25,6 +25,9 @@ using Kind = TransportFailure::Kind;
 
 // Connections that carry megabyte objects: fewer, larger pieces.
 constexpr long kBufferBytes = 256L << 10U;
+// libcurl reports progress for every piece of a body, and the answer takes another thread's look at
+// the server (common/nbdkit/server_stop.hpp).
+constexpr Duration kAskEvery = std::chrono::milliseconds(100);
 constexpr std::size_t kHeadersLimitBytes = std::size_t{64} << 10U;
 
 void initialise_libcurl() {
@@ -76,6 +79,7 @@ class HeaderSlist {
 struct Transfer {
   const curl_socket_t* socket = nullptr;  // the connection's, where it was used before
   const HttpRequest* request = nullptr;
+  TimePoint asked_at{};  // whether the request is over
   HttpResponse response;
   std::size_t header_bytes = 0;
   bool too_long = false;
@@ -145,7 +149,11 @@ std::size_t on_body(const char* data, std::size_t size, std::size_t count, void*
 
 int on_progress(void* context, curl_off_t /*download_total*/, curl_off_t /*downloaded*/,
                 curl_off_t /*upload_total*/, curl_off_t /*uploaded*/) {
-  const auto& is_over = static_cast<Transfer*>(context)->request->is_over;
+  auto& transfer = *static_cast<Transfer*>(context);
+  const TimePoint now = std::chrono::steady_clock::now();
+  if (now - transfer.asked_at < kAskEvery) return 0;
+  transfer.asked_at = now;
+  const auto& is_over = transfer.request->is_over;
   return is_over && is_over() ? 1 : 0;
 }
 
