@@ -11,24 +11,24 @@ void ExtentList::append(const Range& range, ExtentType type) {
   extents_.push_back({range, type});
 }
 
-// `ranges` is sorted and disjoint, so one pass over both lists in step is enough.
-void ExtentList::overlay_data(const std::vector<Range>& ranges) {
+// Both lists are sorted, so one pass over them in step is enough.
+void ExtentList::overlay(const std::vector<Extent>& known) {
   ExtentList result;
-  auto data = ranges.begin();
+  auto next = known.begin();
   for (const Extent& extent : extents_) {
     std::uint64_t position = extent.range.offset;
     while (position < extent.range.end()) {
-      while (data != ranges.end() && data->end() <= position) ++data;
+      while (next != known.end() && next->range.end() <= position) ++next;
       const Range rest{position, extent.range.end() - position};
-      if (data == ranges.end() || data->offset >= rest.end()) {
+      if (next == known.end() || next->range.offset >= rest.end()) {
         result.append(rest, extent.type);
         position = rest.end();
-      } else if (data->offset > position) {
-        result.append({position, data->offset - position}, extent.type);
-        position = data->offset;
+      } else if (next->range.offset > position) {
+        result.append({position, next->range.offset - position}, extent.type);
+        position = next->range.offset;
       } else {
-        const Range covered = rest.intersection(*data);
-        result.append(covered, kData);
+        const Range covered = rest.intersection(next->range);
+        result.append(covered, next->type);
         position = covered.end();
       }
     }

@@ -33,10 +33,10 @@ class ExtentList {
   // `range` begins where the list ends (anywhere, for an empty list); an empty range adds nothing.
   void append(const Range& range, ExtentType type);
 
-  // Makes the part of the list that `range` covers data, whatever it was: what a cache holds dirty
-  // is data already, although the layer below has not heard of it. The parts outside the list's own
+  // Replaces what the list says of these extents, which are sorted and disjoint: what a cache holds
+  // is true already, although the layer below has not heard of it. Parts outside the list's own
   // span are ignored.
-  void overlay_data(const std::vector<Range>& ranges);
+  void overlay(const std::vector<Extent>& known);
 
   [[nodiscard]] const std::vector<Extent>& all() const { return extents_; }
   [[nodiscard]] bool empty() const { return extents_.empty(); }

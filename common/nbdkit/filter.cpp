@@ -19,6 +19,7 @@ struct Registration {
   std::string help;
   bool parallel = false;
   nbdkit_filter callbacks{};
+  std::optional<NbdkitBackend> backend;  // from after_fork on
 };
 Registration* registered = nullptr;
 
@@ -63,13 +64,17 @@ int get_ready(int thread_model) {
   return guarded([] { registered->filter->get_ready(); }) == 0 ? 0 : -1;
 }
 
-int after_fork(nbdkit_backend* /*backend*/) {
-  return guarded([] { registered->filter->after_fork(); }) == 0 ? 0 : -1;
+int after_fork(nbdkit_backend* backend) {
+  const int code = guarded([&] {
+    registered->backend.emplace(backend, registered->parallel);
+    registered->filter->after_fork(*registered->backend);
+  });
+  return code == 0 ? 0 : -1;
 }
 
-void cleanup(nbdkit_backend* backend) {
-  NbdkitBackend below(backend, registered->parallel);
-  guarded([&] { registered->filter->cleanup(below); });
+void cleanup(nbdkit_backend* /*backend*/) {
+  if (!registered->backend) return;
+  guarded([&] { registered->filter->cleanup(*registered->backend); });
 }
 
 // --- Once per client ---

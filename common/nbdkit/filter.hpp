@@ -7,7 +7,8 @@
 //   config_complete()  all parameters are set: check how they fit together
 //   get_ready()        last call in the foreground: open files, fail with a message. Afterwards the
 //                      server changes its directory, may fork, and drops privileges
-//   after_fork()       threads may be started from here on, not before: a fork loses them
+//   after_fork()       threads may be started from here on, not before: a fork loses them; and the
+//                      chain below may be opened, until cleanup() returns
 //   open()             per client: the layer that this filter is over the layer below, for one
 //                      export
 //   (requests)         from many threads at once
@@ -66,7 +67,8 @@ class Filter {
   virtual ParameterTable parameters() = 0;
   virtual void config_complete() {}
   virtual void get_ready() {}
-  virtual void after_fork() {}
+  // `backend` is valid until cleanup() has returned.
+  virtual void after_fork(Backend& /*backend*/) {}
   virtual std::unique_ptr<Layer> open(Layer& below, const OpenRequest& request) = 0;
   virtual void cleanup(Backend& /*backend*/) {}
 };

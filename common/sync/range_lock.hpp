@@ -14,6 +14,8 @@
 #include <cstddef>
 #include <list>
 #include <mutex>
+#include <optional>
+#include <utility>
 
 #include "common/block/range.hpp"
 
@@ -30,15 +32,33 @@ class RangeLock {
   // Owns a range for as long as it lives.
   class Guard {
    public:
-    Guard(RangeLock& lock, const Range& range) : lock_(lock), claim_(lock.acquire(range)) {}
-    Guard(const Guard&) = delete;
-    Guard& operator=(const Guard&) = delete;
-    ~Guard() { lock_.release(claim_); }
+    Guard(RangeLock& lock, const Range& range) : lock_(&lock), claim_(lock.acquire(range)) {}
+    Guard(Guard&& other) noexcept
+        : lock_(std::exchange(other.lock_, nullptr)), claim_(other.claim_) {}
+    Guard& operator=(Guard&&) = delete;
+    ~Guard() {
+      if (lock_ != nullptr) lock_->release(claim_);
+    }
 
    private:
-    RangeLock& lock_;
+    friend RangeLock;
+    Guard(RangeLock& lock, std::list<Claim>::iterator claim) : lock_(&lock), claim_(claim) {}
+
+    RangeLock* lock_;
     std::list<Claim>::iterator claim_;
   };
+
+  // The range, where nobody owns or waits for any of it; nothing otherwise. Never waits, so it may
+  // be asked for while another range is owned.
+  [[nodiscard]] std::optional<Guard> try_acquire(const Range& range) {
+    const std::lock_guard lock(mutex_);
+    for (const Claim& claim : claims_) {
+      if (claim.range.overlaps(range)) return std::nullopt;
+    }
+    const auto mine = claims_.emplace(claims_.end());
+    mine->range = range;
+    return Guard(*this, mine);
+  }
 
   // Claims that are owned or waited for: lets a test know that somebody has begun to wait.
   [[nodiscard]] std::size_t claims() const {

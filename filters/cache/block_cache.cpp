@@ -1,32 +1,54 @@
 #include "filters/cache/block_cache.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "common/error.hpp"
 #include "common/log.hpp"
+#include "filters/cache/policy/make_policy.hpp"
 
 namespace nbdstack {
 namespace {
-
-// How many of the oldest blocks are looked at for one that may go. When all of them are dirty or in
-// use, somebody has to write back first, and looking further would only make the search long while
-// the cache is busy.
-constexpr int kEvictionCandidates = 64;
 
 Slot percent_of(Slot slots, unsigned percent) {
   return static_cast<Slot>(std::uint64_t{slots} * percent / 100);
 }
 
+std::unique_ptr<EvictionPolicy> policy_of(const CacheSettings& settings) {
+  return make_eviction_policy(
+      settings.policy, (settings.protect_bytes + settings.block_size - 1) / settings.block_size);
+}
+
 }  // namespace
 
-BlockCache::BlockCache(const CacheSettings& settings, std::uint64_t size_bytes, WorkerPool& pool)
+BlockCache::BlockCache(const CacheSettings& settings, std::uint64_t size_bytes,
+                       std::unique_ptr<SlotStore> store, WorkerPool& reads, WorkerPool& writes)
     : settings_(settings),
       geometry_(size_bytes, settings.block_size),
-      file_(settings.directory, settings.block_size),
-      pool_(pool),
-      table_(slots_for(settings)),
+      pages_(settings.block_size),
+      store_(std::move(store)),
+      reads_(reads),
+      writes_(writes),
+      below_writers_(static_cast<std::ptrdiff_t>(settings.threads)),
+      table_(slots_for(settings), pages_.pages_per_block(), policy_of(settings)),
       high_slots_(percent_of(table_.max_slots(), settings.high_threshold_percent)),
-      low_slots_(percent_of(table_.max_slots(), settings.low_threshold_percent)) {}
+      low_slots_(percent_of(table_.max_slots(), settings.low_threshold_percent)) {
+  take_over(store_->recover());
+}
+
+// More may have been recovered than the cache may hold now: then it is above its thresholds, and
+// requests and the background bring it down as ever.
+void BlockCache::take_over(const Recovered& recovered) {
+  for (const RecoveredBlock& block : recovered.blocks) {
+    table_.insert_at(block.slot, block.block);
+    table_[block.slot].unverified = true;
+    table_.set_pages(block.slot, block.pages);
+  }
+  table_.end_recovery(recovered.slots);
+  for (const RecoveredZeros& zeros : recovered.zeros) zeros_.assign(zeros.range, zeros.may_trim);
+  pressed_ = table_.cached_blocks() > high_slots_;
+  background_wanted_ = table_.unwritten().size() > 0 || !zeros_.empty();
+}
 
 Slot BlockCache::slots_for(const CacheSettings& settings) {
   constexpr Slot kMost = kNoSlot - 2;  // two values are taken by the lists
@@ -47,61 +69,182 @@ std::uint64_t BlockCache::capacity_bytes() const {
 
 std::uint64_t BlockCache::unwritten_bytes() const {
   const Lock lock(mutex_);
-  return std::uint64_t{table_.unwritten().size()} * settings_.block_size;
+  std::uint64_t bytes = std::uint64_t{table_.unwritten().size()} * settings_.block_size;
+  for (const auto& run : zeros_.overlapping({0, geometry_.size_bytes()})) bytes += run.range.length;
+  return bytes;
 }
 
-// A slot for an absent block, from what is free or by dropping the oldest clean block. Nothing:
-// write back first.
+bool BlockCache::has_unwritten() const {
+  const Lock lock(mutex_);
+  return table_.unwritten().size() > 0 || !zeros_.empty();
+}
+
+void BlockCache::close() {
+  if (!store_->is_durable()) return;
+  std::vector<Slot> order;
+  {
+    const Lock lock(mutex_);
+    order.reserve(table_.cached_blocks());
+    table_.policy().in_eviction_order([&](Slot slot) {
+      order.push_back(slot);
+      return true;
+    });
+  }
+  store_->commit();
+  store_->close(order);
+}
+
+std::size_t BlockCache::occupied(const Lock& /*lock*/) const {
+  return table_.cached_blocks() + store_->extra_slots();
+}
+
+// A slot for an absent block, from what is free or by dropping a clean block. Nothing: write back
+// first.
 std::optional<Slot> BlockCache::take_slot(Lock& lock, BlockNumber block) {
-  if (!table_.has_room()) {
-    const Slot victim = oldest_evictable(lock);
+  const bool full = !table_.has_room() || occupied(lock) >= table_.max_slots();
+  if (full) {
+    const Slot victim = next_victim(lock);
     if (victim == kNoSlot) return std::nullopt;
     evict(lock, victim);
+    if (!table_.has_room()) return std::nullopt;
   }
-  return table_.insert(block);
+  const Slot slot = table_.insert(block);
+  table_[slot].cached_since = clean_tick_;
+  if (occupied(lock) > high_slots_) pressed_ = true;
+  return slot;
 }
 
-Slot BlockCache::oldest_evictable(Lock& /*lock*/) const {
-  Slot slot = table_.recency().back();
-  for (int i = 0; i < kEvictionCandidates && slot != kNoSlot; ++i) {
-    const BlockTable::Entry& entry = table_[slot];
-    if (entry.state == BlockState::clean && entry.pins == 0 && entry.holds == 0) return slot;
-    slot = table_.recency().newer(slot);
+bool BlockCache::may_evict(Slot slot) const {
+  const BlockTable::Entry& entry = table_[slot];
+  return !entry.writing && entry.pins == 0 && table_.pages(slot).dirty == 0 &&
+         store_->may_reuse(slot);
+}
+
+Slot BlockCache::next_victim(Lock& /*lock*/) {
+  return table_.policy().victim([this](Slot slot) { return may_evict(slot); });
+}
+
+void BlockCache::evict(Lock& lock, Slot slot) {
+  say("reclaiming", table_[slot].block());
+  drop(lock, slot, EvictionPolicy::Removal::evicted);
+}
+
+// A cache that has been made smaller has more slots than it may fill: a slot's storage counts until
+// it is given back, so it is not used again before that.
+void BlockCache::drop(Lock& /*lock*/, Slot slot, EvictionPolicy::Removal why) {
+  fetches_.erase(table_[slot].block());
+  store_->dropped(slot);
+  if (table_.slots() > table_.max_slots()) {
+    table_.pin(slot);
+    to_discard_.push_back(slot);
   }
-  return kNoSlot;
+  table_.erase(slot, why);
 }
 
-void BlockCache::evict(Lock& /*lock*/, Slot slot) {
-  say("reclaiming", table_[slot].block);
-  table_.erase(slot);
+void BlockCache::discard_dropped(Lock& lock) {
+  const std::vector<Slot> slots = std::exchange(to_discard_, {});
+  if (slots.empty()) return;
+  lock.unlock();
+  for (const Slot slot : slots) {
+    try {
+      store_->discard(slot);
+    } catch (const Error& error) {
+      log::error("cache: {}", error.what());
+    }
+  }
+  lock.lock();
+  for (const Slot slot : slots) table_.unpin(slot);
 }
 
-void BlockCache::give_back(Lock& /*lock*/, Slot slot) {
+void BlockCache::retire(Lock& /*lock*/, Slot slot) {
+  fetches_.erase(table_[slot].block());
+  store_->dropped(slot);
+  table_.retire(slot);
+}
+
+std::vector<Slot> BlockCache::cached_in(const Lock& /*lock*/, const Range& range) const {
+  std::vector<Slot> slots;
+  const BlockNumber first = geometry_.block_at(range.offset);
+  const BlockNumber end = geometry_.block_at(range.end() - 1).next();
+  if (end.value - first.value > table_.cached_blocks()) {
+    // A trim of terabytes looks at what is cached, not at every block there might be.
+    table_.policy().in_eviction_order([&](Slot slot) {
+      const BlockNumber block = table_[slot].block();
+      if (block >= first && block < end) slots.push_back(slot);
+      return true;
+    });
+    return slots;
+  }
+  for (BlockNumber block = first; block < end; ++block) {
+    if (const Slot slot = table_.find(block); slot != kNoSlot) slots.push_back(slot);
+  }
+  return slots;
+}
+
+// A slot that was taken for a block of which nothing could be stored in the end is given up.
+void BlockCache::give_back(Lock& lock, Slot slot) {
   table_.unpin(slot);
+  const BlockTable::Entry& entry = table_[slot];
+  if (entry.is_attached() && entry.pins == 0 && table_.pages(slot) == Pages()) {
+    drop(lock, slot, EvictionPolicy::Removal::dropped);
+  }
   changed_.notify_all();
 }
 
-// Stores what is below already into a pinned slot in state storing, which becomes clean, or gone
-// where it cannot be stored.
-void BlockCache::fill_slot(Lock& lock, Slot slot, std::span<const std::byte> data) {
+// Notes when a block becomes dirty.
+void BlockCache::set_pages(Lock& /*lock*/, Slot slot, const Pages& pages) {
+  const bool was_unwritten = table_.unwritten().contains(slot);
+  table_.set_pages(slot, pages);
+  if (!was_unwritten) table_[slot].dirty_since = dirty_tick_;
+}
+
+void BlockCache::verify(Lock& lock, Slot slot) {
+  if (table_[slot].verifying) {
+    const BlockNumber block = table_[slot].block();
+    changed_.wait(lock, [&] { return table_.find(block) != slot || !table_[slot].verifying; });
+    return;
+  }
+  const PageMask stored = table_.pages(slot).stored();
+  table_[slot].verifying = true;
+  table_.pin(slot);
   lock.unlock();
-  bool stored = true;
+  bool intact = stored == 0;
   try {
-    file_.write(slot, data, 0);
+    intact = intact || store_->verify(slot, stored);
   } catch (const Error& error) {
-    storage_failed(error);
-    stored = false;
+    log::error("cache: {}", error.what());
   }
   lock.lock();
-  if (stored) {
-    table_.set_state(slot, BlockState::clean);
-  } else {
-    table_.retire(slot);
-  }
+  table_[slot].verifying = false;
+  table_[slot].unverified = false;
+  if (!intact && table_[slot].is_attached()) damaged(lock, slot);
   give_back(lock, slot);
 }
 
-// The disk of the cache file is full, or broken. What is cached stays; from now on slots are only
+// Clean content can be fetched again. What was dirty is lost, and that must not look like success:
+// its pages are errors to read until they are written again.
+void BlockCache::damaged(Lock& lock, Slot slot) {
+  Pages pages = table_.pages(slot);
+  const Range range = geometry_.range_of(table_[slot].block());
+  if ((pages.stored() & pages.dirty) == 0) {
+    log::debug("cache: the cached copy of the block at offset {} is damaged: it is dropped",
+               range.offset);
+  }
+  for_each_page_run(pages.stored() & pages.dirty, [&](unsigned first, unsigned count) {
+    log::error(
+        "cache: {} bytes at offset {} were written by a client, had not reached the plugin, and "
+        "are DAMAGED in the cache directory: reading them is an error until they are written again",
+        std::min<std::uint64_t>(std::uint64_t{count} * pages_.page_size(),
+                                range.length - pages_.offset_of(first)),
+        range.offset + pages_.offset_of(first));
+  });
+  pages.valid &= pages.zero;
+  pages.zero &= pages.valid;
+  pages.hole &= pages.valid;
+  set_pages(lock, slot, pages);
+}
+
+// The disk of the cache is full, or broken. What is cached stays; from now on slots are only
 // reused.
 void BlockCache::storage_failed(const Error& error) {
   const bool full = error.code() == ENOSPC || error.code() == EDQUOT || error.code() == EFBIG;
@@ -122,10 +265,10 @@ void BlockCache::storage_failed(const Error& error) {
   }
 }
 
-void BlockCache::run_in_parallel(const Layer& below, std::size_t count,
+void BlockCache::run_in_parallel(const Layer& below, WorkerPool& pool, std::size_t count,
                                  const std::function<void(std::size_t)>& body) {
   if (below.traits().parallel) {
-    pool_.run(count, body);
+    pool.run(count, body);
   } else {
     WorkerPool(0).run(count, body);
   }
@@ -136,6 +279,12 @@ Range BlockCache::blocks_covering(const Range& range) const {
   const std::uint64_t first = geometry_.offset_of(geometry_.block_at(range.offset));
   const BlockNumber last = geometry_.block_at(range.end() - 1);
   return {first, geometry_.offset_of(last) + geometry_.length_of(last) - first};
+}
+
+Range BlockCache::pages_covering(const Range& range) const {
+  const std::uint64_t mask = pages_.page_size() - 1;
+  const std::uint64_t first = range.offset & ~mask;
+  return {first, std::min(geometry_.size_bytes(), (range.end() + mask) & ~mask) - first};
 }
 
 void BlockCache::say(const char* what, BlockNumber block) const {

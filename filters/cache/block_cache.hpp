@@ -1,33 +1,39 @@
-// The cache of one export: blocks of a slow disk in a local file.
+// The cache of one export: blocks of a slow disk in a local store.
 //
 // All connections of an export share one BlockCache; each passes the layer below of its own
 // connection with every call, and whatever a call does below happens before the call returns.
+// What nobody waits for happens in background_step() (background.cpp).
 //
 // What holds at any time:
-//  - `mutex_` protects the table, the fetches and the bypasses. It is never held across the layer
-//    below or file I/O; who needs a slot's content meanwhile pins it, who needs the block to stay
-//    as it is below holds it (block_table.hpp).
+//  - `mutex_` protects the table, the zeros, the fetches, and what is under way below. It is never
+//    held across the layer below or file I/O; who needs a slot's content meanwhile pins it.
+//  - A change of a page (a client's write, zero or trim, the storing of a fetch) owns the page in
+//    `changes_` from before it looks at it until the table says so. Two changes of one page
+//    therefore run one after the other; others run in parallel.
 //  - One fetch per block, however many wait for it; neighbouring missing blocks are one request.
-//  - A fill never overwrites a newer write: a write that overtakes a fetch takes the block out of
-//    it.
-//  - Two changes (write, zero, trim) of overlapping bytes run one after the other, so that the
-//    cache and the layer below see them in one order. Others run in parallel.
-//  - Nobody waits while blocks are marked as being written back by him, so waiting for a block's
+//  - A fill never overwrites anything: it stores only pages that are not valid when it owns them.
+//    A block that leaves the table takes its fetch with it, so that no fill remembers what was
+//    there before.
+//  - A block is in the table or its range is in `zeros_` or it is not cached; never both.
+//  - Changes below exclude each other where they meet: a write-back, including what it has to read
+//    to complete its blocks, a zeroing, and a bypass register their ranges, and never overlap.
+//  - Nobody waits while a range is registered by him as being written back, so waiting for a
 //    write-back always ends.
+//  - Only what the store has committed goes below (SlotStore::committed).
 //  - Nothing dirty is dropped to make room. When it can neither be written back nor stored (the
 //    layer below fails, the cache's disk is full), writes pass through to the layer below, and the
 //    client gets that write's own result.
 //
-// Changes that go around the cache (bypass.hpp): zeros of large ranges, trims, every change in
-// write-through mode, and writes that cannot be stored. While one is under way below, the blocks it
-// touches are held, and nothing fetched meanwhile is kept. When it fails, what the layer below
-// holds is unknown: clean blocks are forgotten, dirty ones stay to be written.
+// Changes that go around the cache (bypass.hpp): every change in write-through mode, trims where
+// the layer below has no zeros of its own, and writes that cannot be stored.
 //
 // Durability follows NBD: an acknowledged write is durable after a flush that was sent later and
 // succeeded, or at once with FUA. In `unsafe` mode flush and FUA do nothing; dirty blocks go down
-// only when the cache is full and when the server stops.
+// only when the cache is full and when the server stops. With FlushTo::local durable means in the
+// cache's own directory, and write-back follows in the background.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -36,6 +42,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <semaphore>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -43,32 +50,23 @@
 
 #include "common/block/layer.hpp"
 #include "common/block/range.hpp"
+#include "common/block/run_map.hpp"
 #include "common/error.hpp"
 #include "common/sync/range_lock.hpp"
 #include "common/sync/worker_pool.hpp"
 #include "filters/cache/block_table.hpp"
-#include "filters/cache/slot_file.hpp"
+#include "filters/cache/settings.hpp"
+#include "filters/cache/settlement.hpp"
+#include "filters/cache/slot_store.hpp"
 
 namespace nbdstack {
 
-enum class CacheMode : std::uint8_t { writeback, writethrough, unsafe };
-
-struct CacheSettings {
-  CacheMode mode = CacheMode::writeback;
-  std::uint32_t block_size = 64U << 10U;  // a power of two
-  std::uint64_t max_size_bytes = 0;       // 0: as large as the disk
-  // Of max_size_bytes: above the high one the least recently used blocks go, down to the low one.
-  unsigned high_threshold_percent = 95;
-  unsigned low_threshold_percent = 80;
-  std::function<bool()> cache_on_read = [] { return false; };  // asked for each read
-  std::string directory = "/var/tmp";
-  bool verbose = false;  // a debug message for every block
-};
-
 class BlockCache {
  public:
-  // `pool` lends threads to requests that need several calls below at once, and outlives the cache.
-  BlockCache(const CacheSettings& settings, std::uint64_t size_bytes, WorkerPool& pool);
+  // `reads` and `writes` lend threads to requests that need several calls below at once, and
+  // outlive the cache. Takes over what the store has recovered.
+  BlockCache(const CacheSettings& settings, std::uint64_t size_bytes,
+             std::unique_ptr<SlotStore> store, WorkerPool& reads, WorkerPool& writes);
 
   [[nodiscard]] const BlockGeometry& geometry() const { return geometry_; }
 
@@ -83,107 +81,204 @@ class BlockCache {
   void flush(Layer& below);
   void extents(Layer& below, const Range& range, bool only_one, ExtentList& extents);
 
-  // Writes back everything dirty, whatever the mode: the client, or the server, is about to go.
+  // A client leaves: what it did not flush goes below now, or into the durable store.
+  void settle_client(Layer& below);
+  // Writes back everything dirty, whatever the mode: the server is about to go.
   void write_back_all(Layer& below);
+  // The last call: leaves a durable store in good order.
+  void close();
+
+  // --- Background work (background.cpp) ---
+
+  // Whether there is ever anything to do in the background with these settings.
+  [[nodiscard]] bool needs_background() const;
+  // Does what is due at `now` and says when to come back at the latest; wake_background() asks for
+  // it to come earlier. A failed write-back is logged, and tried again after a growing delay.
+  TimePoint background_step(Layer& below, TimePoint now);
+  // The step cannot run, because the layer below could not be opened.
+  TimePoint background_could_not_open(TimePoint now, const Error& error);
+  // Called whenever the next step should come at once. Set before the first request.
+  void on_background_wanted(std::function<void()> wake) { wake_ = std::move(wake); }
 
   [[nodiscard]] std::uint64_t cached_bytes() const;
+  // What the layer below does not have yet: blocks, and ranges of zeros.
   [[nodiscard]] std::uint64_t unwritten_bytes() const;
+  [[nodiscard]] bool has_unwritten() const;
 
  private:
   using Lock = std::unique_lock<std::mutex>;  // passed as proof that mutex_ is held
+
+  // More ranges of zeros than this are written back, so that a client that zeroes every other block
+  // of a large disk does not fill the memory: about 1 MiB of it.
+  static constexpr std::size_t kMostZeroRanges = 16384;
+
   struct Fetch;
   struct ReadPlan;
   class Bypass;
 
   // --- block_cache.cpp: slots ---
   static Slot slots_for(const CacheSettings& settings);
+  void take_over(const Recovered& recovered);
   [[nodiscard]] std::uint64_t capacity_bytes() const;
+  // Slots' worth of storage in use.
+  [[nodiscard]] std::size_t occupied(const Lock& lock) const;
   [[nodiscard]] std::optional<Slot> take_slot(Lock& lock, BlockNumber block);
-  [[nodiscard]] Slot oldest_evictable(Lock& lock) const;
+  [[nodiscard]] Slot next_victim(Lock& lock);
+  [[nodiscard]] bool may_evict(Slot slot) const;
   void evict(Lock& lock, Slot slot);
+  // Slots of the blocks of a range, in no particular order.
+  [[nodiscard]] std::vector<Slot> cached_in(const Lock& lock, const Range& range) const;
+  // The block is not cached any more, and a fetch of it is not stored.
+  void drop(Lock& lock, Slot slot, EvictionPolicy::Removal why);
+  void retire(Lock& lock, Slot slot);
+  void discard_dropped(Lock& lock);
   void give_back(Lock& lock, Slot slot);
-  void fill_slot(Lock& lock, Slot slot, std::span<const std::byte> data);
+  // First use of a recovered block: sees whether its content is what was written. The mutex is
+  // released meanwhile.
+  void verify(Lock& lock, Slot slot);
+  void damaged(Lock& lock, Slot slot);
   void storage_failed(const Error& error);
+  void set_pages(Lock& lock, Slot slot, const Pages& pages);
 
   // --- fetch.cpp: reading and loading ---
+  bool read_hit(const Range& range, std::span<std::byte> buffer);
+  void read_planned(Layer& below, std::span<std::byte> buffer, std::uint64_t offset);
   ReadPlan plan_read(Lock& lock, const std::vector<BlockPiece>& pieces, bool store);
+  void plan_piece(Lock& lock, ReadPlan& plan, const BlockPiece& piece, bool store);
   std::shared_ptr<Fetch> join_or_start_fetch(Lock& lock, BlockNumber block, bool store,
                                              std::vector<std::shared_ptr<Fetch>>& started);
   void copy_cached(ReadPlan& plan, std::span<std::byte> buffer);
+  void abandon(const ReadPlan& plan, int error_code);
   void run_fetches(Layer& below, const std::vector<std::shared_ptr<Fetch>>& fetches);
   void run_fetch(Layer& below, Fetch& fetch);
   void store_fetched(Fetch& fetch);
-  void finish_fetch(Lock& lock, Fetch& fetch);
+  void store_fetched_block(Fetch& fetch, BlockNumber block);
+  void forget_fetch(Lock& lock, Fetch& fetch);
   void wait_for(Lock& lock, Fetch& fetch);
-  void wait_until_stored(Lock& lock, const BlockPiece& piece);
   void supersede_fetches(Lock& lock, const Range& range);
+  // Part of a block, for who completes pages: from a fetch under way, or from below.
+  void read_part(Layer& below, const Range& range, std::span<std::byte> buffer);
 
-  // --- write.cpp: changes ---
-  void write_cached(Layer& below, std::span<const std::byte> buffer, std::uint64_t offset);
-  void write_piece(Layer& below, const BlockPiece& piece, std::span<const std::byte> data);
-  std::optional<Slot> claim_for_write(Layer& below, const BlockPiece& piece);
-  bool load_for_write(Lock& lock, Layer& below, BlockNumber block);
+  // --- write.cpp, zero.cpp: changes ---
   enum class Stored : std::uint8_t {
     yes,
     elsewhere,   // the slot is no longer the block's: look again
-    impossible,  // the cache's file failed; the block is absent
+    impossible,  // the cache's storage failed; the block has lost nothing
   };
-  Stored store_piece(Slot slot, const BlockPiece& piece, std::span<const std::byte> data);
-  void write_zeros_cached(Layer& below, const Range& range);
+  void write_cached(Layer& below, std::span<const std::byte> buffer, std::uint64_t offset);
+  void write_piece(Layer& below, const BlockPiece& piece, std::span<const std::byte> data);
+  // A pinned slot of the block, new if need be. Nothing: the block cannot be cached.
+  std::optional<Slot> claim(Lock& lock, Layer& below, BlockNumber block);
+  void adopt_zeros(Lock& lock, Slot slot);
+  Stored store_piece(Layer& below, Slot slot, const BlockPiece& piece,
+                     std::span<const std::byte> data);
+  Stored could_not_store(Lock& lock, Slot slot, PageMask touched, const Error& error);
+  std::vector<std::byte> complete_pages(Layer& below, BlockPiece& piece,
+                                        std::span<const std::byte> data, PageMask missing);
   void write_around(Layer& below, std::span<const std::byte> buffer, std::uint64_t offset,
                     Durability durability);
+  void zero_cached(Layer& below, const Range& range, bool may_trim);
+  void zero_piece(Layer& below, const BlockPiece& piece, bool may_trim);
+  void zero_pages(Layer& below, const BlockPiece& piece, PageMask covered, bool may_trim);
+  void write_zeros(Layer& below, const BlockPiece& piece);
+  void remember_zeros(Layer& below, const Range& blocks, bool may_trim);
   void zero_around(Layer& below, const Range& range, const ZeroOptions& options);
-  [[nodiscard]] Range range_to_zero_below(const Layer& below, const Range& range) const;
+  void trim_around(Layer& below, const Range& range, Durability durability);
   void settle(Layer& below) const;
+  [[nodiscard]] Settlements::Settlement settlement(const Layer& below);
+  void wait_for_dirty_room(Layer& below);
+  [[nodiscard]] Range pages_covering(const Range& range) const;
 
   // --- write_back.cpp: from the cache to the layer below ---
   struct WriteBack;
-  struct WriteBackRun;
+  struct WriteBackGroup;
   // Those from `first` to before `end`, sorted.
   [[nodiscard]] std::vector<BlockNumber> unwritten_blocks(Lock& lock, BlockNumber first,
                                                           BlockNumber end) const;
-  // Sees to it that all of `blocks` (sorted), as they are now, are below; throws the first failure
-  // after trying all, or so many that the layer below must be out of order.
-  void write_back(Layer& below, std::vector<BlockNumber> blocks, Durability durability);
-  // The same for those that are plainly dirty, without waiting for anybody and without throwing.
+  // Sees to it that all of `blocks` (sorted) and `zeros`, as they are now, are below; throws the
+  // first failure after trying all, or so many that the layer below must be out of order.
+  void write_back(Layer& below, std::vector<BlockNumber> blocks, std::vector<Range> zeros,
+                  Durability durability);
+  // The same for what is plainly dirty, without waiting for anybody and without throwing.
   void write_back_dirty(WriteBack& work, const std::vector<BlockNumber>& blocks);
-  void write_back_group(WriteBack& work, std::span<const BlockNumber> group);
-  WriteBackRun claim_run(WriteBack& work, std::span<const BlockNumber>& group);
-  void finish_run(WriteBack& work, const WriteBackRun& run, const std::optional<Error>& failure);
-  [[nodiscard]] bool is_busy(const Lock& lock, Slot slot) const;
-  void make_durable(Layer& below, const std::vector<Range>& ranges);
+  void write_back_group(WriteBack& work, std::span<const BlockNumber> blocks);
+  bool claim_group(WriteBack& work, std::span<const BlockNumber> blocks, WriteBackGroup& group);
+  void copy_group(WriteBackGroup& group);
+  void send_group(Layer& below, WriteBackGroup& group, Durability durability);
+  void finish_group(WriteBack& work, WriteBackGroup& group);
+  void write_back_zeros(WriteBack& work, const std::vector<Range>& ranges);
+  void write_back_zero_run(WriteBack& work, const Range& range);
+  void zero_below(Layer& below, const Range& range, bool may_trim, Durability durability) const;
+  [[nodiscard]] bool is_busy_below(const Lock& lock, const Range& range) const;
+  [[nodiscard]] Range unit_covering(const Layer& below, const Range& range) const;
+  void make_durable(Layer& below, const Range& range);
 
   // --- relief.cpp: making room ---
-  // Frees some of the least recently used blocks where the high threshold has been passed. Dirty
+  // Frees some of the blocks that are to be evicted where the high threshold has been passed. Dirty
   // ones are written back first where `may_write`. Failures are logged and leave the blocks dirty.
   void relieve(Layer& below, bool may_write);
   // Waits until take_slot() may succeed. False: it will not, because nothing can be written back.
   bool make_room(Lock& lock, Layer& below);
-  std::size_t evict_oldest(Lock& lock, std::size_t count);
-  [[nodiscard]] std::vector<BlockNumber> oldest_dirty(Lock& lock, std::size_t count) const;
-  bool write_back_some(Lock& lock, Layer& below, const std::vector<BlockNumber>& blocks);
+  std::size_t evict_some(Lock& lock, std::size_t count);
+  [[nodiscard]] std::vector<BlockNumber> next_dirty(Lock& lock, const Layer& below,
+                                                    std::size_t count) const;
+  void settle_or_remember(WriteBack& work);
+  // Writes them back; returns the failure where not one of them could be written.
+  std::optional<Error> write_back_some(Lock& lock, Layer& below,
+                                       const std::vector<BlockNumber>& blocks);
 
-  void run_in_parallel(const Layer& below, std::size_t count,
+  // --- background.cpp ---
+  void advance_ticks(Lock& lock, TimePoint now);
+  bool write_back_due(Layer& below, TimePoint now);
+  std::vector<BlockNumber> overdue_blocks(Lock& lock) const;
+  void drop_expired(Lock& lock);
+  void background_failed(Lock& lock, TimePoint now, const Error& error);
+  void report_background_failure();
+  void forget_background_failure();
+  void relieve_all(Layer& below);
+  [[nodiscard]] TimePoint next_step(Lock& lock, TimePoint now) const;
+  void want_background();
+
+  void run_in_parallel(const Layer& below, WorkerPool& pool, std::size_t count,
                        const std::function<void(std::size_t)>& body);
   [[nodiscard]] Range blocks_covering(const Range& range) const;
   void say(const char* what, BlockNumber block) const;
 
   const CacheSettings settings_;
   const BlockGeometry geometry_;
-  const SlotFile file_;
-  WorkerPool& pool_;
-  RangeLock changes_;  // orders changes of overlapping bytes
+  const PageGeometry pages_;
+  const std::unique_ptr<SlotStore> store_;
+  WorkerPool& reads_;
+  WorkerPool& writes_;
+  RangeLock changes_;
+  Settlements settlements_;
+  std::counting_semaphore<> below_writers_;  // requests of write-backs that may begin
+  std::function<void()> wake_ = [] {};
 
   mutable std::mutex mutex_;  // protects everything below
-  // Some block changed its state, lost a hold, or a slot became free.
+  // Some block changed its state, something below ended, or a slot became free.
   std::condition_variable changed_;
   BlockTable table_;
+  RunMap<bool> zeros_;  // whole blocks that are zeros and dirty, and whether trimming will do
   Slot high_slots_;
   Slot low_slots_;
-  bool relieving_ = false;  // between the high threshold and the low one
-  bool evicting_ = false;   // one at a time writes back to make room
+  std::vector<Slot> to_discard_;  // pinned; dropped while there were too many slots
+  bool relieving_ = false;        // between the high threshold and the low one
+  bool evicting_ = false;         // one at a time writes back to make room
   std::unordered_map<BlockNumber, std::shared_ptr<Fetch>> fetches_;  // those that may be joined
   std::list<Range> bypasses_;                                        // under way below
+  std::list<Range> write_backs_;                                     // the same
+  // Background work.
+  bool background_wanted_ = false;  // everything dirty is to be written back soon
+  std::uint16_t dirty_tick_ = 0;    // time in parts of write_delay
+  std::uint16_t clean_tick_ = 0;    // time in parts of timeout
+  std::optional<TimePoint> started_at_;
+  std::optional<TimePoint> zeros_since_;  // ranges of zeros have been waiting at least since then
+  std::optional<TimePoint> retry_at_;     // after a failure: not before
+  Duration retry_delay_{};                // what was waited after the last failure
+  std::optional<Error> unreported_;       // of the background: the next flush says it
+
+  std::atomic<bool> pressed_ = false;  // relieve() has something to do; also read without mutex_
 };
 
 }  // namespace nbdstack

@@ -1,110 +1,155 @@
-// Which blocks are cached, in which slot of the cache file, and in what state: the cache's index.
+// Which blocks are cached, in which slot, and what is known of their pages: the cache's index.
 //
 // No I/O and no locking happen here; the owner holds its mutex around every call. Memory is
-// proportional to the slots in use, whatever the size of the disk: an entry (24 bytes), two pairs
-// of links (16) and at most 8 bytes of hash buckets.
+// proportional to the slots in use, whatever the size of the disk: an entry (20 bytes), the pages'
+// masks (8 bytes up to 16 pages a block, else 32), the list of unwritten blocks (8), 2 to 4 bytes
+// of hash buckets, and what the eviction policy keeps (8 for LRU).
 //
-// The states of a cached block. "Slot" is its content in the cache file.
+// The states of a block follow from its pages (page_mask.hpp) and one flag, `writing`: some of its
+// pages are on their way to the layer below.
 //
-//   state      slot holds                      below holds     read   written back     evicted
-//   storing    nothing yet, being written      older or same   waits  no               no
-//   clean      the block                       the same        yes    no               yes
-//   dirty      the block, newer than below     older           yes    yes: -> writing  no
-//   writing    the block                       on its way      yes    is under way     no
-//   rewritten  the block, changed since its    an older one    yes    afterwards       no
-//              write-back began                on its way
+//   state      in the table  writing  unwritten pages   written back      evicted
+//   absent     no
+//   clean      yes           no       none              no                yes
+//   dirty      yes           no       some              yes: -> writing   no
+//   writing    yes           yes      none              is under way      no
+//   rewritten  yes           yes      some: changed     afterwards        no
+//                                     since it began
 //
-//   storing -> clean               a fill was stored
-//   storing -> dirty               a client's write of the whole block was stored
-//   clean -> dirty                 a client wrote
-//   writing -> rewritten           a client wrote
-//   dirty -> writing               a write-back began
-//   writing -> clean               the write-back succeeded
+//   absent -> clean                pages were fetched from below and stored
+//   absent, clean -> dirty         a client wrote or zeroed pages
+//   writing -> rewritten           the same, during a write-back: neither waits for the other
+//   dirty -> writing               a write-back began: the pages it takes are not dirty any more
+//   writing -> clean               the write-back ended
 //   rewritten -> dirty             the write-back ended, and there is more to write
-//   writing -> dirty               the write-back failed: nothing is lost, it is tried again
-//   clean -> (absent)              evicted
-//   clean, dirty -> (absent)       overtaken below by a zero or trim
-//   clean -> (absent)              a change that went around the cache failed below
-//   storing -> (absent)            the cache's file failed
+//   writing, rewritten -> dirty    the write-back failed: its pages are dirty again
+//   clean -> absent                evicted; or the content of a change that failed below is unknown
+//   clean, dirty -> absent         all of it was zeroed: remembered as a range, not in a slot
 //
-// Two counters stand beside the state. While `pins` is not 0 somebody uses the slot's content
-// outside the mutex, and the slot is not given to another block. While `holds` is not 0 an
-// operation on the same block is under way in the layer below, and the block is neither written
-// back nor evicted.
+// "Reading" is no state of an entry: a fetch has records of its own (fetch.hpp), and a block being
+// fetched may be absent or have some pages already.
+//
+// While `pins` is not 0 somebody uses the slot's content outside the mutex: the block is not
+// evicted, and where it is dropped for another reason, its slot is not used again before the last
+// pin goes.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <vector>
 
 #include "common/block/range.hpp"
+#include "filters/cache/chunked_vector.hpp"
+#include "filters/cache/eviction_policy.hpp"
+#include "filters/cache/page_mask.hpp"
 #include "filters/cache/slot_list.hpp"
 
 namespace nbdstack {
 
-enum class BlockState : std::uint8_t { storing, clean, dirty, writing, rewritten };
-
 class BlockTable {
  public:
-  struct Entry {
-    BlockNumber block;
-    Slot bucket_next = kNoSlot;  // hash chain; free slots are chained by it too
+  class Entry {
+   public:
+    [[nodiscard]] BlockNumber block() const {
+      return {std::uint64_t{block_high_} << 32U | block_low_};
+    }
+    [[nodiscard]] bool is_attached() const { return attached_; }
+
+    std::uint16_t dirty_since = 0;  // in the owner's ticks
+    std::uint16_t cached_since = 0;
     std::uint16_t pins = 0;
-    std::uint16_t holds = 0;
-    BlockState state = BlockState::storing;
-    bool attached =
-        false;  // found under its block number; false: free, or free as soon as it is unpinned
-    bool retired = false;  // has no storage and is not used again
+    bool writing : 1 = false;
+    // Its pages are being copied from the slot for a write-back: a change of the block waits, for
+    // as long as reading a local file takes.
+    bool copying : 1 = false;
+    bool unverified : 1 = false;  // recovered, and its content has not been looked at yet
+    bool verifying : 1 = false;   // somebody looks at it
+
+   private:
+    friend BlockTable;
+    void set_block(BlockNumber block) {
+      block_low_ = static_cast<std::uint32_t>(block.value);
+      block_high_ = static_cast<std::uint32_t>(block.value >> 32U);
+    }
+    // Found under its block number. Not: free, or free as soon as it is unpinned.
+    bool attached_ : 1 = false;
+    bool retired_ : 1 = false;  // has no storage and is not used again
+    // Two halves: with one 64-bit member an entry would be 24 bytes.
+    std::uint32_t block_low_ = 0;
+    std::uint32_t block_high_ = 0;
+    Slot bucket_next_ = kNoSlot;  // hash chain; free slots are chained by it too
   };
 
   // `max_slots` bounds how many slots there will ever be.
-  explicit BlockTable(Slot max_slots);
+  BlockTable(Slot max_slots, unsigned pages_per_block, std::unique_ptr<EvictionPolicy> policy);
 
   // The slot of a cached block, or kNoSlot.
   [[nodiscard]] Slot find(BlockNumber block) const;
   [[nodiscard]] Entry& operator[](Slot slot) { return entries_[slot]; }
   [[nodiscard]] const Entry& operator[](Slot slot) const { return entries_[slot]; }
+  [[nodiscard]] Pages pages(Slot slot) const;
+  // Keeps the list of unwritten blocks in step. `writing` is set before.
+  void set_pages(Slot slot, const Pages& pages);
 
   // Whether insert() would find a slot.
   [[nodiscard]] bool has_room() const { return free_ != kNoSlot || is_growing(); }
-  // Gives an absent block a slot, in state storing, as the most recently used. Needs has_room().
+  // Gives an absent block a slot, with no page valid. Needs has_room().
   Slot insert(BlockNumber block);
+  // The same with a slot that is chosen by who recovers a cache; all between stay free.
+  void insert_at(Slot slot, BlockNumber block);
+  // All slots have been inserted: those below `count` that are not in use become free.
+  void end_recovery(Slot count);
+
   // The block is absent from now on. Its slot becomes free when the last pin goes.
-  void erase(Slot slot);
+  void erase(Slot slot, EvictionPolicy::Removal why = EvictionPolicy::Removal::dropped);
   // The same, and the slot is never used again: there is no storage for it.
   void retire(Slot slot);
 
   void pin(Slot slot) { ++entries_[slot].pins; }
   void unpin(Slot slot);
-  void touch(Slot slot) { recency_.move_to_front(slot); }
-  // Keeps the list of blocks that a flush has to look at in step with the state.
-  void set_state(Slot slot, BlockState state);
+  void touch(Slot slot) { policy_->used(slot); }
 
-  // Lowers the bound to what is in use: the disk of the cache file is full.
+  // Lowers the bound to what is in use: the disk of the cache is full.
   [[nodiscard]] bool is_growing() const { return entries_.size() < max_slots_; }
   void stop_growing() { max_slots_ = static_cast<Slot>(entries_.size()); }
 
-  [[nodiscard]] std::size_t cached_blocks() const { return recency_.size(); }
+  [[nodiscard]] std::size_t cached_blocks() const { return cached_; }
   [[nodiscard]] Slot max_slots() const { return max_slots_; }
-  // Blocks from the least to the most recently used.
-  [[nodiscard]] const SlotList& recency() const { return recency_; }
-  // Blocks whose content the layer below does not have yet (dirty, writing, rewritten), oldest
-  // first.
+  // Slots that have ever been used.
+  [[nodiscard]] Slot slots() const { return static_cast<Slot>(entries_.size()); }
+  [[nodiscard]] EvictionPolicy& policy() { return *policy_; }
+  [[nodiscard]] const EvictionPolicy& policy() const { return *policy_; }
+  // Blocks with pages that the layer below does not have yet (dirty, writing, rewritten), the one
+  // that became so first at the back.
   [[nodiscard]] const SlotList& unwritten() const { return unwritten_; }
 
  private:
   [[nodiscard]] std::size_t bucket_of(BlockNumber block) const {
     return std::hash<BlockNumber>()(block) & (buckets_.size() - 1);
   }
+  void attach(Slot slot, BlockNumber block);
+  void grow_to(std::size_t slots);
   void grow_buckets();
   void release(Slot slot);
 
+  template <typename Word>
+  struct PackedPages {
+    Word valid, dirty, zero, hole;
+  };
+
   Slot max_slots_;
-  std::vector<Entry> entries_;
-  std::vector<Slot> buckets_;  // heads of chains; a power of two, at least one for each entry
+  ChunkedVector<Entry> entries_;
+  // One of the two, by pages a block.
+  bool narrow_;
+  ChunkedVector<PackedPages<std::uint16_t>> narrow_pages_;
+  ChunkedVector<PackedPages<std::uint64_t>> wide_pages_;
+  std::vector<Slot> buckets_;  // heads of chains; a power of two, at least one for two entries
   Slot free_ = kNoSlot;        // head of the chain of free slots
-  SlotList recency_;
+  std::size_t cached_ = 0;
   SlotList unwritten_;
+  std::unique_ptr<EvictionPolicy> policy_;
 };
 
 }  // namespace nbdstack

@@ -3,91 +3,143 @@
 #include <algorithm>
 
 #include "common/error.hpp"
+#include "filters/cache/write_back.hpp"
 
 namespace nbdstack {
 
-BlockCache::Bypass::Bypass(BlockCache& cache, const Range& range) : cache_(cache), range_(range) {
+BlockCache::Bypass::Bypass(BlockCache& cache, Layer& below, const Range& range)
+    : cache_(cache), range_(range) {
+  const Range blocks = cache_.blocks_covering(range);
+  {
+    Lock lock(cache_.mutex_);
+    std::vector<Range> zeros;
+    for (const auto& run : cache_.zeros_.overlapping(blocks)) zeros.push_back(run.range);
+    lock.unlock();
+    if (!zeros.empty()) cache_.write_back(below, {}, zeros, Durability::on_flush);
+  }
   Lock lock(cache_.mutex_);
   registered_ = cache_.bypasses_.insert(cache_.bypasses_.end(), range);
   cache_.supersede_fetches(lock, range);
-  // Blocks may become cached while we wait, so look again at all of them each time.
   cache_.changed_.wait(lock, [&] {
-    held_ = cached(lock);
-    return std::all_of(held_.begin(), held_.end(), [&](Slot slot) {
-      const BlockState state = cache_.table_[slot].state;
-      return state == BlockState::clean || state == BlockState::dirty;
-    });
+    return std::none_of(cache_.write_backs_.begin(), cache_.write_backs_.end(),
+                        [&](const Range& other) { return other.overlaps(range); });
   });
+  held_ = cache_.cached_in(lock, range);
+  for (const Slot slot : held_) cache_.table_.pin(slot);
   for (const Slot slot : held_) {
-    cache_.table_.pin(slot);
-    ++cache_.table_[slot].holds;
+    while (cache_.table_[slot].is_attached() && cache_.table_[slot].unverified) {
+      cache_.verify(lock, slot);
+    }
+  }
+  lock.unlock();
+  try {
+    if (cache_.store_->is_durable()) forget_durably();
+  } catch (const Error&) {
+    release();
+    throw;
   }
 }
 
 BlockCache::Bypass::~Bypass() {
+  release();
+}
+
+void BlockCache::Bypass::release() {
   Lock lock(cache_.mutex_);
-  for (const Slot slot : held_) {
-    --cache_.table_[slot].holds;
-    cache_.table_.unpin(slot);
-  }
+  for (const Slot slot : held_) cache_.give_back(lock, slot);
   cache_.bypasses_.erase(registered_);
   cache_.changed_.notify_all();
 }
 
-std::vector<Slot> BlockCache::Bypass::cached(Lock& /*lock*/) const {
-  std::vector<Slot> slots;
-  const BlockGeometry& geometry = cache_.geometry_;
-  const BlockNumber first = geometry.block_at(range_.offset);
-  const BlockNumber end = geometry.block_at(range_.end() - 1).next();
-  const BlockTable& table = cache_.table_;
-  if (end.value - first.value > table.cached_blocks()) {
-    // A trim of terabytes looks at what is cached, not at every block there might be.
-    for (Slot slot = table.recency().back(); slot != kNoSlot; slot = table.recency().newer(slot)) {
-      if (table[slot].block >= first && table[slot].block < end) slots.push_back(slot);
-    }
-    return slots;
+void BlockCache::Bypass::forget_durably() {
+  {
+    Lock lock(cache_.mutex_);
+    for (const Slot slot : held_) forget_clean_pages(lock, slot);
   }
-  for (BlockNumber block = first; block < end; ++block) {
-    if (const Slot slot = table.find(block); slot != kNoSlot) slots.push_back(slot);
+  cache_.store_->commit();
+}
+
+// A block with nothing dirty is dropped. Of one with dirty pages the clean ones that the range
+// touches are forgotten; their content is not asked for, so the whole block's checksum could not
+// say anything about the rest: it is taken anew from what stays.
+void BlockCache::Bypass::forget_clean_pages(Lock& lock, Slot slot) {
+  BlockTable& table = cache_.table_;
+  if (!table[slot].is_attached()) return;
+  Pages pages = table.pages(slot);
+  if (pages.dirty == 0) {
+    cache_.drop(lock, slot, EvictionPolicy::Removal::dropped);
+    return;
   }
-  return slots;
+  const Range block = cache_.geometry_.range_of(table[slot].block());
+  const Range part = range_.intersection(block);
+  const PageMask touched =
+      cache_.pages_.touched(static_cast<std::uint32_t>(part.offset - block.offset),
+                            static_cast<std::uint32_t>(part.length));
+  const PageMask clean = pages.valid & ~pages.dirty & touched;
+  if (clean == 0) return;
+  lock.unlock();
+  const StoredPages given_up = cache_.store_->forget(slot, clean, pages.stored() & clean);
+  lock.lock();
+  if (!table[slot].is_attached()) return;
+  pages = table.pages(slot);
+  cache_.store_->forgotten(slot, given_up);
+  pages.valid &= ~clean;
+  pages.zero &= pages.valid;
+  pages.hole &= pages.valid;
+  cache_.set_pages(lock, slot, pages);
 }
 
 void BlockCache::Bypass::forget_clean() {
   Lock lock(cache_.mutex_);
-  for (const Slot slot : held_) {
-    const BlockTable::Entry& entry = cache_.table_[slot];
-    if (entry.attached && entry.state == BlockState::clean) cache_.table_.erase(slot);
-  }
+  for (const Slot slot : held_) forget_clean_pages(lock, slot);
 }
 
 void BlockCache::Bypass::drop_whole_blocks() {
   std::vector<Slot> dropped;
   {
-    const Lock lock(cache_.mutex_);
+    Lock lock(cache_.mutex_);
     for (const Slot slot : held_) {
       const BlockTable::Entry& entry = cache_.table_[slot];
-      if (!entry.attached || !range_.contains(cache_.geometry_.range_of(entry.block))) continue;
-      cache_.table_.erase(slot);
+      if (!entry.is_attached()) continue;
+      if (!range_.contains(cache_.geometry_.range_of(entry.block()))) continue;
+      cache_.drop(lock, slot, EvictionPolicy::Removal::dropped);
       dropped.push_back(slot);
     }
   }
-  for (const Slot slot : dropped)
-    cache_.file_.discard(slot);  // our pins keep them from being reused
+  // Our pins keep them from being reused.
+  for (const Slot slot : dropped) cache_.store_->discard(slot);
 }
 
 void BlockCache::Bypass::apply_zeros() {
   drop_whole_blocks();
   const std::vector<std::byte> zeros(cache_.settings_.block_size);
-  write_slots([&](const BlockPiece& piece) { return std::span(zeros).first(piece.length); });
+  for (const Slot slot : held_) {
+    Lock lock(cache_.mutex_);
+    if (!cache_.table_[slot].is_attached()) continue;
+    const BlockNumber number = cache_.table_[slot].block();
+    lock.unlock();
+    const Range block = cache_.geometry_.range_of(number);
+    const Range part = range_.intersection(block);
+    const BlockPiece piece{
+        .block = number,
+        .offset_in_block = static_cast<std::uint32_t>(part.offset - block.offset),
+        .length = static_cast<std::uint32_t>(part.length),
+        .offset_in_request = part.offset - range_.offset};
+    write_slot(slot, piece, std::span(zeros).first(piece.length));
+  }
 }
 
 void BlockCache::Bypass::apply_data(std::span<const std::byte> data) {
-  write_slots(
-      [&](const BlockPiece& piece) { return data.subspan(piece.offset_in_request, piece.length); });
   for (const BlockPiece& piece : cache_.geometry_.split(range_)) {
-    if (!cache_.geometry_.is_whole(piece)) continue;
-    store_absent(piece.block, data.subspan(piece.offset_in_request, piece.length));
+    const auto part = data.subspan(piece.offset_in_request, piece.length);
+    Lock lock(cache_.mutex_);
+    const Slot slot = cache_.table_.find(piece.block);
+    lock.unlock();
+    if (slot != kNoSlot) {
+      write_slot(slot, piece, part);
+    } else if (cache_.geometry_.is_whole(piece)) {
+      store_absent(piece.block, part);
+    }
   }
 }
 
@@ -95,37 +147,75 @@ void BlockCache::Bypass::apply_data(std::span<const std::byte> data) {
 // anything back.
 void BlockCache::Bypass::store_absent(BlockNumber block, std::span<const std::byte> data) {
   Lock lock(cache_.mutex_);
-  if (cache_.table_.find(block) != kNoSlot) return;
   const auto slot = cache_.take_slot(lock, block);
   if (!slot) return;
   cache_.table_.pin(*slot);
-  cache_.fill_slot(lock, *slot, data);
+  lock.unlock();
+  try {
+    const StoredPages stored = cache_.store_->write(*slot, data, 0, 0);
+    lock.lock();
+    cache_.store_->wrote(*slot, block, stored, false);
+    cache_.set_pages(lock, *slot, {.valid = stored.pages, .dirty = 0, .zero = 0, .hole = 0});
+  } catch (const Error& error) {
+    cache_.storage_failed(error);
+    lock.lock();
+  }
+  cache_.give_back(lock, *slot);
 }
 
-// A slot that cannot be written is as good as none, where the block is clean. Where it is dirty its
-// own data is still to be written back over what has just gone below, so the change is reported as
-// failed.
-void BlockCache::Bypass::write_slots(
-    const std::function<std::span<const std::byte>(const BlockPiece&)>& data_of) {
-  for (const Slot slot : held_) {
-    Lock lock(cache_.mutex_);
-    const BlockTable::Entry entry = cache_.table_[slot];
-    lock.unlock();
-    if (!entry.attached) continue;
-    const Range block = cache_.geometry_.range_of(entry.block);
-    const Range part = range_.intersection(block);
-    const BlockPiece piece{
-        .block = entry.block,
-        .offset_in_block = static_cast<std::uint32_t>(part.offset - block.offset),
-        .length = static_cast<std::uint32_t>(part.length),
-        .offset_in_request = part.offset - range_.offset};
+// Pages that are cached take the data; they stay as clean or dirty as they are. What was damaged is
+// below now. A slot that cannot be written is as good as none, where the block is clean. Where it
+// is dirty its own data is still to be written back over what has just gone below, so the change
+// is reported as failed.
+void BlockCache::Bypass::write_slot(Slot slot, const BlockPiece& piece,
+                                    std::span<const std::byte> data) {
+  Lock lock(cache_.mutex_);
+  if (!cache_.table_[slot].is_attached() || cache_.table_[slot].block() != piece.block) return;
+  cache_.table_.pin(slot);
+  const Pages before = cache_.table_.pages(slot);
+  lock.unlock();
+  const PageMask covered = cache_.pages_.covered(piece.offset_in_block, piece.length,
+                                                 cache_.geometry_.length_of(piece.block));
+  bool failed = false;
+  const auto store = [&](std::uint32_t offset, std::uint32_t length, bool usable, bool dirty) {
+    if (!usable || failed) return;
     try {
-      cache_.file_.write(slot, data_of(piece), piece.offset_in_block);
-    } catch (const Error&) {
-      lock.lock();
-      if (cache_.table_[slot].state != BlockState::clean) throw;
-      cache_.table_.erase(slot);
+      const StoredPages stored = cache_.store_->write(
+          slot, data.subspan(offset - piece.offset_in_block, length), offset, before.stored());
+      const Lock noting(cache_.mutex_);
+      if (cache_.table_[slot].is_attached()) {
+        cache_.store_->wrote(slot, piece.block, stored, dirty);
+      }
+    } catch (const Error& error) {
+      cache_.storage_failed(error);
+      failed = true;
     }
+  };
+  const PageMask usable = before.valid;
+  cache_.pages_.for_each_part(piece.offset_in_block, piece.length, before.dirty,
+                              [&](std::uint32_t offset, std::uint32_t length, bool dirty) {
+                                cache_.pages_.for_each_part(
+                                    offset, length, usable,
+                                    [&](std::uint32_t at, std::uint32_t count, bool is_usable) {
+                                      store(at, count, is_usable, dirty);
+                                    });
+                              });
+  lock.lock();
+  if (cache_.table_[slot].is_attached() && !failed) {
+    Pages pages = cache_.table_.pages(slot);
+    const PageMask changed = cache_.pages_.touched(piece.offset_in_block, piece.length) & usable;
+    const PageMask cured = covered & before.damaged();
+    pages.dirty &= ~cured;
+    pages.zero &= ~changed;
+    pages.hole &= ~changed;
+    cache_.set_pages(lock, slot, pages);
+    if (cured != 0) cache_.store_->cleaned(slot, cured);
+  }
+  const bool had_dirty = before.dirty != 0;
+  if (failed && cache_.table_[slot].is_attached() && !had_dirty) cache_.retire(lock, slot);
+  cache_.give_back(lock, slot);
+  if (failed && had_dirty) {
+    throw Error(EIO, "cache: written below, but not over the newer data in the cache");
   }
 }
 

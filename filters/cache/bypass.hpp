@@ -8,13 +8,19 @@
 
 namespace nbdstack {
 
-// From construction to destruction the blocks of the range that are cached are held: neither
-// written back nor evicted, and no write-back of them is under way. Nothing that is fetched from
-// below meanwhile is shared or stored. The owner owns the range in BlockCache::changes_, so no
-// other change of the same bytes runs.
+// From construction to destruction the blocks of the range that are cached are pinned, no
+// write-back of them is under way or begins, and nothing that is fetched from below is shared or
+// stored. The owner owns the range in BlockCache::changes_, so no other change of the same bytes
+// runs.
+//
+// A durable store must not bring back, after a crash, clean content that the change has replaced
+// below: such blocks leave the cache, durably, before the change begins. A block may have left it
+// earlier, or be dirty now, and still be clean in what was committed last: so there is a commit in
+// any case.
 class BlockCache::Bypass {
  public:
-  Bypass(BlockCache& cache, const Range& range);
+  // Remembered zeros of the blocks concerned go below first; throws when that fails.
+  Bypass(BlockCache& cache, Layer& below, const Range& range);
   Bypass(const Bypass&) = delete;
   Bypass& operator=(const Bypass&) = delete;
   ~Bypass();
@@ -31,9 +37,11 @@ class BlockCache::Bypass {
   void apply_data(std::span<const std::byte> data);
 
  private:
-  [[nodiscard]] std::vector<Slot> cached(Lock& lock) const;
+  void release();
+  void forget_clean_pages(Lock& lock, Slot slot);
+  void forget_durably();
   void store_absent(BlockNumber block, std::span<const std::byte> data);
-  void write_slots(const std::function<std::span<const std::byte>(const BlockPiece&)>& data_of);
+  void write_slot(Slot slot, const BlockPiece& piece, std::span<const std::byte> data);
 
   BlockCache& cache_;
   const Range range_;

@@ -1,12 +1,8 @@
 // nbdkit-cache-filter: blocks of a slow disk in a local file (man/nbdkit-cache-filter.pod).
 
-#include <sys/statvfs.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <bit>
-#include <cstdlib>
 #include <memory>
+#include <optional>
+#include <utility>
 
 #include "common/error.hpp"
 #include "common/log.hpp"
@@ -14,6 +10,11 @@
 #include "common/nbdkit/filter.hpp"
 #include "common/sync/worker_pool.hpp"
 #include "filters/cache/cache_layer.hpp"
+#include "filters/cache/cache_parameters.hpp"
+#include "filters/cache/durable/cache_directory.hpp"
+#include "filters/cache/durable/durable_store.hpp"
+#include "filters/cache/export_cache.hpp"
+#include "filters/cache/temporary_store.hpp"
 
 // -D cache.verbose=1: a debug message for every block that is stored, written back or reclaimed.
 extern "C" {
@@ -23,10 +24,6 @@ __attribute__((visibility("default"))) int cache_debug_verbose = 0;
 namespace nbdstack {
 namespace {
 
-// Calls to the layer below that one flush, fetch or write-back has under way, besides the request's
-// own thread.
-constexpr std::size_t kWorkers = 15;
-
 class CacheFilter final : public Filter {
  public:
   [[nodiscard]] FilterInfo info() const override {
@@ -35,123 +32,177 @@ class CacheFilter final : public Filter {
             .description = "Caches blocks of the layer below in a local file."};
   }
 
-  ParameterTable parameters() override;
-  void config_complete() override;
+  ParameterTable parameters() override { return parameters_.table(); }
+  void config_complete() override { parameters_.check(); }
   void get_ready() override;
+  void after_fork(Backend& backend) override;
   std::unique_ptr<Layer> open(Layer& below, const OpenRequest& request) override;
   void cleanup(Backend& backend) override;
 
  private:
-  Parameter cache_on_read_parameter();
+  std::shared_ptr<ExportCache> export_cache(const std::string& export_name,
+                                            std::uint64_t size_bytes);
+  std::shared_ptr<ExportCache> make_export_cache(const std::string& export_name,
+                                                 std::uint64_t size_bytes);
+  [[nodiscard]] CacheIdentity identity_of(const std::string& export_name,
+                                          std::uint64_t size_bytes) const;
+  std::unique_ptr<Layer> open_below(const std::string& export_name, ExportCache& cache);
+  void write_back_at_the_end(Backend& backend, const std::string& name, ExportCache& cache) const;
 
-  enum class OnRead : std::uint8_t { no, yes, while_path_exists };
-
-  CacheSettings settings_;
-  std::uint64_t min_block_size_ = 64U << 10U;
-  OnRead on_read_ = OnRead::no;
-  std::string on_read_path_;
-  WorkerPool pool_{kWorkers};
-  ExportRegistry<BlockCache> caches_;
+  CacheParameters parameters_;
+  CacheSettings settings_;  // from get_ready on
+  // With cache-dir, from get_ready on. The one export that it is for takes it over.
+  CacheDirectory* directory_ = nullptr;
+  std::unique_ptr<CacheDirectory> unused_directory_;
+  std::unique_ptr<WorkerPool> reads_;  // from get_ready on; before the caches that use them
+  std::unique_ptr<WorkerPool> writes_;
+  Backend* backend_ = nullptr;  // from after_fork on
+  ExportRegistry<ExportCache> caches_;
 };
 
-ParameterTable CacheFilter::parameters() {
-  return ParameterTable({
-      choice_parameter("cache", settings_.mode,
-                       {{"writeback", CacheMode::writeback},
-                        {"writethrough", CacheMode::writethrough},
-                        {"unsafe", CacheMode::unsafe}},
-                       "When writes reach the plugin."),
-      size_parameter("cache-min-block-size", min_block_size_,
-                     {.minimum = 4096, .maximum = 1U << 30U, .power_of_two = true}, "64K",
-                     "Set the minimum block size used by the cache."),
-      size_parameter("cache-max-size", settings_.max_size_bytes, {.minimum = 1}, "unlimited",
-                     "Set maximum space used by cache."),
-      number_parameter("cache-high-threshold", settings_.high_threshold_percent, 1, 100,
-                       "Percentage of max size where reclaim begins."),
-      number_parameter("cache-low-threshold", settings_.low_threshold_percent, 1, 99,
-                       "Percentage of max size where reclaim ends."),
-      cache_on_read_parameter(),
-  });
-}
-
-Parameter CacheFilter::cache_on_read_parameter() {
-  auto set = [this](const std::string& value) {
-    if (!value.empty() && value.front() == '/') {
-      on_read_ = OnRead::while_path_exists;
-      on_read_path_ = value;
-    } else {
-      on_read_ = parse_bool("cache-on-read", value) ? OnRead::yes : OnRead::no;
-    }
-  };
-  return {.name = "cache-on-read",
-          .value = "true|false|/PATH",
-          .help = "Cache what is read, always, never, or while /PATH exists.",
-          .range_text = "",
-          .default_text = "false",
-          .set = std::move(set)};
-}
-
-void CacheFilter::config_complete() {
-  if (settings_.low_threshold_percent >= settings_.high_threshold_percent) {
-    throw Error(EINVAL, "cache-low-threshold must be less than cache-high-threshold");
-  }
-  settings_.cache_on_read = [this] {
-    if (on_read_ == OnRead::while_path_exists) return ::access(on_read_path_.c_str(), F_OK) == 0;
-    return on_read_ == OnRead::yes;
-  };
-  const char* directory = std::getenv("TMPDIR");
-  settings_.directory = absolute_path("TMPDIR", directory == nullptr ? "/var/tmp" : directory);
-  settings_.verbose = cache_debug_verbose != 0;
-}
-
-// The cache's blocks are at least those of the file system that they are stored in. Whether that
-// can be used at all is found out now, while there is somebody to be told.
+// Whether the directory can be used at all is found out now, while there is somebody to be told.
 void CacheFilter::get_ready() {
-  log::debug("cache: temporary directory for cache: {}", settings_.directory);
-  struct statvfs status {};
-  if (::statvfs(settings_.directory.c_str(), &status) == -1) {
-    throw system_error(errno, "TMPDIR: {}", settings_.directory);
+  if (parameters_.is_durable()) {
+    try {
+      unused_directory_ = CacheDirectory::acquire(parameters_.cache_dir());
+    } catch (const Error& error) {
+      throw Error(error.code(), fmt::format("cache-dir: {}", error.what()));
+    }
+    directory_ = unused_directory_.get();
   }
-  const std::uint64_t block_size =
-      std::bit_ceil(std::max<std::uint64_t>(min_block_size_, status.f_bsize));
-  settings_.block_size = static_cast<std::uint32_t>(block_size);
-  log::debug("cache: block size: {}", block_size);
-  if (settings_.max_size_bytes != 0 && settings_.max_size_bytes < block_size) {
-    throw Error(EINVAL, fmt::format("cache-max-size is too small: it must be at least one block "
-                                    "of {}",
-                                    format_size(block_size)));
+  parameters_.fit_to_file_system();
+  settings_ = parameters_.settings();
+  settings_.verbose = cache_debug_verbose != 0;
+  // The caller of a write-back works along.
+  reads_ = std::make_unique<WorkerPool>(settings_.threads - 1);
+  writes_ = std::make_unique<WorkerPool>(settings_.threads - 1);
+  if (directory_ == nullptr) {
+    const TemporaryStore probe(parameters_.temporary_directory(), settings_.block_size);
+  } else if (const auto& found = directory_->identity()) {
+    // All but the size is known before the layer below is asked.
+    directory_->claim(identity_of(found->export_name, found->disk_size_bytes));
   }
-  const SlotFile probe(settings_.directory, settings_.block_size);
+}
+
+// What an earlier server left dirty goes down as soon as the layer below can be opened, whether
+// clients come or not.
+void CacheFilter::after_fork(Backend& backend) {
+  backend_ = &backend;
+  if (directory_ == nullptr || !directory_->identity()) return;
+  const CacheIdentity found = *directory_->identity();
+  std::optional<std::uint64_t> size;
+  try {
+    size = backend.open(found.export_name)->traits().size_bytes;
+  } catch (const Error& error) {
+    log::error(
+        "cache: the plugin could not be opened to look after what {} holds; it is tried again: {}",
+        parameters_.cache_dir(), error.is_reported() ? "see the message above" : error.what());
+  }
+  if (size) directory_->claim(identity_of(found.export_name, *size));
+  export_cache(found.export_name, found.disk_size_bytes);
+}
+
+CacheIdentity CacheFilter::identity_of(const std::string& export_name,
+                                       std::uint64_t size_bytes) const {
+  return {.export_name = export_name,
+          .disk_size_bytes = size_bytes,
+          .block_size_bytes = settings_.block_size,
+          .cache_id = parameters_.cache_id()};
+}
+
+std::shared_ptr<ExportCache> CacheFilter::export_cache(const std::string& export_name,
+                                                       std::uint64_t size_bytes) {
+  return caches_.find_or_make(export_name,
+                              [&] { return make_export_cache(export_name, size_bytes); });
+}
+
+std::shared_ptr<ExportCache> CacheFilter::make_export_cache(const std::string& export_name,
+                                                            std::uint64_t size_bytes) {
+  std::unique_ptr<SlotStore> store;
+  if (directory_ != nullptr) {
+    directory_->claim(identity_of(export_name, size_bytes));
+    if (unused_directory_ == nullptr) {
+      throw Error(EIO, fmt::format("cache: the cache in {} could not be opened; see above, and "
+                                   "restart the server",
+                                   parameters_.cache_dir()));
+    }
+    store = std::make_unique<DurableStore>(std::move(unused_directory_), settings_.block_size,
+                                           size_bytes);
+  } else {
+    store =
+        std::make_unique<TemporaryStore>(parameters_.temporary_directory(), settings_.block_size);
+  }
+  auto cache =
+      std::make_shared<ExportCache>(settings_, size_bytes, std::move(store), *reads_, *writes_);
+  if (cache->engine()->needs_background()) {
+    cache->start_background(
+        [this, export_name, target = cache.get()] { return open_below(export_name, *target); });
+  }
+  return cache;
+}
+
+std::unique_ptr<Layer> CacheFilter::open_below(const std::string& export_name, ExportCache& cache) {
+  auto below = backend_->open(export_name);
+  const std::uint64_t size = below->traits().size_bytes;
+  if (size != cache.engine()->geometry().size_bytes()) {
+    throw Error(EINVAL,
+                fmt::format("the plugin's export '{}' is {} bytes long now, and was {} when "
+                            "it was cached",
+                            export_name, size, cache.engine()->geometry().size_bytes()));
+  }
+  return cache.exclusive(std::move(below));
 }
 
 std::unique_ptr<Layer> CacheFilter::open(Layer& below, const OpenRequest& request) {
   const std::uint64_t size = below.traits().size_bytes;
   log::debug("cache: underlying file size: {}", size);
-  const auto cache = caches_.find_or_make(
-      request.export_name, [&] { return std::make_shared<BlockCache>(settings_, size, pool_); });
-  if (cache->geometry().size_bytes() != size) {
+  const auto cache = export_cache(request.export_name, size);
+  const auto& engine = cache->engine();
+  if (engine->geometry().size_bytes() != size) {
     throw Error(EINVAL, fmt::format("cache: export '{}' was {} bytes long when it was first opened "
                                     "and is {} now; restart the server to serve the new size",
-                                    request.export_name, cache->geometry().size_bytes(), size));
+                                    request.export_name, engine->geometry().size_bytes(), size));
   }
-  return std::make_unique<CacheLayer>(below, cache, settings_);
+  if (below.traits().parallel || !engine->needs_background()) {
+    return std::make_unique<CacheLayer>(below, engine, settings_);
+  }
+  return std::make_unique<CacheLayer>(cache->exclusive(below), engine, settings_);
 }
 
-// Clients are gone, or cut off by a signal. What they left dirty goes down now or is lost with this
-// process.
+// Clients are gone, or cut off by a signal. What they left dirty goes down now, or stays in the
+// cache directory, or is lost with this process.
 void CacheFilter::cleanup(Backend& backend) {
   for (const auto& [name, cache] : caches_.all()) {
-    if (cache->unwritten_bytes() == 0) continue;
+    cache->stop_background();
+    if (cache->engine()->has_unwritten()) write_back_at_the_end(backend, name, *cache);
     try {
-      const std::unique_ptr<Layer> below = backend.open(name);
-      cache->write_back_all(*below);
-      if (below->traits().can_flush) below->flush();
+      cache->engine()->close();
     } catch (const Error& error) {
+      log::error("cache: export '{}': the cache directory could not be closed in good order: {}",
+                 name, error.what());
+    }
+  }
+}
+
+void CacheFilter::write_back_at_the_end(Backend& backend, const std::string& name,
+                                        ExportCache& cache) const {
+  try {
+    const std::unique_ptr<Layer> below = backend.open(name);
+    cache.engine()->write_back_all(*below);
+    if (below->traits().can_flush) below->flush();
+  } catch (const Error& error) {
+    const char* reason = error.is_reported() ? "see the message above" : error.what();
+    const std::uint64_t bytes = cache.engine()->unwritten_bytes();
+    if (directory_ != nullptr) {
+      log::error(
+          "cache: export '{}': {} bytes could not be written back; they stay in {} and are written "
+          "back when a server is started with it again: {}",
+          name, bytes, parameters_.cache_dir(), reason);
+    } else {
       log::error(
           "cache: export '{}': {} bytes that were never flushed could not be written back "
           "and are LOST: {}",
-          name, cache->unwritten_bytes(),
-          error.is_reported() ? "see the message above" : error.what());
+          name, bytes, reason);
     }
   }
 }

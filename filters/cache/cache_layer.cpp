@@ -27,8 +27,10 @@ LayerTraits offered(const LayerTraits& below, const CacheSettings& settings) {
   // A plugin without flush takes what is written as stored; dirty blocks have to get there all the
   // same.
   traits.can_flush = true;
-  // Written by the cache itself where the layer below cannot zero.
-  if (!writethrough && traits.zero == Support::none) traits.zero = Support::emulated;
+  // Zeros cost nothing to remember, and are written by the cache itself where the layer below
+  // cannot zero.
+  if (!writethrough) traits.zero = Support::native;
+  if (!writethrough) traits.can_fast_zero = true;
   // FUA: write the blocks back, with FUA or a flush below. Nothing below is durable without either
   // of them.
   if (traits.fua == Support::none || !writethrough) traits.fua = Support::native;
@@ -47,10 +49,14 @@ LayerTraits offered(const LayerTraits& below, const CacheSettings& settings) {
 
 CacheLayer::CacheLayer(Layer& below, std::shared_ptr<BlockCache> cache,
                        const CacheSettings& settings)
-    : below_(below),
+    : below_(below), cache_(std::move(cache)), traits_(offered(below.traits(), settings)) {}
+
+CacheLayer::CacheLayer(std::unique_ptr<Layer> below, std::shared_ptr<BlockCache> cache,
+                       const CacheSettings& settings)
+    : owned_(std::move(below)),
+      below_(*owned_),
       cache_(std::move(cache)),
-      mode_(settings.mode),
-      traits_(offered(below.traits(), settings)) {}
+      traits_(offered(below_.traits(), settings)) {}
 
 void CacheLayer::pread(std::span<std::byte> buffer, std::uint64_t offset) {
   cache_->read(below_, buffer, offset);
@@ -83,7 +89,7 @@ void CacheLayer::extents(std::uint64_t length, std::uint64_t offset, bool only_o
 }
 
 void CacheLayer::finalize() {
-  if (mode_ != CacheMode::unsafe && traits_.can_write) cache_->write_back_all(below_);
+  if (traits_.can_write) cache_->settle_client(below_);
 }
 
 }  // namespace nbdstack

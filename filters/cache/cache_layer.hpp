@@ -11,6 +11,9 @@ namespace nbdstack {
 class CacheLayer final : public Layer {
  public:
   CacheLayer(Layer& below, std::shared_ptr<BlockCache> cache, const CacheSettings& settings);
+  // The same over a layer that goes with this one.
+  CacheLayer(std::unique_ptr<Layer> below, std::shared_ptr<BlockCache> cache,
+             const CacheSettings& settings);
 
   [[nodiscard]] const LayerTraits& traits() const override { return traits_; }
   void pread(std::span<std::byte> buffer, std::uint64_t offset) override;
@@ -26,9 +29,9 @@ class CacheLayer final : public Layer {
   void finalize() override;
 
  private:
+  std::unique_ptr<Layer> owned_;  // below_, or nothing
   Layer& below_;
   std::shared_ptr<BlockCache> cache_;
-  CacheMode mode_;
   LayerTraits traits_;
 };
 

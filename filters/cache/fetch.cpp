@@ -12,9 +12,45 @@ namespace {
 // The longest request sent below, and the memory that one takes while it is under way.
 constexpr std::uint64_t kLongestFetch_bytes = 32ULL << 20U;
 
+BlockPiece part_of(const BlockPiece& piece, std::uint32_t offset_in_block, std::uint32_t length) {
+  return {.block = piece.block,
+          .offset_in_block = offset_in_block,
+          .length = length,
+          .offset_in_request = piece.offset_in_request + (offset_in_block - piece.offset_in_block)};
+}
+
 }  // namespace
 
 void BlockCache::read(Layer& below, std::span<std::byte> buffer, std::uint64_t offset) {
+  if (!read_hit({offset, buffer.size()}, buffer)) read_planned(below, buffer, offset);
+  relieve(below, false);
+}
+
+// The common case, without a plan: inside one block, and all of it stored.
+bool BlockCache::read_hit(const Range& range, std::span<std::byte> buffer) {
+  const BlockNumber block = geometry_.block_at(range.offset);
+  const auto in_block = static_cast<std::uint32_t>(range.offset - geometry_.offset_of(block));
+  if (range.length > geometry_.length_of(block) - in_block) return false;
+  const PageMask touched = pages_.touched(in_block, static_cast<std::uint32_t>(range.length));
+  Lock lock(mutex_);
+  const Slot slot = table_.find(block);
+  if (slot == kNoSlot || table_[slot].unverified) return false;
+  if ((touched & ~table_.pages(slot).stored()) != 0) return false;
+  table_.pin(slot);
+  table_.touch(slot);
+  lock.unlock();
+  bool read = true;
+  try {
+    store_->read(slot, buffer, in_block);
+  } catch (const Error&) {
+    read = false;  // the long way knows what to do about it
+  }
+  lock.lock();
+  give_back(lock, slot);
+  return read;
+}
+
+void BlockCache::read_planned(Layer& below, std::span<std::byte> buffer, std::uint64_t offset) {
   std::vector<BlockPiece> pieces = geometry_.split({offset, buffer.size()});
   const bool store = settings_.cache_on_read();
   while (!pieces.empty()) {
@@ -28,7 +64,6 @@ void BlockCache::read(Layer& below, std::span<std::byte> buffer, std::uint64_t o
       wait_for(lock, *fetch);
       if (fetch->error_code != 0) throw Error::reported(fetch->error_code);
     }
-    if (plan.cached.empty() && plan.fetched.empty()) wait_until_stored(lock, plan.later.front());
     lock.unlock();
     for (const auto& [fetch, piece] : plan.fetched) {
       const auto bytes = fetch->bytes(offset + piece.offset_in_request, piece.length);
@@ -36,7 +71,6 @@ void BlockCache::read(Layer& below, std::span<std::byte> buffer, std::uint64_t o
     }
     pieces = std::move(plan.later);
   }
-  relieve(below, false);
 }
 
 void BlockCache::prefetch(Layer& below, const Range& range) {
@@ -49,7 +83,7 @@ void BlockCache::prefetch(Layer& below, const Range& range) {
           {wanted.offset + done, std::min(kLongestFetch_bytes, wanted.length - done)});
       Lock lock(mutex_);
       const ReadPlan plan = plan_read(lock, pieces, true);
-      for (const auto& [slot, piece] : plan.cached) give_back(lock, slot);
+      for (const auto& cached : plan.cached) give_back(lock, cached.slot);
       lock.unlock();
       run_fetches(below, plan.started);
       lock.lock();
@@ -67,19 +101,39 @@ void BlockCache::prefetch(Layer& below, const Range& range) {
 BlockCache::ReadPlan BlockCache::plan_read(Lock& lock, const std::vector<BlockPiece>& pieces,
                                            bool store) {
   ReadPlan plan;
-  for (const BlockPiece& piece : pieces) {
-    const Slot slot = table_.find(piece.block);
-    if (slot == kNoSlot) {
-      plan.fetched.push_back({join_or_start_fetch(lock, piece.block, store, plan.started), piece});
-    } else if (table_[slot].state == BlockState::storing) {
-      plan.later.push_back(piece);
-    } else {
-      table_.pin(slot);
-      table_.touch(slot);
-      plan.cached.push_back({slot, piece});
-    }
-  }
+  for (const BlockPiece& piece : pieces) plan_piece(lock, plan, piece, store);
   return plan;
+}
+
+void BlockCache::plan_piece(Lock& lock, ReadPlan& plan, const BlockPiece& piece, bool store) {
+  Slot slot = table_.find(piece.block);
+  while (slot != kNoSlot && table_[slot].unverified) {
+    verify(lock, slot);
+    slot = table_.find(piece.block);
+  }
+  if (slot == kNoSlot) {
+    if (zeros_.find(geometry_.offset_of(piece.block))) {
+      plan.zeros.push_back(piece);
+    } else {
+      plan.fetched.push_back({join_or_start_fetch(lock, piece.block, store, plan.started), piece});
+    }
+    return;
+  }
+  table_.touch(slot);
+  const Pages pages = table_.pages(slot);
+  const PageMask touched = pages_.touched(piece.offset_in_block, piece.length);
+  if ((pages.damaged() & touched) != 0) plan.damaged = true;
+  pages_.for_each_part(piece.offset_in_block, piece.length, pages.valid | pages.damaged(),
+                       [&](std::uint32_t offset, std::uint32_t length, bool cached) {
+                         const BlockPiece part = part_of(piece, offset, length);
+                         if (cached) {
+                           table_.pin(slot);
+                           plan.cached.push_back({slot, part, pages.zero});
+                         } else {
+                           plan.fetched.push_back(
+                               {join_or_start_fetch(lock, piece.block, store, plan.started), part});
+                         }
+                       });
 }
 
 // Blocks asked for one after the other in ascending order become one fetch. While a bypass is under
@@ -92,6 +146,9 @@ std::shared_ptr<BlockCache::Fetch> BlockCache::join_or_start_fetch(
     if (store) fetch.store[block.value - fetch.first.value] = true;
     return found->second;
   }
+  const bool repeated = !started.empty() && block < started.back()->end() &&
+                        block >= started.back()->first;  // another part of a block of its own
+  if (repeated) return started.back();
   const std::uint32_t length = geometry_.length_of(block);
   const bool extends = !started.empty() && started.back()->end() == block &&
                        started.back()->length + length <= kLongestFetch_bytes;
@@ -113,38 +170,60 @@ std::shared_ptr<BlockCache::Fetch> BlockCache::join_or_start_fetch(
 // A clean block whose slot cannot be read is as good as absent, and is fetched again. A dirty one
 // is an error: nobody else has its data.
 void BlockCache::copy_cached(ReadPlan& plan, std::span<std::byte> buffer) {
-  std::optional<Error> lost;
-  for (const auto& [slot, piece] : plan.cached) {
-    std::optional<Error> failure;
+  for (const BlockPiece& piece : plan.zeros) {
+    std::memset(buffer.data() + piece.offset_in_request, 0, piece.length);
+  }
+  int lost_code = plan.damaged ? EIO : 0;
+  for (const auto& [slot, piece, zero] : plan.cached) {
+    bool failed = false;
     try {
-      file_.read(slot, buffer.subspan(piece.offset_in_request, piece.length),
-                 piece.offset_in_block);
+      const auto target = buffer.subspan(piece.offset_in_request, piece.length);
+      pages_.for_each_part(
+          piece.offset_in_block, piece.length, zero,
+          [&, this, slot = slot](std::uint32_t offset, std::uint32_t length, bool is_zero) {
+            const auto part = target.subspan(offset - piece.offset_in_block, length);
+            if (is_zero) {
+              std::memset(part.data(), 0, part.size());
+            } else if (!plan.damaged) {
+              store_->read(slot, part, offset);
+            }
+          });
     } catch (const Error& error) {
-      failure = error;
+      failed = true;
       log::error("cache: {}", error.what());
     }
     Lock lock(mutex_);
-    const BlockTable::Entry& entry = table_[slot];
-    const bool is_dirty = entry.attached && entry.state != BlockState::clean;
-    if (failure && is_dirty) lost = failure;
-    if (failure && !is_dirty) {
-      if (entry.attached) table_.retire(slot);
+    const bool is_attached = table_[slot].is_attached();
+    const bool is_dirty = is_attached && table_.unwritten().contains(slot);
+    if (failed && is_dirty) lost_code = EIO;
+    if (failed && !is_dirty) {
+      if (is_attached) retire(lock, slot);
       plan.later.push_back(piece);
     }
     give_back(lock, slot);
   }
-  if (!lost) return;
-  // Somebody may be waiting for these: they end with the same error.
+  if (lost_code == 0) return;
+  abandon(plan, lost_code);
+  if (plan.damaged) {
+    throw Error(lost_code,
+                "cache: what was written here was damaged in the cache directory before "
+                "it reached the plugin");
+  }
+  throw Error::reported(lost_code);
+}
+
+// The fetches that a plan has started are not going to run. Somebody may be waiting for them: they
+// end with the same error.
+void BlockCache::abandon(const ReadPlan& plan, int error_code) {
   Lock lock(mutex_);
   for (const auto& fetch : plan.started) {
-    fetch->error_code = lost->code();
-    finish_fetch(lock, *fetch);
+    fetch->error_code = error_code;
+    forget_fetch(lock, *fetch);
   }
-  throw Error::reported(lost->code());
 }
 
 void BlockCache::run_fetches(Layer& below, const std::vector<std::shared_ptr<Fetch>>& fetches) {
-  run_in_parallel(below, fetches.size(),
+  run_in_parallel(below, reads_, fetches.size(),
                   [&](std::size_t index) { run_fetch(below, *fetches[index]); });
 }
 
@@ -162,38 +241,72 @@ void BlockCache::run_fetch(Layer& below, Fetch& fetch) {
     code = ENOMEM;
     log::error("cache: out of memory reading {} bytes", fetch.length);
   }
-  if (code == 0) {
-    store_fetched(fetch);
-    return;
-  }
+  if (code == 0) store_fetched(fetch);
   Lock lock(mutex_);
   fetch.error_code = code;
-  finish_fetch(lock, fetch);
+  forget_fetch(lock, fetch);
 }
 
-// Waiters are let go as soon as the data is in memory. The blocks change from "being fetched" to
-// "being stored" in one step, so nobody fetches them a second time.
+// Waiters are let go as soon as the data is in memory. Until it is stored it may be joined, so
+// nobody fetches it a second time.
 void BlockCache::store_fetched(Fetch& fetch) {
-  std::vector<Slot> slots;
-  Lock lock(mutex_);
-  for (BlockNumber block = fetch.first; block < fetch.end(); ++block) {
-    const auto current = fetches_.find(block);
-    const bool ours = current != fetches_.end() && current->second.get() == &fetch;
-    if (!ours || !fetch.store[block.value - fetch.first.value]) continue;
-    if (const auto slot = take_slot(lock, block)) {
-      table_.pin(*slot);
-      slots.push_back(*slot);
-      say("storing", block);
-    }
+  {
+    const Lock lock(mutex_);
+    fetch.done = true;
+    fetch.finished.notify_all();
   }
-  finish_fetch(lock, fetch);
-  for (const Slot slot : slots) {
-    const BlockNumber block = table_[slot].block;
-    fill_slot(lock, slot, fetch.bytes(geometry_.offset_of(block), geometry_.length_of(block)));
+  for (BlockNumber block = fetch.first; block < fetch.end(); ++block) {
+    store_fetched_block(fetch, block);
   }
 }
 
-void BlockCache::finish_fetch(Lock& /*lock*/, Fetch& fetch) {
+// Stores the pages that are not valid. Who changes some of them at this moment makes it not worth
+// waiting for: then the block is not stored.
+void BlockCache::store_fetched_block(Fetch& fetch, BlockNumber block) {
+  const Range range = geometry_.range_of(block);
+  const auto owned = changes_.try_acquire(range);
+  Lock lock(mutex_);
+  const auto current = fetches_.find(block);
+  const bool ours = current != fetches_.end() && current->second.get() == &fetch;
+  if (!owned || !ours || !fetch.store[block.value - fetch.first.value]) return;
+  Slot slot = table_.find(block);
+  if (slot != kNoSlot && table_[slot].unverified) return;
+  if (slot == kNoSlot) {
+    const auto taken = take_slot(lock, block);
+    if (!taken) return;
+    slot = *taken;
+  }
+  table_.pin(slot);
+  const Pages before = table_.pages(slot);
+  const PageMask missing =
+      pages_.all(static_cast<std::uint32_t>(range.length)) & ~before.valid & ~before.damaged();
+  lock.unlock();
+  say("storing", block);
+  std::vector<StoredPages> stored;
+  try {
+    for_each_page_run(missing, [&](unsigned first, unsigned count) {
+      const std::uint32_t offset = pages_.offset_of(first);
+      const auto length = static_cast<std::uint32_t>(std::min<std::uint64_t>(
+          std::uint64_t{count} * pages_.page_size(), range.length - offset));
+      stored.push_back(store_->write(slot, fetch.bytes(range.offset + offset, length), offset, 0));
+    });
+  } catch (const Error& error) {
+    storage_failed(error);
+  }
+  lock.lock();
+  if (table_[slot].is_attached()) {
+    Pages pages = table_.pages(slot);
+    for (const StoredPages& part : stored) {
+      store_->wrote(slot, block, part, false);
+      pages.valid |= part.pages;
+      pages.zero &= ~part.pages;
+    }
+    set_pages(lock, slot, pages);
+  }
+  give_back(lock, slot);
+}
+
+void BlockCache::forget_fetch(Lock& /*lock*/, Fetch& fetch) {
   for (BlockNumber block = fetch.first; block < fetch.end(); ++block) {
     const auto current = fetches_.find(block);
     if (current != fetches_.end() && current->second.get() == &fetch) fetches_.erase(current);
@@ -206,21 +319,34 @@ void BlockCache::wait_for(Lock& lock, Fetch& fetch) {
   fetch.finished.wait(lock, [&] { return fetch.done; });
 }
 
-// Being stored is a write to the local file, so this is short.
-void BlockCache::wait_until_stored(Lock& lock, const BlockPiece& piece) {
-  changed_.wait(lock, [&] {
-    const Slot slot = table_.find(piece.block);
-    return slot == kNoSlot || table_[slot].state != BlockState::storing;
-  });
-}
-
 // Nobody joins the fetches of these blocks any more, and they are not stored.
 void BlockCache::supersede_fetches(Lock& /*lock*/, const Range& range) {
-  if (fetches_.empty()) return;
-  const BlockNumber end = geometry_.block_at(range.end() - 1).next();
-  for (BlockNumber block = geometry_.block_at(range.offset); block < end; ++block) {
-    fetches_.erase(block);
+  std::erase_if(fetches_,
+                [&](const auto& fetch) { return range.overlaps(geometry_.range_of(fetch.first)); });
+}
+
+void BlockCache::read_part(Layer& below, const Range& range, std::span<std::byte> buffer) {
+  Lock lock(mutex_);
+  if (const auto found = fetches_.find(geometry_.block_at(range.offset)); found != fetches_.end()) {
+    const std::shared_ptr<Fetch> fetch = found->second;
+    wait_for(lock, *fetch);
+    if (fetch->error_code != 0) throw Error::reported(fetch->error_code);
+    const auto bytes = fetch->bytes(range.offset, range.length);
+    std::memcpy(buffer.data(), bytes.data(), bytes.size());
+    return;
   }
+  lock.unlock();
+  const std::uint64_t alignment = std::max<std::uint64_t>(1, below.traits().minimum_block_size);
+  const std::uint64_t first = range.offset / alignment * alignment;
+  const std::uint64_t end =
+      std::min(geometry_.size_bytes(), (range.end() + alignment - 1) / alignment * alignment);
+  if (first == range.offset && end == range.end()) {
+    below.pread(buffer, range.offset);
+    return;
+  }
+  std::vector<std::byte> aligned(end - first);
+  below.pread(aligned, first);
+  std::memcpy(buffer.data(), aligned.data() + (range.offset - first), buffer.size());
 }
 
 }  // namespace nbdstack

@@ -13,9 +13,10 @@
 namespace nbdstack {
 
 // A run of consecutive blocks, read from below in one request by the one who started it. Whoever
-// else needs one of the blocks meanwhile waits and takes it from the buffer. While it lies in
-// BlockCache::fetches_ under a block's number, that block may be joined and will be stored if
-// wanted; a change that overtakes it takes it out.
+// else needs pages of one of the blocks that are not valid waits until `done` and takes them from
+// the buffer, also while it is being stored. While a fetch lies in BlockCache::fetches_ under a
+// block's number, that block may be joined and will be stored if wanted; who makes what was read
+// obsolete takes it out.
 //
 // All members but the buffer's bytes are protected by BlockCache::mutex_. The bytes are written by
 // the one who runs the fetch before `done`, and only read after.
@@ -42,6 +43,7 @@ struct BlockCache::ReadPlan {
   struct Cached {
     Slot slot;  // pinned
     BlockPiece piece;
+    PageMask zero;  // pages of it that have no storage
   };
   struct Fetched {
     std::shared_ptr<Fetch> fetch;
@@ -49,8 +51,10 @@ struct BlockCache::ReadPlan {
   };
   std::vector<Cached> cached;
   std::vector<Fetched> fetched;
+  std::vector<BlockPiece> zeros;                // remembered as ranges
   std::vector<std::shared_ptr<Fetch>> started;  // those of `fetched` that this read has to run
-  std::vector<BlockPiece> later;                // blocks that are just being stored
+  std::vector<BlockPiece> later;                // to be planned again
+  bool damaged = false;                         // part of it is lost
 };
 
 }  // namespace nbdstack

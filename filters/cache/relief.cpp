@@ -15,24 +15,39 @@ constexpr std::size_t kReliefBlocks = 64;
 }  // namespace
 
 void BlockCache::relieve(Layer& below, bool may_write) {
+  if (!pressed_) return;
   Lock lock(mutex_);
-  const std::size_t cached = table_.cached_blocks();
-  if (cached > high_slots_) relieving_ = true;
-  if (cached <= low_slots_) relieving_ = false;
-  if (!relieving_) return;
-  std::size_t wanted = std::min<std::size_t>(kReliefBlocks, cached - low_slots_);
-  wanted -= evict_oldest(lock, wanted);
-  if (wanted > 0 && may_write && !evicting_) {
-    const std::vector<BlockNumber> dirty = oldest_dirty(lock, wanted);
-    if (!dirty.empty() && write_back_some(lock, below, dirty)) evict_oldest(lock, wanted);
+  if (may_write && zeros_.size() > kMostZeroRanges) {
+    std::vector<Range> zeros;
+    for (const auto& run : zeros_.overlapping({0, geometry_.size_bytes()})) {
+      zeros.push_back(run.range);
+    }
+    lock.unlock();
+    const auto settling = settlement(below);
+    WriteBack work{.below = below};
+    write_back_zeros(work, zeros);
+    settle_or_remember(work);
+    lock.lock();
   }
+  const std::size_t used = occupied(lock);
+  if (used > high_slots_) relieving_ = true;
+  if (used <= low_slots_) relieving_ = false;
+  pressed_ = relieving_ || zeros_.size() > kMostZeroRanges;
+  if (!relieving_) return;
+  std::size_t wanted = std::min<std::size_t>(kReliefBlocks, used - low_slots_);
+  wanted -= evict_some(lock, wanted);
+  if (wanted > 0 && may_write && !evicting_) {
+    const std::vector<BlockNumber> dirty = next_dirty(lock, below, wanted);
+    if (!dirty.empty() && !write_back_some(lock, below, dirty)) evict_some(lock, wanted);
+  }
+  discard_dropped(lock);
   changed_.notify_all();
 }
 
-std::size_t BlockCache::evict_oldest(Lock& lock, std::size_t count) {
+std::size_t BlockCache::evict_some(Lock& lock, std::size_t count) {
   std::size_t evicted = 0;
   for (; evicted < count; ++evicted) {
-    const Slot victim = oldest_evictable(lock);
+    const Slot victim = next_victim(lock);
     if (victim == kNoSlot) break;
     evict(lock, victim);
   }
@@ -41,49 +56,114 @@ std::size_t BlockCache::evict_oldest(Lock& lock, std::size_t count) {
 
 // All slots are taken by blocks that are dirty or in use. One request writes back; the others wait
 // for what it achieves, and everybody waits for blocks in use, which is over soon: whoever uses one
-// never waits for room.
+// never waits for room. A durable store gives clean blocks free with its next commit.
 bool BlockCache::make_room(Lock& lock, Layer& below) {
-  while (!table_.has_room() && oldest_evictable(lock) == kNoSlot) {
+  bool committed = !store_->is_durable();
+  discard_dropped(lock);
+  while (next_victim(lock) == kNoSlot) {
+    if (table_.has_room() && occupied(lock) < table_.max_slots()) return true;
     if (table_.cached_blocks() == 0) return false;  // not one slot could be stored
+    if (!std::exchange(committed, true)) {
+      lock.unlock();
+      store_->commit();
+      lock.lock();
+      continue;
+    }
     const std::vector<BlockNumber> dirty =
-        evicting_ ? std::vector<BlockNumber>() : oldest_dirty(lock, kReliefBlocks);
+        evicting_ ? std::vector<BlockNumber>() : next_dirty(lock, below, kReliefBlocks);
     if (dirty.empty()) {
       changed_.wait(lock);
-    } else if (!write_back_some(lock, below, dirty)) {
+    } else if (write_back_some(lock, below, dirty)) {
       return false;
     }
+    committed = !store_->is_durable();
   }
   return true;
 }
 
-std::vector<BlockNumber> BlockCache::oldest_dirty(Lock& /*lock*/, std::size_t count) const {
+std::vector<BlockNumber> BlockCache::next_dirty(Lock& lock, const Layer& below,
+                                                std::size_t count) const {
   std::vector<BlockNumber> blocks;
-  const SlotList& recency = table_.recency();
-  for (Slot slot = recency.back(); slot != kNoSlot && blocks.size() < count;
-       slot = recency.newer(slot)) {
-    const BlockTable::Entry& entry = table_[slot];
-    if (entry.state == BlockState::dirty && entry.holds == 0) blocks.push_back(entry.block);
-  }
+  table_.policy().in_eviction_order([&](Slot slot) {
+    const BlockNumber block = table_[slot].block();
+    const bool ready = !table_[slot].writing && table_.pages(slot).unwritten() != 0 &&
+                       !is_busy_below(lock, unit_covering(below, geometry_.range_of(block)));
+    if (ready) blocks.push_back(block);
+    return blocks.size() < count;
+  });
   std::sort(blocks.begin(), blocks.end());
   return blocks;
 }
 
-// False: none of them could be written, which has been logged. They stay dirty.
-bool BlockCache::write_back_some(Lock& lock, Layer& below, const std::vector<BlockNumber>& blocks) {
+// A flush that fails here belongs to blocks that count as clean already: the next flush of a client
+// has to say so.
+void BlockCache::settle_or_remember(WriteBack& work) {
+  if (work.written == 0) return;
+  try {
+    settle(work.below);
+  } catch (const Error& error) {
+    log::error("cache: flush after blocks were written back to make room: {}",
+               error.is_reported() ? "the plugin has reported the failure" : error.what());
+    const Lock lock(mutex_);
+    unreported_ = error;
+  }
+}
+
+// What fails stays dirty; the failure has been logged.
+std::optional<Error> BlockCache::write_back_some(Lock& lock, Layer& below,
+                                                 const std::vector<BlockNumber>& blocks) {
   evicting_ = true;
   lock.unlock();
+  const auto settling = settlement(below);
   WriteBack work{.below = below};
-  write_back_dirty(work, blocks);
+  try {
+    write_back_dirty(work, blocks);
+  } catch (const std::bad_alloc&) {
+    work.failure = Error(ENOMEM, "cache: out of memory while making room");
+  }
+  settle_or_remember(work);
   if (work.failure) {
     log::error(
-        "cache: {} blocks could not be written back to make room; they stay in the cache: {}",
-        blocks.size() - work.written_blocks,
+        "cache: of {} blocks that make room, some could not be written back; they stay in the "
+        "cache: {}",
+        blocks.size(),
         work.failure->is_reported() ? "the plugin has reported why" : work.failure->what());
   }
   lock.lock();
   evicting_ = false;
   changed_.notify_all();
-  return work.written_blocks > 0 || !work.failure;
+  return work.written == 0 ? work.failure : std::nullopt;
+}
+
+// Writers wait rather than fill the cache with dirty blocks. One of them at a time writes the
+// oldest back.
+void BlockCache::wait_for_dirty_room(Layer& below) {
+  if (settings_.max_dirty_bytes == 0) return;
+  const auto dirty_bytes = [this] {
+    return std::uint64_t{table_.unwritten().size()} * settings_.block_size;
+  };
+  Lock lock(mutex_);
+  bool said = false;
+  while (dirty_bytes() >= settings_.max_dirty_bytes) {
+    if (!std::exchange(said, true)) {
+      log::debug("cache: {} bytes are dirty: a write waits until less than cache-max-dirty is",
+                 dirty_bytes());
+    }
+    std::vector<BlockNumber> oldest;
+    const SlotList& unwritten = table_.unwritten();
+    for (Slot slot = evicting_ ? kNoSlot : unwritten.back();
+         slot != kNoSlot && oldest.size() < kReliefBlocks; slot = unwritten.newer(slot)) {
+      const BlockNumber block = table_[slot].block();
+      const Range unit = unit_covering(below, geometry_.range_of(block));
+      if (!table_[slot].writing && !is_busy_below(lock, unit)) oldest.push_back(block);
+    }
+    std::sort(oldest.begin(), oldest.end());
+    if (oldest.empty()) {
+      changed_.wait(lock);
+    } else if (const auto failure = write_back_some(lock, below, oldest)) {
+      throw Error::reported(failure->code());
+    }
+  }
 }
 
 }  // namespace nbdstack

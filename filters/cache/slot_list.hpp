@@ -2,13 +2,15 @@
 //
 // A slot is a small number, so its links live in an array beside the table: eight bytes a slot and
 // a list, no allocation to link or unlink, and "is it in the list" is a look at its own links. The
-// cache keeps two: what was used least recently, and what is dirty. Newest entries stand in front.
+// cache keeps two: what was used least recently, and what is unwritten. Newest entries stand in
+// front.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <vector>
+
+#include "filters/cache/chunked_vector.hpp"
 
 namespace nbdstack {
 
@@ -28,7 +30,7 @@ class SlotList {
   }
 
   void push_front(Slot slot) {
-    if (slot >= links_.size()) links_.resize(slot + 1);
+    if (slot >= links_.size()) links_.grow_to(slot + 1);
     links_[slot] = {.newer = kFront, .older = front_};
     if (front_ != kNoSlot) links_[front_].newer = slot;
     if (back_ == kNoSlot) back_ = slot;
@@ -69,7 +71,7 @@ class SlotList {
     [[nodiscard]] bool linked() const { return newer != kNoSlot; }
   };
 
-  std::vector<Links> links_;
+  ChunkedVector<Links> links_;
   Slot front_ = kNoSlot;
   Slot back_ = kNoSlot;
   std::size_t size_ = 0;

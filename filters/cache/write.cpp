@@ -1,46 +1,30 @@
 #include <algorithm>
+#include <cstring>
 
 #include "common/error.hpp"
+#include "common/log.hpp"
 #include "filters/cache/block_cache.hpp"
 #include "filters/cache/bypass.hpp"
-#include "filters/cache/fetch.hpp"
+#include "filters/cache/durability.hpp"
 
 namespace nbdstack {
-namespace {
-
-// FUA as far as the layer below has it; what it lacks, a flush has to do.
-Durability supported(Durability wanted, const Layer& below) {
-  return below.traits().fua == Support::none ? Durability::on_flush : wanted;
-}
-
-void complete_durability(Layer& below, Durability wanted) {
-  const bool flush_needed = wanted == Durability::fua && below.traits().fua == Support::none;
-  if (flush_needed && below.traits().can_flush) below.flush();
-}
-
-Range aligned_inside(const Range& range, std::uint64_t alignment, std::uint64_t disk_size) {
-  const std::uint64_t first = (range.offset + alignment - 1) / alignment * alignment;
-  const std::uint64_t last =
-      range.end() == disk_size ? disk_size : range.end() / alignment * alignment;
-  return first < last ? Range{first, last - first} : Range{range.offset, 0};
-}
-
-}  // namespace
 
 void BlockCache::write(Layer& below, std::span<const std::byte> buffer, std::uint64_t offset,
                        Durability durability) {
   if (settings_.mode == CacheMode::unsafe) durability = Durability::on_flush;
   const Range range{offset, buffer.size()};
-  const bool around = settings_.mode == CacheMode::writethrough;
-  {
-    const RangeLock::Guard changing(changes_, range);
-    if (around) {
-      write_around(below, buffer, offset, durability);
-    } else {
+  if (settings_.mode == CacheMode::writethrough) {
+    const RangeLock::Guard changing(changes_, pages_covering(range));
+    write_around(below, buffer, offset, durability);
+  } else {
+    wait_for_dirty_room(below);
+    {
+      const RangeLock::Guard changing(changes_, pages_covering(range));
       write_cached(below, buffer, offset);
     }
+    store_->publish();
+    if (durability == Durability::fua) make_durable(below, range);
   }
-  if (!around && durability == Durability::fua) make_durable(below, {range});
   relieve(below, true);
 }
 
@@ -53,8 +37,12 @@ void BlockCache::write_cached(Layer& below, std::span<const std::byte> buffer,
 
 void BlockCache::write_piece(Layer& below, const BlockPiece& piece,
                              std::span<const std::byte> data) {
-  while (const auto slot = claim_for_write(below, piece)) {
-    const Stored stored = store_piece(*slot, piece, data);
+  while (true) {
+    Lock lock(mutex_);
+    const auto slot = claim(lock, below, piece.block);
+    lock.unlock();
+    if (!slot) break;
+    const Stored stored = store_piece(below, *slot, piece, data);
     if (stored == Stored::yes) return;
     if (stored == Stored::impossible) break;
   }
@@ -62,28 +50,25 @@ void BlockCache::write_piece(Layer& below, const BlockPiece& piece,
   write_around(below, data, offset, Durability::on_flush);
 }
 
-// A pinned slot to write the piece to: the block's own, or a new one in state storing. Nothing: the
-// block cannot be cached.
-std::optional<Slot> BlockCache::claim_for_write(Layer& below, const BlockPiece& piece) {
-  Lock lock(mutex_);
+std::optional<Slot> BlockCache::claim(Lock& lock, Layer& below, BlockNumber block) {
   while (true) {
-    Slot slot = table_.find(piece.block);
-    if (slot != kNoSlot && table_[slot].state == BlockState::storing) {
-      wait_until_stored(lock, piece);
+    Slot slot = table_.find(block);
+    if (slot != kNoSlot && table_[slot].unverified) {
+      verify(lock, slot);
       continue;
     }
-    if (slot == kNoSlot && geometry_.is_whole(piece)) {
-      supersede_fetches(lock, geometry_.range_of(piece.block));
-      const auto taken = take_slot(lock, piece.block);
+    if (slot != kNoSlot && table_[slot].copying) {
+      changed_.wait(lock);
+      continue;
+    }
+    if (slot == kNoSlot) {
+      const auto taken = take_slot(lock, block);
       if (!taken) {
         if (!make_room(lock, below)) return std::nullopt;
         continue;
       }
       slot = *taken;
-    }
-    if (slot == kNoSlot) {
-      if (!load_for_write(lock, below, piece.block)) return std::nullopt;
-      continue;
+      adopt_zeros(lock, slot);
     }
     table_.pin(slot);
     table_.touch(slot);
@@ -91,65 +76,130 @@ std::optional<Slot> BlockCache::claim_for_write(Layer& below, const BlockPiece& 
   }
 }
 
-// Part of an absent block is going to be written: the rest has to be there. False: the block cannot
-// be stored.
-bool BlockCache::load_for_write(Lock& lock, Layer& below, BlockNumber block) {
-  if (!table_.has_room() && oldest_evictable(lock) == kNoSlot && !make_room(lock, below)) {
-    return false;
-  }
-  if (table_.find(block) != kNoSlot) return true;
-  std::vector<std::shared_ptr<Fetch>> started;
-  const auto fetch = join_or_start_fetch(lock, block, true, started);
-  lock.unlock();
-  run_fetches(below, started);
-  lock.lock();
-  wait_for(lock, *fetch);
-  if (fetch->error_code != 0) throw Error::reported(fetch->error_code);
-  if (table_.find(block) != kNoSlot) return true;
-  // Not stored although read. If a change of other parts of the block goes around the cache, so
-  // must this one; otherwise it was overtaken or found no slot, and may try again as long as the
-  // cache still finds room at all.
-  const bool passing = std::any_of(bypasses_.begin(), bypasses_.end(), [&](const Range& bypass) {
-    return bypass.overlaps(geometry_.range_of(block));
-  });
-  return !passing && (table_.has_room() || oldest_evictable(lock) != kNoSlot);
+// A block out of a range of remembered zeros gets a slot of its own: zeros without storage still.
+void BlockCache::adopt_zeros(Lock& lock, Slot slot) {
+  const BlockNumber block = table_[slot].block();
+  const auto run = zeros_.find(geometry_.offset_of(block));
+  if (!run) return;
+  const PageMask all = pages_.all(geometry_.length_of(block));
+  zeros_.erase(geometry_.range_of(block));
+  store_->zeroed(slot, block,
+                 {.pages = all, .copies = 0, .checksum_change = 0, .page_checksums = {}},
+                 run->value);
+  store_->zeros_removed(geometry_.range_of(block));
+  set_pages(lock, slot,
+            {.valid = all, .dirty = all, .zero = all, .hole = run->value ? all : PageMask{0}});
 }
 
-// An Error: the data can neither be stored nor go below, because older dirty data of the same block
-// would be written over it.
-BlockCache::Stored BlockCache::store_piece(Slot slot, const BlockPiece& piece,
+// Writes to a pinned slot, and gives it back.
+BlockCache::Stored BlockCache::store_piece(Layer& below, Slot slot, const BlockPiece& piece,
                                            std::span<const std::byte> data) {
+  const std::uint32_t block_length = geometry_.length_of(piece.block);
+  const PageMask touched = pages_.touched(piece.offset_in_block, piece.length);
+  const PageMask partial =
+      touched & ~pages_.covered(piece.offset_in_block, piece.length, block_length);
+  Lock lock(mutex_);
+  const Pages before = table_.pages(slot);
+  lock.unlock();
   std::optional<Error> failure;
   try {
-    file_.write(slot, data, piece.offset_in_block);
-  } catch (const Error& error) {
-    failure = error;
-    storage_failed(error);
+    if ((partial & before.damaged()) != 0) {
+      throw Error(EIO, fmt::format("cache: block at offset {}: part of a page cannot be written, "
+                                   "because the rest of it is damaged",
+                                   geometry_.offset_of(piece.block)));
+    }
+    BlockPiece whole = piece;
+    std::vector<std::byte> completed;
+    if ((partial & ~before.valid) != 0) {
+      completed = complete_pages(below, whole, data, partial & ~before.valid);
+      data = completed;
+    }
+    StoredPages stored;
+    try {
+      stored = store_->write(slot, data, whole.offset_in_block, before.stored());
+    } catch (const Error& error) {
+      failure = error;
+      storage_failed(error);
+    }
+    lock.lock();
+    if (failure) return could_not_store(lock, slot, touched, *failure);
+    const bool is_attached = table_[slot].is_attached();
+    if (is_attached) {
+      Pages pages = table_.pages(slot);
+      store_->wrote(slot, piece.block, stored, true);
+      pages.valid |= touched;
+      pages.dirty |= touched;
+      pages.zero &= ~touched;
+      pages.hole &= ~touched;
+      set_pages(lock, slot, pages);
+    }
+    give_back(lock, slot);
+    return is_attached ? Stored::yes : Stored::elsewhere;
+  } catch (const Error&) {
+    if (!failure) {
+      if (!lock.owns_lock()) lock.lock();
+      give_back(lock, slot);
+    }
+    throw;
   }
-  Lock lock(mutex_);
-  const BlockTable::Entry& entry = table_[slot];
-  const BlockState state = entry.state;
-  const bool has_dirty_data =
-      entry.attached && (state == BlockState::dirty || state == BlockState::writing ||
-                         state == BlockState::rewritten);
-  Stored result = Stored::impossible;
-  if (!entry.attached) {
-    result = Stored::elsewhere;
-  } else if (!failure) {
-    const bool under_way = state == BlockState::writing || state == BlockState::rewritten;
-    table_.set_state(slot, under_way ? BlockState::rewritten : BlockState::dirty);
-    result = Stored::yes;
-  } else if (!has_dirty_data) {
-    table_.retire(slot);
+}
+
+// What the pages held may be gone. Clean ones are below; without dirty ones nothing has been lost,
+// and the change can go around the cache.
+BlockCache::Stored BlockCache::could_not_store(Lock& lock, Slot slot, PageMask touched,
+                                               const Error& error) {
+  Stored result = Stored::elsewhere;
+  std::optional<Error> lost;
+  if (table_[slot].is_attached()) {
+    result = Stored::impossible;
+    const Pages pages = table_.pages(slot);
+    if ((pages.stored() & pages.dirty & touched) != 0) {
+      lost = error;
+    } else if (pages.dirty == 0 && !table_[slot].writing) {
+      retire(lock, slot);
+    } else if ((pages.stored() & touched) != 0) {
+      lost = error;  // what else is dirty in this block keeps it: its clean pages cannot go alone
+    }
   }
   give_back(lock, slot);
-  if (failure && has_dirty_data) throw Error(*failure);
+  if (lost) throw Error(*lost);
   return result;
+}
+
+// Pages that are written in part and not cached: the rest of them is read from below, and the piece
+// becomes whole pages.
+std::vector<std::byte> BlockCache::complete_pages(Layer& below, BlockPiece& piece,
+                                                  std::span<const std::byte> data,
+                                                  PageMask missing) {
+  const std::uint64_t block_offset = geometry_.offset_of(piece.block);
+  const std::uint32_t piece_end = piece.offset_in_block + piece.length;
+  const unsigned first = pages_.page_at(piece.offset_in_block);
+  const unsigned last = pages_.page_at(piece_end - 1);
+  std::uint32_t begin = piece.offset_in_block;
+  std::uint32_t end = piece_end;
+  if ((missing & page_run(first, 1)) != 0) begin = pages_.offset_of(first);
+  if ((missing & page_run(last, 1)) != 0) {
+    end = std::min(geometry_.length_of(piece.block), pages_.offset_of(last) + pages_.page_size());
+  }
+  std::vector<std::byte> whole(end - begin);
+  const std::span<std::byte> bytes(whole);
+  if (first == last) {
+    read_part(below, {block_offset + begin, end - begin}, bytes);
+  } else {
+    const std::uint32_t head = piece.offset_in_block - begin;
+    const std::uint32_t tail = end - piece_end;
+    if (head > 0) read_part(below, {block_offset + begin, head}, bytes.first(head));
+    if (tail > 0) read_part(below, {block_offset + piece_end, tail}, bytes.last(tail));
+  }
+  std::memcpy(whole.data() + (piece.offset_in_block - begin), data.data(), data.size());
+  piece.offset_in_block = begin;
+  piece.length = end - begin;
+  return whole;
 }
 
 void BlockCache::write_around(Layer& below, std::span<const std::byte> buffer, std::uint64_t offset,
                               Durability durability) {
-  Bypass bypass(*this, {offset, buffer.size()});
+  Bypass bypass(*this, below, {offset, buffer.size()});
   try {
     below.pwrite(buffer, offset, supported(durability, below));
     complete_durability(below, durability);
@@ -161,6 +211,11 @@ void BlockCache::write_around(Layer& below, std::span<const std::byte> buffer, s
   settle(below);
 }
 
+Settlements::Settlement BlockCache::settlement(const Layer& below) {
+  const bool promised = settings_.mode == CacheMode::writeback;
+  return {settlements_, promised && !below.traits().can_multi_conn};
+}
+
 // What went below outside of a flush has to be covered by a later flush on any connection, as the
 // cache promises it. Where the layer below does not, it is flushed at once on the connection that
 // it went through.
@@ -168,77 +223,6 @@ void BlockCache::settle(Layer& below) const {
   const LayerTraits& traits = below.traits();
   const bool promised = settings_.mode == CacheMode::writeback;
   if (promised && !traits.can_multi_conn && traits.can_flush) below.flush();
-}
-
-// Zeros of whole blocks of the layer below go there at once and are not stored; the ends, if any,
-// are written to the cache.
-void BlockCache::zero(Layer& below, const Range& range, const ZeroOptions& options) {
-  ZeroOptions wanted = options;
-  if (settings_.mode == CacheMode::unsafe) wanted.durability = Durability::on_flush;
-  const Range around = range_to_zero_below(below, range);
-  const Range head{range.offset, around.offset - range.offset};
-  const Range tail{around.end(), range.end() - around.end()};
-  {
-    const RangeLock::Guard changing(changes_, range);
-    // First what may be refused (fast zero): then nothing has been changed yet.
-    if (!around.empty()) zero_around(below, around, wanted);
-    write_zeros_cached(below, head);
-    write_zeros_cached(below, tail);
-  }
-  if (wanted.durability == Durability::fua) make_durable(below, {head, tail});
-  relieve(below, true);
-}
-
-// Parts of a block of the layer below stay in the cache: there they are cheap, and below they may
-// cost a read and a write.
-Range BlockCache::range_to_zero_below(const Layer& below, const Range& range) const {
-  if (settings_.mode == CacheMode::writethrough) return range;
-  if (below.traits().zero == Support::none) return {range.offset, 0};
-  return aligned_inside(range, std::max(settings_.block_size, below.traits().preferred_block_size),
-                        geometry_.size_bytes());
-}
-
-void BlockCache::write_zeros_cached(Layer& below, const Range& range) {
-  const std::vector<std::byte> zeros(std::min<std::uint64_t>(range.length, settings_.block_size));
-  for (const BlockPiece& piece : geometry_.split(range)) {
-    write_piece(below, piece, std::span(zeros).first(piece.length));
-  }
-}
-
-void BlockCache::zero_around(Layer& below, const Range& range, const ZeroOptions& options) {
-  Bypass bypass(*this, range);
-  ZeroOptions passed = options;
-  passed.durability = supported(options.durability, below);
-  try {
-    below.zero(range.length, range.offset, passed);
-    complete_durability(below, options.durability);
-  } catch (const Error& error) {
-    const bool refused = options.fast && error.code() == ENOTSUP;
-    if (!refused) bypass.forget_clean();
-    throw;
-  }
-  bypass.apply_zeros();
-  settle(below);
-}
-
-// The content of a trimmed range is unspecified, but it must not change by itself later on, so
-// blocks that are trimmed in part only are left alone: what is cached of them and what is below
-// stay the same.
-void BlockCache::trim(Layer& below, const Range& range, Durability durability) {
-  if (settings_.mode == CacheMode::unsafe) durability = Durability::on_flush;
-  const Range whole = aligned_inside(range, settings_.block_size, geometry_.size_bytes());
-  if (whole.empty()) return;
-  const RangeLock::Guard changing(changes_, whole);
-  Bypass bypass(*this, whole);
-  try {
-    below.trim(whole.length, whole.offset, supported(durability, below));
-    complete_durability(below, durability);
-  } catch (const Error&) {
-    bypass.forget_clean();
-    throw;
-  }
-  bypass.drop_whole_blocks();
-  settle(below);
 }
 
 }  // namespace nbdstack

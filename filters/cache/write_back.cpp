@@ -1,11 +1,13 @@
+#include "filters/cache/write_back.hpp"
+
 #include <algorithm>
 #include <bit>
-#include <optional>
+#include <cstring>
 #include <utility>
 
 #include "common/error.hpp"
-#include "filters/cache/block_cache.hpp"
-#include "filters/cache/write_back.hpp"
+#include "common/log.hpp"
+#include "filters/cache/durability.hpp"
 
 namespace nbdstack {
 namespace {
@@ -15,11 +17,14 @@ namespace {
 // few MiB still uses several requests at once.
 constexpr std::uint64_t kWriteBackGroup_bytes = 4ULL << 20U;
 
+// NBD counts the bytes of a zero in 32 bits.
+constexpr std::uint64_t kLongestZero_bytes = 1ULL << 30U;
+
 // After as many failures as requests can be under way at once, the layer below is taken to be out
 // of order, and the rest is not tried: thousands of blocks, each failing after a minute, are hours.
 constexpr std::size_t kFailuresToGiveUp = 16;
 
-std::uint64_t group_size_bytes(const LayerTraits& below) {
+std::uint64_t longest_write_bytes(const LayerTraits& below) {
   std::uint64_t size = std::max<std::uint64_t>(kWriteBackGroup_bytes, below.preferred_block_size);
   if (below.maximum_block_size != 0) {
     size = std::min<std::uint64_t>(size, std::bit_floor(below.maximum_block_size));
@@ -48,19 +53,74 @@ std::vector<std::span<const BlockNumber>> grouped(const std::vector<BlockNumber>
   return groups;
 }
 
+// The right to have one more request of a write-back under way below.
+class Turn {
+ public:
+  explicit Turn(std::counting_semaphore<>& turns) : turns_(turns) { turns_.acquire(); }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+  ~Turn() { turns_.release(); }
+
+ private:
+  std::counting_semaphore<>& turns_;
+};
+
+// Fills what a completed request lacks, with one read.
+void read_missing(Layer& below, const WriteRequest& request, std::span<std::byte> data) {
+  if (request.missing.empty()) return;
+  const std::uint64_t first = request.missing.front().offset;
+  std::vector<std::byte> old(request.missing.back().end() - first);
+  below.pread(old, first);
+  for (const Range& part : request.missing) {
+    std::memcpy(data.data() + (part.offset - request.range.offset),
+                old.data() + (part.offset - first), part.length);
+  }
+}
+
 }  // namespace
 
 void BlockCache::flush(Layer& below) {
   if (settings_.mode == CacheMode::unsafe) return;
-  write_back_all(below);
-  if (below.traits().can_flush) below.flush();
+  if (settings_.flush == FlushTo::local) {
+    store_->commit();
+    want_background();
+    return;
+  }
+  const auto settling = settlement(below);
+  try {
+    write_back_all(below);
+    if (below.traits().can_flush) below.flush();
+    settling.wait_for_earlier();
+  } catch (const Error&) {
+    forget_background_failure();  // this is its report
+    throw;
+  }
+  report_background_failure();
+}
+
+void BlockCache::settle_client(Layer& below) {
+  if (settings_.mode == CacheMode::unsafe) return;
+  if (settings_.flush == FlushTo::local) {
+    store_->commit();
+    want_background();
+  } else {
+    const auto settling = settlement(below);
+    write_back_all(below);
+    settle(below);
+  }
 }
 
 void BlockCache::write_back_all(Layer& below) {
   Lock lock(mutex_);
   std::vector<BlockNumber> blocks = unwritten_blocks(lock, {0}, {geometry_.block_count()});
+  std::vector<Range> zeros;
+  for (const auto& run : zeros_.overlapping({0, geometry_.size_bytes()})) {
+    zeros.push_back(run.range);
+  }
   lock.unlock();
-  if (!blocks.empty()) write_back(below, std::move(blocks), Durability::on_flush);
+  if (!blocks.empty() || !zeros.empty()) {
+    write_back(below, std::move(blocks), std::move(zeros), Durability::on_flush);
+  }
 }
 
 std::vector<BlockNumber> BlockCache::unwritten_blocks(Lock& /*lock*/, BlockNumber first,
@@ -68,7 +128,7 @@ std::vector<BlockNumber> BlockCache::unwritten_blocks(Lock& /*lock*/, BlockNumbe
   std::vector<BlockNumber> blocks;
   const SlotList& unwritten = table_.unwritten();
   for (Slot slot = unwritten.back(); slot != kNoSlot; slot = unwritten.newer(slot)) {
-    const BlockNumber block = table_[slot].block;
+    const BlockNumber block = table_[slot].block();
     if (block >= first && block < end) blocks.push_back(block);
   }
   std::sort(blocks.begin(), blocks.end());
@@ -77,124 +137,342 @@ std::vector<BlockNumber> BlockCache::unwritten_blocks(Lock& /*lock*/, BlockNumbe
 
 // What somebody else is busy with is looked at again when he is done: then it is below, unless it
 // was changed after he had begun or he failed, and in both cases it is dirty again and ours to
-// write. Waiting happens between the rounds, when nothing is marked as being written by us, so two
-// who wait for each other's blocks cannot exist.
-void BlockCache::write_back(Layer& below, std::vector<BlockNumber> blocks, Durability durability) {
+// write. Waiting happens between the rounds, when nothing is registered as being written by us, so
+// two who wait for each other's blocks cannot exist.
+void BlockCache::write_back(Layer& below, std::vector<BlockNumber> blocks, std::vector<Range> zeros,
+                            Durability durability) {
   WriteBack work{.below = below, .durability = durability};
   while (true) {
     write_back_dirty(work, blocks);
-    if (work.busy.empty()) break;
+    write_back_zeros(work, zeros);
+    if (work.busy.empty() && work.busy_zeros.empty()) break;
     blocks = std::exchange(work.busy, {});
+    zeros = std::exchange(work.busy_zeros, {});
     std::sort(blocks.begin(), blocks.end());
     Lock lock(mutex_);
     for (const BlockNumber block : blocks) {
-      changed_.wait(lock, [&] { return !is_busy(lock, table_.find(block)); });
+      const Range unit = unit_covering(below, geometry_.range_of(block));
+      changed_.wait(lock, [&] { return !is_busy_below(lock, unit); });
+    }
+    for (const Range& range : zeros) {
+      changed_.wait(lock, [&] { return !is_busy_below(lock, range); });
     }
   }
   if (work.failure) throw Error(*work.failure);
 }
 
-bool BlockCache::is_busy(const Lock& /*lock*/, Slot slot) const {
-  if (slot == kNoSlot) return false;
-  const BlockTable::Entry& entry = table_[slot];
-  return entry.state == BlockState::writing || entry.state == BlockState::rewritten ||
-         (entry.state == BlockState::dirty && entry.holds > 0);
+bool BlockCache::is_busy_below(const Lock& /*lock*/, const Range& range) const {
+  const auto meets = [&](const Range& other) { return other.overlaps(range); };
+  return std::any_of(write_backs_.begin(), write_backs_.end(), meets) ||
+         std::any_of(bypasses_.begin(), bypasses_.end(), meets);
+}
+
+// What a write-back of `range` may have to read and write as a whole (write_plan.hpp).
+Range BlockCache::unit_covering(const Layer& below, const Range& range) const {
+  const std::uint64_t unit = std::bit_ceil(
+      std::max<std::uint64_t>(settings_.block_size, below.traits().preferred_block_size));
+  const std::uint64_t begin = range.offset / unit * unit;
+  return {begin, std::min(geometry_.size_bytes(), (range.end() + unit - 1) / unit * unit) - begin};
 }
 
 void BlockCache::write_back_dirty(WriteBack& work, const std::vector<BlockNumber>& blocks) {
+  if (blocks.empty()) return;
+  try {
+    store_->commit();
+  } catch (const Error& error) {
+    ++work.failures;
+    if (!work.failure) work.failure = error;
+    return;
+  }
   const LayerTraits& below = work.below.traits();
   const auto in_blocks = [&](std::uint64_t size) {
-    return std::max<std::uint64_t>(size / settings_.block_size, 1);
+    return std::max<std::uint64_t>(std::bit_ceil(size) / settings_.block_size, 1);
   };
-  const auto groups =
-      grouped(blocks, in_blocks(group_size_bytes(below)), in_blocks(below.preferred_block_size));
-  run_in_parallel(work.below, groups.size(),
+  const auto groups = grouped(blocks, in_blocks(longest_write_bytes(below)),
+                              in_blocks(std::max(1U, below.preferred_block_size)));
+  run_in_parallel(work.below, writes_, groups.size(),
                   [&](std::size_t index) { write_back_group(work, groups[index]); });
 }
 
-void BlockCache::write_back_group(WriteBack& work, std::span<const BlockNumber> group) {
-  while (true) {
-    const WriteBackRun run = claim_run(work, group);
-    if (run.slots.empty()) return;
-    std::optional<Error> failure;
-    try {
-      std::vector<std::byte> buffer(run.range.length);
-      std::uint64_t position = 0;
-      for (const Slot slot : run.slots) {
-        const auto length =
-            std::min<std::uint64_t>(settings_.block_size, run.range.length - position);
-        file_.read(slot, std::span(buffer).subspan(position, length), 0);
-        position += length;
-      }
-      work.below.pwrite(buffer, run.range.offset, work.durability);
-    } catch (const Error& error) {
-      failure = error;
-    } catch (const std::bad_alloc&) {
-      failure = Error(ENOMEM, "cache: out of memory while writing back");
-    }
-    finish_run(work, run, failure);
-  }
+void BlockCache::write_back_group(WriteBack& work, std::span<const BlockNumber> blocks) {
+  const Turn turn(below_writers_);
+  WriteBackGroup group;
+  if (!claim_group(work, blocks, group)) return;
+  copy_group(group);
+  if (!group.failure) send_group(work.below, group, work.durability);
+  finish_group(work, group);
 }
 
-// Takes the first dirty blocks of the group that lie side by side, marks them as being written and
-// pins them; takes them and what stood before them off the group. An empty run: nothing is left in
-// the group.
-BlockCache::WriteBackRun BlockCache::claim_run(WriteBack& work,
-                                               std::span<const BlockNumber>& group) {
-  WriteBackRun run;
-  const Lock lock(mutex_);
-  if (work.failed_runs >= kFailuresToGiveUp) return run;
-  while (!group.empty()) {
-    const BlockNumber block = group.front();
+// Takes what is dirty and committed of these blocks, unless something else is under way below where
+// they, or what they have to be completed with, lie.
+bool BlockCache::claim_group(WriteBack& work, std::span<const BlockNumber> blocks,
+                             WriteBackGroup& group) {
+  Lock lock(mutex_);
+  if (work.failures >= kFailuresToGiveUp) return false;
+  for (const BlockNumber block : blocks) {
     const Slot slot = table_.find(block);
-    const bool ready =
-        slot != kNoSlot && table_[slot].state == BlockState::dirty && table_[slot].holds == 0;
-    const bool adjacent = run.slots.empty() || run.range.end() == geometry_.offset_of(block);
-    if (!run.slots.empty() && !(ready && adjacent)) break;
-    group = group.subspan(1);
-    if (!ready) {
-      if (is_busy(lock, slot)) work.busy.push_back(block);
-      continue;
-    }
-    if (run.slots.empty()) run.range = {geometry_.offset_of(block), 0};
-    run.range.length += geometry_.length_of(block);
-    run.slots.push_back(slot);
+    if (slot != kNoSlot && table_[slot].unverified) verify(lock, slot);
+  }
+  const std::uint64_t first = geometry_.offset_of(blocks.front());
+  const Range range =
+      unit_covering(work.below, {first, geometry_.range_of(blocks.back()).end() - first});
+  if (is_busy_below(lock, range)) {
+    work.busy.insert(work.busy.end(), blocks.begin(), blocks.end());
+    return false;
+  }
+  for (const BlockNumber block : blocks) {
+    const Slot slot = table_.find(block);
+    if (slot == kNoSlot || table_[slot].unverified) continue;
+    Pages pages = table_.pages(slot);
+    const PageMask sent = store_->committed(slot, pages.unwritten());
+    if (sent == 0) continue;
+    const Range block_range = geometry_.range_of(block);
+    const Range wanted = work.wanted.intersection(block_range);
+    const bool all_wanted =
+        !wanted.empty() &&
+        (pages_.touched(static_cast<std::uint32_t>(wanted.offset - block_range.offset),
+                        static_cast<std::uint32_t>(wanted.length)) &
+         ~sent) == 0;
+    group.blocks.push_back({slot, block, all_wanted});
+    group.pages.push_back({.range = block_range,
+                           .pages = sent,
+                           .zero = pages.zero,
+                           .hole = pages.hole,
+                           .readable = pages.valid & ~(pages.unwritten() & ~sent)});
+    pages.dirty &= ~sent;
+    table_[slot].writing = true;
+    table_[slot].copying = true;
     table_.pin(slot);
-    table_.set_state(slot, BlockState::writing);
+    set_pages(lock, slot, pages);
     say("writing back", block);
   }
-  return run;
+  if (group.blocks.empty()) return false;
+  group.registered = write_backs_.insert(write_backs_.end(), range);
+  lock.unlock();
+  group.requests =
+      plan_writes(group.pages, {.disk_size_bytes = geometry_.size_bytes(),
+                                .block_size = settings_.block_size,
+                                .preferred_block_size = work.below.traits().preferred_block_size,
+                                .longest_bytes = longest_write_bytes(work.below.traits())});
+  return true;
 }
 
-void BlockCache::finish_run(WriteBack& work, const WriteBackRun& run,
-                            const std::optional<Error>& failure) {
-  const Lock lock(mutex_);
-  for (const Slot slot : run.slots) {
-    const bool unchanged = table_[slot].state == BlockState::writing;
-    table_.set_state(slot, !failure && unchanged ? BlockState::clean : BlockState::dirty);
-    table_.unpin(slot);
+// Reads the content to be sent from the slots. Changes of the blocks wait for this, and only this,
+// so that no request carries half of a change.
+void BlockCache::copy_group(WriteBackGroup& group) {
+  try {
+    for (const WriteRequest& request : group.requests) {
+      std::vector<std::byte>& data = group.data.emplace_back();
+      if (request.kind != WriteRequest::Kind::data) continue;
+      data.resize(request.range.length);
+      for (std::size_t i = 0; i < group.blocks.size(); ++i) {
+        const BlockToWrite& block = group.pages[i];
+        const Range part = request.range.intersection(block.range);
+        if (part.empty()) continue;
+        pages_.for_each_part(
+            static_cast<std::uint32_t>(part.offset - block.range.offset),
+            static_cast<std::uint32_t>(part.length), block.readable & ~block.zero,
+            [&](std::uint32_t offset, std::uint32_t length, bool is_stored) {
+              if (!is_stored) return;
+              const std::uint64_t at = block.range.offset + offset - request.range.offset;
+              store_->read(group.blocks[i].slot, std::span(data).subspan(at, length), offset);
+            });
+      }
+    }
+  } catch (const Error& error) {
+    group.failure = error;
+  } catch (const std::bad_alloc&) {
+    group.failure = Error(ENOMEM, "cache: out of memory while writing back");
   }
-  if (failure) ++work.failed_runs;
-  if (!failure) work.written_blocks += run.slots.size();
-  if (failure && !work.failure) work.failure = failure;
+  if (group.failure) {
+    for (const WriteRequest& request : group.requests) group.failed.push_back(request.range);
+  }
+  const Lock lock(mutex_);
+  for (const auto& block : group.blocks) table_[block.slot].copying = false;
   changed_.notify_all();
 }
 
-// FUA for what has been written to the cache. Where somebody else's write-back took the blocks
-// below, it did so without FUA, and a flush completes it.
-void BlockCache::make_durable(Layer& below, const std::vector<Range>& ranges) {
-  std::vector<BlockNumber> blocks;
-  for (const Range& range : ranges) {
-    for (const BlockPiece& piece : geometry_.split(range)) blocks.push_back(piece.block);
+// With FlushTo::local a block that is called clean has to be durable below: the flush that the
+// client was told about is behind us.
+void BlockCache::send_group(Layer& below, WriteBackGroup& group, Durability durability) {
+  const bool durably = settings_.flush == FlushTo::local || durability == Durability::fua;
+  const Durability wanted = durably ? Durability::fua : Durability::on_flush;
+  for (std::size_t i = 0; i < group.requests.size(); ++i) {
+    const WriteRequest& request = group.requests[i];
+    try {
+      if (request.kind == WriteRequest::Kind::data) {
+        read_missing(below, request, group.data[i]);
+        below.pwrite(group.data[i], request.range.offset, supported(wanted, below));
+      } else {
+        zero_below(below, request.range, request.kind == WriteRequest::Kind::hole,
+                   supported(wanted, below));
+      }
+    } catch (const Error& error) {
+      group.failed.push_back(request.range);
+      if (!group.failure) group.failure = error;
+    } catch (const std::bad_alloc&) {
+      group.failed.push_back(request.range);
+      if (!group.failure) group.failure = Error(ENOMEM, "cache: out of memory while writing back");
+    }
   }
+  try {
+    if (settings_.flush == FlushTo::local) complete_durability(below, wanted);
+  } catch (const Error& error) {
+    for (const WriteRequest& request : group.requests) group.failed.push_back(request.range);
+    if (!group.failure) group.failure = error;
+  }
+}
+
+void BlockCache::finish_group(WriteBack& work, WriteBackGroup& group) {
+  Lock lock(mutex_);
+  for (std::size_t i = 0; i < group.blocks.size(); ++i) {
+    const auto& [slot, number, all_wanted] = group.blocks[i];
+    const BlockToWrite& sent = group.pages[i];
+    PageMask failed = 0;
+    for (const Range& range : group.failed) {
+      const Range part = range.intersection(sent.range);
+      if (part.empty()) continue;
+      failed |= pages_.touched(static_cast<std::uint32_t>(part.offset - sent.range.offset),
+                               static_cast<std::uint32_t>(part.length));
+    }
+    failed &= sent.pages;
+    Pages pages = table_.pages(slot);
+    const PageMask cleaned = sent.pages & ~failed & ~pages.dirty;
+    pages.dirty |= failed & pages.valid;
+    table_[slot].writing = false;
+    // All there is of it has just been compared with the layer below, so to speak.
+    if (pages.valid == cleaned) table_[slot].cached_since = clean_tick_;
+    set_pages(lock, slot, pages);
+    if (cleaned != 0) store_->cleaned(slot, cleaned);
+    if (failed == 0 && all_wanted) work.durable_bytes += sent.range.length;
+    give_back(lock, slot);
+  }
+  write_backs_.erase(group.registered);
+  if (group.failure) {
+    ++work.failures;
+    if (!work.failure) work.failure = group.failure;
+  } else {
+    ++work.written;
+  }
+  changed_.notify_all();
+}
+
+void BlockCache::write_back_zeros(WriteBack& work, const std::vector<Range>& ranges) {
+  if (ranges.empty()) return;
+  // Numbers instead of a list of the parts: zeros may be exabytes.
+  std::vector<std::uint64_t> ends;  // of each range, counted in parts from the first on
+  std::uint64_t count = 0;
+  for (const Range& range : ranges) {
+    count += (range.length + kLongestZero_bytes - 1) / kLongestZero_bytes;
+    ends.push_back(count);
+  }
+  try {
+    store_->commit();
+  } catch (const Error& error) {
+    ++work.failures;
+    if (!work.failure) work.failure = error;
+    return;
+  }
+  run_in_parallel(work.below, writes_, count, [&](std::size_t index) {
+    const auto at = std::upper_bound(ends.begin(), ends.end(), index) - ends.begin();
+    const std::uint64_t before = at == 0 ? 0 : ends[static_cast<std::size_t>(at) - 1];
+    const Range& range = ranges[static_cast<std::size_t>(at)];
+    const std::uint64_t begin = (index - before) * kLongestZero_bytes;
+    const Turn turn(below_writers_);
+    write_back_zero_run(work,
+                        {range.offset + begin, std::min(kLongestZero_bytes, range.length - begin)});
+  });
+}
+
+// What is still remembered of the range goes below. A block that a client writes meanwhile leaves
+// the range and is zeroed again before its own turn. Whether the next run is still remembered is
+// asked when its turn comes: what has been written since may be below already.
+void BlockCache::write_back_zero_run(WriteBack& work, const Range& range) {
+  Lock lock(mutex_);
+  for (std::uint64_t position = range.offset; position < range.end();) {
+    const auto run = zeros_.next(position);
+    const Range part = run ? run->range.intersection({position, range.end() - position}) : Range{};
+    if (part.empty() || work.failures >= kFailuresToGiveUp) return;
+    position = part.end();
+    if (is_busy_below(lock, part)) {
+      work.busy_zeros.push_back(part);
+      continue;
+    }
+    const auto registered = write_backs_.insert(write_backs_.end(), part);
+    lock.unlock();
+    std::optional<Error> failure;
+    try {
+      const bool durably = settings_.flush == FlushTo::local || work.durability == Durability::fua;
+      const Durability wanted = durably ? Durability::fua : Durability::on_flush;
+      zero_below(work.below, part, run->value, supported(wanted, work.below));
+      if (settings_.flush == FlushTo::local) complete_durability(work.below, wanted);
+    } catch (const Error& error) {
+      failure = error;
+    }
+    lock.lock();
+    write_backs_.erase(registered);
+    if (failure) {
+      ++work.failures;
+      if (!work.failure) work.failure = failure;
+    } else {
+      zeros_.erase(part);
+      store_->zeros_removed(part);
+      ++work.written;
+      work.durable_bytes += part.intersection(blocks_covering(work.wanted)).length;
+    }
+    changed_.notify_all();
+  }
+}
+
+void BlockCache::zero_below(Layer& below, const Range& range, bool may_trim,
+                            Durability durability) const {
+  if (below.traits().zero != Support::none) {
+    below.zero(range.length, range.offset,
+               {.may_trim = may_trim, .fast = false, .durability = durability});
+    return;
+  }
+  const std::uint64_t step = longest_write_bytes(below.traits());
+  const std::vector<std::byte> zeros(std::min(step, range.length));
+  for (std::uint64_t done = 0; done < range.length; done += step) {
+    const std::uint64_t length = std::min(step, range.length - done);
+    below.pwrite(std::span(zeros).first(length), range.offset + done, durability);
+  }
+}
+
+// FUA for what has been written to the cache. Where somebody else's write-back took part of it
+// below, it did so without FUA, and a flush completes it.
+void BlockCache::make_durable(Layer& below, const Range& range) {
+  if (settings_.flush == FlushTo::local) {
+    store_->commit();
+    want_background();
+    return;
+  }
+  Lock lock(mutex_);
+  const BlockNumber first = geometry_.block_at(range.offset);
+  const BlockNumber end = geometry_.block_at(range.end() - 1).next();
+  std::vector<BlockNumber> blocks = unwritten_blocks(lock, first, end);
+  std::vector<Range> zeros;
+  for (const auto& run : zeros_.overlapping(range)) zeros.push_back(run.range);
+  lock.unlock();
+  const auto settling = settlement(below);
   const bool native = below.traits().fua != Support::none;
-  WriteBack work{.below = below, .durability = native ? Durability::fua : Durability::on_flush};
+  WriteBack work{.below = below,
+                 .durability = native ? Durability::fua : Durability::on_flush,
+                 .wanted = range};
   write_back_dirty(work, blocks);
-  if (work.failure) throw Error(*work.failure);
-  const bool all_by_us = native && work.busy.empty() && work.written_blocks == blocks.size();
-  if (all_by_us) return;
-  write_back(below, std::move(blocks), Durability::on_flush);
-  if (below.traits().can_flush) below.flush();
+  write_back_zeros(work, zeros);
+  try {
+    if (work.failure) throw Error(*work.failure);
+    if (!native || work.durable_bytes != blocks_covering(range).length) {
+      write_back(below, std::move(blocks), std::move(zeros), Durability::on_flush);
+      if (below.traits().can_flush) below.flush();
+      settling.wait_for_earlier();
+    }
+  } catch (const Error&) {
+    forget_background_failure();  // this is its report
+    throw;
+  }
+  report_background_failure();
 }
 
 }  // namespace nbdstack

@@ -1,9 +1,16 @@
 #include "filters/cache/block_table.hpp"
 
 #include <gtest/gtest.h>
+#include <malloc.h>
+
+#include "filters/cache/policy/make_policy.hpp"
 
 namespace nbdstack {
 namespace {
+
+BlockTable table_of(Slot max_slots) {
+  return {max_slots, 16, make_eviction_policy(CachePolicy::lru)};
+}
 
 TEST(SlotList, KeepsTheOrderOfUseThroughRemovalsAnywhere) {
   SlotList list;
@@ -20,20 +27,20 @@ TEST(SlotList, KeepsTheOrderOfUseThroughRemovalsAnywhere) {
 }
 
 TEST(BlockTable, FindsWhatWasInsertedThroughManyInsertionsAndErasures) {
-  BlockTable table(100'000);
+  BlockTable table = table_of(100'000);
   for (std::uint64_t block = 0; block < 20'000; ++block) table.insert({block * 977});
   for (std::uint64_t block = 0; block < 20'000; block += 2) table.erase(table.find({block * 977}));
   for (std::uint64_t block = 0; block < 20'000; ++block) {
     const Slot slot = table.find({block * 977});
     ASSERT_EQ(slot == kNoSlot, block % 2 == 0);
     if (slot == kNoSlot) continue;
-    ASSERT_EQ(table[slot].block, (BlockNumber{block * 977}));
+    ASSERT_EQ(table[slot].block(), (BlockNumber{block * 977}));
   }
   EXPECT_EQ(table.cached_blocks(), 10'000U);
 }
 
 TEST(BlockTable, DoesNotGiveAPinnedSlotToAnotherBlock) {
-  BlockTable table(2);
+  BlockTable table = table_of(2);
   const Slot used = table.insert({1});
   table.pin(used);
   table.erase(used);
@@ -47,7 +54,7 @@ TEST(BlockTable, DoesNotGiveAPinnedSlotToAnotherBlock) {
 }
 
 TEST(BlockTable, DoesNotUseARetiredSlotAgain) {
-  BlockTable table(1);
+  BlockTable table = table_of(1);
   const Slot slot = table.insert({1});
   table.pin(slot);
   table.retire(slot);
@@ -56,19 +63,51 @@ TEST(BlockTable, DoesNotUseARetiredSlotAgain) {
 }
 
 TEST(BlockTable, CountsAsUnwrittenWhatTheLayerBelowLacks) {
-  BlockTable table(4);
+  BlockTable table = table_of(4);
   const Slot slot = table.insert({1});
   EXPECT_EQ(table.unwritten().size(), 0U);
-  table.set_state(slot, BlockState::dirty);
-  table.set_state(slot, BlockState::writing);
-  table.set_state(slot, BlockState::rewritten);
+  table.set_pages(slot, {.valid = 3, .dirty = 1, .zero = 0, .hole = 0});
   EXPECT_EQ(table.unwritten().size(), 1U);
-  table.set_state(slot, BlockState::clean);
+  table[slot].writing = true;
+  table.set_pages(slot, {.valid = 3, .dirty = 0, .zero = 0, .hole = 0});
+  EXPECT_EQ(table.unwritten().size(), 1U);
+  table[slot].writing = false;
+  table.set_pages(slot, {.valid = 3, .dirty = 0, .zero = 0, .hole = 0});
   EXPECT_EQ(table.unwritten().size(), 0U);
 }
 
-TEST(BlockTable, TakesFewBytesForABlock) {
-  EXPECT_LE(sizeof(BlockTable::Entry), 24U);
+TEST(BlockTable, TellsApartUpToSixtyFourPages) {
+  BlockTable table(4, 64, make_eviction_policy(CachePolicy::lru));
+  const Pages pages{.valid = ~PageMask{0}, .dirty = PageMask{1} << 63U, .zero = 1, .hole = 0};
+  const Slot slot = table.insert({1});
+  table.set_pages(slot, pages);
+  EXPECT_EQ(table.pages(slot), pages);
+}
+
+TEST(BlockTable, PutsRecoveredBlocksWhereTheirContentLies) {
+  BlockTable table = table_of(8);
+  table.insert_at(5, {50});
+  table.insert_at(2, {20});
+  table.end_recovery(6);
+  EXPECT_EQ(table.find({50}), 5U);
+  EXPECT_EQ(table.find({20}), 2U);
+  std::vector<Slot> taken;
+  for (std::uint64_t i = 0; i < 6; ++i) taken.push_back(table.insert({i}));
+  EXPECT_EQ(taken, (std::vector<Slot>{0, 1, 3, 4, 6, 7}));
+  EXPECT_FALSE(table.has_room());
+}
+
+// With 12 bytes for a durable store that is 64 bytes for a cached block of 64 KiB.
+TEST(BlockTable, TakesAtMost52BytesForABlockOf64K) {
+  constexpr std::size_t kBlocks = 1'000'000;
+  const std::size_t before = ::mallinfo2().uordblks + ::mallinfo2().hblkhd;
+  BlockTable table = table_of(2 * kBlocks);
+  for (std::uint64_t block = 0; block < kBlocks; ++block) {
+    table.set_pages(table.insert({block * 977}), {.valid = 1, .dirty = 1, .zero = 0, .hole = 0});
+  }
+  const std::size_t after = ::mallinfo2().uordblks + ::mallinfo2().hblkhd;
+  EXPECT_LE((after - before) / kBlocks, 52U);
+  EXPECT_EQ(table.unwritten().size(), kBlocks);
 }
 
 }  // namespace

@@ -1,16 +1,76 @@
 // A cache of 4 KiB blocks over a fake layer of 1 MiB, and the few words that tests of it are
-// written in.
+// written in. With larger blocks, block() counts pages.
 #pragma once
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <future>
 #include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
 
 #include "filters/cache/cache_layer.hpp"
+#include "filters/cache/temporary_store.hpp"
 #include "tests/unit/fakes/fake_layer.hpp"
 
 namespace nbdstack::testing {
+
+// What the cache asks of its store, as far as tests stop or count it.
+enum class StoreOp : std::uint8_t { read, write, forget, commit };
+
+// A store whose content hooks can stop or let fail. It can say that it is durable, so that what
+// depends on that is tested without files.
+class HookedStore final : public SlotStore {
+ public:
+  // Called before each of them, without a lock, on the caller's thread. May be changed while calls
+  // are under way. Outlives the store.
+  class Hook {
+   public:
+    void set(std::function<void(StoreOp)> hook) {
+      const std::lock_guard lock(mutex_);
+      hook_ = std::move(hook);
+    }
+    void call(StoreOp op) const {
+      std::function<void(StoreOp)> hook;
+      {
+        const std::lock_guard lock(mutex_);
+        hook = hook_;
+      }
+      if (hook) hook(op);
+    }
+
+   private:
+    mutable std::mutex mutex_;  // protects everything below
+    std::function<void(StoreOp)> hook_;
+  };
+
+  HookedStore(std::unique_ptr<SlotStore> store, const Hook& hook, bool durable)
+      : store_(std::move(store)), hook_(hook), durable_(durable) {}
+
+  [[nodiscard]] bool is_durable() const override { return durable_; }
+  void read(Slot slot, std::span<std::byte> buffer, std::uint32_t offset_in_block) override {
+    hook_.call(StoreOp::read);
+    store_->read(slot, buffer, offset_in_block);
+  }
+  StoredPages write(Slot slot, std::span<const std::byte> data, std::uint32_t offset_in_block,
+                    PageMask stored) override {
+    hook_.call(StoreOp::write);
+    return store_->write(slot, data, offset_in_block, stored);
+  }
+  StoredPages forget(Slot slot, PageMask pages, PageMask stored) override {
+    hook_.call(StoreOp::forget);
+    return store_->forget(slot, pages, stored);
+  }
+  void discard(Slot slot) override { store_->discard(slot); }
+  void commit() override { hook_.call(StoreOp::commit); }
+
+ private:
+  std::unique_ptr<SlotStore> store_;
+  const Hook& hook_;
+  const bool durable_;
+};
 
 class CacheTest : public ::testing::Test {
  protected:
@@ -18,8 +78,17 @@ class CacheTest : public ::testing::Test {
   static constexpr std::size_t kDiskSize = 1U << 20U;
 
   // Settings and the layer's traits may be changed before the first use of layer().
-  CacheSettings settings{.block_size = kBlock, .directory = "/tmp"};
+  CacheSettings settings{.block_size = kBlock};
+  std::string directory = "/tmp";
   FakeLayer below{kDiskSize};
+  HookedStore::Hook store_hook;
+  bool durable_store = false;
+
+  virtual std::unique_ptr<SlotStore> make_store() {
+    return std::make_unique<HookedStore>(
+        std::make_unique<TemporaryStore>(directory, settings.block_size), store_hook,
+        durable_store);
+  }
 
   BlockCache& cache() {
     layer();
@@ -27,7 +96,8 @@ class CacheTest : public ::testing::Test {
   }
   CacheLayer& layer() {
     if (layer_ == nullptr) {
-      cache_ = std::make_shared<BlockCache>(settings, below.traits().size_bytes, pool_);
+      cache_ = std::make_shared<BlockCache>(settings, below.traits().size_bytes, make_store(),
+                                            reads_, writes_);
       layer_ = std::make_unique<CacheLayer>(below, cache_, settings);
     }
     return *layer_;
@@ -56,6 +126,10 @@ class CacheTest : public ::testing::Test {
     return std::async(std::launch::async, body);
   }
 
+  // A layer that makes zeros by writing them: trims go around the cache to it.
+  void let_trims_go_around() { below.change_traits().zero = Support::emulated; }
+  void trim(const Range& range) { layer().trim(range.length, range.offset, Durability::on_flush); }
+
   // Calls of one kind stop at the gate before they take effect; all others go on.
   void stop_at(Gate& gate, Op op) {
     below.on_call([&gate, op](const Call& call) {
@@ -81,7 +155,8 @@ class CacheTest : public ::testing::Test {
   }
 
  private:
-  WorkerPool pool_{4};
+  WorkerPool reads_{4};
+  WorkerPool writes_{4};
   std::shared_ptr<BlockCache> cache_;
   std::unique_ptr<CacheLayer> layer_;
 };

@@ -103,13 +103,14 @@ TEST_F(CacheRace, AFillDuringAWriteThroughIsNotKept) {
   EXPECT_EQ(read(block(0)), expected);
 }
 
-TEST_F(CacheRace, AFillDuringAZeroIsNotKept) {
-  stop_at(gate, Op::zero);
-  auto zero = later([this] { layer().zero(kBlock, 0, {}); });
+TEST_F(CacheRace, AFillDuringATrimIsNotKept) {
+  let_trims_go_around();
+  stop_at(gate, Op::trim);
+  auto trimming = later([this] { trim(block(0)); });
   gate.wait_for_arrivals(1);
   read(block(0));
   gate.open();
-  zero.get();
+  trimming.get();
   expect_block(0);
 }
 
@@ -149,62 +150,66 @@ TEST_F(CacheRace, AWriteDuringAFailingWriteBackIsNotLost) {
   expect_block(3);
 }
 
-TEST_F(CacheRace, AZeroDuringWriteBackWaitsForItsTurnBelow) {
+TEST_F(CacheRace, AZeroDuringWriteBackDoesNotWaitAndFollowsItBelow) {
   auto write_back = stop_write_back();
-  auto zero = later([this] { layer().zero(kBlock, 0, {}); });
+  layer().zero(kBlock, 0, {});
   EXPECT_TRUE(below.calls(Op::zero).empty());
+  EXPECT_EQ(read(block(0)), all(0));
   gate.open();
   write_back.get();
-  zero.get();
   expect_block(0);
 }
 
 TEST_F(CacheRace, ATrimDuringWriteBackWaitsForItsTurnBelow) {
+  let_trims_go_around();
   auto write_back = stop_write_back();
-  auto trim = later([this] { layer().trim(kBlock, 0, Durability::on_flush); });
+  auto trimming = later([this] { trim(block(0)); });
   EXPECT_TRUE(below.calls(Op::trim).empty());
   gate.open();
   write_back.get();
-  trim.get();
+  trimming.get();
   expect_block(0);
 }
 
-TEST_F(CacheRace, AFlushDuringAZeroWaitsForItAndWritesNothingOld) {
+TEST_F(CacheRace, AFlushDuringATrimWaitsForItAndWritesNothingOld) {
+  let_trims_go_around();
   write(all(2), 0);
-  stop_at(gate, Op::zero);
-  auto zero = later([this] { layer().zero(kBlock, 0, {}); });
+  stop_at(gate, Op::trim);
+  auto trimming = later([this] { trim(block(0)); });
   gate.wait_for_arrivals(1);
   auto flush = later([this] { layer().flush(); });
   gate.open();
-  zero.get();
+  trimming.get();
   flush.get();
   EXPECT_TRUE(below.calls(Op::pwrite).empty());
   expect_block(0);
 }
 
-TEST_F(CacheRace, AFlushDuringAFailingZeroStillWritesWhatWasDirty) {
+TEST_F(CacheRace, AFlushDuringAFailingTrimStillWritesWhatWasDirty) {
+  let_trims_go_around();
   write(all(2), 0);
   below.on_call([this](const Call& call) {
-    if (call.op != Op::zero) return;
+    if (call.op != Op::trim) return;
     gate.pass();
     throw Error(EIO, "no");
   });
-  auto zero = later([this] { layer().zero(kBlock, 0, {}); });
+  auto trimming = later([this] { trim(block(0)); });
   gate.wait_for_arrivals(1);
   auto flush = later([this] { layer().flush(); });
   gate.open();
-  EXPECT_EQ(code_of([&] { zero.get(); }), EIO);
+  EXPECT_EQ(code_of([&] { trimming.get(); }), EIO);
   flush.get();
   EXPECT_EQ(below.content(block(0)), all(2));
 }
 
-TEST_F(CacheRace, AWriteDuringAZeroOfTheSameBytesComesAfterIt) {
-  stop_at(gate, Op::zero);
-  auto zero = later([this] { layer().zero(kBlock, 0, {}); });
+TEST_F(CacheRace, AWriteDuringATrimOfTheSameBytesComesAfterIt) {
+  let_trims_go_around();
+  stop_at(gate, Op::trim);
+  auto trimming = later([this] { trim(block(0)); });
   gate.wait_for_arrivals(1);
   auto writer = later([this] { write(all(3), 0); });
   gate.open();
-  zero.get();
+  trimming.get();
   writer.get();
   expect_block(3);
 }
@@ -219,16 +224,17 @@ TEST_F(CacheRace, ABlockBeingWrittenBackIsNotEvicted) {
   expect_block(2);
 }
 
-TEST_F(CacheRace, ABlockBeingZeroedBelowIsNeitherEvictedNorWrittenBack) {
+TEST_F(CacheRace, ABlockBeingTrimmedBelowIsNeitherEvictedNorWrittenBack) {
+  let_trims_go_around();
   settings.max_size_bytes = 4 * kBlock;
   write(all(2), 0);
-  stop_at(gate, Op::zero);
-  auto zero = later([this] { layer().zero(kBlock, 0, {}); });
+  stop_at(gate, Op::trim);
+  auto trimming = later([this] { trim(block(0)); });
   gate.wait_for_arrivals(1);
   for (std::uint64_t i = 10; i < 20; ++i) write(all(5), block(i).offset);
   EXPECT_EQ(read(block(0)), all(2));
   gate.open();
-  zero.get();
+  trimming.get();
   expect_block(0);
 }
 

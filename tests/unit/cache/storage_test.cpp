@@ -98,7 +98,7 @@ TEST_F(CacheStorage, ADirtyBlockThatCannotBeReadIsAnError) {
 }
 
 TEST_F(CacheStorage, AnUnusableDirectoryIsAnErrorThatNamesIt) {
-  settings.directory = "/nonexistent/cache";
+  directory = "/nonexistent/cache";
   try {
     layer();
     FAIL() << "a cache in a directory that does not exist";

@@ -102,14 +102,6 @@ TEST_F(CacheWrite, UnsafeIgnoresFlushAndFua) {
   EXPECT_EQ(below.content(block(0)), pattern(kBlock, 2));
 }
 
-TEST_F(CacheWrite, ZerosOfWholeBlocksAreNotStored) {
-  below.fill({0, kDiskSize}, std::byte{9});
-  layer().zero(kDiskSize, 0, {.may_trim = true});
-  EXPECT_EQ(below.calls(), (std::vector<Call>{{Op::zero, {0, kDiskSize}}}));
-  EXPECT_EQ(cache().cached_bytes(), 0U);
-  EXPECT_EQ(read({0, kDiskSize}), zeros(kDiskSize));
-}
-
 TEST_F(CacheWrite, ZerosReplaceWhatIsDirty) {
   write(pattern(3 * kBlock, 2), 0);
   layer().zero(2 * kBlock, 100, {});
@@ -120,36 +112,8 @@ TEST_F(CacheWrite, ZerosReplaceWhatIsDirty) {
   EXPECT_EQ(below.content(block(0, 3)), expected);
 }
 
-TEST_F(CacheWrite, PartsOfABlockOfTheLayerBelowAreZeroedInTheCache) {
-  below.change_traits().preferred_block_size = 4 * kBlock;
-  layer().zero(6 * kBlock, kBlock, {});
-  EXPECT_EQ(below.calls(), (std::vector<Call>{}));  // [1, 7) holds no whole group of four
-  layer().zero(8 * kBlock, 3 * kBlock, {});
-  EXPECT_EQ(below.calls(Op::zero), (std::vector<Call>{{Op::zero, block(4, 4)}}));
-  layer().flush();
-  EXPECT_EQ(below.content(block(1, 10)), zeros(10 * kBlock));
-}
-
-TEST_F(CacheWrite, ARefusedFastZeroChangesNothing) {
-  const auto data = pattern(4 * kBlock, 2);
-  write(data, 0);
-  below.change_traits().can_fast_zero = true;
-  fail(Op::zero, ENOTSUP);
-  EXPECT_EQ(code_of([&] { layer().zero(3 * kBlock, 100, {.fast = true}); }), ENOTSUP);
-  EXPECT_EQ(read(block(0, 4)), data);
-}
-
-TEST_F(CacheWrite, AFailedZeroLeavesDirtyDataToBeWritten) {
-  const auto data = pattern(kBlock, 2);
-  write(data, 0);
-  fail(Op::zero, EIO);
-  EXPECT_EQ(code_of([&] { layer().zero(kBlock, 0, {}); }), EIO);
-  let_all_pass();
-  layer().flush();
-  EXPECT_EQ(below.content(block(0)), data);
-}
-
-TEST_F(CacheWrite, TrimDropsWholeBlocksAndLeavesPartsAlone) {
+TEST_F(CacheWrite, TrimThatGoesAroundDropsWholeBlocksAndLeavesPartsAlone) {
+  let_trims_go_around();
   const auto data = pattern(3 * kBlock, 2);
   write(data, 0);
   layer().trim(2 * kBlock, 100, Durability::on_flush);
@@ -161,10 +125,22 @@ TEST_F(CacheWrite, TrimDropsWholeBlocksAndLeavesPartsAlone) {
   EXPECT_EQ(below.calls(Op::pwrite).size(), 2U);  // the trimmed block did not come back
 }
 
+TEST_F(CacheWrite, AFailedTrimLeavesDirtyDataToBeWritten) {
+  let_trims_go_around();
+  const auto data = pattern(kBlock, 2);
+  write(data, 0);
+  fail(Op::trim, EIO);
+  EXPECT_EQ(code_of([&] { trim(block(0)); }), EIO);
+  let_all_pass();
+  layer().flush();
+  EXPECT_EQ(below.content(block(0)), data);
+}
+
 TEST_F(CacheWrite, WhatGoesAroundIsFlushedAtOnceOverALayerThatIsNotMultiConn) {
+  let_trims_go_around();
   below.change_traits().can_multi_conn = false;
-  layer().zero(kBlock, 0, {});
-  EXPECT_EQ(below.calls(), (std::vector<Call>{{Op::zero, block(0)}, {Op::flush, {}}}));
+  trim(block(0));
+  EXPECT_EQ(below.calls(), (std::vector<Call>{{Op::trim, block(0)}, {Op::flush, {}}}));
   EXPECT_TRUE(layer().traits().can_multi_conn);
 }
 

@@ -19,7 +19,7 @@ TEST(ExtentList, OverlaysDataOnHolesWhereverItLies) {
   list.append({0, 100}, kHole);
   list.append({100, 50}, kData);
   list.append({150, 50}, kHole);
-  list.overlay_data({{0, 10}, {40, 10}, {90, 70}, {195, 100}});
+  list.overlay({{{0, 10}, kData}, {{40, 10}, kData}, {{90, 70}, kData}, {{195, 100}, kData}});
   EXPECT_EQ(list.all(), (std::vector<Extent>{{{0, 10}, kData},
                                              {{10, 30}, kHole},
                                              {{40, 10}, kData},
@@ -29,10 +29,21 @@ TEST(ExtentList, OverlaysDataOnHolesWhereverItLies) {
                                              {{195, 5}, kData}}));
 }
 
+TEST(ExtentList, OverlaysHolesOnDataAndMergesThemWithTheirNeighbours) {
+  ExtentList list;
+  list.append({0, 100}, kData);
+  list.append({100, 50}, kHole);
+  list.overlay({{{20, 10}, {.hole = false, .zero = true}}, {{90, 10}, kHole}});
+  EXPECT_EQ(list.all(), (std::vector<Extent>{{{0, 20}, kData},
+                                             {{20, 10}, {.hole = false, .zero = true}},
+                                             {{30, 60}, kData},
+                                             {{90, 60}, kHole}}));
+}
+
 TEST(ExtentList, IsUnchangedByAnEmptyOverlay) {
   ExtentList list;
   list.append({5, 10}, kHole);
-  list.overlay_data({});
+  list.overlay({});
   EXPECT_EQ(list.all(), (std::vector<Extent>{{{5, 10}, kHole}}));
 }
 

@@ -1,0 +1,75 @@
+#include "common/io/directory.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <system_error>
+
+#include "common/error.hpp"
+
+namespace nbdstack {
+namespace {
+
+class SystemFile final : public StorageFile {
+ public:
+  explicit SystemFile(const std::string& path) : file_(File::open(path, O_RDWR | O_CREAT)) {}
+
+  [[nodiscard]] const std::string& path() const override { return file_.path(); }
+  [[nodiscard]] std::uint64_t size_bytes() const override { return file_.size_bytes(); }
+  void read_at(std::span<std::byte> buffer, std::uint64_t offset) const override {
+    file_.read_at(buffer, offset);
+  }
+  void write_at(std::span<const std::byte> buffer, std::uint64_t offset) override {
+    file_.write_at(buffer, offset);
+  }
+  void punch_hole(std::uint64_t length, std::uint64_t offset) override {
+    file_.punch_hole(length, offset);
+  }
+  void sync_data() override { file_.sync_data(); }
+
+ private:
+  File file_;
+};
+
+}  // namespace
+
+void read_padded(const StorageFile& file, std::span<std::byte> buffer, std::uint64_t offset) {
+  const std::uint64_t size = file.size_bytes();
+  const std::uint64_t there = offset < size ? size - offset : 0;
+  const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(there, buffer.size()));
+  if (count > 0) file.read_at(buffer.first(count), offset);
+  std::fill(buffer.begin() + static_cast<std::ptrdiff_t>(count), buffer.end(), std::byte{0});
+}
+
+std::vector<std::string> SystemDirectory::names() const {
+  std::vector<std::string> names;
+  std::error_code failure;
+  std::filesystem::directory_iterator at(path_, failure);
+  for (; !failure && at != std::filesystem::directory_iterator(); at.increment(failure)) {
+    names.push_back(at->path().filename().string());
+  }
+  if (failure) throw system_error(failure.value(), "list the directory {}", path_);
+  return names;
+}
+
+std::unique_ptr<StorageFile> SystemDirectory::open(const std::string& name) {
+  return std::make_unique<SystemFile>(path_of(name));
+}
+
+void SystemDirectory::rename(const std::string& from, const std::string& to) {
+  if (std::rename(path_of(from).c_str(), path_of(to).c_str()) == -1) {
+    throw system_error(errno, "rename {} to {}", path_of(from), to);
+  }
+}
+
+void SystemDirectory::remove(const std::string& name) {
+  if (::unlink(path_of(name).c_str()) == -1 && errno != ENOENT) {
+    throw system_error(errno, "remove {}", path_of(name));
+  }
+}
+
+}  // namespace nbdstack

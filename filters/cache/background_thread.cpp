@@ -1,0 +1,55 @@
+#include "filters/cache/background_thread.hpp"
+
+#include <chrono>
+#include <exception>
+#include <utility>
+
+#include "common/error.hpp"
+
+namespace nbdstack {
+
+BackgroundThread::BackgroundThread(BlockCache& cache, OpenBelow open_below)
+    : cache_(cache), open_below_(std::move(open_below)) {
+  cache_.on_background_wanted([this] {
+    const std::lock_guard lock(mutex_);
+    wanted_ = true;
+    changed_.notify_one();
+  });
+  thread_ = std::thread([this] { main(); });
+}
+
+BackgroundThread::~BackgroundThread() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_one();
+  thread_.join();
+  cache_.on_background_wanted([] {});
+}
+
+void BackgroundThread::main() {
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    wanted_ = false;
+    lock.unlock();
+    const TimePoint next = step(std::chrono::steady_clock::now());
+    lock.lock();
+    changed_.wait_until(lock, next, [&] { return stopping_ || wanted_; });
+  }
+  lock.unlock();
+  below_.reset();
+}
+
+TimePoint BackgroundThread::step(TimePoint now) {
+  try {
+    if (below_ == nullptr) below_ = open_below_();
+    return cache_.background_step(*below_, now);
+  } catch (const Error& error) {
+    return cache_.background_could_not_open(now, error);
+  } catch (const std::exception& error) {
+    return cache_.background_could_not_open(now, Error(EIO, error.what()));
+  }
+}
+
+}  // namespace nbdstack

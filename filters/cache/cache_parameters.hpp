@@ -1,0 +1,50 @@
+// The parameters of the cache filter, and what follows from them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "common/nbdkit/parameters.hpp"
+#include "filters/cache/settings.hpp"
+
+namespace nbdstack {
+
+class CacheParameters {
+ public:
+  ParameterTable table();
+  // All are set: whether they fit together.
+  void check();
+  // Last call in the foreground: looks at the file system that is going to hold the cache. Its
+  // block size may be larger than ours, and sizes may be parts of it.
+  void fit_to_file_system();
+
+  // Complete after fit_to_file_system().
+  [[nodiscard]] const CacheSettings& settings() const { return settings_; }
+  [[nodiscard]] bool is_durable() const { return !cache_dir_.empty(); }
+  [[nodiscard]] const std::string& cache_dir() const { return cache_dir_; }
+  [[nodiscard]] const std::string& cache_id() const { return cache_id_; }
+  // Where temporary files go.
+  [[nodiscard]] const std::string& temporary_directory() const { return temporary_directory_; }
+
+ private:
+  Parameter on_read_parameter();
+  Parameter max_size_parameter();
+  void fit_sizes(std::uint64_t total_bytes, std::uint64_t available_bytes);
+
+  enum class OnRead : std::uint8_t { no, yes, while_path_exists };
+
+  CacheSettings settings_;
+  std::uint64_t min_block_size_ = 64U << 10U;
+  std::uint64_t max_size_bytes_ = 0;
+  unsigned max_size_percent_ = 0;  // of the file system; 0: max_size_bytes_ counts
+  unsigned threads_ = 16;
+  std::uint64_t write_delay_ms_ = 0;
+  std::uint64_t timeout_ms_ = 0;
+  OnRead on_read_ = OnRead::no;
+  std::string on_read_path_;
+  std::string cache_dir_;
+  std::string cache_id_;
+  std::string temporary_directory_;
+};
+
+}  // namespace nbdstack

@@ -1,0 +1,184 @@
+#include "filters/cache/durable/cache_directory.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <map>
+#include <random>
+#include <string_view>
+#include <vector>
+
+#include "common/error.hpp"
+
+namespace nbdstack {
+namespace {
+
+constexpr const char* kIdentity = "identity";
+constexpr const char* kNewIdentity = "identity.new";
+constexpr const char* kLock = "lock";
+constexpr std::string_view kFormat = "1";
+
+std::string escaped(std::string_view text) {
+  std::string result;
+  for (const char c : text) {
+    if (c > ' ' && c < '\x7f' && c != '%') {
+      result += c;
+    } else {
+      result += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+    }
+  }
+  return result;
+}
+
+std::optional<std::string> unescaped(std::string_view text) {
+  std::string result;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      result += text[i];
+      continue;
+    }
+    unsigned value = 0;
+    if (i + 2 >= text.size()) return std::nullopt;
+    const auto [end, failure] = std::from_chars(&text[i + 1], &text[i + 1] + 2, value, 16);
+    if (failure != std::errc() || end != &text[i + 1] + 2) return std::nullopt;
+    result += static_cast<char>(value);
+    i += 2;
+  }
+  return result;
+}
+
+std::string random_uuid() {
+  std::random_device random;
+  std::string digits;
+  for (int i = 0; i < 4; ++i) digits += fmt::format("{:08x}", random());
+  return digits;
+}
+
+std::string to_text(const CacheIdentity& identity) {
+  return fmt::format("format={}\nexport={}\ndisk_size={}\nblock_size={}\ncache_id={}\nuuid={}\n",
+                     kFormat, escaped(identity.export_name), identity.disk_size_bytes,
+                     identity.block_size_bytes, escaped(identity.cache_id), random_uuid());
+}
+
+template <typename Number>
+bool parse(const std::string& text, Number& value) {
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return failure == std::errc() && end == text.data() + text.size();
+}
+
+std::optional<CacheIdentity> from_text(std::string_view text) {
+  std::map<std::string, std::string, std::less<>> values;
+  while (!text.empty()) {
+    const std::size_t end = text.find('\n');
+    const std::string_view line = text.substr(0, end);
+    const std::size_t equals = line.find('=');
+    if (end == std::string_view::npos || equals == std::string_view::npos) return std::nullopt;
+    const auto value = unescaped(line.substr(equals + 1));
+    if (!value) return std::nullopt;
+    values.emplace(line.substr(0, equals), *value);
+    text.remove_prefix(end + 1);
+  }
+  CacheIdentity identity{.export_name = values["export"],
+                         .disk_size_bytes = 0,
+                         .block_size_bytes = 0,
+                         .cache_id = values["cache_id"]};
+  const bool valid =
+      values["format"] == kFormat && parse(values["disk_size"], identity.disk_size_bytes) &&
+      parse(values["block_size"], identity.block_size_bytes) && values.contains("uuid");
+  if (!valid) return std::nullopt;
+  return identity;
+}
+
+std::string read_all(const File& file) {
+  std::string text(file.size_bytes(), '\0');
+  file.read_at(std::as_writable_bytes(std::span(text)), 0);
+  return text;
+}
+
+// What belongs to a cache that was never claimed.
+bool is_leftover(const std::string& name) {
+  return name == kLock || name == kNewIdentity;
+}
+
+void refuse_foreign_files(const SystemDirectory& directory) {
+  const std::vector<std::string> names = directory.names();
+  if (std::find(names.begin(), names.end(), kIdentity) != names.end()) return;
+  const auto foreign = std::find_if_not(names.begin(), names.end(), is_leftover);
+  if (foreign == names.end()) return;
+  throw Error(ENOTEMPTY, fmt::format("cache-dir {} holds files that are no cache's, such as {}: "
+                                     "name an empty directory, or one that does not exist",
+                                     directory.path(), *foreign));
+}
+
+File take_lock(const std::string& path) {
+  File lock = File::open(path + "/" + kLock, O_RDWR | O_CREAT);
+  if (::flock(lock.descriptor(), LOCK_EX | LOCK_NB) == -1) {
+    if (errno != EWOULDBLOCK) throw system_error(errno, "lock {}", lock.path());
+    const std::string holder = read_all(lock);
+    throw Error(EBUSY, fmt::format("cache-dir {} is in use by another server{}{}", path,
+                                   holder.empty() ? "" : ", process ", holder));
+  }
+  const std::string pid = std::to_string(::getpid());
+  if (::ftruncate(lock.descriptor(), 0) == -1) throw system_error(errno, "write {}", lock.path());
+  lock.write_at(std::as_bytes(std::span(pid)), 0);
+  return lock;
+}
+
+std::string difference(const CacheIdentity& found, const CacheIdentity& wanted) {
+  std::string text;
+  const auto compare = [&](const char* what, const auto& there, const auto& here) {
+    if (there == here) return;
+    text += fmt::format("{}{} \"{}\", not \"{}\"", text.empty() ? "" : ", ", what, there, here);
+  };
+  compare("export", found.export_name, wanted.export_name);
+  compare("disk size", found.disk_size_bytes, wanted.disk_size_bytes);
+  compare("block size", found.block_size_bytes, wanted.block_size_bytes);
+  compare("cache-id", found.cache_id, wanted.cache_id);
+  return text;
+}
+
+}  // namespace
+
+std::unique_ptr<CacheDirectory> CacheDirectory::acquire(const std::string& path) {
+  if (::mkdir(path.c_str(), 0700) == -1 && errno != EEXIST) {
+    throw system_error(errno, "create cache-dir {}", path);
+  }
+  refuse_foreign_files(SystemDirectory(path));
+  // The constructor is private.
+  std::unique_ptr<CacheDirectory> directory(new CacheDirectory(path, take_lock(path)));
+  const std::vector<std::string> names = directory->names();
+  if (std::find(names.begin(), names.end(), kIdentity) == names.end()) return directory;
+  const std::string text = read_all(File::open(directory->path_of(kIdentity), O_RDONLY));
+  directory->identity_ = from_text(text);
+  if (!directory->identity_) {
+    throw Error(EINVAL, fmt::format("{}/{} is damaged or of another version: to start with an "
+                                    "empty cache, remove the files in {}",
+                                    path, kIdentity, path));
+  }
+  return directory;
+}
+
+void CacheDirectory::claim(const CacheIdentity& wanted) {
+  if (identity_) {
+    if (*identity_ == wanted) return;
+    throw Error(EINVAL, fmt::format("cache-dir {} is the cache of something else: {}. To discard "
+                                    "it with everything in it that has not been written back, "
+                                    "remove the files in it",
+                                    path(), difference(*identity_, wanted)));
+  }
+  remove(kNewIdentity);
+  const std::string text = to_text(wanted);
+  const auto file = open(kNewIdentity);
+  file->write_at(std::as_bytes(std::span(text)), 0);
+  file->sync_data();
+  rename(kNewIdentity, kIdentity);
+  sync();
+  identity_ = wanted;
+}
+
+}  // namespace nbdstack

@@ -1,0 +1,280 @@
+// DurableStore: the content verbs. Which place a page is written to is in durable_store.hpp.
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "common/log.hpp"
+#include "filters/cache/durable/durable_store.hpp"
+
+namespace nbdstack {
+namespace {
+
+// `values` belong to the pages of `pages`, in order; those of `wanted` alone, 0 for the others.
+std::vector<std::uint64_t> only(std::span<const std::uint64_t> values, PageMask pages,
+                                PageMask wanted) {
+  std::vector<std::uint64_t> result(values.size());
+  std::size_t position = 0;
+  for_each_page_run(pages, [&](unsigned first, unsigned count) {
+    for (unsigned page = first; page < first + count; ++page, ++position) {
+      if (((wanted >> page) & 1U) != 0) result[position] = values[position];
+    }
+  });
+  return result;
+}
+
+// The same, without the others.
+std::vector<std::uint64_t> those_of(std::span<const std::uint64_t> values, PageMask pages,
+                                    PageMask wanted) {
+  std::vector<std::uint64_t> result;
+  std::size_t position = 0;
+  for_each_page_run(pages, [&](unsigned first, unsigned count) {
+    for (unsigned page = first; page < first + count; ++page, ++position) {
+      if (((wanted >> page) & 1U) != 0) result.push_back(values[position]);
+    }
+  });
+  return result;
+}
+
+}  // namespace
+
+void DurableStore::read(Slot slot, std::span<std::byte> buffer, std::uint32_t offset_in_block) {
+  Lock lock(mutex_);
+  const PageMask copies = marks_.copies(slot);
+  lock.unlock();
+  files_.read(slot, buffer, offset_in_block, copies);
+}
+
+bool DurableStore::must_wait(const Lock& /*lock*/, Slot slot, PageMask touched,
+                             PageMask stored) const {
+  if (punching_.contains(slot)) return true;
+  const PageMask fresh = changes_in(open_, slot).written;
+  const Changes closing = changes_in(closing_, slot);
+  if ((touched & ~fresh & (closing.written | closing.given_up)) != 0) return true;
+  return cutting_ && (touched & fresh & stored & marks_.dirty(slot)) != 0;
+}
+
+DurableStore::Placement DurableStore::place(Lock& lock, Slot slot, PageMask touched,
+                                            PageMask stored) {
+  while (true) {
+    if (stale_second_.contains(slot) && !punching_.contains(slot)) {
+      punch_stale(lock, slot);
+    } else if (must_wait(lock, slot, touched, stored)) {
+      if (failure_) throw Error(*failure_);
+      changed_.wait(lock);
+    } else {
+      break;
+    }
+  }
+  const Changes open = changes_in(open_, slot);
+  const PageMask fresh = touched & open.written;
+  const PageMask known = stored | open.given_up;
+  Placement placement;
+  if (marks_.held(slot)) placement.flipped = touched & ~fresh & known;
+  placement.copies = (marks_.copies(slot) ^ placement.flipped) & touched;
+  if (marks_.in_use(slot)) {
+    const PageMask overwritten = touched & stored & ~placement.flipped;
+    placement.rewritten = overwritten & marks_.dirty(slot);
+    placement.forgotten = overwritten & ~placement.rewritten;
+  }
+  if (placement.copies != 0) second_.insert(slot);
+  if (placement.rewritten != 0) ++overwriting_;
+  return placement;
+}
+
+void DurableStore::note_overwriting(Lock& /*lock*/, Slot slot, const Placement& placement,
+                                    PageMask pages, std::span<const std::uint64_t> old) {
+  if (placement.forgotten == 0) return;
+  std::vector<std::uint64_t> gone = those_of(old, pages, placement.forgotten);
+  marks_.set_checksum(slot, marks_.checksum(slot) ^ combined(gone));
+  open_[slot].given_up |= placement.forgotten;
+  std::vector<std::uint64_t> none(gone.size());
+  append({.kind = Record::Kind::forgotten,
+          .slot = slot,
+          .second = placement.forgotten,
+          .new_checksums = std::move(none),
+          .old_checksums = std::move(gone)});
+}
+
+// Where writing has failed, the clean pages are the engine's still: their checksum, `now` that of
+// what has become of them, is part of the slot's again, though not in the journal.
+void DurableStore::end_overwriting(Slot slot, const Placement& placement, PageMask pages,
+                                   std::span<const std::uint64_t> old,
+                                   std::span<const std::uint64_t> now, bool failed) {
+  const Lock lock(mutex_);
+  if (placement.copies != 0) second_written_ = true;
+  if (failed && marks_.in_use(slot)) {
+    const auto back = those_of(now, pages, placement.forgotten);
+    marks_.set_checksum(slot, marks_.checksum(slot) ^ combined(back));
+  }
+  if (placement.rewritten == 0) return;
+  if (marks_.in_use(slot)) {
+    std::vector<std::uint64_t> gone = those_of(old, pages, placement.rewritten);
+    std::vector<std::uint64_t> come = those_of(now, pages, placement.rewritten);
+    marks_.set_checksum(slot, marks_.checksum(slot) ^ combined(gone) ^ combined(come));
+    append({.kind = Record::Kind::rewrote,
+            .slot = slot,
+            .second = placement.rewritten,
+            .copies = placement.copies & placement.rewritten,
+            .new_checksums = std::move(come),
+            .old_checksums = std::move(gone)});
+  }
+  --overwriting_;
+  changed_.notify_all();
+}
+
+StoredPages DurableStore::write(Slot slot, std::span<const std::byte> data,
+                                std::uint32_t offset_in_block, PageMask stored) {
+  journal_->write_long_buffer();
+  const PageGeometry& geometry = files_.pages();
+  const auto length = static_cast<std::uint32_t>(data.size());
+  const PageMask touched = geometry.touched(offset_in_block, length);
+  const unsigned first = geometry.page_at(offset_in_block);
+  const std::uint32_t begin = geometry.offset_of(first);
+  const std::uint32_t size =
+      static_cast<std::uint32_t>(std::popcount(touched)) * geometry.page_size();
+  stored &= touched;
+  // Nobody else changes these pages or where they are.
+  Lock lock(mutex_);
+  const PageMask old_copies = marks_.copies(slot);
+  lock.unlock();
+  std::vector<std::uint64_t> old(static_cast<std::size_t>(std::popcount(touched)));
+  std::vector<std::byte> whole;
+  const bool partial = offset_in_block != begin || length != size;
+  if (partial) whole.resize(size);
+  for_each_page_run(stored, [&](unsigned run, unsigned count) {
+    std::vector<std::byte> content(std::size_t{count} * geometry.page_size());
+    files_.read(slot, content, geometry.offset_of(run), old_copies);
+    const auto checksums = files_.checksums(content, run);
+    std::copy(checksums.begin(), checksums.end(),
+              old.begin() + static_cast<std::ptrdiff_t>(run - first));
+    if (partial) {
+      std::memcpy(&whole[geometry.offset_of(run) - begin], content.data(), content.size());
+    }
+  });
+  if (partial) {
+    std::memcpy(&whole[offset_in_block - begin], data.data(), data.size());
+    data = whole;
+  }
+  std::vector<std::uint64_t> now = files_.checksums(data, first);
+
+  lock.lock();
+  const Placement placement = place(lock, slot, touched, stored);
+  note_overwriting(lock, slot, placement, touched, old);
+  lock.unlock();
+  try {
+    files_.write(slot, data, first, placement.copies);
+  } catch (const Error&) {
+    std::vector<std::uint64_t> left(now.size());
+    try {
+      left = files_.checksums(slot, touched, placement.copies);
+    } catch (const Error& error) {
+      log::error("cache: {}", error.what());
+    }
+    end_overwriting(slot, placement, touched, old, left, true);
+    throw;
+  }
+  end_overwriting(slot, placement, touched, old, now, false);
+
+  // What wrote() has to take out: not what has been taken out already.
+  old = only(old, touched, placement.flipped & stored);
+  std::vector<std::uint64_t> rewritten = only(now, touched, placement.rewritten);
+  for (std::size_t i = 0; i < old.size(); ++i) old[i] ^= rewritten[i];
+  const std::uint64_t change = combined(now) ^ combined(old);
+  now.insert(now.end(), old.begin(), old.end());
+  return {.pages = touched,
+          .copies = placement.flipped,
+          .checksum_change = change,
+          .page_checksums = std::move(now)};
+}
+
+StoredPages DurableStore::forget(Slot slot, PageMask pages, PageMask stored) {
+  Lock lock(mutex_);
+  const PageMask copies = marks_.copies(slot);
+  lock.unlock();
+  const PageMask gone = pages & stored;
+  const std::vector<std::uint64_t> old = files_.checksums(slot, gone, copies);
+  StoredPages result{
+      .pages = pages, .copies = 0, .checksum_change = combined(old), .page_checksums = {}};
+  result.page_checksums.resize(static_cast<std::size_t>(std::popcount(pages)));
+  std::size_t position = 0;
+  std::size_t next = 0;
+  for_each_page_run(pages, [&](unsigned first, unsigned count) {
+    for (unsigned page = first; page < first + count; ++page, ++position) {
+      if (((gone >> page) & 1U) != 0) result.page_checksums[position] = old[next++];
+    }
+  });
+  return result;
+}
+
+bool DurableStore::verify(Slot slot, PageMask stored) {
+  Lock lock(mutex_);
+  const PageMask copies = marks_.copies(slot);
+  const std::uint64_t checksum = marks_.checksum(slot);
+  lock.unlock();
+  bool intact = false;
+  try {
+    intact = combined(files_.checksums(slot, stored, copies)) == checksum;
+  } catch (const Error& error) {
+    log::error("cache: {}", error.what());
+  }
+  if (intact) return true;
+  lock.lock();
+  marks_.set_checksum(slot, 0);
+  if (marks_.in_use(slot)) {
+    open_.try_emplace(slot);
+    append({.kind = Record::Kind::damaged, .slot = slot});
+  }
+  return false;
+}
+
+void DurableStore::discard(Slot slot) {
+  Lock lock(mutex_);
+  changed_.wait(lock, [&] { return !punching_.contains(slot); });
+  if (marks_.in_use(slot) || marks_.held(slot)) return;
+  stale_second_.insert(slot);
+  punch_stale(lock, slot);
+  punching_.insert(slot);
+  lock.unlock();
+  std::optional<Error> failure;
+  try {
+    files_.punch(slot, false);
+  } catch (const Error& error) {
+    failure = error;
+  }
+  lock.lock();
+  punching_.erase(slot);
+  changed_.notify_all();
+  if (failure) throw Error(*failure);
+}
+
+// Gives the slot's part of data2 back. A failure is logged: the storage is used on.
+void DurableStore::punch_stale(Lock& lock, Slot slot) {
+  stale_second_.erase(slot);
+  if (!second_.contains(slot)) return;
+  punching_.insert(slot);
+  lock.unlock();
+  bool punched = true;
+  try {
+    files_.punch(slot, true);
+  } catch (const Error& error) {
+    punched = false;
+    log::error("cache: {}", error.what());
+  }
+  lock.lock();
+  if (punched) second_.erase(slot);
+  punching_.erase(slot);
+  changed_.notify_all();
+}
+
+void DurableStore::punch_all_stale(Lock& lock) {
+  while (!stale_second_.empty()) {
+    const Slot slot = *stale_second_.begin();
+    if (punching_.contains(slot)) {
+      changed_.wait(lock);
+    } else {
+      punch_stale(lock, slot);
+    }
+  }
+}
+
+}  // namespace nbdstack

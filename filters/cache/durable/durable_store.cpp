@@ -1,0 +1,323 @@
+#include "filters/cache/durable/durable_store.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#include "common/log.hpp"
+#include "filters/cache/durable/index.hpp"
+#include "filters/cache/durable/recovery.hpp"
+#include "filters/cache/durable/snapshot.hpp"
+
+namespace nbdstack {
+namespace {
+
+constexpr std::uint64_t kShortestJournal_bytes = 16U << 20U;
+
+}  // namespace
+
+DurableStore::DurableStore(std::unique_ptr<Directory> directory, std::uint32_t block_size,
+                           std::uint64_t disk_size_bytes)
+    : directory_(std::move(directory)),
+      geometry_(disk_size_bytes, block_size),
+      files_(*directory_, block_size),
+      shortest_journal_bytes_(kShortestJournal_bytes),
+      marks_(files_.pages().pages_per_block()) {}
+
+DurableStore::~DurableStore() = default;
+
+// What was found is written down anew before anything is changed: a tail is judged once only. Its
+// content has been read, not synced: that comes first.
+Recovered DurableStore::recover() {
+  SlotIndex index(geometry_);
+  FoundFiles found = find_files(*directory_);
+  const LoadedIndex loaded = load_index(*directory_, found, files_, index);
+  std::uint64_t generation = found.snapshot;
+  if (!loaded.is_snapshot) {
+    files_.sync_first();
+    files_.sync_second();
+    generation = found.generation + 1;
+    write_snapshot(*directory_, index, index.order(), generation, loaded.sequence);
+    remove_before(*directory_, generation);
+  }
+  journal_ = std::make_unique<Journal>(*directory_, generation, loaded.sequence);
+  directory_->sync();
+  committed_sequence_ = loaded.sequence;
+  punch_unused(index);
+  return take_over(index);
+}
+
+Recovered DurableStore::take_over(const SlotIndex& index) {
+  const Lock lock(mutex_);
+  Recovered recovered;
+  for (const Slot slot : index.order()) {
+    const SlotIndex::Entry& entry = index[slot];
+    marks_.set_checksum(slot, entry.checksum);
+    marks_.set_copies(slot, entry.copies);
+    marks_.set_dirty(slot, entry.pages.dirty);
+    marks_.set_in_use(slot, true);
+    marks_.set_held(slot, entry.pages.dirty != 0);
+    if (entry.copies != 0) second_.insert(slot);
+    recovered.blocks.push_back({slot, entry.block, entry.pages});
+    recovered.slots = std::max(recovered.slots, slot + 1);
+  }
+  for (const auto& run : index.zeros().overlapping({0, geometry_.size_bytes()})) {
+    recovered.zeros.push_back({run.range, run.value});
+  }
+  snapshot_bytes_ =
+      std::uint64_t{recovered.blocks.size()} * (files_.pages().pages_per_block() <= 16 ? 32 : 64);
+  return recovered;
+}
+
+// Second places that no block uses, and slots behind the last one: left over by a crash.
+void DurableStore::punch_unused(const SlotIndex& index) {
+  const Slot seconds = files_.second_slots();
+  for (Slot slot = 0; slot < seconds; ++slot) {
+    const bool used = slot < index.slots() && index[slot].in_use && index[slot].copies != 0;
+    if (!used) files_.punch(slot, true);
+  }
+  Slot last = 0;
+  for (Slot slot = 0; slot < index.slots(); ++slot) {
+    if (index[slot].in_use) last = slot + 1;
+  }
+  files_.punch_behind(last);
+}
+
+// --- Index ---
+
+DurableStore::Changes DurableStore::changes_in(const Epoch& epoch, Slot slot) {
+  const auto found = epoch.find(slot);
+  return found == epoch.end() ? Changes() : found->second;
+}
+
+void DurableStore::begin_use(Lock& /*lock*/, Slot slot) {
+  if (marks_.in_use(slot)) return;
+  marks_.set_checksum(slot, 0);
+  marks_.set_dirty(slot, 0);
+  marks_.set_in_use(slot, true);
+}
+
+void DurableStore::wrote(Slot slot, BlockNumber block, const StoredPages& stored, bool dirty) {
+  Lock lock(mutex_);
+  begin_use(lock, slot);
+  marks_.set_checksum(slot, marks_.checksum(slot) ^ stored.checksum_change);
+  marks_.set_copies(slot, marks_.copies(slot) ^ stored.copies);
+  const PageMask before = marks_.dirty(slot);
+  marks_.set_dirty(slot, dirty ? before | stored.pages : before & ~stored.pages);
+  if (dirty || marks_.held(slot) || open_.contains(slot)) open_[slot].written |= stored.pages;
+  const auto half = static_cast<std::ptrdiff_t>(stored.page_checksums.size() / 2);
+  append({.kind = Record::Kind::wrote,
+          .flag = dirty,
+          .slot = slot,
+          .first = block.value,
+          .second = stored.pages,
+          .copies = marks_.copies(slot) & stored.pages,
+          .new_checksums = {stored.page_checksums.begin(), stored.page_checksums.begin() + half},
+          .old_checksums = {stored.page_checksums.begin() + half, stored.page_checksums.end()}});
+}
+
+void DurableStore::zeroed(Slot slot, BlockNumber block, const StoredPages& given_up,
+                          bool may_trim) {
+  Lock lock(mutex_);
+  begin_use(lock, slot);
+  const bool all = given_up.pages == files_.pages().all(geometry_.length_of(block));
+  marks_.set_checksum(slot, all ? 0 : marks_.checksum(slot) ^ given_up.checksum_change);
+  marks_.set_dirty(slot, marks_.dirty(slot) | given_up.pages);
+  open_[slot].given_up |= given_up.pages;
+  append({.kind = Record::Kind::zeroed,
+          .flag = may_trim,
+          .slot = slot,
+          .first = block.value,
+          .second = given_up.pages,
+          .new_checksums = std::vector<std::uint64_t>(given_up.page_checksums.size()),
+          .old_checksums = given_up.page_checksums});
+}
+
+void DurableStore::forgotten(Slot slot, const StoredPages& given_up) {
+  const Lock lock(mutex_);
+  marks_.set_checksum(slot, marks_.checksum(slot) ^ given_up.checksum_change);
+  marks_.set_dirty(slot, marks_.dirty(slot) & ~given_up.pages);
+  open_[slot].given_up |= given_up.pages;
+  append({.kind = Record::Kind::forgotten,
+          .slot = slot,
+          .second = given_up.pages,
+          .new_checksums = std::vector<std::uint64_t>(given_up.page_checksums.size()),
+          .old_checksums = given_up.page_checksums});
+}
+
+void DurableStore::cleaned(Slot slot, PageMask pages) {
+  const Lock lock(mutex_);
+  marks_.set_dirty(slot, marks_.dirty(slot) & ~pages);
+  open_.try_emplace(slot);
+  append({.kind = Record::Kind::cleaned, .slot = slot, .second = pages});
+}
+
+void DurableStore::dropped(Slot slot) {
+  Lock lock(mutex_);
+  if (!marks_.in_use(slot)) return;
+  marks_.set_in_use(slot, false);
+  marks_.set_checksum(slot, 0);
+  marks_.set_dirty(slot, 0);
+  open_[slot].given_up = ~PageMask{0};
+  append({.kind = Record::Kind::dropped, .slot = slot});
+  release_if_unused(lock, slot);
+}
+
+// Nothing of the slot is of use any more, be it now or after a crash.
+void DurableStore::release_if_unused(Lock& /*lock*/, Slot slot) {
+  if (marks_.in_use(slot) || marks_.held(slot)) return;
+  marks_.set_copies(slot, 0);
+  open_.erase(slot);
+  if (second_.contains(slot)) stale_second_.insert(slot);
+}
+
+void DurableStore::zeros_added(const Range& range, bool may_trim) {
+  append({.kind = Record::Kind::zeros_added,
+          .flag = may_trim,
+          .first = range.offset,
+          .second = range.length});
+}
+
+void DurableStore::zeros_removed(const Range& range) {
+  append({.kind = Record::Kind::zeros_removed, .first = range.offset, .second = range.length});
+}
+
+PageMask DurableStore::committed(Slot slot, PageMask dirty) const {
+  const Lock lock(mutex_);
+  const Changes open = changes_in(open_, slot);
+  const Changes closing = changes_in(closing_, slot);
+  return dirty & ~(open.written | open.given_up | closing.written | closing.given_up);
+}
+
+bool DurableStore::may_reuse(Slot slot) const {
+  const Lock lock(mutex_);
+  return !marks_.held(slot);
+}
+
+std::size_t DurableStore::extra_slots() const {
+  const Lock lock(mutex_);
+  return second_.size();
+}
+
+// --- Durability ---
+
+void DurableStore::publish() {
+  journal_->write_out();
+}
+
+void DurableStore::commit() {
+  Lock lock(mutex_);
+  const std::uint64_t wanted = journal_->last_sequence();
+  while (true) {
+    if (failure_) throw Error(*failure_);
+    if (committed_sequence_ >= wanted) return;
+    if (committing_) {
+      changed_.wait(lock);
+      continue;
+    }
+    lead_commit(lock, is_long(lock), {});
+  }
+}
+
+bool DurableStore::is_long(const Lock& /*lock*/) const {
+  return !replacing_ &&
+         journal_->size_bytes() > std::max(shortest_journal_bytes_, 2 * snapshot_bytes_);
+}
+
+// A new journal is a convenience: where there can be none, the old one goes on.
+bool DurableStore::prepare_next() {
+  try {
+    journal_->prepare_next();
+    return true;
+  } catch (const Error& error) {
+    log::error("cache: no new journal was begun: {}", error.what());
+    return false;
+  }
+}
+
+// The moment at which the epoch ends; returns the last record before it.
+std::uint64_t DurableStore::begin_closing(Lock& lock, bool start_next) {
+  cutting_ = true;
+  changed_.wait(lock, [&] { return overwriting_ == 0; });
+  cutting_ = false;
+  const std::uint64_t covered = journal_->cut(start_next);
+  closing_ = std::exchange(open_, {});
+  for (auto& [slot, changes] : closing_) {
+    changes.dirty_at_end = marks_.dirty(slot);
+    if (changes.dirty_at_end != 0) marks_.set_held(slot, true);
+  }
+  return covered;
+}
+
+void DurableStore::lead_commit(Lock& lock, bool start_next, std::span<const Slot> order) {
+  committing_ = true;
+  if (start_next) replacing_ = true;
+  lock.unlock();
+  const bool is_next = start_next && prepare_next();
+  lock.lock();
+  const std::uint64_t covered = begin_closing(lock, is_next);
+  const bool with_second = std::exchange(second_written_, false);
+  lock.unlock();
+  std::optional<Error> failure;
+  try {
+    journal_->write_out();
+    files_.sync_first();
+    if (with_second) files_.sync_second();
+    journal_->commit(covered);
+  } catch (const Error& error) {
+    failure = error;
+  }
+  lock.lock();
+  committing_ = false;
+  if (failure) {
+    failure_ = failure;
+  } else {
+    committed_sequence_ = covered;
+    end_epoch(lock);
+  }
+  changed_.notify_all();
+  if (failure) throw Error(*failure);
+  punch_all_stale(lock);
+  if (!start_next) return;
+  lock.unlock();
+  if (is_next) replace_snapshot(journal_->generation(), order);
+  lock.lock();
+  replacing_ = false;
+  changed_.notify_all();
+}
+
+void DurableStore::end_epoch(Lock& lock) {
+  for (const auto& [slot, changes] : closing_) {
+    if (changes.dirty_at_end != 0) continue;
+    marks_.set_held(slot, false);
+    release_if_unused(lock, slot);
+  }
+  closing_.clear();
+}
+
+// What failed is no reason to fail a commit: the old snapshot and all journals since say the same.
+void DurableStore::replace_snapshot(std::uint64_t generation, std::span<const Slot> order) {
+  try {
+    SlotIndex index(geometry_);
+    const LoadedIndex loaded = load_committed(*directory_, generation, index);
+    const std::vector<Slot> as_named = order.empty() ? index.order() : std::vector<Slot>();
+    write_snapshot(*directory_, index, order.empty() ? std::span<const Slot>(as_named) : order,
+                   generation, loaded.sequence);
+    remove_before(*directory_, generation);
+    const Lock lock(mutex_);
+    snapshot_bytes_ =
+        std::uint64_t{index.slots()} * (files_.pages().pages_per_block() <= 16 ? 32 : 64);
+  } catch (const Error& error) {
+    log::error("cache: no new index was written: {}", error.what());
+  }
+}
+
+// A last commit, after which a new journal begins, and stays empty: the snapshot says everything.
+void DurableStore::close(std::span<const Slot> least_recent_first) {
+  Lock lock(mutex_);
+  changed_.wait(lock, [&] { return !committing_ && !replacing_; });
+  if (failure_) throw Error(*failure_);
+  lead_commit(lock, true, least_recent_first);
+}
+
+}  // namespace nbdstack

@@ -1,0 +1,65 @@
+// The bytes of the slots: two files with the same addresses, slot n at n * block_size.
+//
+// Each page of a slot lies in one of the two: a bit for each page tells which (`copies`, set: in
+// data2). Which one is in force is the index's knowledge (durable_store.hpp); here is only I/O.
+// Files are sparse and always hold whole pages: the last page of a short last block, too.
+//
+// The checksum of a page is XXH3-64 of its bytes, seeded with its number in the block. That of a
+// slot is the XOR of its stored pages': pages come and go without a look at the others.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "common/io/directory.hpp"
+#include "filters/cache/page_mask.hpp"
+#include "filters/cache/slot_list.hpp"
+
+namespace nbdstack {
+
+class PageFiles {
+ public:
+  PageFiles(Directory& directory, std::uint32_t block_size);
+
+  [[nodiscard]] const PageGeometry& pages() const { return pages_; }
+
+  // What was never written is zeros, even behind the end of a file.
+  void read(Slot slot, std::span<std::byte> buffer, std::uint32_t offset, PageMask copies) const;
+  // Whole pages, from `first` on.
+  void write(Slot slot, std::span<const std::byte> data, unsigned first, PageMask copies);
+  // The checksums of what lies in the files, for each page of the mask in ascending order.
+  [[nodiscard]] std::vector<std::uint64_t> checksums(Slot slot, PageMask pages,
+                                                     PageMask copies) const;
+  // Those of whole pages in memory, from `first` on.
+  [[nodiscard]] std::vector<std::uint64_t> checksums(std::span<const std::byte> data,
+                                                     unsigned first) const;
+  void sync_first() { files_[0]->sync_data(); }
+  void sync_second() { files_[1]->sync_data(); }
+  // Gives storage back.
+  void punch(Slot slot, bool second);
+  void punch_behind(Slot slots);
+  // How many slots reach into data2.
+  [[nodiscard]] Slot second_slots() const;
+
+ private:
+  [[nodiscard]] std::uint64_t position(Slot slot) const {
+    return std::uint64_t{slot} * block_size_;
+  }
+
+  std::uint32_t block_size_;
+  PageGeometry pages_;
+  std::array<std::unique_ptr<StorageFile>, 2> files_;
+  std::array<std::atomic<std::uint64_t>, 2> ends_{};  // the files are at least that long
+};
+
+// XOR of all.
+[[nodiscard]] std::uint64_t combined(std::span<const std::uint64_t> checksums);
+// XXH3-64.
+[[nodiscard]] std::uint64_t checksum_of(std::span<const std::byte> bytes, std::uint64_t seed);
+
+}  // namespace nbdstack

@@ -1,0 +1,49 @@
+// What the files of a cache directory say, put together.
+//
+// The newest snapshot is read, then the journals of its generation and later ones, which go on one
+// after the other. Records are in order without a gap up to the end; there
+//
+//  - the journal ends, or goes on with something that is no record: a torn tail, as a crash leaves
+//    it. All records up to there count.
+//  - or records are missing that were durable once, as a later record says: damage. It is logged,
+//    what is clean is forgotten, dirty blocks are kept and named in the log, and what comes after
+//    the gap counts as far as it can be read.
+//
+// Records up to what the last commit record covers are true, if all of them are there: it was
+// written after the content that they speak of had been synced. After them begins the tail
+// (tail.hpp). A commit record can be on disk without all records before it, because both are synced
+// together: that commit never returned, and does not count, and what is left of its records belongs
+// to the tail. (Some of them may speak of content that others have overwritten.)
+#pragma once
+
+#include <cstdint>
+
+#include "common/io/directory.hpp"
+#include "filters/cache/durable/index.hpp"
+#include "filters/cache/durable/page_files.hpp"
+
+namespace nbdstack {
+
+struct FoundFiles {
+  std::uint64_t snapshot = 0;           // the newest one; 0: none
+  std::uint64_t generation = 0;         // the highest of any file
+  std::vector<std::uint64_t> journals;  // not older than the snapshot, ascending
+};
+
+FoundFiles find_files(const Directory& directory);
+// Removes snapshots and journals of older generations.
+void remove_before(Directory& directory, std::uint64_t generation);
+
+struct LoadedIndex {
+  std::uint64_t sequence = 0;  // of the last record that counts
+  bool is_snapshot = false;    // an intact snapshot with nothing after it says the same
+};
+
+// The committed state and the tail. Content is compared for what the tail names only.
+LoadedIndex load_index(Directory& directory, const FoundFiles& found, const PageFiles& files,
+                       SlotIndex& index);
+// The state at the end of the journal before generation `before`, all of which is committed. Throws
+// where that is not what the files say.
+LoadedIndex load_committed(Directory& directory, std::uint64_t before, SlotIndex& index);
+
+}  // namespace nbdstack

@@ -1,0 +1,115 @@
+// Pages: the parts of a block that the cache knows apart.
+//
+// A page is 4 KiB, or a 64th of a block where blocks are larger than 256 KiB, so that one word says
+// something about every page of a block. Bit n stands for page n. The last page of the last block
+// of a disk may be short: it ends where the disk does.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+
+namespace nbdstack {
+
+using PageMask = std::uint64_t;
+
+// The pages first ... first + count - 1.
+constexpr PageMask page_run(unsigned first, unsigned count) {
+  const PageMask ones = count >= 64 ? ~PageMask{0} : (PageMask{1} << count) - 1;
+  return count == 0 ? 0 : ones << first;
+}
+
+// Calls fn(first, count) for every run of set bits, in ascending order.
+template <typename Fn>
+void for_each_page_run(PageMask mask, Fn&& fn) {
+  while (mask != 0) {
+    const auto first = static_cast<unsigned>(std::countr_zero(mask));
+    const auto count = static_cast<unsigned>(std::countr_one(mask >> first));
+    fn(first, count);
+    mask &= ~page_run(first, count);
+  }
+}
+
+class PageGeometry {
+ public:
+  static constexpr std::uint32_t kSmallestPage_bytes = 4096;
+  static constexpr std::uint32_t kMostPages = 64;
+
+  // block_size is a power of two, at least kSmallestPage_bytes.
+  explicit constexpr PageGeometry(std::uint32_t block_size)
+      : page_size_(std::max(kSmallestPage_bytes, block_size / kMostPages)),
+        shift_(std::countr_zero(page_size_)),
+        pages_per_block_(block_size / page_size_) {}
+
+  [[nodiscard]] constexpr std::uint32_t page_size() const { return page_size_; }
+  [[nodiscard]] constexpr unsigned pages_per_block() const { return pages_per_block_; }
+  [[nodiscard]] constexpr unsigned page_at(std::uint32_t offset_in_block) const {
+    return offset_in_block >> shift_;
+  }
+  [[nodiscard]] constexpr std::uint32_t offset_of(unsigned page) const { return page << shift_; }
+
+  // All pages of a block of `length` bytes: fewer than pages_per_block() at the end of the disk.
+  [[nodiscard]] constexpr PageMask all(std::uint32_t length) const {
+    return page_run(0, (length + page_size_ - 1) >> shift_);
+  }
+  // Cuts [offset, offset + length) of a block where pages of `mask` begin and end, and calls
+  // fn(offset, length, whether these pages are in the mask) for each part in order.
+  template <typename Fn>
+  void for_each_part(std::uint32_t offset, std::uint32_t length, PageMask mask, Fn&& fn) const {
+    const std::uint32_t end = offset + length;
+    while (offset < end) {
+      const unsigned page = page_at(offset);
+      const bool inside = ((mask >> page) & 1U) != 0;
+      const PageMask rest = (inside ? mask : ~mask) >> page;
+      const auto same = static_cast<unsigned>(std::countr_one(rest));
+      const std::uint64_t part_end = std::uint64_t{page_size_} * (page + same);
+      const auto next = static_cast<std::uint32_t>(std::min<std::uint64_t>(end, part_end));
+      fn(offset, next - offset, inside);
+      offset = next;
+    }
+  }
+
+  // Pages that [offset, offset + length) touches; length is not 0.
+  [[nodiscard]] constexpr PageMask touched(std::uint32_t offset, std::uint32_t length) const {
+    const unsigned first = page_at(offset);
+    return page_run(first, page_at(offset + length - 1) - first + 1);
+  }
+  // Pages that [offset, offset + length) covers wholly in a block of `block_length` bytes.
+  [[nodiscard]] constexpr PageMask covered(std::uint32_t offset, std::uint32_t length,
+                                           std::uint32_t block_length) const {
+    const std::uint32_t end = offset + length;
+    const unsigned first = (offset + page_size_ - 1) >> shift_;
+    const unsigned last = end == block_length ? (end + page_size_ - 1) >> shift_ : end >> shift_;
+    return first < last ? page_run(first, last - first) : 0;
+  }
+
+ private:
+  std::uint32_t page_size_;
+  int shift_;
+  unsigned pages_per_block_;
+};
+
+// What the cache knows of the pages of one block.
+//
+//   valid dirty zero   the page
+//     0     0    -     is not cached
+//     1     0    0     is stored in the slot, and below
+//     1     0    1     is zeros, here and below; no storage
+//     1     1    0     is stored in the slot, and has to be written below
+//     1     1    1     is zeros without storage, and has to be zeroed below
+//     0     1    -     was dirty and its content is damaged: reading it is an error until it is
+//                      written again
+struct Pages {
+  PageMask valid = 0;
+  PageMask dirty = 0;
+  PageMask zero = 0;
+  PageMask hole = 0;  // among those that have to be zeroed: deallocating is as good
+
+  [[nodiscard]] PageMask stored() const { return valid & ~zero; }     // content lies in the slot
+  [[nodiscard]] PageMask unwritten() const { return valid & dirty; }  // to be written or zeroed
+  [[nodiscard]] PageMask damaged() const { return dirty & ~valid; }
+
+  friend bool operator==(const Pages&, const Pages&) = default;
+};
+
+}  // namespace nbdstack

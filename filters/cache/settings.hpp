@@ -1,0 +1,36 @@
+// What the user has chosen, as the engine needs it (man/nbdkit-cache-filter.pod).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+
+#include "common/sync/clock.hpp"
+#include "filters/cache/eviction_policy.hpp"
+
+namespace nbdstack {
+
+enum class CacheMode : std::uint8_t { writeback, writethrough, unsafe };
+
+// What a flush waits for: the layer below, or the cache's own directory.
+enum class FlushTo : std::uint8_t { below, local };
+
+struct CacheSettings {
+  CacheMode mode = CacheMode::writeback;
+  FlushTo flush = FlushTo::below;         // local only over a durable store
+  std::uint32_t block_size = 64U << 10U;  // a power of two
+  std::uint64_t max_size_bytes = 0;       // 0: as large as the disk
+  // Of max_size_bytes: above the high one blocks go, down to the low one.
+  unsigned high_threshold_percent = 95;
+  unsigned low_threshold_percent = 80;
+  std::uint64_t max_dirty_bytes = 0;  // writers wait above it; 0: no bound
+  std::size_t threads = 16;           // requests of write-backs under way below at once
+  Duration write_delay{};             // 0: dirty blocks wait for a flush
+  Duration timeout{};                 // clean blocks are dropped then; 0: never
+  CachePolicy policy = CachePolicy::lru;
+  std::uint64_t protect_bytes = 0;                             // of the disk: evicted last
+  std::function<bool()> cache_on_read = [] { return false; };  // asked for each read
+  bool verbose = false;                                        // a debug message for every block
+};
+
+}  // namespace nbdstack

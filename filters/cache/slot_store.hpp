@@ -1,0 +1,130 @@
+// Where the content of the cache's slots lies, and what of it survives the process.
+//
+// The engine (block_cache.hpp) decides what is cached where and in what state; a store keeps bytes.
+// TemporaryStore forgets everything with the process. DurableStore keeps the content and an index
+// of it in a directory, for the next start (durable_store.hpp).
+//
+// The verbs fall into three groups:
+//  - content: I/O on a slot's bytes. Never called with the engine's mutex held; may block.
+//  - index: says what has become of a slot. Called with the engine's mutex held, in the order in
+//    which things happened; costs memory operations only and never fails.
+//  - durability: publish() and commit(). Never called with the engine's mutex held.
+//
+// What the engine guarantees:
+//  - two changes of one page never run at the same time (it owns the page in its RangeLock from
+//    write() to wrote()), but changes of different pages of one slot do, and reads at any time;
+//  - a slot that is read or written is pinned: it does not become another block's meanwhile.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "common/block/range.hpp"
+#include "filters/cache/page_mask.hpp"
+#include "filters/cache/slot_list.hpp"
+
+namespace nbdstack {
+
+// What write() has put into a slot, on its way to wrote(). The members after `pages` are the
+// store's own business.
+struct StoredPages {
+  PageMask pages = 0;
+  PageMask copies = 0;
+  std::uint64_t checksum_change = 0;
+  std::vector<std::uint64_t> page_checksums;
+};
+
+struct RecoveredBlock {
+  Slot slot = kNoSlot;
+  BlockNumber block;
+  Pages pages;
+};
+
+struct RecoveredZeros {
+  Range range;
+  bool may_trim = false;
+};
+
+// What a store found when it was opened. Slots are distinct, blocks are distinct, and zero ranges
+// contain no recovered block.
+struct Recovered {
+  std::vector<RecoveredBlock> blocks;  // least recently used first, as far as that is known
+  std::vector<RecoveredZeros> zeros;   // dirty, whole blocks
+  Slot slots = 0;                      // one more than the highest slot in use
+};
+
+class SlotStore {
+ public:
+  SlotStore() = default;
+  SlotStore(const SlotStore&) = delete;
+  SlotStore& operator=(const SlotStore&) = delete;
+  virtual ~SlotStore() = default;
+
+  // Whether what is committed survives the process.
+  [[nodiscard]] virtual bool is_durable() const { return false; }
+  // Asked once, before anything else.
+  virtual Recovered recover() { return {}; }
+
+  // --- Content ---
+
+  // The bytes of pages that are stored in the slot (Pages::stored).
+  virtual void read(Slot slot, std::span<std::byte> buffer, std::uint32_t offset_in_block) = 0;
+  // Stores bytes. Where `data` begins or ends inside a page, the rest of that page is kept if the
+  // page is in `stored`, the pages whose content lies in the slot already, and is zeros if not.
+  // Nobody sees the new content for certain before wrote().
+  virtual StoredPages write(Slot slot, std::span<const std::byte> data,
+                            std::uint32_t offset_in_block, PageMask stored) = 0;
+  // What write() would say of pages whose content is about to be given up: they become zeros or are
+  // forgotten. `stored` as above.
+  virtual StoredPages forget(Slot /*slot*/, PageMask pages, PageMask /*stored*/) {
+    return {.pages = pages, .copies = 0, .checksum_change = 0, .page_checksums = {}};
+  }
+  // Gives the storage of a slot that belongs to no block back to the file system.
+  virtual void discard(Slot slot) = 0;
+  // The first use of a block since it was recovered: whether its stored pages are what was written.
+  virtual bool verify(Slot /*slot*/, PageMask /*stored*/) { return true; }
+
+  // --- Index ---
+
+  // Pages hold what write() stored. Not dirty: it came from below.
+  virtual void wrote(Slot /*slot*/, BlockNumber /*block*/, const StoredPages& /*stored*/,
+                     bool /*dirty*/) {}
+  // Pages that forget() has looked at are zeros, without storage, and dirty.
+  virtual void zeroed(Slot /*slot*/, BlockNumber /*block*/, const StoredPages& /*given_up*/,
+                      bool /*may_trim*/) {}
+  // The same, and they are not cached any more.
+  virtual void forgotten(Slot /*slot*/, const StoredPages& /*given_up*/) {}
+  // Dirty pages have been written or zeroed below, or are of no interest any more.
+  virtual void cleaned(Slot /*slot*/, PageMask /*pages*/) {}
+  // The slot belongs to no block.
+  virtual void dropped(Slot /*slot*/) {}
+  // Whole blocks are zeros and dirty. This takes the place of whatever slots hold of these blocks:
+  // such slots are reported as dropped next, in a call of their own. Of a slot and a range of zeros
+  // that both speak of a block, the later word is true.
+  virtual void zeros_added(const Range& /*range*/, bool /*may_trim*/) {}
+  // They are not remembered as a range any more: they are below, or a slot has already taken over.
+  virtual void zeros_removed(const Range& /*range*/) {}
+  // Which of the slot's dirty pages, as they are now, have been committed: only these may go below,
+  // so that no crash can bring back what was there before.
+  [[nodiscard]] virtual PageMask committed(Slot /*slot*/, PageMask dirty) const { return dirty; }
+  // Whether the slot of a clean block may be given to another one. False while a crash would still
+  // take its old content for dirty data: until the next commit().
+  [[nodiscard]] virtual bool may_reuse(Slot /*slot*/) const { return true; }
+  // How many blocks' worth of storage is used beyond one block a slot.
+  [[nodiscard]] virtual std::size_t extra_slots() const { return 0; }
+
+  // --- Durability ---
+
+  // What the index has been told so far survives the end of the process, though not of the machine.
+  virtual void publish() {}
+  // What the index has been told so far, and the content it speaks of, is durable. One commit
+  // serves everybody who waits for one.
+  virtual void commit() {}
+  // The server stops: leaves an index that is quick to read, with the blocks in this order.
+  virtual void close(std::span<const Slot> /*least_recent_first*/) {}
+};
+
+}  // namespace nbdstack

@@ -1,0 +1,42 @@
+// DurableStore under random work on a disk that crashes at every operation.
+//
+// NBDSTACK_CRASH_POINTS sets how many crashes are tried; NBDSTACK_CRASH_SEED the first seed.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <string>
+
+#include "common/log.hpp"
+#include "tests/crash/store_workload.hpp"
+
+namespace nbdstack::testing {
+namespace {
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr std::uint64_t kCrashPoints = 2000;
+#else
+constexpr std::uint64_t kCrashPoints = 20000;
+#endif
+constexpr std::uint64_t kPointsPerSeed = 400;
+
+std::uint64_t setting(const char* name, std::uint64_t fallback) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? fallback : std::stoull(value);
+}
+
+TEST(StoreCrash, EveryOperation) {
+  const std::uint64_t wanted = setting("NBDSTACK_CRASH_POINTS", kCrashPoints);
+  std::uint64_t seed = setting("NBDSTACK_CRASH_SEED", 1);
+  std::uint64_t done = 0;
+  for (; done < wanted; ++seed) {
+    StoreWorkload workload(seed);
+    workload.run(kPointsPerSeed);
+    done += workload.crash_points();
+    ASSERT_EQ(workload.fault(), "") << "seed " << seed;
+  }
+  RecordProperty("crash_points", static_cast<int>(done));
+}
+
+}  // namespace
+}  // namespace nbdstack::testing

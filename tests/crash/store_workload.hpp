@@ -1,0 +1,122 @@
+// A client of DurableStore that does what the cache's engine does, at random, with one thread: and
+// the judge of what a crash left.
+//
+// At every operation on the simulated disk a copy of the disk crashes, a second store recovers from
+// it, and what it recovered is compared with what the model allows. While a commit syncs, other
+// verbs run inside the hook, as they would in another thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "filters/cache/durable/durable_store.hpp"
+#include "tests/crash/page_history.hpp"
+#include "tests/unit/fakes/simulated_disk.hpp"
+
+namespace nbdstack::testing {
+
+class StoreWorkload {
+ public:
+  explicit StoreWorkload(std::uint64_t seed);
+  ~StoreWorkload();
+  StoreWorkload(const StoreWorkload&) = delete;
+  StoreWorkload& operator=(const StoreWorkload&) = delete;
+
+  // Until that many crashes have been judged, or a fault was found.
+  void run(std::size_t crash_points);
+
+  [[nodiscard]] std::size_t crash_points() const { return crash_points_; }
+  // Empty: all is well.
+  [[nodiscard]] const std::string& fault() const { return fault_; }
+
+ private:
+  static constexpr std::uint32_t kBlock_bytes = 16384;
+  static constexpr unsigned kPagesPerBlock = kBlock_bytes / kPage_bytes;
+  static constexpr std::uint64_t kBlocks = 6;
+  static constexpr std::uint64_t kPages = kBlocks * kPagesPerBlock - 1;  // the last one is short
+  static constexpr Slot kSlots = 4;
+
+  struct Block {
+    BlockNumber number;
+    Pages pages;
+  };
+  // What a store says of the whole disk.
+  struct View {
+    std::map<Slot, Block> slots;
+    std::set<std::uint64_t> zeros;  // blocks
+  };
+  struct WriteBack {
+    Slot slot;
+    PageMask sent;
+  };
+  enum class Exact : bool { no, yes };
+
+  [[nodiscard]] static bool is_in(PageMask mask, std::uint64_t page);
+  [[nodiscard]] static unsigned pages_of(std::uint64_t block);
+  [[nodiscard]] static Range range_of(std::uint64_t block);
+  [[nodiscard]] static std::unique_ptr<DurableStore> store_on(const SimulatedDisk& disk);
+
+  std::uint64_t pick(std::uint64_t bound) { return random_() % bound; }
+  void start(Recovered recovered);
+  void step();
+  void step_beside_commit();
+
+  void write(std::uint64_t block);
+  void load(std::uint64_t block);
+  void zero_pages(std::uint64_t block);
+  void zero_blocks(std::uint64_t first, std::uint64_t count);
+  void begin_write_back(std::uint64_t block);
+  void end_write_back();
+  void zero_below(std::uint64_t block);
+  void pass_by(std::uint64_t block);
+  void trim_around(std::uint64_t block);
+  void evict(Slot slot);
+  void commit();
+  void publish();
+  void restart();
+  void crash_and_restart();
+
+  [[nodiscard]] Slot find(std::uint64_t block) const;
+  Slot claim(std::uint64_t block);
+  void drop(Slot slot);
+  void forget(Slot slot, PageMask mask);
+  [[nodiscard]] PageMask clean_pages(Slot slot) const;
+  void note_changed(Slot slot) { changed_.insert(slot); }
+  [[nodiscard]] bool is_writing(Slot slot) const;
+  [[nodiscard]] bool may_change(Slot slot) const;
+  void store_pages(Slot slot, unsigned first, const std::vector<PageContent>& contents, bool dirty);
+
+  void on_operation(const SimulatedDisk::Operation& operation);
+  void judge_crash();
+  // Recovers from the disk, compares with the model, and returns what is there.
+  std::optional<View> judge(SimulatedDisk& disk, Exact exact, std::vector<PageContent>* found);
+  bool judge_page(DurableStore& store, const View& view, std::uint64_t page, Exact exact,
+                  PageContent* found);
+  void fail(const std::string& what);
+
+  std::mt19937_64 random_;
+  SimulatedDisk disk_;
+  std::unique_ptr<DurableStore> store_;
+  View view_;
+  std::vector<Slot> free_;
+  PageHistory history_;
+  std::vector<PageContent> below_;
+  std::vector<WriteBack> write_backs_;
+  std::set<Slot> changed_;  // since the last commit began
+  std::set<Slot> committing_;
+  bool in_commit_ = false;
+  bool nested_ = false;
+  std::uint64_t stamp_ = 0;
+  std::size_t crash_points_ = 0;
+  std::size_t enough_ = 0;
+  std::string fault_;
+};
+
+}  // namespace nbdstack::testing

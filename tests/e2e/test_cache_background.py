@@ -1,0 +1,200 @@
+"""What the cache does by itself: delayed write-back, bounds of what is dirty or in flight, ages."""
+
+import time
+import unittest
+
+import nbd
+
+from support import data
+from support.cache_case import BLOCK, SIZE, CacheCase, error_of
+from support.cases import parallel_reads, pump
+
+KIB, MIB = 1 << 10, 1 << 20
+
+
+class WriteBack(CacheCase):
+    def test_delay(self):
+        """cache-write-delay that writes at once or never, or leaves something for the flush."""
+        handle, written = self.serve("cache-write-delay=500ms").connect(), data.tagged(2, 0, BLOCK)
+        start = time.monotonic()
+        handle.pwrite(written, 0)
+        self.below.wait_until_stored(0, written)
+        self.assertGreater(self.below.requests("pwrite")[0].time_s - start, 0.4)
+        self.below.forget_requests()
+        handle.flush()
+        self.assertEqual([request.kind for request in self.below.requests()], ["flush"])
+
+    def test_delay_is_counted_from_the_first_write(self):
+        """A block that is written all the time and therefore never written back."""
+        handle = self.serve("cache-write-delay=300ms").connect()
+        deadline = time.monotonic() + 10
+        while not self.below.requests("pwrite") and time.monotonic() < deadline:
+            handle.pwrite(b"x" * 4096, 0)
+        self.assertTrue(self.below.requests("pwrite"))
+
+    def test_units_of_time(self):
+        """A delay of a minute taken for one of a second."""
+        for text in ("1m", "60", "60s", "60000ms", "1h"):
+            with self.subTest(text):
+                server = self.serve(f"cache-write-delay={text}")
+                server.connect().pwrite(b"x", 0)
+                time.sleep(0.2)  # long enough to notice milliseconds, and no more is asked
+                self.assertEqual(self.below.requests("pwrite"), [])
+                server.kill()
+
+    def test_neighbours_are_one_request(self):
+        """Dirty blocks in a run written back one by one."""
+        handle = self.serve("cache-write-delay=200ms").connect()
+        for offset in range(0, 4 * BLOCK, 4 * KIB):
+            handle.pwrite(data.tagged(2, offset, 4 * KIB), offset)
+        self.below.wait_until_stored(0, data.tagged(2, 0, 4 * BLOCK))
+        self.assertLessEqual(len(self.below.requests("pwrite")), 2)
+
+    def test_failure_is_reported_by_the_next_flush(self):
+        """A failed background write-back that nobody hears of, or that every later flush reports,
+        though the layer below is well again; seen from another connection than the writer's."""
+        server = self.serve("cache-write-delay=50ms")
+        writer, other = server.connect(), server.connect()
+        self.below.fail("pwrite")
+        writer.pwrite(data.tagged(2, 0, BLOCK), 0)
+        # The second attempt comes after the first has failed.
+        data.wait_until(lambda: len(self.below.requests("pwrite")) > 1, 30, "another attempt")
+        self.below.heal()
+        self.assertEqual(error_of(other.flush), "EIO")
+        self.assertEqual(error_of(writer.flush), None)
+        self.assertEqual(self.below.stored(0, BLOCK), data.tagged(2, 0, BLOCK))
+
+    def test_failure_is_reported_by_the_next_fua(self):
+        """The same, by a write with FUA."""
+        handle = self.serve("cache-write-delay=50ms").connect()
+        self.below.fail("pwrite")
+        handle.pwrite(data.tagged(2, 0, BLOCK), 0)
+        data.wait_until(lambda: len(self.below.requests("pwrite")) > 1, 30, "another attempt")
+        self.below.heal()
+        again = data.tagged(3, 0, BLOCK)
+        self.assertEqual(error_of(lambda: handle.pwrite(again, 0, nbd.CMD_FLAG_FUA)), "EIO")
+        self.assertEqual(error_of(lambda: handle.pwrite(again, 0, nbd.CMD_FLAG_FUA)), None)
+        self.assertEqual(self.below.stored(0, BLOCK), again)
+
+    def test_failure_is_retried_with_growing_pauses(self):
+        """A failed write-back never tried again, or again and again without a pause."""
+        handle, written = self.serve("cache-write-delay=50ms").connect(), data.tagged(2, 0, BLOCK)
+        self.below.fail("pwrite")
+        handle.pwrite(written, 0)
+        data.wait_until(lambda: len(self.below.requests("pwrite")) > 2, 60, "three attempts")
+        times = [request.time_s for request in self.below.requests("pwrite")]
+        self.assertGreater(times[2] - times[1], 1.3 * (times[1] - times[0]))
+        self.below.heal()
+        self.below.wait_until_stored(0, written, 60)
+
+    def test_threads(self):
+        """More requests below than cache-threads, or one after the other."""
+        handle = self.serve("cache-threads=3").connect()
+        self.below.delay("pwrite", 0.02)
+        for block in range(0, 64, 2):
+            handle.pwrite(data.tagged(2, block * BLOCK, BLOCK), block * BLOCK)
+        handle.flush()
+        most = max(request.in_flight for request in self.below.requests("pwrite"))
+        self.assertIn(most, (2, 3))
+
+    def test_reads_do_not_wait_for_write_back(self):
+        """A miss queued behind a write-back that takes its time, even with one thread."""
+        server = self.serve("cache-threads=1", "cache-write-delay=50ms")
+        writer, reader = server.connect(), server.connect()
+        self.below.hold("pwrite")
+        self.addCleanup(self.below.release)
+        for block in range(0, 64, 2):
+            writer.pwrite(b"x" * BLOCK, block * BLOCK)
+        data.wait_until(lambda: self.below.requests("pwrite"), 30, "write-back to begin")
+        parallel_reads(reader, [block * BLOCK for block in range(100, 116)], BLOCK)
+        self.assertTrue(self.below.requests("pread"))
+        self.below.release()
+
+
+class MaxDirty(CacheCase):
+    def test_writers_wait(self):
+        """More dirty data than cache-max-dirty, an error instead of waiting, or no word about it in
+        the debug log."""
+        server = self.serve("cache-max-dirty=1M", verbose=True)
+        handle = server.connect()
+        self.below.delay("pwrite", 0.01)
+        for offset in range(0, SIZE, BLOCK):
+            handle.pwrite(data.tagged(2, offset, BLOCK), offset)
+            on_their_way = sum(request.count for request in self.below.requests("pwrite"))
+            self.assertLessEqual(offset + BLOCK - on_their_way, MIB + BLOCK)
+        self.assertRegex(server.log(), "debug: .*cache-max-dirty")
+        handle.flush()
+        self.assertEqual(self.below.stored(0, SIZE), data.tagged(2, 0, SIZE))
+
+    def test_reads_do_not_wait_with_the_writers(self):
+        """Hits and misses stopped while writers wait for write-back."""
+        server = self.serve("cache-max-dirty=512K")
+        writer, reader = server.connect(), server.connect()
+        self.below.hold("pwrite")
+        self.addCleanup(self.below.release)
+        written = data.tagged(2, 0, 32 * BLOCK)
+        for offset in range(0, len(written), BLOCK):
+            block = bytearray(written[offset : offset + BLOCK])
+            writer.aio_pwrite(nbd.Buffer.from_bytearray(block), offset)
+        self.assertTrue(pump(writer, lambda: self.below.requests("pwrite"), 15), "write-back")
+        self.assertEqual(reader.pread(BLOCK, 8 * MIB), data.tagged(1, 8 * MIB, BLOCK))
+        self.assertGreater(writer.aio_in_flight(), 0)
+        self.below.release()
+        self.assertTrue(pump(writer, lambda: writer.aio_in_flight() == 0, 30))
+        self.assertEqual(reader.pread(len(written), 0), written)
+
+
+class Ages(CacheCase):
+    def test_timeout_drops_clean_blocks(self):
+        """cache-timeout that never comes, or a cache that is of no use before it does."""
+        handle = self.serve("cache-timeout=2", "cache-on-read=true").connect()
+        old, new = data.tagged(1, 0, BLOCK), data.tagged(5, 0, BLOCK)
+        self.assertEqual(handle.pread(BLOCK, 0), old)
+        start = time.monotonic()
+        self.below.change(0, new)
+        self.assertEqual(handle.pread(BLOCK, 0), old)
+        data.wait_until(lambda: handle.pread(BLOCK, 0) == new, 20, "the new content")
+        self.assertGreater(time.monotonic() - start, 1)
+
+    def test_timeout_keeps_dirty_blocks(self):
+        """Unwritten data dropped because of its age."""
+        handle = self.serve("cache-timeout=200ms").connect()
+        self.below.fail("pwrite")
+        handle.pwrite(b"x" * BLOCK, 0)
+        time.sleep(1)  # several times the timeout
+        self.assertEqual(handle.pread(BLOCK, 0), b"x" * BLOCK)
+        self.below.heal()
+        error_of(handle.flush)  # which may report an attempt made meanwhile
+        handle.flush()
+        self.assertEqual(self.below.stored(0, BLOCK), b"x" * BLOCK)
+
+    def test_protected_blocks_go_last(self):
+        """The first blocks of the disk evicted by a scan of the rest, despite cache-protect."""
+        for policy in ("lru", "s3fifo"):
+            with self.subTest(policy):
+                server = self.serve(
+                    "cache-protect=1M", "cache-max-size=4M", "cache-on-read=true",
+                    f"cache-policy={policy}",
+                )  # fmt: skip
+                handle = server.connect()
+                for offset in range(0, SIZE, MIB):
+                    handle.pread(MIB, offset)
+                self.below.forget_requests()
+                self.assertEqual(handle.pread(MIB, 0), data.tagged(1, 0, MIB))
+                self.assertEqual(self.below.requests("pread"), [])
+                server.stop()
+
+    def test_protection_yields_when_nothing_else_is_left(self):
+        """cache-protect larger than the cache: nothing can be cached, or requests fail."""
+        handle = self.serve(
+            "cache-protect=16M", "cache-max-size=1M", "cache-on-read=true"
+        ).connect()
+        for offset in range(0, SIZE, MIB):
+            handle.pwrite(data.tagged(2, offset, MIB), offset)
+            self.assertEqual(handle.pread(MIB, offset), data.tagged(2, offset, MIB))
+        handle.flush()
+        self.assertEqual(self.below.stored(0, SIZE), data.tagged(2, 0, SIZE))
+
+
+if __name__ == "__main__":
+    unittest.main()

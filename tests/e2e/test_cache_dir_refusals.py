@@ -1,0 +1,208 @@
+"""cache-dir: a directory belongs to one disk and one server, and damage in it is noticed."""
+
+import re
+import unittest
+
+from support import data
+from support.cache_case import BLOCK, SIZE, CacheDirCase, error_of
+from support.nbdkit import Nbdkit, NbdkitError, run_expecting_failure
+
+KIB, MIB = 1 << 10, 1 << 20
+LOCAL = "cache-flush=local"
+
+
+class Identity(CacheDirCase):
+    def check_refused(self, *parameters, export="", because=()):
+        """A server that does not serve this disk from the directory, and says so. Which disk it is
+        can be known at start or when a client asks for it."""
+        try:
+            server = Nbdkit(*self.command(*parameters))
+        except NbdkitError as refusal:
+            said = str(refusal).split("\n", 1)[1]
+        else:
+            with server:
+                self.assertIsNotNone(error_of(lambda: server.connect(export)))
+                said = server.log()
+        for text in (str(self.directory), *because):
+            self.assertIn(text, said)
+        return said
+
+    def check_intact(self, expected):
+        """The cache is what it was for the disk that it belongs to."""
+        handle = self.serve().connect()
+        self.assertEqual(handle.pread(len(expected), 0), expected)
+        self.assertEqual(self.below.requests("pread"), [])
+
+    def test_other_size(self):
+        """A cache of one disk used for another, larger one."""
+        expected = self.fill()
+        usual = self.below
+        self.set_up_below(size=SIZE + MIB)
+        self.check_refused(because=[str(SIZE), str(SIZE + MIB)])
+        self.below = usual
+        self.check_intact(expected)
+
+    def test_other_block_size(self):
+        """A cache read with another block size than it was written with."""
+        expected = self.fill()
+        said = self.check_refused("cache-min-block-size=128K")
+        self.assertRegex(said, "131072|128K")
+        self.check_intact(expected)
+
+    def test_other_cache_id(self):
+        """cache-id ignored: the user's own way to tell disks apart."""
+        expected = self.fill()
+        self.check_refused("cache-id=another", because=["another"])
+        self.check_intact(expected)
+
+    def test_same_cache_id(self):
+        """A cache refused though its cache-id is the same."""
+        expected = self.fill("cache-id=mine")
+        handle = self.serve("cache-id=mine").connect()
+        self.assertEqual(handle.pread(len(expected), 0), expected)
+
+    def test_other_export(self):
+        """A cache of one export used for another one, in a later server or in the same."""
+        expected = self.fill()
+        self.check_refused(export="other", because=["other"])
+        server = self.serve()
+        handle = server.connect()
+        self.assertIsNotNone(error_of(lambda: server.connect("other")))
+        self.assertEqual(handle.pread(len(expected), 0), expected)
+        self.assertIn(str(self.directory), server.log())
+
+    def test_message_tells_how_to_discard(self):
+        """A refusal that leaves the user without a way out: what it says to do works."""
+        self.fill()
+        said = self.check_refused("cache-id=another")
+        self.assertRegex(said, "(?i)remove|delete")
+        for file in self.directory.iterdir():
+            file.unlink()
+        self.serve("cache-id=another").connect().pread(BLOCK, 0)
+
+    def test_second_server(self):
+        """Two servers that write one directory."""
+        first = self.serve()
+        handle = first.connect()
+        handle.pwrite(data.tagged(7, 0, BLOCK), 0)
+        self.check_refused()
+        self.assertEqual(handle.pread(BLOCK, 0), data.tagged(7, 0, BLOCK))
+        handle.flush()
+        first.kill()
+        self.serve().connect().pread(BLOCK, 0)  # the lock ends with its holder
+
+    def test_directory_of_somebody_else(self):
+        """A directory with other files in it taken over."""
+        self.directory.mkdir()
+        (self.directory / "thesis.tex").write_text("years of work")
+        self.check_refused()
+        self.assertEqual([file.name for file in self.directory.iterdir()], ["thesis.tex"])
+
+    def test_other_users_cannot_look(self):
+        """A cache that anyone may read."""
+        self.fill()
+        self.assertEqual(self.directory.stat().st_mode & 0o077, 0)
+
+
+class Parameters(CacheDirCase):
+    def test_local_flush_needs_a_directory(self):
+        """cache-flush=local accepted for a cache that no restart survives."""
+        _, said = run_expecting_failure("--filter=cache", "memory", "1M", LOCAL)
+        self.assertIn("cache-dir", said)
+        self.assertIn("cache-flush", said)
+
+    def test_directory_must_be_usable(self):
+        """A directory that cannot be used, and an error that does not name it."""
+        (self.scratch / "file").touch()
+        for path in (str(self.scratch / "file"), "/proc/no-such-directory", ""):
+            with self.subTest(path):
+                _, said = run_expecting_failure(
+                    "--filter=cache", "memory", "1M", f"cache-dir={path}"
+                )
+                self.assertIn("cache-dir", said)
+                self.assertIn(path, said)
+
+    def test_size_in_percent(self):
+        """cache-max-size=N% refused, or without bounds of its own."""
+        self.serve("cache-max-size=50%").connect().pread(BLOCK, 0)
+        for wrong in ("0%", "101%", "%", "-5%", "5%%"):
+            with self.subTest(wrong):
+                _, said = run_expecting_failure(
+                    "--filter=cache", "memory", "1M", f"cache-max-size={wrong}"
+                )
+                self.assertIn("cache-max-size", said)
+
+
+class Damage(CacheDirCase):
+    def damage(self, *contents):
+        """Flips a bit in the middle of each content, wherever the cache keeps it."""
+        missing = set(contents)
+        for file in self.directory.iterdir():
+            stored = file.read_bytes()
+            for content in contents:
+                at = stored.find(content)
+                if at >= 0:
+                    missing.discard(content)
+                    with open(file, "r+b") as opened:
+                        opened.seek(at + len(content) // 2)
+                        opened.write(bytes([content[len(content) // 2] ^ 0x10]))
+        self.assertFalse(missing, "content that the cache does not keep as it is")
+
+    def test_damaged_clean_block_is_fetched_again(self):
+        """Damaged content shown, or an error for what the layer below still has."""
+        expected = self.fill()
+        self.damage(expected[3 * BLOCK : 3 * BLOCK + 4 * KIB], expected[20 * BLOCK : 21 * BLOCK])
+        handle = self.serve().connect()
+        self.assertEqual(handle.pread(32 * BLOCK, 0), expected)
+        touched = {request.offset // BLOCK for request in self.below.requests("pread")}
+        self.assertEqual(touched, {3, 20})
+
+    def test_damaged_dirty_block_is_reported(self):
+        """Damaged content shown, written below, or replaced by older content without a word; or
+        the rest of the disk not served because of it."""
+        at, good_at = 33 * BLOCK, 90 * BLOCK
+        good = self.leave_dirty(good_at, 7)
+        lost = self.leave_dirty(at, 8)
+        self.damage(lost)
+        server = self.serve(LOCAL, "cache-on-read=true")
+        handle = server.connect()
+        self.assertEqual(error_of(lambda: handle.pread(BLOCK, at)), "EIO")
+        self.assertEqual(handle.pread(BLOCK, good_at), good)
+        self.assertEqual(handle.pread(BLOCK, 0), data.tagged(1, 0, BLOCK))
+        self.assertRegex(server.log(), rf"error: .*(\b{at}\b|{at:#x}\b)")
+        self.below.heal()
+        self.below.wait_until_stored(good_at, good)
+        self.assertEqual(self.below.stored(at, BLOCK), data.tagged(1, at, BLOCK))
+        # Written again, it is as good as any other.
+        handle.pwrite(data.tagged(9, at, BLOCK), at)
+        handle.flush()
+        self.assertEqual(handle.pread(BLOCK, at), data.tagged(9, at, BLOCK))
+        self.below.wait_until_stored(at, data.tagged(9, at, BLOCK))
+
+    def test_damaged_index_is_no_reason_not_to_start(self):
+        """A start that crashes, refuses, or shows something wrong because of a damaged index, with
+        one bit flipped somewhere, or cut short."""
+        expected = self.fill()
+        original = {file: file.read_bytes() for file in self.directory.iterdir()}
+        for file in original:
+            if not re.match(r"index|journal|snapshot", file.name) or not original[file]:
+                continue
+            for part in range(4):
+                with self.subTest(file=file.name, part=part):
+                    for name in self.directory.iterdir():
+                        name.unlink()
+                    for name, content in original.items():
+                        name.write_bytes(content)
+                    damaged = bytearray(original[file])
+                    if part == 3:
+                        del damaged[len(damaged) // 2 :]
+                    else:
+                        damaged[(len(damaged) - 1) * part // 2] ^= 0x40
+                    file.write_bytes(damaged)
+                    server = self.serve()
+                    self.assertEqual(server.connect().pread(32 * BLOCK, 0), expected)
+                    self.assertEqual(server.terminate(), 0, server.log())
+
+
+if __name__ == "__main__":
+    unittest.main()
