@@ -115,6 +115,7 @@ class BlockCache {
   struct Fetch;
   struct ReadPlan;
   class Bypass;
+  class Pin;
 
   // --- block_cache.cpp: slots ---
   static Slot slots_for(const CacheSettings& settings);
@@ -170,8 +171,9 @@ class BlockCache {
   // A pinned slot of the block, new if need be. Nothing: the block cannot be cached.
   std::optional<Slot> claim(Lock& lock, Layer& below, BlockNumber block);
   void adopt_zeros(Lock& lock, Slot slot);
-  Stored store_piece(Layer& below, Slot slot, const BlockPiece& piece,
+  Stored store_piece(Layer& below, Slot slot, const Pages& before, const BlockPiece& piece,
                      std::span<const std::byte> data);
+  Stored note_stored(Lock& lock, Slot slot, const StoredPages& stored);
   Stored could_not_store(Lock& lock, Slot slot, PageMask touched, const Error& error);
   std::vector<std::byte> complete_pages(Layer& below, BlockPiece& piece,
                                         std::span<const std::byte> data, PageMask missing);
@@ -279,6 +281,28 @@ class BlockCache {
   std::optional<Error> unreported_;       // of the background: the next flush says it
 
   std::atomic<bool> pressed_ = false;  // relieve() has something to do; also read without mutex_
+};
+
+// Gives a pinned slot back, whatever happens. Who declares it does not hold the mutex when it goes.
+class BlockCache::Pin {
+ public:
+  Pin(BlockCache& cache, Slot slot) : cache_(&cache), slot_(slot) {}
+  Pin(const Pin&) = delete;
+  Pin& operator=(const Pin&) = delete;
+  ~Pin() {
+    if (cache_ == nullptr) return;
+    Lock lock(cache_->mutex_);
+    cache_->give_back(lock, slot_);
+  }
+  // Now, by who holds the mutex anyhow.
+  void give_back(Lock& lock) {
+    cache_->give_back(lock, slot_);
+    cache_ = nullptr;
+  }
+
+ private:
+  BlockCache* cache_;
+  const Slot slot_;
 };
 
 }  // namespace nbdstack

@@ -40,9 +40,10 @@ void BlockCache::write_piece(Layer& below, const BlockPiece& piece,
   while (true) {
     Lock lock(mutex_);
     const auto slot = claim(lock, below, piece.block);
-    lock.unlock();
     if (!slot) break;
-    const Stored stored = store_piece(below, *slot, piece, data);
+    const Pages before = table_.pages(*slot);
+    lock.unlock();
+    const Stored stored = store_piece(below, *slot, before, piece, data);
     if (stored == Stored::yes) return;
     if (stored == Stored::impossible) break;
   }
@@ -91,79 +92,65 @@ void BlockCache::adopt_zeros(Lock& lock, Slot slot) {
             {.valid = all, .dirty = all, .zero = all, .hole = run->value ? all : PageMask{0}});
 }
 
-// Writes to a pinned slot, and gives it back.
-BlockCache::Stored BlockCache::store_piece(Layer& below, Slot slot, const BlockPiece& piece,
+// Writes to a pinned slot, and gives it back. `before`: its pages; those of the piece stay as they
+// are until we change them.
+BlockCache::Stored BlockCache::store_piece(Layer& below, Slot slot, const Pages& before,
+                                           const BlockPiece& piece,
                                            std::span<const std::byte> data) {
-  const std::uint32_t block_length = geometry_.length_of(piece.block);
+  Pin pin(*this, slot);
   const PageMask touched = pages_.touched(piece.offset_in_block, piece.length);
-  const PageMask partial =
-      touched & ~pages_.covered(piece.offset_in_block, piece.length, block_length);
-  Lock lock(mutex_);
-  const Pages before = table_.pages(slot);
-  lock.unlock();
+  const PageMask partial = touched & ~pages_.covered(piece.offset_in_block, piece.length,
+                                                     geometry_.length_of(piece.block));
+  if ((partial & before.damaged()) != 0) {
+    throw Error(EIO, fmt::format("cache: block at offset {}: part of a page cannot be written, "
+                                 "because the rest of it is damaged",
+                                 geometry_.offset_of(piece.block)));
+  }
+  BlockPiece whole = piece;
+  std::vector<std::byte> completed;
+  if ((partial & ~before.valid) != 0) {
+    completed = complete_pages(below, whole, data, partial & ~before.valid);
+    data = completed;
+  }
+  StoredPages stored;
   std::optional<Error> failure;
   try {
-    if ((partial & before.damaged()) != 0) {
-      throw Error(EIO, fmt::format("cache: block at offset {}: part of a page cannot be written, "
-                                   "because the rest of it is damaged",
-                                   geometry_.offset_of(piece.block)));
-    }
-    BlockPiece whole = piece;
-    std::vector<std::byte> completed;
-    if ((partial & ~before.valid) != 0) {
-      completed = complete_pages(below, whole, data, partial & ~before.valid);
-      data = completed;
-    }
-    StoredPages stored;
-    try {
-      stored = store_->write(slot, data, whole.offset_in_block, before.stored());
-    } catch (const Error& error) {
-      failure = error;
-      storage_failed(error);
-    }
-    lock.lock();
-    if (failure) return could_not_store(lock, slot, touched, *failure);
-    const bool is_attached = table_[slot].is_attached();
-    if (is_attached) {
-      Pages pages = table_.pages(slot);
-      store_->wrote(slot, piece.block, stored, true);
-      pages.valid |= touched;
-      pages.dirty |= touched;
-      pages.zero &= ~touched;
-      pages.hole &= ~touched;
-      set_pages(lock, slot, pages);
-    }
-    give_back(lock, slot);
-    return is_attached ? Stored::yes : Stored::elsewhere;
-  } catch (const Error&) {
-    if (!failure) {
-      if (!lock.owns_lock()) lock.lock();
-      give_back(lock, slot);
-    }
-    throw;
+    stored = store_->write(slot, data, whole.offset_in_block, before.stored());
+  } catch (const Error& error) {
+    failure = error;
+    storage_failed(error);
   }
+  Lock lock(mutex_);
+  const Stored result =
+      failure ? could_not_store(lock, slot, touched, *failure) : note_stored(lock, slot, stored);
+  pin.give_back(lock);
+  return result;
 }
 
-// What the pages held may be gone. Clean ones are below; without dirty ones nothing has been lost,
-// and the change can go around the cache.
+BlockCache::Stored BlockCache::note_stored(Lock& lock, Slot slot, const StoredPages& stored) {
+  if (!table_[slot].is_attached()) return Stored::elsewhere;
+  Pages pages = table_.pages(slot);
+  store_->wrote(slot, table_[slot].block(), stored, true);
+  pages.valid |= stored.pages;
+  pages.dirty |= stored.pages;
+  pages.zero &= ~stored.pages;
+  pages.hole &= ~stored.pages;
+  set_pages(lock, slot, pages);
+  return Stored::yes;
+}
+
+// What the touched pages held may be gone. If it was clean, and nothing else in the block is dirty,
+// nothing has been lost, and the change can go around the cache.
 BlockCache::Stored BlockCache::could_not_store(Lock& lock, Slot slot, PageMask touched,
                                                const Error& error) {
-  Stored result = Stored::elsewhere;
-  std::optional<Error> lost;
-  if (table_[slot].is_attached()) {
-    result = Stored::impossible;
-    const Pages pages = table_.pages(slot);
-    if ((pages.stored() & pages.dirty & touched) != 0) {
-      lost = error;
-    } else if (pages.dirty == 0 && !table_[slot].writing) {
-      retire(lock, slot);
-    } else if ((pages.stored() & touched) != 0) {
-      lost = error;  // what else is dirty in this block keeps it: its clean pages cannot go alone
-    }
+  if (!table_[slot].is_attached()) return Stored::elsewhere;
+  const Pages pages = table_.pages(slot);
+  if (pages.dirty == 0 && !table_[slot].writing) {
+    retire(lock, slot);
+  } else if ((pages.stored() & touched) != 0) {
+    throw Error(error);
   }
-  give_back(lock, slot);
-  if (lost) throw Error(*lost);
-  return result;
+  return Stored::impossible;
 }
 
 // Pages that are written in part and not cached: the rest of them is read from below, and the piece

@@ -73,20 +73,14 @@ void BlockCache::zero_piece(Layer& below, const BlockPiece& piece, bool may_trim
 void BlockCache::zero_pages(Layer& below, const BlockPiece& piece, PageMask covered,
                             bool may_trim) {
   while (true) {
-    Lock lock(mutex_);
-    const auto slot = claim(lock, below, piece.block);
+    Lock claiming(mutex_);
+    const auto slot = claim(claiming, below, piece.block);
     if (!slot) break;
     const PageMask stored = table_.pages(*slot).stored() & covered;
-    lock.unlock();
-    StoredPages given_up;
-    try {
-      given_up = store_->forget(*slot, covered, stored);
-    } catch (const Error&) {
-      lock.lock();
-      give_back(lock, *slot);
-      throw;
-    }
-    lock.lock();
+    claiming.unlock();
+    Pin pin(*this, *slot);
+    const StoredPages given_up = store_->forget(*slot, covered, stored);
+    Lock lock(mutex_);
     const bool is_attached = table_[*slot].is_attached();
     if (is_attached) {
       Pages pages = table_.pages(*slot);
@@ -97,7 +91,7 @@ void BlockCache::zero_pages(Layer& below, const BlockPiece& piece, PageMask cove
       pages.hole = may_trim ? pages.hole | covered : pages.hole & ~covered;
       set_pages(lock, *slot, pages);
     }
-    give_back(lock, *slot);
+    pin.give_back(lock);
     if (is_attached) return;
   }
   pages_.for_each_part(piece.offset_in_block, piece.length, covered,
