@@ -62,6 +62,7 @@ TimePoint BlockCache::background_step(Layer& below, TimePoint now) {
   bool done = false;
   try {
     if (store_->is_durable()) store_->commit();
+    if (store_->is_durable() && doubts_ != settled_doubts_) flush_below(below);
     done = write_back_due(below, now);
     relieve_all(below);
   } catch (const Error& error) {

@@ -211,6 +211,8 @@ class BlockCache {
   void write_back_zeros(WriteBack& work, const std::vector<Range>& ranges);
   void write_back_zero_run(WriteBack& work, const Range& range);
   void zero_below(Layer& below, const Range& range, bool may_trim, Durability durability) const;
+  // Flushes it, if it can, whatever the cache itself has to do.
+  void flush_below(Layer& below);
   [[nodiscard]] bool is_busy_below(const Lock& lock, const Range& range) const;
   [[nodiscard]] Range unit_covering(const Layer& below, const Range& range) const;
   void make_durable(Layer& below, const Range& range);
@@ -280,6 +282,10 @@ class BlockCache {
   Duration retry_delay_{};                // what was waited after the last failure
   std::optional<Error> unreported_;       // of the background: the next flush says it
 
+  // Changes below that have failed, and how many of them a flush below has followed. While they
+  // differ, what can be read there may not be durable, so a durable store keeps nothing of it.
+  std::atomic<std::uint64_t> doubts_ = 0;
+  std::atomic<std::uint64_t> settled_doubts_ = 0;
   std::atomic<bool> pressed_ = false;  // relieve() has something to do; also read without mutex_
 };
 

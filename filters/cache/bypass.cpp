@@ -51,10 +51,17 @@ void BlockCache::Bypass::release() {
   cache_.changed_.notify_all();
 }
 
+void BlockCache::Bypass::commit() {
+  if (held_dirty_) cache_.store_->commit();
+}
+
 void BlockCache::Bypass::forget_durably() {
   {
     Lock lock(cache_.mutex_);
-    for (const Slot slot : held_) forget_clean_pages(lock, slot);
+    for (const Slot slot : held_) {
+      held_dirty_ = held_dirty_ || cache_.table_.pages(slot).dirty != 0;
+      forget_clean_pages(lock, slot);
+    }
   }
   cache_.store_->commit();
 }
@@ -90,6 +97,7 @@ void BlockCache::Bypass::forget_clean_pages(Lock& lock, Slot slot) {
 }
 
 void BlockCache::Bypass::forget_clean() {
+  ++cache_.doubts_;
   Lock lock(cache_.mutex_);
   for (const Slot slot : held_) forget_clean_pages(lock, slot);
 }

@@ -35,6 +35,9 @@ class BlockCache::Bypass {
   void drop_whole_blocks();
   // The same for a write: parts and whole blocks alike take the data that went below.
   void apply_data(std::span<const std::byte> data);
+  // A durable store: what was dirty before the change does not come back after a crash, to be
+  // written over it. To be called last, before the change is acknowledged.
+  void commit();
 
  private:
   void release();
@@ -47,6 +50,7 @@ class BlockCache::Bypass {
   const Range range_;
   std::list<Range>::iterator registered_;
   std::vector<Slot> held_;
+  bool held_dirty_ = false;  // some of them had something to be written back
 };
 
 }  // namespace nbdstack

@@ -263,6 +263,7 @@ void BlockCache::store_fetched(Fetch& fetch) {
 // Stores the pages that are not valid. Who changes some of them at this moment makes it not worth
 // waiting for: then the block is not stored.
 void BlockCache::store_fetched_block(Fetch& fetch, BlockNumber block) {
+  if (store_->is_durable() && doubts_ != settled_doubts_) return;
   const Range range = geometry_.range_of(block);
   const auto owned = changes_.try_acquire(range);
   Lock lock(mutex_);

@@ -187,6 +187,7 @@ std::vector<std::byte> BlockCache::complete_pages(Layer& below, BlockPiece& piec
 void BlockCache::write_around(Layer& below, std::span<const std::byte> buffer, std::uint64_t offset,
                               Durability durability) {
   Bypass bypass(*this, below, {offset, buffer.size()});
+  if (store_->is_durable()) durability = Durability::fua;
   try {
     below.pwrite(buffer, offset, supported(durability, below));
     complete_durability(below, durability);
@@ -195,6 +196,7 @@ void BlockCache::write_around(Layer& below, std::span<const std::byte> buffer, s
     throw;
   }
   bypass.apply_data(buffer);
+  bypass.commit();
   settle(below);
 }
 

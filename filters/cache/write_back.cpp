@@ -88,14 +88,22 @@ void BlockCache::flush(Layer& below) {
   }
   const auto settling = settlement(below);
   try {
+    store_->commit();  // also what has gone around the cache, and left nothing dirty
     write_back_all(below);
-    if (below.traits().can_flush) below.flush();
+    flush_below(below);
     settling.wait_for_earlier();
   } catch (const Error&) {
     forget_background_failure();  // this is its report
     throw;
   }
   report_background_failure();
+}
+
+void BlockCache::flush_below(Layer& below) {
+  if (!below.traits().can_flush) return;
+  const std::uint64_t doubts = doubts_;
+  below.flush();
+  settled_doubts_ = doubts;
 }
 
 void BlockCache::settle_client(Layer& below) {
@@ -292,11 +300,10 @@ void BlockCache::copy_group(WriteBackGroup& group) {
   changed_.notify_all();
 }
 
-// With FlushTo::local a block that is called clean has to be durable below: the flush that the
-// client was told about is behind us.
+// Over a durable store a block that is called clean has to be durable below: what a crash leaves of
+// the store would otherwise claim that the layer below has what it may have lost.
 void BlockCache::send_group(Layer& below, WriteBackGroup& group, Durability durability) {
-  const bool durably = settings_.flush == FlushTo::local || durability == Durability::fua;
-  const Durability wanted = durably ? Durability::fua : Durability::on_flush;
+  const Durability wanted = store_->is_durable() ? Durability::fua : durability;
   for (std::size_t i = 0; i < group.requests.size(); ++i) {
     const WriteRequest& request = group.requests[i];
     try {
@@ -316,7 +323,7 @@ void BlockCache::send_group(Layer& below, WriteBackGroup& group, Durability dura
     }
   }
   try {
-    if (settings_.flush == FlushTo::local) complete_durability(below, wanted);
+    if (store_->is_durable()) complete_durability(below, wanted);
   } catch (const Error& error) {
     for (const WriteRequest& request : group.requests) group.failed.push_back(request.range);
     if (!group.failure) group.failure = error;
@@ -349,6 +356,7 @@ void BlockCache::finish_group(WriteBack& work, WriteBackGroup& group) {
   }
   write_backs_.erase(group.registered);
   if (group.failure) {
+    ++doubts_;
     ++work.failures;
     if (!work.failure) work.failure = group.failure;
   } else {
@@ -402,16 +410,16 @@ void BlockCache::write_back_zero_run(WriteBack& work, const Range& range) {
     lock.unlock();
     std::optional<Error> failure;
     try {
-      const bool durably = settings_.flush == FlushTo::local || work.durability == Durability::fua;
-      const Durability wanted = durably ? Durability::fua : Durability::on_flush;
+      const Durability wanted = store_->is_durable() ? Durability::fua : work.durability;
       zero_below(work.below, part, run->value, supported(wanted, work.below));
-      if (settings_.flush == FlushTo::local) complete_durability(work.below, wanted);
+      if (store_->is_durable()) complete_durability(work.below, wanted);
     } catch (const Error& error) {
       failure = error;
     }
     lock.lock();
     write_backs_.erase(registered);
     if (failure) {
+      ++doubts_;
       ++work.failures;
       if (!work.failure) work.failure = failure;
     } else {
@@ -465,7 +473,7 @@ void BlockCache::make_durable(Layer& below, const Range& range) {
     if (work.failure) throw Error(*work.failure);
     if (!native || work.durable_bytes != blocks_covering(range).length) {
       write_back(below, std::move(blocks), std::move(zeros), Durability::on_flush);
-      if (below.traits().can_flush) below.flush();
+      flush_below(below);
       settling.wait_for_earlier();
     }
   } catch (const Error&) {

@@ -145,17 +145,19 @@ void BlockCache::remember_zeros(Layer& below, const Range& blocks, bool may_trim
 
 void BlockCache::zero_around(Layer& below, const Range& range, const ZeroOptions& options) {
   Bypass bypass(*this, below, range);
+  const Durability durability = store_->is_durable() ? Durability::fua : options.durability;
   ZeroOptions passed = options;
-  passed.durability = supported(options.durability, below);
+  passed.durability = supported(durability, below);
   try {
     below.zero(range.length, range.offset, passed);
-    complete_durability(below, options.durability);
+    complete_durability(below, durability);
   } catch (const Error& error) {
     const bool refused = options.fast && error.code() == ENOTSUP;
     if (!refused) bypass.forget_clean();
     throw;
   }
   bypass.apply_zeros();
+  bypass.commit();
   settle(below);
 }
 
@@ -179,6 +181,7 @@ void BlockCache::trim(Layer& below, const Range& range, Durability durability) {
 
 void BlockCache::trim_around(Layer& below, const Range& range, Durability durability) {
   Bypass bypass(*this, below, range);
+  if (store_->is_durable()) durability = Durability::fua;
   try {
     below.trim(range.length, range.offset, supported(durability, below));
     complete_durability(below, durability);
@@ -187,6 +190,7 @@ void BlockCache::trim_around(Layer& below, const Range& range, Durability durabi
     throw;
   }
   bypass.drop_whole_blocks();
+  bypass.commit();
   settle(below);
 }
 
