@@ -191,7 +191,7 @@ class BlockCache {
   void wait_for_dirty_room(Layer& below);
   [[nodiscard]] Range pages_covering(const Range& range) const;
 
-  // --- write_back.cpp: from the cache to the layer below ---
+  // --- write_back.cpp, write_back_zeros.cpp, flush.cpp: from the cache to the layer below ---
   struct WriteBack;
   struct WriteBackGroup;
   // Those from `first` to before `end`, sorted.

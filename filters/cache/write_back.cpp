@@ -12,26 +12,6 @@
 namespace nbdstack {
 namespace {
 
-// Neighbouring dirty blocks go down as one request of up to this size; more where the layer below
-// prefers larger blocks. Large enough that latency matters little, small enough that a flush of a
-// few MiB still uses several requests at once.
-constexpr std::uint64_t kWriteBackGroup_bytes = 4ULL << 20U;
-
-// NBD counts the bytes of a zero in 32 bits.
-constexpr std::uint64_t kLongestZero_bytes = 1ULL << 30U;
-
-// After as many failures as requests can be under way at once, the layer below is taken to be out
-// of order, and the rest is not tried: thousands of blocks, each failing after a minute, are hours.
-constexpr std::size_t kFailuresToGiveUp = 16;
-
-std::uint64_t longest_write_bytes(const LayerTraits& below) {
-  std::uint64_t size = std::max<std::uint64_t>(kWriteBackGroup_bytes, below.preferred_block_size);
-  if (below.maximum_block_size != 0) {
-    size = std::min<std::uint64_t>(size, std::bit_floor(below.maximum_block_size));
-  }
-  return size;
-}
-
 // Cuts sorted blocks into parts that are written at the same time. Blocks side by side stay
 // together, to become one request, up to the multiples of the group size; and so do blocks that
 // share a preferred block of the layer below: two writes of one object, each reading and writing
@@ -53,18 +33,6 @@ std::vector<std::span<const BlockNumber>> grouped(const std::vector<BlockNumber>
   return groups;
 }
 
-// The right to have one more request of a write-back under way below.
-class Turn {
- public:
-  explicit Turn(std::counting_semaphore<>& turns) : turns_(turns) { turns_.acquire(); }
-  Turn(const Turn&) = delete;
-  Turn& operator=(const Turn&) = delete;
-  ~Turn() { turns_.release(); }
-
- private:
-  std::counting_semaphore<>& turns_;
-};
-
 // Fills what a completed request lacks, with one read.
 void read_missing(Layer& below, const WriteRequest& request, std::span<std::byte> data) {
   if (request.missing.empty()) return;
@@ -78,58 +46,6 @@ void read_missing(Layer& below, const WriteRequest& request, std::span<std::byte
 }
 
 }  // namespace
-
-void BlockCache::flush(Layer& below) {
-  if (settings_.mode == CacheMode::unsafe) return;
-  if (settings_.flush == FlushTo::local) {
-    store_->commit();
-    want_background();
-    return;
-  }
-  const auto settling = settlement(below);
-  try {
-    store_->commit();  // also what has gone around the cache, and left nothing dirty
-    write_back_all(below);
-    flush_below(below);
-    settling.wait_for_earlier();
-  } catch (const Error&) {
-    forget_background_failure();  // this is its report
-    throw;
-  }
-  report_background_failure();
-}
-
-void BlockCache::flush_below(Layer& below) {
-  if (!below.traits().can_flush) return;
-  const std::uint64_t doubts = doubts_;
-  below.flush();
-  settled_doubts_ = doubts;
-}
-
-void BlockCache::settle_client(Layer& below) {
-  if (settings_.mode == CacheMode::unsafe) return;
-  if (settings_.flush == FlushTo::local) {
-    store_->commit();
-    want_background();
-  } else {
-    const auto settling = settlement(below);
-    write_back_all(below);
-    settle(below);
-  }
-}
-
-void BlockCache::write_back_all(Layer& below) {
-  Lock lock(mutex_);
-  std::vector<BlockNumber> blocks = unwritten_blocks(lock, {0}, {geometry_.block_count()});
-  std::vector<Range> zeros;
-  for (const auto& run : zeros_.overlapping({0, geometry_.size_bytes()})) {
-    zeros.push_back(run.range);
-  }
-  lock.unlock();
-  if (!blocks.empty() || !zeros.empty()) {
-    write_back(below, std::move(blocks), std::move(zeros), Durability::on_flush);
-  }
-}
 
 std::vector<BlockNumber> BlockCache::unwritten_blocks(Lock& /*lock*/, BlockNumber first,
                                                       BlockNumber end) const {
@@ -363,124 +279,6 @@ void BlockCache::finish_group(WriteBack& work, WriteBackGroup& group) {
     ++work.written;
   }
   changed_.notify_all();
-}
-
-void BlockCache::write_back_zeros(WriteBack& work, const std::vector<Range>& ranges) {
-  if (ranges.empty()) return;
-  // Numbers instead of a list of the parts: zeros may be exabytes.
-  std::vector<std::uint64_t> ends;  // of each range, counted in parts from the first on
-  std::uint64_t count = 0;
-  for (const Range& range : ranges) {
-    count += (range.length + kLongestZero_bytes - 1) / kLongestZero_bytes;
-    ends.push_back(count);
-  }
-  try {
-    store_->commit();
-  } catch (const Error& error) {
-    ++work.failures;
-    if (!work.failure) work.failure = error;
-    return;
-  }
-  run_in_parallel(work.below, writes_, count, [&](std::size_t index) {
-    const auto at = std::upper_bound(ends.begin(), ends.end(), index) - ends.begin();
-    const std::uint64_t before = at == 0 ? 0 : ends[static_cast<std::size_t>(at) - 1];
-    const Range& range = ranges[static_cast<std::size_t>(at)];
-    const std::uint64_t begin = (index - before) * kLongestZero_bytes;
-    const Turn turn(below_writers_);
-    write_back_zero_run(work,
-                        {range.offset + begin, std::min(kLongestZero_bytes, range.length - begin)});
-  });
-}
-
-// What is still remembered of the range goes below. A block that a client writes meanwhile leaves
-// the range and is zeroed again before its own turn. Whether the next run is still remembered is
-// asked when its turn comes: what has been written since may be below already.
-void BlockCache::write_back_zero_run(WriteBack& work, const Range& range) {
-  Lock lock(mutex_);
-  for (std::uint64_t position = range.offset; position < range.end();) {
-    const auto run = zeros_.next(position);
-    const Range part = run ? run->range.intersection({position, range.end() - position}) : Range{};
-    if (part.empty() || work.failures >= kFailuresToGiveUp) return;
-    position = part.end();
-    if (is_busy_below(lock, part)) {
-      work.busy_zeros.push_back(part);
-      continue;
-    }
-    const auto registered = write_backs_.insert(write_backs_.end(), part);
-    lock.unlock();
-    std::optional<Error> failure;
-    try {
-      const Durability wanted = store_->is_durable() ? Durability::fua : work.durability;
-      zero_below(work.below, part, run->value, supported(wanted, work.below));
-      if (store_->is_durable()) complete_durability(work.below, wanted);
-    } catch (const Error& error) {
-      failure = error;
-    }
-    lock.lock();
-    write_backs_.erase(registered);
-    if (failure) {
-      ++doubts_;
-      ++work.failures;
-      if (!work.failure) work.failure = failure;
-    } else {
-      zeros_.erase(part);
-      store_->zeros_removed(part);
-      ++work.written;
-      work.durable_bytes += part.intersection(blocks_covering(work.wanted)).length;
-    }
-    changed_.notify_all();
-  }
-}
-
-void BlockCache::zero_below(Layer& below, const Range& range, bool may_trim,
-                            Durability durability) const {
-  if (below.traits().zero != Support::none) {
-    below.zero(range.length, range.offset,
-               {.may_trim = may_trim, .fast = false, .durability = durability});
-    return;
-  }
-  const std::uint64_t step = longest_write_bytes(below.traits());
-  const std::vector<std::byte> zeros(std::min(step, range.length));
-  for (std::uint64_t done = 0; done < range.length; done += step) {
-    const std::uint64_t length = std::min(step, range.length - done);
-    below.pwrite(std::span(zeros).first(length), range.offset + done, durability);
-  }
-}
-
-// FUA for what has been written to the cache. Where somebody else's write-back took part of it
-// below, it did so without FUA, and a flush completes it.
-void BlockCache::make_durable(Layer& below, const Range& range) {
-  if (settings_.flush == FlushTo::local) {
-    store_->commit();
-    want_background();
-    return;
-  }
-  Lock lock(mutex_);
-  const BlockNumber first = geometry_.block_at(range.offset);
-  const BlockNumber end = geometry_.block_at(range.end() - 1).next();
-  std::vector<BlockNumber> blocks = unwritten_blocks(lock, first, end);
-  std::vector<Range> zeros;
-  for (const auto& run : zeros_.overlapping(range)) zeros.push_back(run.range);
-  lock.unlock();
-  const auto settling = settlement(below);
-  const bool native = below.traits().fua != Support::none;
-  WriteBack work{.below = below,
-                 .durability = native ? Durability::fua : Durability::on_flush,
-                 .wanted = range};
-  write_back_dirty(work, blocks);
-  write_back_zeros(work, zeros);
-  try {
-    if (work.failure) throw Error(*work.failure);
-    if (!native || work.durable_bytes != blocks_covering(range).length) {
-      write_back(below, std::move(blocks), std::move(zeros), Durability::on_flush);
-      flush_below(below);
-      settling.wait_for_earlier();
-    }
-  } catch (const Error&) {
-    forget_background_failure();  // this is its report
-    throw;
-  }
-  report_background_failure();
 }
 
 }  // namespace nbdstack

@@ -1,7 +1,12 @@
-// The records of a write-back while it runs (write_back.cpp, relief.cpp).
+// The records of a write-back while it runs, and its bounds (write_back.cpp, write_back_zeros.cpp,
+// flush.cpp, relief.cpp).
 #pragma once
 
+#include <algorithm>
+#include <bit>
+#include <cstdint>
 #include <optional>
+#include <semaphore>
 #include <vector>
 
 #include "common/error.hpp"
@@ -9,6 +14,36 @@
 #include "filters/cache/write_plan.hpp"
 
 namespace nbdstack {
+
+// Neighbouring dirty blocks go down as one request of up to this size; more where the layer below
+// prefers larger blocks. Large enough that latency matters little, small enough that a flush of a
+// few MiB still uses several requests at once.
+inline constexpr std::uint64_t kWriteBackGroup_bytes = 4ULL << 20U;
+
+// After as many failures as requests can be under way at once, the layer below is taken to be out
+// of order, and the rest is not tried: thousands of blocks, each failing after a minute, are hours.
+inline constexpr std::size_t kFailuresToGiveUp = 16;
+
+// The longest request of data that write-backs send.
+inline std::uint64_t longest_write_bytes(const LayerTraits& below) {
+  std::uint64_t size = std::max<std::uint64_t>(kWriteBackGroup_bytes, below.preferred_block_size);
+  if (below.maximum_block_size != 0) {
+    size = std::min<std::uint64_t>(size, std::bit_floor(below.maximum_block_size));
+  }
+  return size;
+}
+
+// The right to have one more request of a write-back under way below.
+class Turn {
+ public:
+  explicit Turn(std::counting_semaphore<>& turns) : turns_(turns) { turns_.acquire(); }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+  ~Turn() { turns_.release(); }
+
+ private:
+  std::counting_semaphore<>& turns_;
+};
 
 // One caller's write-back. What several of its groups change at once is protected by
 // BlockCache::mutex_.

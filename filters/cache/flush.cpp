@@ -1,0 +1,97 @@
+// What clients ask for: that what they wrote is durable.
+#include <utility>
+
+#include "common/error.hpp"
+#include "filters/cache/write_back.hpp"
+
+namespace nbdstack {
+
+void BlockCache::flush(Layer& below) {
+  if (settings_.mode == CacheMode::unsafe) return;
+  if (settings_.flush == FlushTo::local) {
+    store_->commit();
+    want_background();
+    return;
+  }
+  const auto settling = settlement(below);
+  try {
+    store_->commit();  // also what has gone around the cache, and left nothing dirty
+    write_back_all(below);
+    flush_below(below);
+    settling.wait_for_earlier();
+  } catch (const Error&) {
+    forget_background_failure();  // this is its report
+    throw;
+  }
+  report_background_failure();
+}
+
+void BlockCache::flush_below(Layer& below) {
+  if (!below.traits().can_flush) return;
+  const std::uint64_t doubts = doubts_;
+  below.flush();
+  settled_doubts_ = doubts;
+}
+
+void BlockCache::settle_client(Layer& below) {
+  if (settings_.mode == CacheMode::unsafe) return;
+  if (settings_.flush == FlushTo::local) {
+    store_->commit();
+    want_background();
+  } else {
+    const auto settling = settlement(below);
+    write_back_all(below);
+    settle(below);
+  }
+}
+
+void BlockCache::write_back_all(Layer& below) {
+  Lock lock(mutex_);
+  std::vector<BlockNumber> blocks = unwritten_blocks(lock, {0}, {geometry_.block_count()});
+  std::vector<Range> zeros;
+  for (const auto& run : zeros_.overlapping({0, geometry_.size_bytes()})) {
+    zeros.push_back(run.range);
+  }
+  lock.unlock();
+  if (!blocks.empty() || !zeros.empty()) {
+    write_back(below, std::move(blocks), std::move(zeros), Durability::on_flush);
+  }
+}
+
+// FUA for what has been written to the cache. Where somebody else's write-back took part of it
+// below, it did so without FUA, and a flush completes it.
+void BlockCache::make_durable(Layer& below, const Range& range) {
+  if (settings_.flush == FlushTo::local) {
+    store_->commit();
+    want_background();
+    return;
+  }
+  Lock lock(mutex_);
+  const BlockNumber first = geometry_.block_at(range.offset);
+  const BlockNumber end = geometry_.block_at(range.end() - 1).next();
+  std::vector<BlockNumber> blocks = unwritten_blocks(lock, first, end);
+  std::vector<Range> zeros;
+  for (const auto& run : zeros_.overlapping(range)) zeros.push_back(run.range);
+  lock.unlock();
+  const auto settling = settlement(below);
+  const bool native = below.traits().fua != Support::none;
+  WriteBack work{.below = below,
+                 .durability = native ? Durability::fua : Durability::on_flush,
+                 .wanted = range};
+  write_back_dirty(work, blocks);
+  write_back_zeros(work, zeros);
+  try {
+    if (work.failure) throw Error(*work.failure);
+    if (!native || work.durable_bytes != blocks_covering(range).length) {
+      write_back(below, std::move(blocks), std::move(zeros), Durability::on_flush);
+      flush_below(below);
+      settling.wait_for_earlier();
+    }
+  } catch (const Error&) {
+    forget_background_failure();  // this is its report
+    throw;
+  }
+  report_background_failure();
+}
+
+}  // namespace nbdstack

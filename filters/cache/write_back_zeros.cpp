@@ -1,0 +1,99 @@
+// Remembered zeros, on their way to the layer below.
+#include <algorithm>
+#include <vector>
+
+#include "common/error.hpp"
+#include "filters/cache/durability.hpp"
+#include "filters/cache/write_back.hpp"
+
+namespace nbdstack {
+namespace {
+
+// NBD counts the bytes of a zero in 32 bits.
+constexpr std::uint64_t kLongestZero_bytes = 1ULL << 30U;
+
+}  // namespace
+
+void BlockCache::write_back_zeros(WriteBack& work, const std::vector<Range>& ranges) {
+  if (ranges.empty()) return;
+  // Numbers instead of a list of the parts: zeros may be exabytes.
+  std::vector<std::uint64_t> ends;  // of each range, counted in parts from the first on
+  std::uint64_t count = 0;
+  for (const Range& range : ranges) {
+    count += (range.length + kLongestZero_bytes - 1) / kLongestZero_bytes;
+    ends.push_back(count);
+  }
+  try {
+    store_->commit();
+  } catch (const Error& error) {
+    ++work.failures;
+    if (!work.failure) work.failure = error;
+    return;
+  }
+  run_in_parallel(work.below, writes_, count, [&](std::size_t index) {
+    const auto at = std::upper_bound(ends.begin(), ends.end(), index) - ends.begin();
+    const std::uint64_t before = at == 0 ? 0 : ends[static_cast<std::size_t>(at) - 1];
+    const Range& range = ranges[static_cast<std::size_t>(at)];
+    const std::uint64_t begin = (index - before) * kLongestZero_bytes;
+    const Turn turn(below_writers_);
+    write_back_zero_run(work,
+                        {range.offset + begin, std::min(kLongestZero_bytes, range.length - begin)});
+  });
+}
+
+// What is still remembered of the range goes below. A block that a client writes meanwhile leaves
+// the range and is zeroed again before its own turn. Whether the next run is still remembered is
+// asked when its turn comes: what has been written since may be below already.
+void BlockCache::write_back_zero_run(WriteBack& work, const Range& range) {
+  Lock lock(mutex_);
+  for (std::uint64_t position = range.offset; position < range.end();) {
+    const auto run = zeros_.next(position);
+    const Range part = run ? run->range.intersection({position, range.end() - position}) : Range{};
+    if (part.empty() || work.failures >= kFailuresToGiveUp) return;
+    position = part.end();
+    if (is_busy_below(lock, part)) {
+      work.busy_zeros.push_back(part);
+      continue;
+    }
+    const auto registered = write_backs_.insert(write_backs_.end(), part);
+    lock.unlock();
+    std::optional<Error> failure;
+    try {
+      const Durability wanted = store_->is_durable() ? Durability::fua : work.durability;
+      zero_below(work.below, part, run->value, supported(wanted, work.below));
+      if (store_->is_durable()) complete_durability(work.below, wanted);
+    } catch (const Error& error) {
+      failure = error;
+    }
+    lock.lock();
+    write_backs_.erase(registered);
+    if (failure) {
+      ++doubts_;
+      ++work.failures;
+      if (!work.failure) work.failure = failure;
+    } else {
+      zeros_.erase(part);
+      store_->zeros_removed(part);
+      ++work.written;
+      work.durable_bytes += part.intersection(blocks_covering(work.wanted)).length;
+    }
+    changed_.notify_all();
+  }
+}
+
+void BlockCache::zero_below(Layer& below, const Range& range, bool may_trim,
+                            Durability durability) const {
+  if (below.traits().zero != Support::none) {
+    below.zero(range.length, range.offset,
+               {.may_trim = may_trim, .fast = false, .durability = durability});
+    return;
+  }
+  const std::uint64_t step = longest_write_bytes(below.traits());
+  const std::vector<std::byte> zeros(std::min(step, range.length));
+  for (std::uint64_t done = 0; done < range.length; done += step) {
+    const std::uint64_t length = std::min(step, range.length - done);
+    below.pwrite(std::span(zeros).first(length), range.offset + done, durability);
+  }
+}
+
+}  // namespace nbdstack
