@@ -174,20 +174,22 @@ void BlockCache::copy_cached(ReadPlan& plan, std::span<std::byte> buffer) {
     std::memset(buffer.data() + piece.offset_in_request, 0, piece.length);
   }
   int lost_code = plan.damaged ? EIO : 0;
-  for (const auto& [slot, piece, zero] : plan.cached) {
+  for (const ReadPlan::Cached& cached : plan.cached) {
+    const Slot slot = cached.slot;
+    const BlockPiece& piece = cached.piece;
     bool failed = false;
     try {
       const auto target = buffer.subspan(piece.offset_in_request, piece.length);
-      pages_.for_each_part(
-          piece.offset_in_block, piece.length, zero,
-          [&, this, slot = slot](std::uint32_t offset, std::uint32_t length, bool is_zero) {
-            const auto part = target.subspan(offset - piece.offset_in_block, length);
-            if (is_zero) {
-              std::memset(part.data(), 0, part.size());
-            } else if (!plan.damaged) {
-              store_->read(slot, part, offset);
-            }
-          });
+      pages_.for_each_part(piece.offset_in_block, piece.length, cached.zero,
+                           [&](std::uint32_t offset, std::uint32_t length, bool is_zero) {
+                             const auto part =
+                                 target.subspan(offset - piece.offset_in_block, length);
+                             if (is_zero) {
+                               std::memset(part.data(), 0, part.size());
+                             } else if (!plan.damaged) {
+                               store_->read(slot, part, offset);
+                             }
+                           });
     } catch (const Error& error) {
       failed = true;
       log::error("cache: {}", error.what());
