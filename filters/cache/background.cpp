@@ -62,7 +62,6 @@ TimePoint BlockCache::background_step(Layer& below, TimePoint now) {
   bool done = false;
   try {
     if (store_->is_durable()) store_->commit();
-    if (store_->is_durable() && doubts_ != settled_doubts_) flush_below(below);
     done = write_back_due(below, now);
     relieve_all(below);
   } catch (const Error& error) {
@@ -158,6 +157,7 @@ bool BlockCache::write_back_due(Layer& below, TimePoint now) {
       zeros_since_.reset();
     }
   }
+  if (store_->is_durable() && doubts_ != settled_doubts_) flush_below(below);
   if (blocks.empty() && zeros.empty()) return true;
   const auto settling = settlement(below);
   write_back(below, std::move(blocks), std::move(zeros), Durability::on_flush);

@@ -26,10 +26,10 @@ void BlockCache::flush(Layer& below) {
   report_background_failure();
 }
 
+// A layer that cannot be flushed stores what it has acknowledged.
 void BlockCache::flush_below(Layer& below) {
-  if (!below.traits().can_flush) return;
   const std::uint64_t doubts = doubts_;
-  below.flush();
+  if (below.traits().can_flush) below.flush();
   settled_doubts_ = doubts;
 }
 
