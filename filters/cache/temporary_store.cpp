@@ -36,8 +36,7 @@ StoredPages TemporaryStore::write(Slot slot, std::span<const std::byte> data,
   const auto length = static_cast<std::uint32_t>(data.size());
   const PageMask touched = pages_.touched(offset_in_block, length);
   const PageMask partial = touched & ~pages_.covered(offset_in_block, length, block_size_);
-  StoredPages result{
-      .pages = touched, .copies = 0, .checksum_change = 0, .page_checksums = {}};
+  StoredPages result{.pages = touched, .copies = 0, .checksum_change = 0, .page_checksums = {}};
   const std::uint64_t at = position(slot) + offset_in_block;
   if ((touched & ~stored) == 0 && length <= kLargestCopy_bytes && window_.contains(at, length)) {
     window_.write_at(data, at);
