@@ -151,9 +151,7 @@ bool BlockCache::write_back_due(Layer& below, TimePoint now) {
       blocks = overdue_blocks(lock);
     }
     if (zeros_due) {
-      for (const auto& run : zeros_.overlapping({0, geometry_.size_bytes()})) {
-        zeros.push_back(run.range);
-      }
+      zeros = remembered_zeros(lock, {0, geometry_.size_bytes()});
       zeros_since_.reset();
     }
   }

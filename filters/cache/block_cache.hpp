@@ -197,6 +197,8 @@ class BlockCache {
   // Those from `first` to before `end`, sorted.
   [[nodiscard]] std::vector<BlockNumber> unwritten_blocks(Lock& lock, BlockNumber first,
                                                           BlockNumber end) const;
+  // The ranges of zeros_ in `range`, sorted.
+  [[nodiscard]] std::vector<Range> remembered_zeros(const Lock& lock, const Range& range) const;
   // Sees to it that all of `blocks` (sorted) and `zeros`, as they are now, are below; throws the
   // first failure after trying all, or so many that the layer below must be out of order.
   void write_back(Layer& below, std::vector<BlockNumber> blocks, std::vector<Range> zeros,

@@ -12,8 +12,7 @@ BlockCache::Bypass::Bypass(BlockCache& cache, Layer& below, const Range& range)
   const Range blocks = cache_.blocks_covering(range);
   {
     Lock lock(cache_.mutex_);
-    std::vector<Range> zeros;
-    for (const auto& run : cache_.zeros_.overlapping(blocks)) zeros.push_back(run.range);
+    const std::vector<Range> zeros = cache_.remembered_zeros(lock, blocks);
     lock.unlock();
     if (!zeros.empty()) cache_.write_back(below, {}, zeros, Durability::on_flush);
   }

@@ -18,10 +18,7 @@ void BlockCache::relieve(Layer& below, bool may_write) {
   if (!pressed_) return;
   Lock lock(mutex_);
   if (may_write && zeros_.size() > kMostZeroRanges) {
-    std::vector<Range> zeros;
-    for (const auto& run : zeros_.overlapping({0, geometry_.size_bytes()})) {
-      zeros.push_back(run.range);
-    }
+    const std::vector<Range> zeros = remembered_zeros(lock, {0, geometry_.size_bytes()});
     lock.unlock();
     const auto settling = settlement(below);
     WriteBack work{.below = below};

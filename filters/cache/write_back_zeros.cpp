@@ -14,6 +14,12 @@ constexpr std::uint64_t kLongestZero_bytes = 1ULL << 30U;
 
 }  // namespace
 
+std::vector<Range> BlockCache::remembered_zeros(const Lock& /*lock*/, const Range& range) const {
+  std::vector<Range> zeros;
+  for (const auto& run : zeros_.overlapping(range)) zeros.push_back(run.range);
+  return zeros;
+}
+
 void BlockCache::write_back_zeros(WriteBack& work, const std::vector<Range>& ranges) {
   if (ranges.empty()) return;
   // Numbers instead of a list of the parts: zeros may be exabytes.
