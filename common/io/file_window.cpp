@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <sys/mman.h>
 
+#include <atomic>
 #include <csignal>
 #include <cstring>
 #include <mutex>
@@ -14,7 +15,10 @@ namespace nbdstack {
 namespace {
 
 // Where the copy that this thread is making goes on when it meets SIGBUS; null outside of one.
-thread_local sigjmp_buf* copying = nullptr;
+//
+// Only the handler reads it, and no compiler sees it called: without `volatile` and the fences
+// around the copy, an optimiser takes the first of the two assignments for a dead one.
+thread_local sigjmp_buf* volatile copying = nullptr;
 
 struct sigaction handled_before {};
 
@@ -65,7 +69,9 @@ void FileWindow::write_at(std::span<const std::byte> buffer, std::uint64_t offse
                                  file_.path(), offset));
   }
   copying = &failed;
+  std::atomic_signal_fence(std::memory_order_seq_cst);
   std::memcpy(memory_ + offset, buffer.data(), buffer.size());
+  std::atomic_signal_fence(std::memory_order_seq_cst);
   copying = nullptr;
 }
 
