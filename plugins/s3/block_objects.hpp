@@ -43,7 +43,7 @@ class BlockObjects {
     return store_.get_range(names_.block(block), body, offset);
   }
   void put(BlockNumber block, std::span<const std::byte> body) {
-    store_.put(names_.block(block), body, PutMode::replace);
+    store_.put(names_.block(block), body, {});
   }
   [[nodiscard]] bool exists(BlockNumber block) {
     return store_.size_of(names_.block(block)).has_value();

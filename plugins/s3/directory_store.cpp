@@ -1,6 +1,7 @@
 #include "plugins/s3/directory_store.hpp"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -90,21 +91,33 @@ class TemporaryFile {
   bool moved_ = false;
 };
 
-PutResult put_into(const std::string& directory, const std::string& target,
-                   std::span<const std::byte> body, PutMode mode) {
-  PutResult result = PutResult::stored;
-  {
-    TemporaryFile temporary(directory);
-    write_object_file(temporary.file(), body);
-    if (mode == PutMode::replace) {
-      temporary.replace(target);
-    } else if (!temporary.link_to(target)) {
-      result = PutResult::exists;
-    }
+// Held over look and rename of a put that is conditional on an ETag; given up with the descriptor.
+File lock_directory(const std::string& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor == -1) throw system_error(errno, "open directory {}", path);
+  File directory(descriptor, path);
+  while (::flock(descriptor, LOCK_EX) == -1) {
+    if (errno != EINTR) throw system_error(errno, "lock directory {}", path);
   }
-  sync_directory(
-      directory);  // also for `exists`: what the caller now relies on must not vanish in a crash
-  return result;
+  return directory;
+}
+
+bool has_etag(const std::string& path, const std::string& etag) {
+  const auto file = ObjectFile::open(path);
+  return file.has_value() && !etag.empty() && file->etag() == etag;
+}
+
+// True: the file is in its place now.
+bool move_into_place(TemporaryFile& temporary, const std::string& target, const PutOptions& options,
+                     const std::string& root) {
+  if (options.mode == PutMode::create_only) return temporary.link_to(target);
+  std::optional<File> lock;
+  if (options.mode == PutMode::if_match) {
+    lock = lock_directory(root);
+    if (!has_etag(target, options.etag)) return false;
+  }
+  temporary.replace(target);
+  return true;
 }
 
 }  // namespace
@@ -155,59 +168,76 @@ void DirectoryStore::check_bucket_exists() const {
   }
 }
 
+std::optional<ObjectFile> DirectoryStore::open(const std::string& key) const {
+  auto file = ObjectFile::open(path_of(key));
+  if (!file.has_value()) check_bucket_exists();
+  return file;
+}
+
 bool DirectoryStore::get(const std::string& key, std::span<std::byte> body) {
-  const auto file = ObjectFile::open(path_of(key));
-  if (!file.has_value()) {
-    check_bucket_exists();
-    return false;
-  }
-  file->read_body(body);
-  return true;
+  const auto file = open(key);
+  if (file.has_value()) file->read_body(body);
+  return file.has_value();
 }
 
 bool DirectoryStore::get_range(const std::string& key, std::span<std::byte> body,
                                std::uint64_t offset) {
-  const auto file = ObjectFile::open(path_of(key));
-  if (!file.has_value()) {
-    check_bucket_exists();
-    return false;
-  }
-  file->read_range(body, offset);
-  return true;
+  const auto file = open(key);
+  if (file.has_value()) file->read_range(body, offset);
+  return file.has_value();
 }
 
 std::optional<std::string> DirectoryStore::get_text(const std::string& key,
                                                     std::size_t size_limit) {
-  const auto file = ObjectFile::open(path_of(key));
-  if (!file.has_value()) {
-    check_bucket_exists();
-    return std::nullopt;
-  }
-  if (file->body_bytes() > size_limit) {
-    throw Error(EIO, fmt::format("{}: {} bytes long, at most {} were expected", path_of(key),
-                                 file->body_bytes(), size_limit));
-  }
-  std::string text(file->body_bytes(), '\0');
-  file->read_body(std::as_writable_bytes(std::span(text)));
+  std::string text(size_limit, '\0');
+  const auto object = fetch(key, std::as_writable_bytes(std::span(text)));
+  if (!object.has_value()) return std::nullopt;
+  text.resize(object->size_bytes);
   return text;
 }
 
-std::optional<std::uint64_t> DirectoryStore::size_of(const std::string& key) {
-  const auto file = ObjectFile::open(path_of(key));
-  if (file.has_value()) return file->body_bytes();
-  check_bucket_exists();
-  return std::nullopt;
+std::optional<ObjectInfo> DirectoryStore::fetch(const std::string& key,
+                                                std::span<std::byte> buffer) {
+  const auto file = open(key);
+  if (!file.has_value()) return std::nullopt;
+  if (file->body_bytes() > buffer.size()) {
+    throw Error(EIO, fmt::format("{}: {} bytes long, at most {} were expected", path_of(key),
+                                 file->body_bytes(), buffer.size()));
+  }
+  file->read_body(buffer.first(file->body_bytes()));
+  return ObjectInfo{.size_bytes = file->body_bytes(), .etag = file->etag(), .attributes = {}};
 }
 
-PutResult DirectoryStore::put(const std::string& key, std::span<const std::byte> body,
-                              PutMode mode) {
+std::optional<ObjectInfo> DirectoryStore::look_up(const std::string& key) {
+  const auto file = open(key);
+  if (!file.has_value()) return std::nullopt;
+  return ObjectInfo{.size_bytes = file->body_bytes(), .etag = file->etag(), .attributes = {}};
+}
+
+PutOutcome DirectoryStore::put(const std::string& key, std::span<const std::byte> body,
+                               const PutOptions& options) {
   const std::string target = path_of(key);
+  if (!options.attributes.content_encoding.empty() || !options.attributes.metadata.empty()) {
+    throw Error(ENOTSUP, fmt::format("{}: a directory keeps no content encoding and no metadata of "
+                                     "an object, which this layout needs: use an S3 service",
+                                     target));
+  }
   const std::string directory = parent_of(target);
   if (!is_directory(directory)) {
     check_bucket_exists();
     make_directories(directory);
   }
-  return put_into(directory, target, body, mode);
+  PutOutcome outcome;
+  {
+    TemporaryFile temporary(directory);
+    outcome.etag = write_object_file(temporary.file(), body);
+    if (!move_into_place(temporary, target, options, root_)) {
+      outcome = {options.mode == PutMode::create_only ? PutResult::exists : PutResult::changed, {}};
+    }
+  }
+  // Also where nothing was stored: what the caller now relies on must not vanish in a crash.
+  sync_directory(directory);
+  return outcome;
 }
 
 void DirectoryStore::remove(std::span<const std::string> keys) {

@@ -10,6 +10,12 @@
 // at every moment, also after a crash, a key has its old object or its new one, whole. A crash can
 // leave the temporary file behind: it is no object, and a later start removes it.
 //
+// Of puts that are conditional on an ETag, one at a time looks and renames, under a lock on the
+// bucket's directory that excludes those of other processes too. A put without that condition and a
+// removal do not take it: a key is either changed with conditions always, or never.
+//
+// Bodies are all that is kept: a put with a content encoding or metadata is Error(ENOTSUP).
+//
 // A key whose parts would leave the bucket ("..", ".", empty), or name a temporary file, is refused
 // with EINVAL. Unlike in S3, a key cannot be an object and the directory of others at the same
 // time.
@@ -18,6 +24,7 @@
 #include <chrono>
 #include <string>
 
+#include "plugins/s3/object_file.hpp"
 #include "plugins/s3/object_store.hpp"
 
 namespace nbdstack {
@@ -39,14 +46,17 @@ class DirectoryStore final : public ObjectStore {
   bool get(const std::string& key, std::span<std::byte> body) override;
   bool get_range(const std::string& key, std::span<std::byte> body, std::uint64_t offset) override;
   std::optional<std::string> get_text(const std::string& key, std::size_t size_limit) override;
-  std::optional<std::uint64_t> size_of(const std::string& key) override;
-  PutResult put(const std::string& key, std::span<const std::byte> body, PutMode mode) override;
+  std::optional<ObjectInfo> fetch(const std::string& key, std::span<std::byte> buffer) override;
+  std::optional<ObjectInfo> look_up(const std::string& key) override;
+  PutOutcome put(const std::string& key, std::span<const std::byte> body,
+                 const PutOptions& options) override;
   void remove(std::span<const std::string> keys) override;
   void list(const std::string& prefix, const std::string& start_after,
             const std::function<bool(const ListedObject&)>& visit) override;
 
  private:
   [[nodiscard]] std::string path_of(const std::string& key) const;  // refuses bad keys
+  [[nodiscard]] std::optional<ObjectFile> open(const std::string& key) const;
   void check_bucket_exists() const;
 
   std::string root_;  // the bucket's directory

@@ -1,7 +1,6 @@
 #include "plugins/s3/http_store.hpp"
 
 #include <fmt/core.h>
-#include <openssl/evp.h>
 
 #include <algorithm>
 #include <array>
@@ -17,6 +16,7 @@
 #include "common/hash/digest.hpp"
 #include "common/hash/xxh3.hpp"
 #include "common/log.hpp"
+#include "plugins/s3/http_call.hpp"
 #include "plugins/s3/s3_answer.hpp"
 #include "plugins/s3/s3_xml.hpp"
 #include "plugins/s3/signing.hpp"
@@ -26,43 +26,13 @@ namespace nbdstack {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-// One operation's request. It is signed and sent as often as there are attempts.
-struct HttpStore::Call {
-  std::string method;
-  std::string key;  // empty: the bucket itself
-  QueryList query{};
-  HeaderList headers{};
-  std::span<const std::byte> body{};
-  std::string payload_sha256 = to_hex(sha256({}));
-
-  int buffer_status = 0;  // these three as in HttpRequest
-  std::span<std::byte> buffer{};
-  std::size_t text_limit = std::size_t{64} << 10U;
-  bool fresh_connection = false;
-
-  LastMinute::Operation operation{};  // set when the call begins
-  std::int64_t clock_offset_s = 0;    // that the last attempt was signed with
-  // An attempt failed in a way that leaves open whether the service did what it was asked.
-  bool in_doubt = false;
-};
-
 namespace {
 
-constexpr std::size_t kKeysPerRemoval = 1000;        // S3's limit
 constexpr unsigned kKeysPerPage = 1000;              // S3's limit
 constexpr std::size_t kXmlLimitBytes = 16UL << 20U;  // 1,000 keys of 1,024 bytes, encoded: 4 MiB
 constexpr unsigned kRetriesAtStart = 2;
 constexpr seconds kGraceAtStop{20};  // enough for some attempts; a server must end
 constexpr seconds kSkewNoticed{60};  // S3 tolerates 15 minutes
-
-std::string base64(std::span<const std::byte> bytes) {
-  std::string text(4 * ((bytes.size() + 2) / 3) + 1, '\0');
-  const int length = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
-                                     reinterpret_cast<const unsigned char*>(bytes.data()),
-                                     static_cast<int>(bytes.size()));
-  text.resize(static_cast<std::size_t>(length));
-  return text;
-}
 
 }  // namespace
 
@@ -171,7 +141,7 @@ bool HttpStore::get(const std::string& key, std::span<std::byte> body) {
 }
 
 bool HttpStore::get_range(const std::string& key, std::span<std::byte> body, std::uint64_t offset) {
-  if (body.empty()) return size_of(key).has_value();  // HTTP has no empty range
+  if (body.empty()) return look_up(key).has_value();  // HTTP has no empty range
   const std::string range = fmt::format("{}-{}", offset, offset + body.size() - 1);
   Call call{.method = "GET", .key = key, .buffer_status = 206, .buffer = body};
   call.headers.emplace_back("range", "bytes=" + range);
@@ -199,132 +169,36 @@ std::optional<std::string> HttpStore::get_text(const std::string& key, std::size
   return text;
 }
 
-std::optional<std::uint64_t> HttpStore::size_of(const std::string& key) {
+std::optional<ObjectInfo> HttpStore::fetch(const std::string& key, std::span<std::byte> buffer) {
+  Call call{.method = "GET", .key = key, .buffer_status = 200, .buffer = buffer};
+  std::optional<ObjectInfo> object;
+  run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
+    if (is_missing(response)) return std::nullopt;
+    object = info_of(response);
+    object->size_bytes = response.buffered_bytes;
+    return judge_whole(response, buffer.first(response.buffered_bytes));
+  });
+  return object;
+}
+
+std::optional<ObjectInfo> HttpStore::look_up(const std::string& key) {
   std::array<std::byte, 1> first{};
   Call call{.method = "GET", .key = key, .buffer_status = 206, .buffer = first};
   call.headers.emplace_back("range", "bytes=0-0");
-  std::optional<std::uint64_t> size;
+  std::optional<ObjectInfo> object;
   run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
     if (is_missing(response)) return std::nullopt;
-    if (response.status == 416) {
-      size = 0;  // only an empty object has no first byte
-      return std::nullopt;
-    }
+    object = info_of(response);
+    if (response.status == 416) return std::nullopt;  // only an empty object has no first byte
     if (auto failure = judge_part(response, "0-0", first.size())) return failure;
     const std::string range = response.header("content-range").value_or("");
     const char* const begin = range.data() + std::string_view("bytes 0-0/").size();
-    std::uint64_t total = 0;
-    if (std::from_chars(begin, range.data() + range.size(), total).ec != std::errc()) {
+    if (std::from_chars(begin, range.data() + range.size(), object->size_bytes).ec != std::errc()) {
       return Failure{.reason = fmt::format("Content-Range \"{}\" tells no size", range)};
     }
-    size = total;
     return std::nullopt;
   });
-  return size;
-}
-
-HttpStore::Call HttpStore::put_call(const std::string& key, std::span<const std::byte> body) const {
-  Call call{.method = "PUT", .key = key, .body = body, .payload_sha256 = to_hex(sha256(body))};
-  call.headers = {{"content-md5", base64(md5(body))},
-                  {"content-type", "application/octet-stream"},
-                  {std::string(kChecksumHeader), to_hex(xxh3_128(body))}};
-  return call;
-}
-
-PutResult HttpStore::put(const std::string& key, std::span<const std::byte> body, PutMode mode) {
-  if (mode == PutMode::create_only) {
-    if (!conditions_unknown_) {
-      if (const auto result = put_if_absent(key, body)) return *result;
-    }
-    if (size_of(key)) return PutResult::exists;
-  }
-  put_unconditionally(key, body);
-  return PutResult::stored;
-}
-
-void HttpStore::put_unconditionally(const std::string& key, std::span<const std::byte> body) {
-  Call call = put_call(key, body);
-  run(call, [](const HttpResponse& response) -> std::optional<Failure> {
-    if (is_success(response)) return std::nullopt;
-    return unexpected(response);
-  });
-}
-
-// Nothing where the service does not know conditions.
-std::optional<PutResult> HttpStore::put_if_absent(const std::string& key,
-                                                  std::span<const std::byte> body) {
-  Call call = put_call(key, body);
-  call.headers.emplace_back("if-none-match", "*");
-  // A request that libcurl sends twice by itself would leave doubts that we do not know of.
-  call.fresh_connection = true;
-  int status = 0;
-  run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
-    status = response.status;
-    if (is_success(response) || status == 412 || status == 501) return std::nullopt;
-    return unexpected(response);
-  });
-  if (status == 501) {
-    if (!conditions_unknown_.exchange(true)) {
-      log::error(
-          "the S3 service knows no conditional requests: of two that create s3://{}/{} at "
-          "the same moment, both may succeed",
-          config_.bucket, key);
-    }
-    return std::nullopt;
-  }
-  if (status == 412 && !(call.in_doubt && holds(key, body))) return PutResult::exists;
-  return PutResult::stored;
-}
-
-bool HttpStore::holds(const std::string& key, std::span<const std::byte> body) {
-  if (size_of(key) != body.size()) return false;
-  std::vector<std::byte> stored(body.size());
-  return get(key, stored) && std::equal(stored.begin(), stored.end(), body.begin());
-}
-
-void HttpStore::remove(std::span<const std::string> keys) {
-  while (!keys.empty()) {
-    const auto batch = keys.first(std::min(keys.size(), kKeysPerRemoval));
-    if (batch.size() == 1) {
-      remove_one(batch.front());
-    } else {
-      remove_batch(batch);
-    }
-    keys = keys.subspan(batch.size());
-  }
-}
-
-void HttpStore::remove_one(const std::string& key) {
-  Call call{.method = "DELETE", .key = key};
-  run(call, [](const HttpResponse& response) -> std::optional<Failure> {
-    if (is_success(response) || is_missing(response)) return std::nullopt;
-    return unexpected(response);
-  });
-}
-
-void HttpStore::remove_batch(std::span<const std::string> keys) {
-  const std::string text = delete_request(keys);
-  const auto body = std::as_bytes(std::span(text));
-  Call call{.method = "POST",
-            .key = "",
-            .query = {{"delete", ""}},
-            .headers = {{"content-md5", base64(md5(body))}, {"content-type", "application/xml"}},
-            .body = body,
-            .payload_sha256 = to_hex(sha256(body)),
-            .text_limit = kXmlLimitBytes};
-  run(call, [](const HttpResponse& response) -> std::optional<Failure> {
-    if (response.status != 200) return unexpected(response);
-    const auto failures = parse_delete_result(response.text);
-    if (!failures) return Failure{.reason = "the service's answer is no DeleteResult"};
-    for (const RemovalFailure& each : *failures) {
-      if (each.error.code == "NoSuchKey") continue;
-      // Removing the whole batch again does no harm.
-      Failure failure = failure_of(each.error);
-      failure.reason = fmt::format("{} was not removed: {}", each.key, failure.reason);
-      return failure;
-    }
-    return std::nullopt;
-  });
+  return object;
 }
 
 HttpStore::Call HttpStore::list_call(const std::string& prefix, unsigned keys_max) const {

@@ -3,9 +3,10 @@
 //   get        GET, and the whole body is checked against x-amz-meta-nbdstack-xxh3 where the object
 //              has it (one written by somebody else need not)
 //   get_range  GET with Range; the answer must be 206 with exactly that Content-Range
-//   size_of    GET of the first byte: its Content-Range tells the size and, unlike HEAD's, its
+//   fetch      GET, checked like get
+//   look_up    GET of the first byte: its Content-Range tells the size and, unlike HEAD's, its
 //              errors have a body that says what is wrong
-//   put        PUT with Content-MD5, x-amz-content-sha256 and the checksum above
+//   put        PUT with the attributes as headers, Content-MD5, x-amz-content-sha256 and the checksum above
 //              (XXH3-128 of the body, hex)
 //   remove     DeleteObjects, 1,000 keys at most in one request; DELETE for a single key
 //   list       ListObjectsV2
@@ -13,10 +14,11 @@
 // A missing object reads as zeros in a volume, so "missing" is believed only of an S3 service that
 // says so (NoSuchKey): the 404 of a misled proxy is an error.
 //
-// Create-only is If-None-Match: *. When an attempt's answer was lost and the next one finds that
-// the object exists, it is read back: equal bytes are ours, and the result is `stored`. A service
-// that knows no conditions (501) gets a check before the PUT instead, which is said once in the
-// log: two creators at the same moment may then both succeed.
+// Create-only is If-None-Match: *, and a put over a certain ETag If-Match. When an attempt's answer
+// was lost and the next one finds that the condition no longer holds, the object is read back: equal
+// bytes are ours, and the result is `stored`; so two writers that use conditions must not write
+// equal bytes. For a service that knows no conditions (501), create-only is a check before the PUT,
+// which is said once in the log: two creators at the same moment may then both succeed.
 //
 // Each attempt is signed anew with the present time, corrected by what the service said about our
 // clock (RequestTimeTooSkewed). See retry.hpp for what is tried again, and how long.
@@ -66,8 +68,10 @@ class HttpStore final : public ObjectStore {
   bool get(const std::string& key, std::span<std::byte> body) override;
   bool get_range(const std::string& key, std::span<std::byte> body, std::uint64_t offset) override;
   std::optional<std::string> get_text(const std::string& key, std::size_t size_limit) override;
-  std::optional<std::uint64_t> size_of(const std::string& key) override;
-  PutResult put(const std::string& key, std::span<const std::byte> body, PutMode mode) override;
+  std::optional<ObjectInfo> fetch(const std::string& key, std::span<std::byte> buffer) override;
+  std::optional<ObjectInfo> look_up(const std::string& key) override;
+  PutOutcome put(const std::string& key, std::span<const std::byte> body,
+                 const PutOptions& options) override;
   void remove(std::span<const std::string> keys) override;
   void list(const std::string& prefix, const std::string& start_after,
             const std::function<bool(const ListedObject&)>& visit) override;
@@ -83,10 +87,14 @@ class HttpStore final : public ObjectStore {
   HttpOutcome send(Call& call, Duration time_left);
   bool learn_clock(const Call& call, const HttpResponse& response);
 
-  Call put_call(const std::string& key, std::span<const std::byte> body) const;
-  void put_unconditionally(const std::string& key, std::span<const std::byte> body);
-  std::optional<PutResult> put_if_absent(const std::string& key, std::span<const std::byte> body);
-  bool holds(const std::string& key, std::span<const std::byte> body);
+  Call put_call(const std::string& key, std::span<const std::byte> body,
+                const PutOptions& options) const;
+  PutOutcome put_unconditionally(const std::string& key, std::span<const std::byte> body,
+                                 const PutOptions& options);
+  PutOutcome put_on_condition(const std::string& key, std::span<const std::byte> body,
+                              const PutOptions& options);
+  std::optional<std::string> etag_if_holds(const std::string& key, std::span<const std::byte> body);
+  void say_conditions_are_unknown(const std::string& key);
   void remove_one(const std::string& key);
   void remove_batch(std::span<const std::string> keys);
   Call list_call(const std::string& prefix, unsigned keys_max) const;

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "common/error.hpp"
+#include "common/hash/digest.hpp"
 #include "common/hash/xxh3.hpp"
 
 namespace nbdstack {
@@ -19,6 +20,7 @@ constexpr std::uint64_t kVersion = 1;
 constexpr std::size_t kVersionAt = 8;  // the version's 4 bytes and the 4 behind it as one number
 constexpr std::size_t kLengthAt = 16;
 constexpr std::size_t kChecksumAt = 24;
+constexpr std::size_t kChecksum_bytes = 16;
 constexpr std::size_t kCheckAt = 40;
 constexpr std::size_t kTrailer_bytes = 48;
 using Trailer = std::array<std::byte, kTrailer_bytes>;
@@ -53,6 +55,10 @@ Trailer trailer_of(std::span<const std::byte> body) {
   const auto check = check_of(trailer);
   std::copy(check.begin(), check.end(), trailer.begin() + kCheckAt);
   return trailer;
+}
+
+std::string etag_of(std::span<const std::byte> checksum) {
+  return fmt::format("\"{}\"", to_hex(checksum));
 }
 
 bool begins_as_trailer(const Trailer& trailer) {
@@ -99,6 +105,10 @@ void ObjectFile::read_trailer() {
   std::copy_n(trailer.begin() + kChecksumAt, checksum_.size(), checksum_.begin());
 }
 
+std::string ObjectFile::etag() const {
+  return state_ == State::sealed ? etag_of(checksum_) : std::string();
+}
+
 void ObjectFile::check_not_damaged() const {
   if (state_ == State::damaged) {
     throw Error(EIO, fmt::format("{}: damaged: its trailer is invalid", file_.path()));
@@ -129,10 +139,12 @@ void ObjectFile::read_range(std::span<std::byte> part, std::uint64_t offset) con
   file_.read_at(part, offset);
 }
 
-void write_object_file(const File& file, std::span<const std::byte> body) {
+std::string write_object_file(const File& file, std::span<const std::byte> body) {
+  const Trailer trailer = trailer_of(body);
   file.write_at(body, 0);
-  file.write_at(trailer_of(body), body.size());
+  file.write_at(trailer, body.size());
   file.sync_data();
+  return etag_of(std::span(trailer).subspan(kChecksumAt, kChecksum_bytes));
 }
 
 }  // namespace nbdstack

@@ -42,6 +42,9 @@ class ObjectFile {
   // The length of the body; of a damaged file, that of the file.
   [[nodiscard]] std::uint64_t body_bytes() const { return body_bytes_; }
 
+  // Of a sealed file, the checksum of its body in hex, quoted as S3's are; else empty.
+  [[nodiscard]] std::string etag() const;
+
   // The whole body, verified. Error(EIO) that names the file when `body` has another length, when
   // the file is damaged, or when its content does not match its checksum.
   void read_body(std::span<std::byte> body) const;
@@ -63,7 +66,7 @@ class ObjectFile {
   Checksum checksum_{};  // of a sealed file
 };
 
-// Writes body and trailer to an empty file, and makes them durable.
-void write_object_file(const File& file, std::span<const std::byte> body);
+// Writes body and trailer to an empty file, and makes them durable. Returns the ETag.
+std::string write_object_file(const File& file, std::span<const std::byte> body);
 
 }  // namespace nbdstack

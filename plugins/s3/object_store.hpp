@@ -28,16 +28,35 @@
 #include <string>
 #include <vector>
 
+#include "plugins/s3/object_attributes.hpp"
+
 namespace nbdstack {
 
 enum class PutMode : std::uint8_t {
   replace,      // whatever is there
   create_only,  // only where there is no such object
+  if_match,     // only over the object that has PutOptions::etag
 };
 
 enum class PutResult : std::uint8_t {
   stored,
-  exists,  // create_only: there is an object of that key already
+  exists,       // create_only: there is an object of that key already
+  changed,      // if_match: there is another object, or none
+  unsupported,  // if_match: the store knows no such condition; nothing was stored
+};
+
+struct PutOptions {
+  PutMode mode = PutMode::replace;
+  // Of if_match: as the store gave it. Services differ in whether they want its quotes, so it is
+  // sent as it stands here (conditional_puts.hpp finds out).
+  std::string etag{};
+  ObjectAttributes attributes{};
+  bool with_checksum = true;  // false: nothing is stored but what is given here
+};
+
+struct PutOutcome {
+  PutResult result = PutResult::stored;
+  std::string etag{};  // of the object that was stored; empty where the store gives none
 };
 
 struct ListedObject {
@@ -65,11 +84,22 @@ class ObjectStore {
   // An object whose size is not known beforehand, at most `size_limit` bytes (more is an Error).
   virtual std::optional<std::string> get_text(const std::string& key, std::size_t size_limit) = 0;
 
-  // The size of an object; nothing where there is none.
-  virtual std::optional<std::uint64_t> size_of(const std::string& key) = 0;
+  // Reads a whole object of up to buffer.size() bytes, verified as by get(); a longer one is an
+  // Error. Nothing: there is none, and `buffer` is unspecified.
+  virtual std::optional<ObjectInfo> fetch(const std::string& key, std::span<std::byte> buffer) = 0;
 
-  // Stores `body` together with its checksum.
-  virtual PutResult put(const std::string& key, std::span<const std::byte> body, PutMode mode) = 0;
+  // What is known of an object without its body; nothing where there is none.
+  virtual std::optional<ObjectInfo> look_up(const std::string& key) = 0;
+
+  [[nodiscard]] std::optional<std::uint64_t> size_of(const std::string& key) {
+    const auto object = look_up(key);
+    return object.has_value() ? std::optional(object->size_bytes) : std::nullopt;
+  }
+
+  // Stores `body` with its attributes and its checksum. Where the store cannot keep the attributes:
+  // Error(ENOTSUP).
+  virtual PutOutcome put(const std::string& key, std::span<const std::byte> body,
+                         const PutOptions& options) = 0;
 
   // Removes objects, many in one request where the store can. Keys that do not exist are no
   // failure. When some could not be removed, the Error names the first of them; the others are gone

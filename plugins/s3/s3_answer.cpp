@@ -39,6 +39,20 @@ bool is_missing(const HttpResponse& response) {
   return response.text.empty() && response.header("x-amz-request-id").has_value();
 }
 
+ObjectInfo info_of(const HttpResponse& response) {
+  ObjectInfo object{
+      .size_bytes = 0,
+      .etag = response.header("etag").value_or(""),
+      .attributes = {.content_type = response.header("content-type").value_or(""),
+                     .content_encoding = response.header("content-encoding").value_or(""),
+                     .metadata = {}}};
+  for (const auto& [name, value] : response.headers) {
+    if (!name.starts_with(kMetadataPrefix) || name == kChecksumHeader) continue;
+    object.attributes.metadata.emplace_back(name.substr(kMetadataPrefix.size()), value);
+  }
+  return object;
+}
+
 Failure unexpected(const HttpResponse& response) {
   ServiceError error = parse_service_error(response.text);
   if (error.region.empty()) error.region = response.header("x-amz-bucket-region").value_or("");

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "plugins/s3/http_client.hpp"
+#include "plugins/s3/object_attributes.hpp"
 #include "plugins/s3/retry.hpp"
 
 namespace nbdstack {
@@ -18,12 +19,18 @@ namespace nbdstack {
 // User metadata of every object that we store: XXH3-128 of the body, hex.
 inline constexpr std::string_view kChecksumHeader = "x-amz-meta-nbdstack-xxh3";
 
+inline constexpr std::string_view kMetadataPrefix = "x-amz-meta-";
+
 // 200 to 299.
 bool is_success(const HttpResponse& response);
 
 // A 404 that comes from an S3 service and is about the key: it says NoSuchKey, or it has no body
 // but the request id that S3 services give.
 bool is_missing(const HttpResponse& response);
+
+// What the headers of an answer to a GET tell of the object; its size is the caller's to add. The
+// checksum above is the store's own, and no attribute.
+ObjectInfo info_of(const HttpResponse& response);
 
 // The failure that an answer is which the operation has no use for.
 Failure unexpected(const HttpResponse& response);

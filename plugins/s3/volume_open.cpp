@@ -84,9 +84,10 @@ class Opener {
     const auto descriptor = VolumeDescriptor::make(
         *request_.size_bytes, request_.object_size.value_or(kObjectSize_bytes_default));
     const std::string text = descriptor.to_json();
-    const PutResult result = store_.put(objects_.names().descriptor(),
-                                        std::as_bytes(std::span(text)), PutMode::create_only);
-    if (result == PutResult::stored) {
+    const PutOutcome outcome =
+        store_.put(objects_.names().descriptor(), std::as_bytes(std::span(text)),
+                   {.mode = PutMode::create_only});
+    if (outcome.result == PutResult::stored) {
       log::debug("{}: created volume {}", place_, descriptor.id);
       return blocks_layout(descriptor.size_bytes, descriptor.object_size);
     }

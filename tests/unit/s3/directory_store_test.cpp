@@ -43,7 +43,7 @@ class DirectoryStoreTest : public ::testing::Test {
   }
 
   void put(const std::string& key, const Bytes& body) {
-    EXPECT_EQ(store_.put(key, body, PutMode::replace), PutResult::stored);
+    EXPECT_EQ(store_.put(key, body, {}).result, PutResult::stored);
   }
   Bytes get(const std::string& key, std::size_t size) {
     Bytes body(size);
@@ -141,11 +141,38 @@ TEST_F(DirectoryStoreTest, AVanishedBucketIsAnErrorAndNotABucketWithoutObjects) 
 }
 
 TEST_F(DirectoryStoreTest, CreateOnlyNeverReplaces) {
-  EXPECT_EQ(store_.put("a", pattern(10, 1), PutMode::create_only), PutResult::stored);
-  EXPECT_EQ(store_.put("a", pattern(10, 2), PutMode::create_only), PutResult::exists);
+  EXPECT_EQ(store_.put("a", pattern(10, 1), {.mode = PutMode::create_only}).result,
+            PutResult::stored);
+  EXPECT_EQ(store_.put("a", pattern(10, 2), {.mode = PutMode::create_only}).result,
+            PutResult::exists);
   EXPECT_EQ(get("a", 10), pattern(10, 1));
   EXPECT_EQ(std::distance(fs::directory_iterator(directory_ / "bucket"), {}), 1)
       << "a temporary file was left behind";
+}
+
+TEST_F(DirectoryStoreTest, OnlyOneOfManyReplacesTheSameVersion) {
+  const std::string first = store_.put("a", pattern(100, 0), {}).etag;
+  ASSERT_FALSE(first.empty());
+  EXPECT_EQ(store_.look_up("a")->etag, first);
+  std::atomic<int> winners{0};
+  std::vector<std::thread> threads;
+  for (unsigned i = 1; i <= 8; ++i) {
+    threads.emplace_back([&, i] {
+      const PutOptions over_first{.mode = PutMode::if_match, .etag = first};
+      if (store_.put("a", pattern(100, i), over_first).result == PutResult::stored) ++winners;
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(winners, 1);
+  EXPECT_EQ(store_.put("none", {}, {.mode = PutMode::if_match, .etag = first}).result,
+            PutResult::changed);
+}
+
+TEST_F(DirectoryStoreTest, WhatCannotBeKeptIsRefused) {
+  const PutOptions encoded{.attributes = {.content_encoding = "deflate"}};
+  EXPECT_EQ(code_of([&] { store_.put("a", pattern(10, 1), encoded); }, "content encoding"),
+            ENOTSUP);
+  EXPECT_FALSE(store_.look_up("a").has_value());
 }
 
 TEST_F(DirectoryStoreTest, OfManyThatCreateAtOnceOneWins) {
@@ -153,7 +180,9 @@ TEST_F(DirectoryStoreTest, OfManyThatCreateAtOnceOneWins) {
   std::vector<std::thread> threads;
   for (unsigned i = 0; i < 8; ++i) {
     threads.emplace_back([&, i] {
-      if (store_.put("a", pattern(100, i), PutMode::create_only) == PutResult::stored) ++winners;
+      if (store_.put("a", pattern(100, i), {.mode = PutMode::create_only}).result ==
+          PutResult::stored)
+        ++winners;
     });
   }
   for (auto& thread : threads) thread.join();

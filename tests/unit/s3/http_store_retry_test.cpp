@@ -77,10 +77,10 @@ TEST_F(HttpStoreRetryTest, BodyThatWasDamagedOnItsWayIsReadAgain) {
 
 TEST_F(HttpStoreRetryTest, RefusalIsFinal) {
   server.then(error_answer(403, "AccessDenied"));
-  EXPECT_EQ(errno_of([&] { store().put("k", kBytes, PutMode::replace); }), EACCES);
+  EXPECT_EQ(errno_of([&] { store().put("k", kBytes, {}); }), EACCES);
   EXPECT_EQ(server.requests().size(), 1U);
   server.then(error_answer(403, "QuotaExceeded"));
-  EXPECT_EQ(errno_of([&] { store().put("k", kBytes, PutMode::replace); }), ENOSPC);
+  EXPECT_EQ(errno_of([&] { store().put("k", kBytes, {}); }), ENOSPC);
 }
 
 TEST_F(HttpStoreRetryTest, GivingUpTellsObjectAttemptsAndWords) {
@@ -126,7 +126,17 @@ TEST_F(HttpStoreRetryTest, CreationWhoseAnswerWasLostIsRecognisedAsOurs) {
   server.then(error_answer(412, "PreconditionFailed"));
   server.then(answer(206, "1", {{"Content-Range", "bytes 0-0/8"}}));
   server.then(answer(200, kBody));
-  EXPECT_EQ(store().put("k", kBytes, PutMode::create_only), PutResult::stored);
+  EXPECT_EQ(store().put("k", kBytes, {.mode = PutMode::create_only}).result, PutResult::stored);
+}
+
+TEST_F(HttpStoreRetryTest, ReplacementWhoseAnswerWasLostIsRecognisedAsOurs) {
+  server.then(hang_up());
+  server.then(error_answer(412, "PreconditionFailed"));
+  server.then(answer(206, "1", {{"Content-Range", "bytes 0-0/8"}}));
+  server.then(answer(200, kBody, {{"ETag", "\"new\""}}));
+  const auto outcome = store().put("k", kBytes, {.mode = PutMode::if_match, .etag = "\"old\""});
+  EXPECT_EQ(outcome.result, PutResult::stored);
+  EXPECT_EQ(outcome.etag, "\"new\"");
 }
 
 TEST_F(HttpStoreRetryTest, CreationThatSomebodyElseWonIsNotTakenForOurs) {
@@ -134,17 +144,17 @@ TEST_F(HttpStoreRetryTest, CreationThatSomebodyElseWonIsNotTakenForOurs) {
   server.then(error_answer(412, "PreconditionFailed"));
   server.then(answer(206, "1", {{"Content-Range", "bytes 0-0/8"}}));
   server.then(answer(200, "1234567x"));
-  EXPECT_EQ(store().put("k", kBytes, PutMode::create_only), PutResult::exists);
+  EXPECT_EQ(store().put("k", kBytes, {.mode = PutMode::create_only}).result, PutResult::exists);
   // Without a lost answer there is nothing to look up, even where the bytes would be the same.
   server.then(error_answer(412, "PreconditionFailed"));
-  EXPECT_EQ(store().put("k", kBytes, PutMode::create_only), PutResult::exists);
+  EXPECT_EQ(store().put("k", kBytes, {.mode = PutMode::create_only}).result, PutResult::exists);
   EXPECT_EQ(server.requests().size(), 5U);
 }
 
 TEST_F(HttpStoreRetryTest, ConflictOfCreatorsIsTriedAgain) {
   server.then(error_answer(409, "ConditionalRequestConflict"));
   server.then(answer(200));
-  EXPECT_EQ(store().put("k", kBytes, PutMode::create_only), PutResult::stored);
+  EXPECT_EQ(store().put("k", kBytes, {.mode = PutMode::create_only}).result, PutResult::stored);
 }
 
 // libcurl sends a request a second time by itself when a kept connection dies: a creation must not
@@ -153,7 +163,7 @@ TEST_F(HttpStoreRetryTest, CreationNeverUsesAKeptConnection) {
   server.then(answer(200, kBody));
   store().get("k", body);
   server.then(answer(200));
-  store().put("k", kBytes, PutMode::create_only);
+  store().put("k", kBytes, {.mode = PutMode::create_only});
   EXPECT_EQ(server.connections(), 2U);
 }
 
@@ -219,7 +229,7 @@ TEST_F(HttpStoreRetryTest, ShutdownLetsLastWritesAndTheirReadsPass) {
   server.then(answer(503, ""));
   server.then(answer(200, ""));
   server.then(answer(200, kBody));
-  EXPECT_EQ(errno_of([&] { store().put("k", body, PutMode::replace); }), 0);
+  EXPECT_EQ(errno_of([&] { store().put("k", body, {}); }), 0);
   EXPECT_EQ(errno_of([&] { store().get("k", body); }), 0);
 }
 
@@ -230,7 +240,7 @@ TEST_F(HttpStoreRetryTest, ShutdownEndsAWriteThatHangsWhenTheGraceIsOver) {
     return true;
   };
   server.then(answer(200, kBody).stall_after(3));
-  EXPECT_EQ(errno_of([&] { store().put("k", body, PutMode::replace); }), ESHUTDOWN);
+  EXPECT_EQ(errno_of([&] { store().put("k", body, {}); }), ESHUTDOWN);
 }
 
 TEST_F(HttpStoreRetryTest, ShutdownEndsAReadThatHangs) {

@@ -161,7 +161,7 @@ TEST_F(HttpStoreTest, SizeComesFromTheContentRange) {
   server.then(error_answer(416, "InvalidRange"));
   EXPECT_EQ(store.size_of("empty"), 0U);
   server.then(answer(206, "1", {{"Content-Range", "bytes 0-0/*"}}));
-  EXPECT_EQ(errno_of([&] { store.size_of("k"); }), EIO);
+  EXPECT_EQ(errno_of([&] { (void)store.size_of("k"); }), EIO);
 }
 
 TEST_F(HttpStoreTest, TextBeyondItsLimitIsAnError) {
@@ -175,7 +175,7 @@ TEST_F(HttpStoreTest, TextBeyondItsLimitIsAnError) {
 
 TEST_F(HttpStoreTest, PutSendsEveryChecksum) {
   server.then(answer(200));
-  EXPECT_EQ(store.put("k", bytes_of("Welcome to Amazon S3."), PutMode::replace), PutResult::stored);
+  EXPECT_EQ(store.put("k", bytes_of("Welcome to Amazon S3."), {}).result, PutResult::stored);
   const auto request = server.requests().at(0);
   EXPECT_EQ(request.line, "PUT /disk/k HTTP/1.1");
   EXPECT_EQ(request.body, "Welcome to Amazon S3.");
@@ -189,19 +189,78 @@ TEST_F(HttpStoreTest, PutSendsEveryChecksum) {
 
 TEST_F(HttpStoreTest, CreateOnlyDoesNotReplace) {
   server.then(answer(200));
-  EXPECT_EQ(store.put("k", bytes_of("x"), PutMode::create_only), PutResult::stored);
+  EXPECT_EQ(store.put("k", bytes_of("x"), {.mode = PutMode::create_only}).result,
+            PutResult::stored);
   EXPECT_EQ(server.requests().at(0).header("if-none-match"), "*");
   server.then(error_answer(412, "PreconditionFailed"));
-  EXPECT_EQ(store.put("k", bytes_of("x"), PutMode::create_only), PutResult::exists);
+  EXPECT_EQ(store.put("k", bytes_of("x"), {.mode = PutMode::create_only}).result,
+            PutResult::exists);
+}
+
+TEST_F(HttpStoreTest, AttributesGoAndComeAsHeaders) {
+  server.then(answer(200, "", {{"ETag", "\"e1\""}}));
+  const PutOptions options{.attributes = {.content_type = "application/x-s3backer-block",
+                                          .content_encoding = "deflate",
+                                          .metadata = {{"s3backer-blocksize", "4096"}}},
+                           .with_checksum = false};
+  EXPECT_EQ(store.put("k", bytes_of("x"), options).etag, "\"e1\"");
+  const auto request = server.requests().at(0);
+  EXPECT_EQ(request.header("content-type"), "application/x-s3backer-block");
+  EXPECT_EQ(request.header("content-encoding"), "deflate");
+  EXPECT_EQ(request.header("x-amz-meta-s3backer-blocksize"), "4096");
+  EXPECT_EQ(request.header(kChecksum), "");
+
+  std::array<std::byte, 8> buffer{};
+  server.then(answer(200, "12345",
+                     {{"ETag", "\"e2\""},
+                      {"Content-Encoding", "zstd"},
+                      {"x-amz-meta-s3backer-hmac", "\"00\""},
+                      {kChecksum, checksum_of("12345")}}));
+  const auto object = store.fetch("k", buffer);
+  ASSERT_TRUE(object.has_value());
+  EXPECT_EQ(object->size_bytes, 5U);
+  EXPECT_EQ(object->etag, "\"e2\"");
+  EXPECT_EQ(object->attributes.content_encoding, "zstd");
+  EXPECT_EQ(object->attributes.metadata_of("s3backer-hmac"), "\"00\"");
+  EXPECT_EQ(object->attributes.metadata.size(), 1U) << "the store's own checksum is no attribute";
+}
+
+TEST_F(HttpStoreTest, FetchRefusesWhatIsLongerOrDamaged) {
+  std::array<std::byte, 4> buffer{};
+  server.then(answer(200, "12345"));
+  EXPECT_EQ(errno_of([&] { store.fetch("k", buffer); }), EIO);
+  server.then(answer(200, "1234", {{kChecksum, checksum_of("1235")}}));
+  EXPECT_EQ(errno_of([&] { store.fetch("k", buffer); }), EIO);
+  server.then(error_answer(404, "NoSuchKey"));
+  EXPECT_FALSE(store.fetch("k", buffer).has_value());
+}
+
+TEST_F(HttpStoreTest, PutOverAnEtagIsConditional) {
+  const PutOptions over_e1{.mode = PutMode::if_match, .etag = "e1"};
+  server.then(answer(200, "", {{"ETag", "\"e2\""}}));
+  const PutOutcome stored = store.put("k", bytes_of("x"), over_e1);
+  EXPECT_EQ(stored.result, PutResult::stored);
+  EXPECT_EQ(stored.etag, "\"e2\"");
+  EXPECT_EQ(server.requests().at(0).header("if-match"), "e1");
+  for (const int status : {412, 404}) {
+    server.then(error_answer(status, status == 404 ? "NoSuchKey" : "PreconditionFailed"));
+    EXPECT_EQ(store.put("k", bytes_of("x"), over_e1).result, PutResult::changed) << status;
+  }
+  server.then(error_answer(501, "NotImplemented"));
+  EXPECT_EQ(store.put("k", bytes_of("x"), over_e1).result, PutResult::unsupported);
+  server.then(error_answer(404, "NoSuchBucket"));
+  EXPECT_EQ(errno_of([&] { store.put("k", bytes_of("x"), over_e1); }), ENOENT);
 }
 
 TEST_F(HttpStoreTest, ServiceWithoutConditionsIsAskedBeforeCreating) {
   server.then(error_answer(501, "NotImplemented"));
   server.then(answer(206, "1", {{"Content-Range", "bytes 0-0/1"}}));
-  EXPECT_EQ(store.put("k", bytes_of("x"), PutMode::create_only), PutResult::exists);
+  EXPECT_EQ(store.put("k", bytes_of("x"), {.mode = PutMode::create_only}).result,
+            PutResult::exists);
   server.then(error_answer(404, "NoSuchKey"));
   server.then(answer(200));
-  EXPECT_EQ(store.put("k", bytes_of("x"), PutMode::create_only), PutResult::stored);
+  EXPECT_EQ(store.put("k", bytes_of("x"), {.mode = PutMode::create_only}).result,
+            PutResult::stored);
   EXPECT_EQ(server.requests().size(), 4U);
 }
 

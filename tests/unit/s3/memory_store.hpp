@@ -20,7 +20,7 @@
 
 namespace nbdstack::testing {
 
-enum class StoreOp : std::uint8_t { get, get_range, get_text, size_of, put, remove, list };
+enum class StoreOp : std::uint8_t { get, get_range, get_text, fetch, look_up, put, remove, list };
 
 struct StoreCall {
   StoreOp op;
@@ -65,6 +65,8 @@ class MemoryStore final : public ObjectStore {
   void place(const std::string& key, std::vector<std::byte> body) {
     const std::lock_guard lock(mutex_);
     objects_[key] = std::move(body);
+    attributes_.erase(key);
+    versions_[key] = ++last_version_;
   }
   void place_text(const std::string& key, const std::string& text) {
     const auto bytes = std::as_bytes(std::span(text));
@@ -111,17 +113,33 @@ class MemoryStore final : public ObjectStore {
     if (object->size() > size_limit) throw Error(EIO, key + ": too long");
     return std::string(reinterpret_cast<const char*>(object->data()), object->size());
   }
-  std::optional<std::uint64_t> size_of(const std::string& key) override {
-    const CallScope scope(*this, {StoreOp::size_of, {key}});
-    const auto object = body_of(key);
-    return object.has_value() ? std::optional<std::uint64_t>(object->size()) : std::nullopt;
+  std::optional<ObjectInfo> fetch(const std::string& key, std::span<std::byte> buffer) override {
+    const CallScope scope(*this, {StoreOp::fetch, {key}});
+    const std::lock_guard lock(mutex_);
+    const auto found = objects_.find(key);
+    if (found == objects_.end()) return std::nullopt;
+    if (found->second.size() > buffer.size()) throw Error(EIO, key + ": too long");
+    std::copy(found->second.begin(), found->second.end(), buffer.begin());
+    return info_of(key);
   }
-  PutResult put(const std::string& key, std::span<const std::byte> body, PutMode mode) override {
+  std::optional<ObjectInfo> look_up(const std::string& key) override {
+    const CallScope scope(*this, {StoreOp::look_up, {key}});
+    const std::lock_guard lock(mutex_);
+    return objects_.contains(key) ? std::optional(info_of(key)) : std::nullopt;
+  }
+  PutOutcome put(const std::string& key, std::span<const std::byte> body,
+                 const PutOptions& options) override {
     const CallScope scope(*this, {StoreOp::put, {key}});
     const std::lock_guard lock(mutex_);
-    if (mode == PutMode::create_only && objects_.contains(key)) return PutResult::exists;
+    const bool exists = objects_.contains(key);
+    if (options.mode == PutMode::create_only && exists) return {PutResult::exists, {}};
+    if (options.mode == PutMode::if_match && !(exists && info_of(key).etag == options.etag)) {
+      return {PutResult::changed, {}};
+    }
     objects_[key] = {body.begin(), body.end()};
-    return PutResult::stored;
+    attributes_[key] = options.attributes;
+    versions_[key] = ++last_version_;
+    return {PutResult::stored, info_of(key).etag};
   }
   void remove(std::span<const std::string> keys) override {
     const CallScope scope(*this, {StoreOp::remove, {keys.begin(), keys.end()}});
@@ -160,6 +178,14 @@ class MemoryStore final : public ObjectStore {
     const StoreCall call_;
   };
 
+  [[nodiscard]] ObjectInfo info_of(const std::string& key) const {
+    const auto attributes = attributes_.find(key);
+    return {
+        .size_bytes = objects_.at(key).size(),
+        .etag = fmt::format("\"{}\"", versions_.at(key)),
+        .attributes = attributes == attributes_.end() ? ObjectAttributes() : attributes->second};
+  }
+
   static bool is_write(StoreOp op) { return op == StoreOp::put || op == StoreOp::remove; }
 
   Hook begin(const StoreCall& call) {
@@ -182,6 +208,9 @@ class MemoryStore final : public ObjectStore {
 
   mutable std::mutex mutex_;  // protects everything below
   std::map<std::string, std::vector<std::byte>> objects_;
+  std::map<std::string, ObjectAttributes> attributes_;
+  std::map<std::string, unsigned> versions_;  // of the last put of each key
+  unsigned last_version_ = 0;
   std::vector<StoreCall> calls_;
   std::set<std::string> being_written_;
   bool overlapping_writes_ = false;

@@ -50,7 +50,7 @@ class StoreFactoryTest : public ::testing::Test {
 TEST_F(StoreFactoryTest, ADirectoryNeedsNoCredentials) {
   const StoreFactory stores = factory("file://" + directory_ + "/");
   const auto first = stores.make_checked("disk", /*may_create=*/true, waiting_);
-  first->put("disk/a", {}, PutMode::replace);
+  first->put("disk/a", {}, {});
   EXPECT_EQ(stores.make(waiting_)->size_of("disk/a"), 0U);
   EXPECT_TRUE(std::filesystem::exists(directory_ + "/bucket/disk/a"));
 }

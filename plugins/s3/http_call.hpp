@@ -1,0 +1,36 @@
+// The inside of HttpStore, shared by the files that implement it: http_store.cpp (how requests are
+// sent; reads and listings) and http_store_changes.cpp (puts and removals).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "common/hash/digest.hpp"
+#include "plugins/s3/http_store.hpp"
+#include "plugins/s3/signing.hpp"
+
+namespace nbdstack {
+
+// One operation's request. It is signed and sent as often as there are attempts.
+struct HttpStore::Call {
+  std::string method;
+  std::string key;  // empty: the bucket itself
+  QueryList query{};
+  HeaderList headers{};
+  std::span<const std::byte> body{};
+  std::string payload_sha256 = to_hex(sha256({}));
+
+  int buffer_status = 0;  // these three as in HttpRequest
+  std::span<std::byte> buffer{};
+  std::size_t text_limit = std::size_t{64} << 10U;
+  bool fresh_connection = false;
+
+  LastMinute::Operation operation{};  // set when the call begins
+  std::int64_t clock_offset_s = 0;    // that the last attempt was signed with
+  // An attempt failed in a way that leaves open whether the service did what it was asked.
+  bool in_doubt = false;
+};
+
+}  // namespace nbdstack

@@ -1,0 +1,175 @@
+// HttpStore's puts and removals.
+#include <fmt/core.h>
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "common/error.hpp"
+#include "common/hash/digest.hpp"
+#include "common/hash/xxh3.hpp"
+#include "common/log.hpp"
+#include "plugins/s3/http_call.hpp"
+#include "plugins/s3/http_store.hpp"
+#include "plugins/s3/s3_answer.hpp"
+#include "plugins/s3/s3_xml.hpp"
+
+namespace nbdstack {
+namespace {
+
+constexpr std::size_t kKeysPerRemoval = 1000;           // S3's limit
+constexpr std::size_t kAnswer_bytes_max = 16UL << 20U;  // 1,000 keys of 1,024 bytes, encoded: 4 MiB
+
+std::string base64(std::span<const std::byte> bytes) {
+  std::string text(4 * ((bytes.size() + 2) / 3) + 1, '\0');
+  const int length = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
+                                     reinterpret_cast<const unsigned char*>(bytes.data()),
+                                     static_cast<int>(bytes.size()));
+  text.resize(static_cast<std::size_t>(length));
+  return text;
+}
+
+}  // namespace
+
+HttpStore::Call HttpStore::put_call(const std::string& key, std::span<const std::byte> body,
+                                    const PutOptions& options) const {
+  Call call{.method = "PUT", .key = key, .body = body, .payload_sha256 = to_hex(sha256(body))};
+  const ObjectAttributes& attributes = options.attributes;
+  const std::string& type = attributes.content_type;
+  call.headers = {{"content-md5", base64(md5(body))},
+                  {"content-type", type.empty() ? "application/octet-stream" : type}};
+  if (!attributes.content_encoding.empty()) {
+    call.headers.emplace_back("content-encoding", attributes.content_encoding);
+  }
+  for (const auto& [name, value] : attributes.metadata) {
+    call.headers.emplace_back(std::string(kMetadataPrefix) + name, value);
+  }
+  if (options.with_checksum) {
+    call.headers.emplace_back(std::string(kChecksumHeader), to_hex(xxh3_128(body)));
+  }
+  return call;
+}
+
+PutOutcome HttpStore::put(const std::string& key, std::span<const std::byte> body,
+                          const PutOptions& options) {
+  if (options.mode == PutMode::if_match) return put_on_condition(key, body, options);
+  if (options.mode == PutMode::create_only) {
+    if (!conditions_unknown_) {
+      const PutOutcome outcome = put_on_condition(key, body, options);
+      if (outcome.result != PutResult::unsupported) return outcome;
+      say_conditions_are_unknown(key);
+    }
+    if (look_up(key)) return {PutResult::exists, {}};
+  }
+  return put_unconditionally(key, body, options);
+}
+
+PutOutcome HttpStore::put_unconditionally(const std::string& key, std::span<const std::byte> body,
+                                          const PutOptions& options) {
+  Call call = put_call(key, body, options);
+  PutOutcome outcome;
+  run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
+    if (!is_success(response)) return unexpected(response);
+    outcome.etag = response.header("etag").value_or("");
+    return std::nullopt;
+  });
+  return outcome;
+}
+
+PutOutcome HttpStore::put_on_condition(const std::string& key, std::span<const std::byte> body,
+                                       const PutOptions& options) {
+  const bool create = options.mode == PutMode::create_only;
+  Call call = put_call(key, body, options);
+  call.headers.emplace_back(create ? "if-none-match" : "if-match", create ? "*" : options.etag);
+  // A request that libcurl sends twice by itself would leave doubts that we do not know of.
+  call.fresh_connection = true;
+  int status = 0;
+  PutOutcome outcome;
+  run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
+    status = response.status;
+    if (is_success(response)) {
+      outcome.etag = response.header("etag").value_or("");
+      return std::nullopt;
+    }
+    if (status == 412 || status == 501 || (!create && is_missing(response))) return std::nullopt;
+    return unexpected(response);
+  });
+  if (status == 501) return {PutResult::unsupported, {}};
+  if (status != 412 && status != 404) return outcome;
+  if (call.in_doubt) {
+    const auto etag = etag_if_holds(key, body);
+    if (etag.has_value()) return {PutResult::stored, *etag};
+  }
+  return {create ? PutResult::exists : PutResult::changed, {}};
+}
+
+void HttpStore::say_conditions_are_unknown(const std::string& key) {
+  if (conditions_unknown_.exchange(true)) return;
+  log::error(
+      "the S3 service knows no conditional requests: of two that create s3://{}/{} at "
+      "the same moment, both may succeed",
+      config_.bucket, key);
+}
+
+// The object's ETag where it has exactly this body.
+std::optional<std::string> HttpStore::etag_if_holds(const std::string& key,
+                                                    std::span<const std::byte> body) {
+  std::vector<std::byte> stored(body.size());
+  const auto present = look_up(key);
+  if (!present.has_value() || present->size_bytes != body.size()) return std::nullopt;
+  const auto object = fetch(key, stored);
+  if (!object.has_value() || object->size_bytes != body.size() ||
+      !std::equal(stored.begin(), stored.end(), body.begin())) {
+    return std::nullopt;
+  }
+  return object->etag;
+}
+
+void HttpStore::remove(std::span<const std::string> keys) {
+  while (!keys.empty()) {
+    const auto batch = keys.first(std::min(keys.size(), kKeysPerRemoval));
+    if (batch.size() == 1) {
+      remove_one(batch.front());
+    } else {
+      remove_batch(batch);
+    }
+    keys = keys.subspan(batch.size());
+  }
+}
+
+void HttpStore::remove_one(const std::string& key) {
+  Call call{.method = "DELETE", .key = key};
+  run(call, [](const HttpResponse& response) -> std::optional<Failure> {
+    if (is_success(response) || is_missing(response)) return std::nullopt;
+    return unexpected(response);
+  });
+}
+
+void HttpStore::remove_batch(std::span<const std::string> keys) {
+  const std::string text = delete_request(keys);
+  const auto body = std::as_bytes(std::span(text));
+  Call call{.method = "POST",
+            .key = "",
+            .query = {{"delete", ""}},
+            .headers = {{"content-md5", base64(md5(body))}, {"content-type", "application/xml"}},
+            .body = body,
+            .payload_sha256 = to_hex(sha256(body)),
+            .text_limit = kAnswer_bytes_max};
+  run(call, [](const HttpResponse& response) -> std::optional<Failure> {
+    if (response.status != 200) return unexpected(response);
+    const auto failures = parse_delete_result(response.text);
+    if (!failures) return Failure{.reason = "the service's answer is no DeleteResult"};
+    for (const RemovalFailure& each : *failures) {
+      if (each.error.code == "NoSuchKey") continue;
+      // Removing the whole batch again does no harm.
+      Failure failure = failure_of(each.error);
+      failure.reason = fmt::format("{} was not removed: {}", each.key, failure.reason);
+      return failure;
+    }
+    return std::nullopt;
+  });
+}
+
+}  // namespace nbdstack

@@ -1,0 +1,33 @@
+// What a store keeps with an object besides its body.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace nbdstack {
+
+struct ObjectAttributes {
+  std::string content_type;      // empty: the store's default
+  std::string content_encoding;  // empty: none
+  // User metadata: the names in lower case and without S3's "x-amz-meta-".
+  std::vector<std::pair<std::string, std::string>> metadata;
+
+  [[nodiscard]] std::optional<std::string> metadata_of(std::string_view name) const {
+    for (const auto& [each, value] : metadata) {
+      if (each == name) return value;
+    }
+    return std::nullopt;
+  }
+};
+
+struct ObjectInfo {
+  std::uint64_t size_bytes = 0;
+  std::string etag;  // opaque, quotes included; empty where the store gives none
+  ObjectAttributes attributes;
+};
+
+}  // namespace nbdstack
