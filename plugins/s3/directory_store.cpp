@@ -102,6 +102,13 @@ File lock_directory(const std::string& path) {
   return directory;
 }
 
+ObjectInfo info_of(const ObjectFile& file) {
+  return {.size_bytes = file.body_bytes(),
+          .etag = file.etag(),
+          .age = std::chrono::seconds(std::time(nullptr) - file.modified_at()),
+          .attributes = {}};
+}
+
 bool has_etag(const std::string& path, const std::string& etag) {
   const auto file = ObjectFile::open(path);
   return file.has_value() && !etag.empty() && file->etag() == etag;
@@ -205,13 +212,13 @@ std::optional<ObjectInfo> DirectoryStore::fetch(const std::string& key,
                                  file->body_bytes(), buffer.size()));
   }
   file->read_body(buffer.first(file->body_bytes()));
-  return ObjectInfo{.size_bytes = file->body_bytes(), .etag = file->etag(), .attributes = {}};
+  return info_of(*file);
 }
 
 std::optional<ObjectInfo> DirectoryStore::look_up(const std::string& key) {
   const auto file = open(key);
   if (!file.has_value()) return std::nullopt;
-  return ObjectInfo{.size_bytes = file->body_bytes(), .etag = file->etag(), .attributes = {}};
+  return info_of(*file);
 }
 
 PutOutcome DirectoryStore::put(const std::string& key, std::span<const std::byte> body,

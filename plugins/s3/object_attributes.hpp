@@ -1,6 +1,7 @@
 // What a store keeps with an object besides its body.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -27,6 +28,8 @@ struct ObjectAttributes {
 struct ObjectInfo {
   std::uint64_t size_bytes = 0;
   std::string etag;  // opaque, quotes included; empty where the store gives none
+  // How long ago it was stored, by the store's own clock; nothing where that is not told.
+  std::optional<std::chrono::seconds> age;
   ObjectAttributes attributes;
 };
 

@@ -85,10 +85,11 @@ std::optional<ObjectFile> ObjectFile::open(const std::string& path) {
   struct stat status {};
   if (::fstat(descriptor, &status) == -1) throw system_error(errno, "stat {}", path);
   if (!S_ISREG(status.st_mode)) return std::nullopt;
-  return ObjectFile(std::move(file));
+  return ObjectFile(std::move(file), status.st_mtime);
 }
 
-ObjectFile::ObjectFile(File file) : file_(std::move(file)), body_bytes_(file_.size_bytes()) {
+ObjectFile::ObjectFile(File file, std::time_t modified_at)
+    : file_(std::move(file)), modified_at_(modified_at), body_bytes_(file_.size_bytes()) {
   if (body_bytes_ >= kTrailer_bytes) read_trailer();
 }
 

@@ -26,6 +26,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <ctime>
 #include <optional>
 #include <span>
 #include <string>
@@ -42,6 +43,8 @@ class ObjectFile {
   // The length of the body; of a damaged file, that of the file.
   [[nodiscard]] std::uint64_t body_bytes() const { return body_bytes_; }
 
+  [[nodiscard]] std::time_t modified_at() const { return modified_at_; }
+
   // Of a sealed file, the checksum of its body in hex, quoted as S3's are; else empty.
   [[nodiscard]] std::string etag() const;
 
@@ -56,11 +59,12 @@ class ObjectFile {
   using Checksum = std::array<std::byte, 16>;
   enum class State : std::uint8_t { sealed, foreign, damaged };
 
-  explicit ObjectFile(File file);
+  ObjectFile(File file, std::time_t modified_at);
   void read_trailer();
   void check_not_damaged() const;
 
   File file_;
+  std::time_t modified_at_;
   State state_ = State::foreign;
   std::uint64_t body_bytes_ = 0;
   Checksum checksum_{};  // of a sealed file

@@ -27,6 +27,13 @@ std::optional<Duration> retry_after_of(const HttpResponse& response) {
   return std::max<Duration>(*date - std::chrono::system_clock::now(), Duration::zero());
 }
 
+std::optional<std::chrono::seconds> age_of(const HttpResponse& response) {
+  const auto now = parse_http_date(response.header("date").value_or(""));
+  const auto stored = parse_http_date(response.header("last-modified").value_or(""));
+  if (!now.has_value() || !stored.has_value()) return std::nullopt;
+  return std::chrono::duration_cast<std::chrono::seconds>(*now - *stored);
+}
+
 }  // namespace
 
 bool is_success(const HttpResponse& response) {
@@ -43,6 +50,7 @@ ObjectInfo info_of(const HttpResponse& response) {
   ObjectInfo object{
       .size_bytes = 0,
       .etag = response.header("etag").value_or(""),
+      .age = age_of(response),
       .attributes = {.content_type = response.header("content-type").value_or(""),
                      .content_encoding = response.header("content-encoding").value_or(""),
                      .metadata = {}}};

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <functional>
 #include <map>
@@ -59,6 +60,12 @@ class MemoryStore final : public ObjectStore {
   [[nodiscard]] std::size_t most_calls_at_once() const {
     const std::lock_guard lock(mutex_);
     return most_at_once_;
+  }
+
+  // How old every object is said to be.
+  void set_age(std::optional<std::chrono::seconds> age) {
+    const std::lock_guard lock(mutex_);
+    age_ = age;
   }
 
   // Behind the volume's back: not logged, no hook.
@@ -183,6 +190,7 @@ class MemoryStore final : public ObjectStore {
     return {
         .size_bytes = objects_.at(key).size(),
         .etag = fmt::format("\"{}\"", versions_.at(key)),
+        .age = age_,
         .attributes = attributes == attributes_.end() ? ObjectAttributes() : attributes->second};
   }
 
@@ -211,6 +219,7 @@ class MemoryStore final : public ObjectStore {
   std::map<std::string, ObjectAttributes> attributes_;
   std::map<std::string, unsigned> versions_;  // of the last put of each key
   unsigned last_version_ = 0;
+  std::optional<std::chrono::seconds> age_;
   std::vector<StoreCall> calls_;
   std::set<std::string> being_written_;
   bool overlapping_writes_ = false;
