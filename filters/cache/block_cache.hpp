@@ -150,6 +150,8 @@ class BlockCache {
                                              std::vector<std::shared_ptr<Fetch>>& started);
   void copy_cached(ReadPlan& plan, std::span<std::byte> buffer);
   void abandon(const ReadPlan& plan, int error_code);
+  void widen(Lock& lock, const std::shared_ptr<Fetch>& fetch);
+  [[nodiscard]] bool is_worth_fetching(Lock& lock, BlockNumber block) const;
   void run_fetches(Layer& below, const std::vector<std::shared_ptr<Fetch>>& fetches);
   void run_fetch(Layer& below, Fetch& fetch);
   void store_fetched(Fetch& fetch);

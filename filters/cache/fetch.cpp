@@ -53,19 +53,30 @@ bool BlockCache::read_hit(const Range& range, std::span<std::byte> buffer) {
 void BlockCache::read_planned(Layer& below, std::span<std::byte> buffer, std::uint64_t offset) {
   std::vector<BlockPiece> pieces = geometry_.split({offset, buffer.size()});
   const bool store = settings_.cache_on_read();
+  bool may_widen = store && settings_.fetch_bytes > settings_.block_size;
   while (!pieces.empty()) {
     Lock lock(mutex_);
     ReadPlan plan = plan_read(lock, pieces, store);
+    if (may_widen) {
+      for (const auto& fetch : plan.started) {
+        if (fetch->store.front()) widen(lock, fetch);
+      }
+    }
     lock.unlock();
     copy_cached(plan, buffer);
     run_fetches(below, plan.started);
     lock.lock();
     for (const auto& [fetch, piece] : plan.fetched) {
       wait_for(lock, *fetch);
-      if (fetch->error_code != 0) throw Error::reported(fetch->error_code);
+      if (fetch->error_code != 0 && !fetch->widened) throw Error::reported(fetch->error_code);
     }
     lock.unlock();
     for (const auto& [fetch, piece] : plan.fetched) {
+      if (fetch->error_code != 0) {
+        may_widen = false;
+        plan.later.push_back(piece);
+        continue;
+      }
       const auto bytes = fetch->bytes(offset + piece.offset_in_request, piece.length);
       std::memcpy(buffer.data() + piece.offset_in_request, bytes.data(), bytes.size());
     }
@@ -165,6 +176,35 @@ std::shared_ptr<BlockCache::Fetch> BlockCache::join_or_start_fetch(
   fetch->length += length;
   if (!overtaken) fetches_.emplace(block, fetch);
   return fetch;
+}
+
+// Adds the missing neighbours within the aligned group, as far as they adjoin what is fetched.
+void BlockCache::widen(Lock& lock, const std::shared_ptr<Fetch>& fetch) {
+  const std::uint64_t group = settings_.fetch_bytes;
+  const std::uint64_t group_first = fetch->offset & ~(group - 1);
+  const std::uint64_t last_byte = fetch->offset + fetch->length - 1;
+  const std::uint64_t group_end = std::min(geometry_.size_bytes(), (last_byte | (group - 1)) + 1);
+  const auto add = [&](BlockNumber block, std::vector<bool>::const_iterator where) {
+    fetch->store.insert(where, true);
+    fetch->length += geometry_.length_of(block);
+    fetch->widened = true;
+    fetches_.emplace(block, fetch);
+  };
+  while (fetch->offset > group_first && is_worth_fetching(lock, {fetch->first.value - 1})) {
+    --fetch->first.value;
+    fetch->offset = geometry_.offset_of(fetch->first);
+    add(fetch->first, fetch->store.begin());
+  }
+  while (fetch->offset + fetch->length < group_end && is_worth_fetching(lock, fetch->end())) {
+    add(fetch->end(), fetch->store.end());
+  }
+}
+
+bool BlockCache::is_worth_fetching(Lock& /*lock*/, BlockNumber block) const {
+  const Range range = geometry_.range_of(block);
+  return table_.find(block) == kNoSlot && !fetches_.contains(block) && !zeros_.find(range.offset) &&
+         std::none_of(bypasses_.begin(), bypasses_.end(),
+                      [&](const Range& bypass) { return bypass.overlaps(range); });
 }
 
 // A clean block whose slot cannot be read is as good as absent, and is fetched again. A dirty one
@@ -333,10 +373,12 @@ void BlockCache::read_part(Layer& below, const Range& range, std::span<std::byte
   if (const auto found = fetches_.find(geometry_.block_at(range.offset)); found != fetches_.end()) {
     const std::shared_ptr<Fetch> fetch = found->second;
     wait_for(lock, *fetch);
-    if (fetch->error_code != 0) throw Error::reported(fetch->error_code);
-    const auto bytes = fetch->bytes(range.offset, range.length);
-    std::memcpy(buffer.data(), bytes.data(), bytes.size());
-    return;
+    if (fetch->error_code == 0) {
+      const auto bytes = fetch->bytes(range.offset, range.length);
+      std::memcpy(buffer.data(), bytes.data(), bytes.size());
+      return;
+    }
+    if (!fetch->widened) throw Error::reported(fetch->error_code);
   }
   lock.unlock();
   const std::uint64_t alignment = std::max<std::uint64_t>(1, below.traits().minimum_block_size);

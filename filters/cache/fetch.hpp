@@ -18,11 +18,15 @@ namespace nbdstack {
 // block's number, that block may be joined and will be stored if wanted; who makes what was read
 // obsolete takes it out.
 //
+// A fetch may be widened by missing neighbours (CacheSettings::fetch_bytes). That is a hint, so the
+// failure of a widened fetch is no error: whoever needs a block of it asks again, for that alone.
+//
 // All members but the buffer's bytes are protected by BlockCache::mutex_. The bytes are written by
 // the one who runs the fetch before `done`, and only read after.
 struct BlockCache::Fetch {
   BlockNumber first;
   std::vector<bool> store;  // one a block: keep it in the cache
+  bool widened = false;     // blocks were added that nobody had asked for
 
   bool done = false;
   int error_code = 0;

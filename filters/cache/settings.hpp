@@ -19,6 +19,7 @@ struct CacheSettings {
   CacheMode mode = CacheMode::writeback;
   FlushTo flush = FlushTo::below;         // local only over a durable store
   std::uint32_t block_size = 64U << 10U;  // a power of two
+  std::uint64_t fetch_bytes = 0;          // loaded together on a miss; up to a block: the block
   std::uint64_t max_size_bytes = 0;       // 0: as large as the disk
   // Of max_size_bytes: above the high one blocks go, down to the low one.
   unsigned high_threshold_percent = 95;

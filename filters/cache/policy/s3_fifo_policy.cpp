@@ -7,6 +7,7 @@ namespace {
 
 constexpr std::size_t kShareOfSmall = 4;  // one in so many blocks
 constexpr std::size_t kEpochsPerTurn = 64;
+constexpr std::size_t kGhostsPerBlock = 2;
 
 // A mark: bit 0 in main, bit 1 used, bits 2-6 the epoch modulo 32. A block that lay unused for a
 // multiple of 32 epochs seems to be of the present one, and its next use does not count: rare
@@ -58,7 +59,7 @@ void S3FifoPolicy::removed(Slot slot, BlockNumber block, Removal why) {
     return;
   }
   if (why == Removal::evicted) {
-    ghosts_.grow_to(size());
+    ghosts_.grow_to(size() * kGhostsPerBlock);
     ghosts_.remember(block);
   }
   small_.remove(slot);

@@ -25,14 +25,16 @@
 //  - A new block moves to main when it is used, not when it would be evicted: so no search for a
 //    victim has to move many blocks first.
 //  - Small is a quarter of the cache, not a tenth: small caches lose less, large ones nothing.
+//  - There are twice as many ghosts as blocks: the journal of a file system comes round again after
+//    more writes than the cache holds, and is worth keeping.
 // bench/policy_replay measures what they are worth.
 //
 // Slots that may not go (dirty, in use) are passed over and stay where they are. A search looks at
 // some tens of blocks of each queue; if all it meets in main are noted as used, it offers the
 // oldest of them nevertheless.
 //
-// Memory: nine bytes a slot, and from the first eviction on at most four bytes a cached block for
-// ghosts, which number between half of the cached blocks and all of them.
+// Memory: nine bytes a slot, and from the first eviction on at most eight bytes a cached block for
+// ghosts, which number between one and two times the cached blocks.
 #pragma once
 
 #include <cstddef>

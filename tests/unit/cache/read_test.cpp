@@ -49,6 +49,64 @@ TEST_F(CacheRead, FetchesOnlyWhatIsMissingBetweenCachedBlocks) {
                        {Op::pread, block(2)}, {Op::pread, block(4)}, {Op::pread, block(7)}}));
 }
 
+TEST_F(CacheRead, LoadsTheMissingNeighboursOfAGroupInOneRequest) {
+  store_reads();
+  settings.fetch_bytes = 8 * kBlock;
+  read(block(10, 1));  // loads the group of blocks 8 to 15
+  EXPECT_EQ(below.calls(Op::pread), (std::vector<Call>{{Op::pread, block(8, 8)}}));
+  EXPECT_EQ(read(block(8, 8)), below.content(block(8, 8)));
+  EXPECT_EQ(below.calls(Op::pread).size(), 1U);
+}
+
+TEST_F(CacheRead, AGroupEndsAtWhatIsCachedBeingFetchedOrRememberedAsZeros) {
+  store_reads();
+  settings.fetch_bytes = 16 * kBlock;
+  write(pattern(kBlock, 9), block(3).offset);
+  layer().zero(kBlock, block(9).offset, {});
+  below.forget_calls();
+  EXPECT_EQ(read(block(5)), below.content(block(5)));
+  EXPECT_EQ(below.calls(Op::pread), (std::vector<Call>{{Op::pread, block(4, 5)}}));
+  EXPECT_EQ(read(block(3)), pattern(kBlock, 9));
+  EXPECT_EQ(read(block(9)), std::vector<std::byte>(kBlock));
+  Gate gate;
+  stop_at(gate, Op::pread);
+  auto first = read_later(block(33));  // the group of 32 to 47
+  gate.wait_for_arrivals(1);
+  auto second = read_later(block(40, 20));  // of which it takes 40 to 47
+  gate.wait_for_arrivals(2);
+  gate.open();
+  first.get();
+  EXPECT_EQ(second.get(), below.content(block(40, 20)));
+  EXPECT_EQ(below.calls(Op::pread).back().range, block(48, 16));
+}
+
+TEST_F(CacheRead, ANeighbourThatCannotBeReadIsNoError) {
+  store_reads();
+  settings.fetch_bytes = 8 * kBlock;
+  below.on_call([](const Call& call) {
+    if (call.op == Op::pread && call.range.overlaps(block(12))) throw Error(EIO, "bad sector");
+  });
+  EXPECT_EQ(read(block(10)), below.content(block(10)));
+  EXPECT_EQ(below.calls(Op::pread),
+            (std::vector<Call>{{Op::pread, block(8, 8)}, {Op::pread, block(10)}}));
+  EXPECT_THROW(read(block(12)), Error);
+}
+
+TEST_F(CacheRead, AGroupIsNotLoadedWhereReadsAreNotStored) {
+  settings.fetch_bytes = 8 * kBlock;
+  read(block(10));
+  EXPECT_EQ(below.calls(Op::pread), (std::vector<Call>{{Op::pread, block(10)}}));
+}
+
+TEST_F(CacheRead, TheLastGroupEndsWithTheDisk) {
+  store_reads();
+  settings.fetch_bytes = 8 * kBlock;
+  const Range last{kDiskSize - 10, 10};
+  EXPECT_EQ(read(last), below.content(last));
+  EXPECT_EQ(below.calls(Op::pread),
+            (std::vector<Call>{{Op::pread, {kDiskSize - 8 * kBlock, 8 * kBlock}}}));
+}
+
 TEST_F(CacheRead, FetchesABlockOnceHoweverManyWaitForIt) {
   store_reads();
   Gate gate;

@@ -71,8 +71,8 @@ TEST(PolicyMemory, IsEightBytesOfLinksAndOneOfNotesWithLru) {
 
 TEST(PolicyMemory, IsFourBytesMoreForGhostsWithS3Fifo) {
   for (const Slot slots : {kPowerOfTwo, kSlots}) {
-    EXPECT_LE(bytes_per_block(CachePolicy::s3fifo, 0, slots), 13 + kRoundingUp) << slots;
-    EXPECT_LE(bytes_per_block(CachePolicy::s3fifo, slots / 2, slots), 13 + kRoundingUp) << slots;
+    EXPECT_LE(bytes_per_block(CachePolicy::s3fifo, 0, slots), 17 + kRoundingUp) << slots;
+    EXPECT_LE(bytes_per_block(CachePolicy::s3fifo, slots / 2, slots), 17 + kRoundingUp) << slots;
   }
 }
 

@@ -56,7 +56,7 @@ class LruModel : public Model {
   Slots slots_;
 };
 
-// Exact while fewer than 32 blocks are cached: then every arrival begins an epoch, 16 ghosts are
+// Exact while fewer than 16 blocks are cached: then every arrival begins an epoch, 16 ghosts are
 // remembered, and no search reaches its limit.
 class S3FifoModel : public Model {
  public:
@@ -203,8 +203,8 @@ class Comparison {
   }
 
  private:
-  static constexpr Slot kSlots = 30;
-  static constexpr std::uint64_t kBlocks = 60;
+  static constexpr Slot kSlots = 15;
+  static constexpr std::uint64_t kBlocks = 40;
 
   std::uint64_t below(std::uint64_t limit) { return random_() % limit; }
 
