@@ -1,10 +1,10 @@
 # Sourced by quickstart and check: installs the Debian packages that are missing, and says what takes time.
 
 BUILD_PACKAGES="cmake ninja-build g++ pkg-config perl nbdkit nbdkit-plugin-dev libcurl4-openssl-dev libssl-dev
-    libfmt-dev libpugixml-dev libxxhash-dev nlohmann-json3-dev ca-certificates"
+    libfmt-dev libpugixml-dev libxxhash-dev libzstd-dev nlohmann-json3-dev zlib1g-dev ca-certificates"
 CLIENT_PACKAGES="file libnbd-bin qemu-utils"
-TEST_PACKAGES="libgmock-dev libgtest-dev zlib1g-dev clang-format clang-tidy python3 python3-libnbd nbdkit-plugin-python python3-boto3
-    radosgw ceph-mon ceph-osd ceph-common openssl e2fsprogs fuse3 mount procps sqlite3"
+TEST_PACKAGES="libgmock-dev libgtest-dev clang-format clang-tidy python3 python3-libnbd nbdkit-plugin-python python3-boto3
+    radosgw ceph-mon ceph-osd ceph-common s3backer openssl e2fsprogs fuse3 mount procps sqlite3"
 
 say() { printf '\n== %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }

@@ -71,8 +71,20 @@ void dump_plugin() {
 
 void* open(int readonly) {
   std::unique_ptr<Layer> layer;
-  const int code = request([&] { layer = registered->plugin->open(readonly != 0); });
+  const char* const name = nbdkit_export_name();
+  const int code = request(
+      [&] { layer = registered->plugin->open(readonly != 0, name == nullptr ? "" : name); });
   return code == 0 ? layer.release() : nullptr;
+}
+
+int list_exports(int /*readonly*/, int /*is_tls*/, nbdkit_exports* found) {
+  return request([&] {
+    for (const std::string& name : registered->plugin->exports()) {
+      if (nbdkit_add_export(found, name.c_str(), nullptr) == -1) {
+        throw Error(errno, "the list of exports cannot be sent");
+      }
+    }
+  });
 }
 
 void close(void* handle) {
@@ -175,6 +187,7 @@ nbdkit_plugin callbacks_of(const PluginInfo& info, const std::string& help) {
   callbacks.after_fork = after_fork;
   callbacks.cleanup = cleanup;
   callbacks.open = open;
+  callbacks.list_exports = list_exports;
   callbacks.close = close;
   callbacks.get_size = get_size;
   callbacks.block_size = block_size;

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "common/block/layer.hpp"
 #include "common/nbdkit/parameters.hpp"
@@ -33,7 +35,9 @@ class Plugin {
   virtual void config_complete() {}
   virtual void get_ready() {}
   virtual void after_fork() {}
-  virtual std::unique_ptr<Layer> open(bool readonly) = 0;
+  virtual std::unique_ptr<Layer> open(bool readonly, const std::string& export_name) = 0;
+  // What a client is told that asks which exports there are; "" is the default one.
+  virtual std::vector<std::string> exports() { return {""}; }
   virtual void cleanup() {}
 };
 

@@ -1,58 +1,84 @@
 #include "plugins/s3/block_objects.hpp"
 
-#include <functional>
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "common/block/zeros.hpp"
+#include "plugins/s3/block_listing.hpp"
 
 namespace nbdstack {
-namespace {
 
-// The last block that a volume can have: the largest disk, in the smallest objects.
-constexpr BlockNumber kLastBlock{((std::uint64_t{1} << 63U) / 4096) - 1};
+bool BlockObjects::get(BlockNumber block, std::span<std::byte> data) {
+  return format_.is_plain() ? store_.get(format_.name_of(block), data) : get_coded(block, data);
+}
 
-}  // namespace
+// The object comes where it is wanted if it may fit there: it need not be coded after all.
+bool BlockObjects::get_coded(BlockNumber block, std::span<std::byte> data) {
+  const std::string name = format_.name_of(block);
+  std::vector<std::byte> received;
+  if (format_.overhead_bytes() == 0) {
+    const auto object = store_.fetch(name, data);
+    if (!object.has_value()) return false;
+    if (format_.is_stored_plain(*object)) return true;
+    received.assign(data.begin(), data.begin() + static_cast<std::ptrdiff_t>(object->size_bytes));
+    format_.decode(block, received, object->attributes, data);
+    return true;
+  }
+  received.resize(data.size() + format_.overhead_bytes());
+  const auto object = store_.fetch(name, received);
+  if (!object.has_value()) return false;
+  format_.decode(block, std::span(received).first(object->size_bytes), object->attributes, data);
+  return true;
+}
+
+bool BlockObjects::get_part(BlockNumber block, std::span<std::byte> part,
+                            std::uint32_t offset_in_block) {
+  if (format_.is_plain()) return store_.get_range(format_.name_of(block), part, offset_in_block);
+  std::vector<std::byte> data(block_size_);
+  if (!get_coded(block, data)) return false;
+  std::memcpy(part.data(), data.data() + offset_in_block, part.size());
+  return true;
+}
+
+BlockObjects::Put BlockObjects::put(BlockNumber block, std::span<const std::byte> data) {
+  if (format_.removes_zeros() && is_zero(data)) {
+    remove(std::span(&block, 1));
+    return Put::removed;
+  }
+  const EncodedBlock encoded = format_.encode(block, data);
+  store_.put(format_.name_of(block), encoded.body,
+             {.attributes = encoded.attributes, .with_checksum = encoded.with_checksum});
+  return Put::stored;
+}
 
 void BlockObjects::remove(std::span<const BlockNumber> blocks) {
   std::vector<std::string> keys;
   keys.reserve(blocks.size());
-  for (const BlockNumber block : blocks) keys.push_back(names_.block(block));
+  for (const BlockNumber block : blocks) keys.push_back(format_.name_of(block));
   store_.remove(keys);
 }
 
 StoredBlocks BlockObjects::stored(BlockNumber first, BlockNumber end, std::size_t limit) {
   StoredBlocks result{.blocks = {}, .known_to = end};
   if (first >= end) return result;
-  const BlockNumber last{end.value - 1};
-  if (first == last) {  // a HEAD costs a service less than a listing, and a directory far less
+  if (first.next() == end) {  // one look costs a service less than a listing, a directory far less
     if (exists(first)) result.blocks.push_back(first);
     return result;
   }
-  const std::string start_after =
-      first.value == 0 ? std::string() : names_.block({first.value - 1});
-  store_.list(names_.common_prefix(first, last), start_after, [&](const ListedObject& object) {
-    const auto block = names_.parse_block(object.key);
-    if (!block.has_value()) return true;
-    if (*block > last) return false;
-    if (result.blocks.size() == limit) {
-      result.known_to = *block;
-      return false;
+  BlockListing::run_in_order(store_, format_, first, end, [&](const ListedBlocks& listed) {
+    for (const ListedBlock& each : listed.blocks) {
+      if (result.blocks.size() == limit) {
+        result.known_to = each.block;
+        return false;
+      }
+      result.blocks.push_back(each.block);
     }
-    result.blocks.push_back(*block);
-    return true;
+    if (result.blocks.size() < limit) return true;
+    result.known_to = listed.end;  // not one page more
+    return false;
   });
   return result;
-}
-
-std::optional<ListedObject> BlockObjects::first_stored(BlockNumber first) {
-  std::optional<ListedObject> found;
-  if (first > kLastBlock) return found;
-  const std::string start_after =
-      first.value == 0 ? std::string() : names_.block({first.value - 1});
-  store_.list(names_.common_prefix(first, kLastBlock), start_after,
-              [&](const ListedObject& object) {
-                if (!names_.parse_block(object.key).has_value()) return true;
-                found = object;
-                return false;
-              });
-  return found;
 }
 
 }  // namespace nbdstack

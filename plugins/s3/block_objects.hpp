@@ -1,19 +1,19 @@
-// The blocks of a volume as objects of a store: block n is the object KEY/%016x, exactly
-// object_size bytes long, the last one too. A block without an object reads as zeros.
+// The blocks of a volume as objects of a store: every block is an object of its own, or has none
+// and reads as zeros. What objects are called and how a block is coded, the layout says
+// (block_format.hpp).
 //
-// Knows names and listings, nothing of locks or threads: who may change a block is the volume's
-// business.
+// Knows names, codings and listings, nothing of locks or threads: who may change a block is the
+// volume's business.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "common/block/range.hpp"
-#include "plugins/s3/object_names.hpp"
+#include "plugins/s3/block_format.hpp"
 #include "plugins/s3/object_store.hpp"
 
 namespace nbdstack {
@@ -30,37 +30,40 @@ class BlockObjects {
   // both.
   static constexpr std::size_t kBatch = 1000;
 
-  // `store` outlives this.
-  BlockObjects(ObjectStore& store, const std::string& key) : store_(store), names_(key) {}
+  // What became of a block that was put.
+  enum class Put : std::uint8_t { stored, removed };
 
-  [[nodiscard]] const ObjectNames& names() const { return names_; }
+  // Both outlive this.
+  BlockObjects(ObjectStore& store, const BlockFormat& format, std::uint32_t block_size)
+      : store_(store), format_(format), block_size_(block_size) {}
 
-  // The whole object, verified; `body` is object_size long. False: there is none.
-  bool get(BlockNumber block, std::span<std::byte> body) {
-    return store_.get(names_.block(block), body);
-  }
-  bool get_range(BlockNumber block, std::span<std::byte> body, std::uint64_t offset) {
-    return store_.get_range(names_.block(block), body, offset);
-  }
-  void put(BlockNumber block, std::span<const std::byte> body) {
-    store_.put(names_.block(block), body, {});
-  }
+  [[nodiscard]] ObjectStore& store() const { return store_; }
+  [[nodiscard]] const BlockFormat& format() const { return format_; }
+
+  // The whole block, verified as far as the layout can. False: it has no object, and `data` is
+  // unspecified.
+  bool get(BlockNumber block, std::span<std::byte> data);
+  // A part of it: as a range of the object where the layout has plain ones, which nothing verifies,
+  // else out of the whole.
+  bool get_part(BlockNumber block, std::span<std::byte> part, std::uint32_t offset_in_block);
+  Put put(BlockNumber block, std::span<const std::byte> data);
   [[nodiscard]] bool exists(BlockNumber block) {
-    return store_.size_of(names_.block(block)).has_value();
+    return store_.look_up(format_.name_of(block)).has_value();
   }
 
   // At most kBatch blocks.
   void remove(std::span<const BlockNumber> blocks);
 
   // The blocks of [first, end) that have an object; the answer ends early after `limit` of them.
+  // Names must be ordered.
   StoredBlocks stored(BlockNumber first, BlockNumber end, std::size_t limit);
 
-  // The object of the first block at or behind `first` that has one, whatever the volume's size.
-  std::optional<ListedObject> first_stored(BlockNumber first);
-
  private:
+  bool get_coded(BlockNumber block, std::span<std::byte> data);
+
   ObjectStore& store_;
-  ObjectNames names_;
+  const BlockFormat& format_;
+  const std::uint32_t block_size_;
 };
 
 }  // namespace nbdstack

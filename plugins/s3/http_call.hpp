@@ -28,7 +28,8 @@ struct HttpStore::Call {
   bool fresh_connection = false;
 
   LastMinute::Operation operation{};  // set when the call begins
-  std::int64_t clock_offset_s = 0;    // that the last attempt was signed with
+  std::int64_t clock_offset_s = 0;    // these two: what the last attempt was signed with
+  Credentials credentials{};
   // An attempt failed in a way that leaves open whether the service did what it was asked.
   bool in_doubt = false;
 };

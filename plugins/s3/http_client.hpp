@@ -1,14 +1,22 @@
-// HTTP/1.1 requests by libcurl, over a bounded pool of kept-alive connections.
+// HTTP requests by libcurl, all through one bounded engine (http_engine.hpp).
 //
-// A request holds one connection from its first byte to its last. When all are taken, callers wait
-// in the order they came. The most recently used connection is given out first, so that a light
-// load keeps few of them open.
+// At most `connections` requests are in flight at a time. HTTP/1.1 gives each a connection from its
+// first byte to its last; HTTP/2, spoken where a server offers it over TLS, carries many over one.
+// Connections are kept and the same few are used again, so that a light load keeps few of them
+// open. Proxies are those of libcurl's environment (http_proxy, https_proxy, no_proxy).
+//
+//   waiting      in two classes, which take turns; large requests leave a quarter of the places to
+//                small ones (transfer_queue.hpp). Small: neither body nor buffer exceeds 64 KiB
+//   late         a GET into a buffer is sent a second time when it takes longer than nearly all
+//                of its like (transfer_hedging.hpp); one answer is seen, `buffer` holds its bytes
+//   refused      503 and 429 lower the number in flight for a while (in_flight_limit.hpp)
+//   throttled    bodies of all requests together keep the bandwidth limits (bandwidth_limit.hpp)
 //
 // What HTTP alone can decide is decided here: bodies never exceed their bounds, a body shorter than
 // announced is a failure, redirects are not followed, and every wait ends - connecting after
-// `connect_timeout`, silence after `stall_timeout`, the whole request at its own limit, and all of
-// them within about a second once the request's `is_over` says so. What an answer means is the
-// caller's business.
+// `connect_timeout`, silence after `stall_timeout` (a pause for the bandwidth's sake is none), the
+// whole request at its own limit, and all of them within about a second once the request's
+// `is_over` says so. What an answer means is the caller's business.
 //
 // Nothing is connected, and no thread started, before the first request.
 #pragma once
@@ -16,7 +24,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -25,7 +32,6 @@
 #include <string>
 #include <string_view>
 #include <variant>
-#include <vector>
 
 #include "common/sync/clock.hpp"
 #include "plugins/s3/signing.hpp"
@@ -38,6 +44,10 @@ struct HttpClientConfig {
   std::chrono::seconds stall_timeout{15};  // without a byte in either direction
   std::string ca_file;                     // empty: the system's
   bool tls_verify = true;
+  bool http2 = true;                         // where the server offers it over TLS
+  bool hedging = true;                       // late GETs are sent a second time
+  std::uint64_t upload_limit_bytes_s = 0;    // of bodies, over all requests together; 0: none
+  std::uint64_t download_limit_bytes_s = 0;  // the same
 };
 
 struct HttpRequest {
@@ -52,8 +62,13 @@ struct HttpRequest {
   std::span<std::byte> buffer;
   std::size_t text_limit = std::size_t{64} << 10U;
 
-  // Asked now and then while the request lasts: yes ends it with ESHUTDOWN. Empty: never.
+  // Asked now and then, by the caller's thread, while the request lasts: yes ends it with
+  // ESHUTDOWN. Empty: never.
   std::function<bool()> is_over;
+
+  // Asked by the engine's thread before the request is sent, and before each piece of `body`: no
+  // ends it with ESHUTDOWN, and nothing more is sent. Empty: always yes.
+  std::function<bool()> may_send;
 
   // A connection of its own, so that libcurl has no reason to send the request a second time behind
   // our back (it does where a kept-alive connection turns out to be dead).
@@ -84,30 +99,24 @@ struct TransportFailure {
 
 using HttpOutcome = std::variant<HttpResponse, TransportFailure>;
 
+class HttpEngine;
+
 class HttpClient {
  public:
   explicit HttpClient(HttpClientConfig config);
   HttpClient(const HttpClient&) = delete;
   HttpClient& operator=(const HttpClient&) = delete;
+  // Ends what is under way, in bounded time.
   ~HttpClient();
 
-  // Any thread. The wait for a connection counts towards `time_limit`. Throws Error(ESHUTDOWN) when
-  // the request is over.
+  // Any thread. The wait for a place counts towards `time_limit`. Throws Error(ESHUTDOWN) when the
+  // request is over. The request's memory is not touched any more when it has returned or thrown.
   HttpOutcome perform(const HttpRequest& request, Duration time_limit);
 
  private:
-  class Connection;
-  class Lease;
-  struct Waiter;
-
-  std::unique_ptr<Connection> acquire(TimePoint deadline);
-  void release(std::unique_ptr<Connection> connection);
-
   const HttpClientConfig config_;
-  std::mutex mutex_;                               // protects what follows
-  std::vector<std::unique_ptr<Connection>> idle_;  // the last was used last
-  unsigned connections_ = 0;                       // idle and in use, at most config_.connections
-  std::deque<Waiter*> waiters_;                    // first come, first served
+  std::once_flag engine_made_;
+  std::unique_ptr<HttpEngine> engine_;  // from the first request on
 };
 
 // "Sun, 06 Nov 1994 08:49:37 GMT"

@@ -34,6 +34,17 @@ constexpr unsigned kRetriesAtStart = 2;
 constexpr seconds kGraceAtStop{20};  // enough for some attempts; a server must end
 constexpr seconds kSkewNoticed{60};  // S3 tolerates 15 minutes
 
+// True where other credentials may be accepted. A wrong signature is not among the reasons: a key
+// that does not fit its id will not do so later.
+bool rejects_credentials(const HttpOutcome& outcome) {
+  const auto* const response = std::get_if<HttpResponse>(&outcome);
+  if (response == nullptr || response->status < 400 || response->status > 403) return false;
+  if (response->status == 401) return true;
+  const std::string code = parse_service_error(response->text).code;
+  return code == "ExpiredToken" || code == "InvalidToken" || code == "TokenRefreshRequired" ||
+         code == "InvalidAccessKeyId";
+}
+
 }  // namespace
 
 HttpStore::HttpStore(const HttpStoreConfig& config, Clock& clock)
@@ -53,7 +64,11 @@ HttpClient& HttpStore::client() {
         .connect_timeout = std::min(timeout, milliseconds(10'000)),
         .stall_timeout = std::max(std::chrono::floor<seconds>(timeout / 4), seconds(1)),
         .ca_file = config_.ca_file,
-        .tls_verify = config_.tls_verify});
+        .tls_verify = config_.tls_verify,
+        .http2 = config_.options.http2,
+        .hedging = config_.options.hedging,
+        .upload_limit_bytes_s = config_.options.upload_limit_bytes_s,
+        .download_limit_bytes_s = config_.options.download_limit_bytes_s});
   });
   return *client_;
 }
@@ -63,11 +78,24 @@ void HttpStore::run(Call& call, const Judge& judge, Retrier& retrier) {
   call.operation = last_minute_.begin(call.method != "GET");
   retrier.run(
       operation, [&](const Attempt& number) { return attempt(call, judge, number.time_left); },
-      [&] { return last_minute_.is_over_for(call.operation); });
+      [&] { return is_over(call); });
+}
+
+bool HttpStore::is_over(const Call& call) {
+  return last_minute_.is_over_for(call.operation) || !may_send(call);
+}
+
+bool HttpStore::may_send(const Call& call) const {
+  return call.method == "GET" || !config_.may_write || config_.may_write();
 }
 
 std::optional<Failure> HttpStore::attempt(Call& call, const Judge& judge, Duration time_left) {
-  const HttpOutcome outcome = send(call, time_left);
+  const TimePoint deadline = clock_.now() + time_left;
+  HttpOutcome outcome = send(call, time_left);
+  // Credentials that ended early, or keys that were replaced: new ones get their chance at once.
+  if (rejects_credentials(outcome) && config_.credentials->invalidate(call.credentials)) {
+    outcome = send(call, deadline - clock_.now());
+  }
   if (const auto* failure = std::get_if<TransportFailure>(&outcome)) {
     call.in_doubt = true;
     return failure_of(*failure);
@@ -89,19 +117,26 @@ HttpOutcome HttpStore::send(Call& call, Duration time_left) {
                            .headers = call.headers,
                            .payload_sha256 = call.payload_sha256};
   signable.headers.emplace_back("host", address_.host_header());
-  HttpRequest request{.method = call.method,
-                      .url = address_.origin() + encode_path(signable.path),
-                      .body = call.body,
-                      .buffer_status = call.buffer_status,
-                      .buffer = call.buffer,
-                      .text_limit = call.text_limit,
-                      .is_over = [&] { return last_minute_.is_over_for(call.operation); },
-                      .fresh_connection = call.fresh_connection};
+  const HeaderList& always = config_.options.headers;
+  signable.headers.insert(signable.headers.end(), always.begin(), always.end());
+  HttpRequest request{
+      .method = call.method,
+      .url = address_.origin() + encode_path(signable.path),
+      .body = call.body,
+      .buffer_status = call.buffer_status,
+      .buffer = call.buffer,
+      .text_limit = call.text_limit,
+      .is_over = [&] { return is_over(call); },
+      .may_send = config_.may_write ? [&] { return may_send(call); } : std::function<bool()>(),
+      .fresh_connection = call.fresh_connection};
   if (!call.query.empty()) request.url += "?" + encode_query(call.query);
   call.clock_offset_s = clock_offset_s_;
   const WallTime now = std::chrono::system_clock::now() + seconds(call.clock_offset_s);
+  call.credentials = config_.credentials->current();
   request.headers =
-      signed_headers(std::move(signable), config_.credentials, {.region = config_.region}, now);
+      call.credentials.is_anonymous()
+          ? std::move(signable.headers)
+          : signed_headers(std::move(signable), call.credentials, {.region = config_.region}, now);
   return client().perform(request, time_left);
 }
 

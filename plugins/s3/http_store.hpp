@@ -11,6 +11,9 @@
 //   remove     DeleteObjects, 1,000 keys at most in one request; DELETE for a single key
 //   list       ListObjectsV2
 //
+// Requests that change something are sent only while `may_write` says yes, which is asked before
+// each piece of a body: what was begun in time is not finished when the right to write has ended.
+//
 // A missing object reads as zeros in a volume, so "missing" is believed only of an S3 service that
 // says so (NoSuchKey): the 404 of a misled proxy is an error.
 //
@@ -21,7 +24,9 @@
 // which is said once in the log: two creators at the same moment may then both succeed.
 //
 // Each attempt is signed anew with the present time, corrected by what the service said about our
-// clock (RequestTimeTooSkewed). See retry.hpp for what is tried again, and how long.
+// clock (RequestTimeTooSkewed), and with the credentials of that moment. One that the service refuses
+// because of them (expired, invalid, unknown) is sent once more with new ones where there are any.
+// Anonymous requests are not signed. See retry.hpp for what is tried again, and how long.
 #pragma once
 
 #include <atomic>
@@ -32,12 +37,13 @@
 #include <string>
 
 #include "common/sync/clock.hpp"
-#include "plugins/s3/credentials.hpp"
+#include "plugins/s3/credential_source.hpp"
 #include "plugins/s3/endpoint.hpp"
 #include "plugins/s3/http_client.hpp"
 #include "plugins/s3/last_minute.hpp"
 #include "plugins/s3/object_store.hpp"
 #include "plugins/s3/retry.hpp"
+#include "plugins/s3/service_options.hpp"
 
 namespace nbdstack {
 
@@ -46,13 +52,15 @@ struct HttpStoreConfig {
   Endpoint endpoint;
   bool virtual_host = false;
   std::string region;
-  Credentials credentials;
+  std::shared_ptr<CredentialSource> credentials;
   unsigned connections = 16;
   std::uint32_t timeout_ms = 60'000;  // of one operation with all its attempts
   unsigned retries = 8;
   std::string ca_file;  // empty: the system's
   bool tls_verify = true;
-  std::function<bool()> stopping;  // the server has been told to stop; empty: never
+  ServiceOptions options;
+  std::function<bool()> stopping;   // the server has been told to stop; empty: never
+  std::function<bool()> may_write;  // objects may be changed at this moment; empty: always
 };
 
 class HttpStore final : public ObjectStore {
@@ -86,6 +94,8 @@ class HttpStore final : public ObjectStore {
   std::optional<Failure> attempt(Call& call, const Judge& judge, Duration time_left);
   HttpOutcome send(Call& call, Duration time_left);
   bool learn_clock(const Call& call, const HttpResponse& response);
+  [[nodiscard]] bool is_over(const Call& call);
+  [[nodiscard]] bool may_send(const Call& call) const;
 
   Call put_call(const std::string& key, std::span<const std::byte> body,
                 const PutOptions& options) const;

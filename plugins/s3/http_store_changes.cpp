@@ -46,6 +46,8 @@ HttpStore::Call HttpStore::put_call(const std::string& key, std::span<const std:
   for (const auto& [name, value] : attributes.metadata) {
     call.headers.emplace_back(std::string(kMetadataPrefix) + name, value);
   }
+  const HeaderList& always = config_.options.put_headers;
+  call.headers.insert(call.headers.end(), always.begin(), always.end());
   if (options.with_checksum) {
     call.headers.emplace_back(std::string(kChecksumHeader), to_hex(xxh3_128(body)));
   }

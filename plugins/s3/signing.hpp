@@ -19,7 +19,8 @@
 namespace nbdstack {
 
 // (name, value). Names are case-insensitive; a name may occur more than once.
-using HeaderList = std::vector<std::pair<std::string, std::string>>;
+using Header = std::pair<std::string, std::string>;
+using HeaderList = std::vector<Header>;
 using QueryList = std::vector<std::pair<std::string, std::string>>;
 using WallTime = std::chrono::system_clock::time_point;
 

@@ -6,9 +6,9 @@
 #include <chrono>
 #include <limits>
 #include <string_view>
+#include <utility>
 
 #include "common/error.hpp"
-#include "common/log.hpp"
 #include "plugins/s3/directory_store.hpp"
 
 namespace nbdstack {
@@ -31,22 +31,33 @@ std::string directory_of(const std::string& endpoint_url) {
   return directory;
 }
 
+// As AWS tools find it.
+std::string endpoint_url_of(const StoreSettings& settings, const Surroundings& surroundings) {
+  if (!settings.endpoint_url.empty()) return settings.endpoint_url;
+  for (const char* name : {"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"}) {
+    const auto value = surroundings.environment(name);
+    if (value.has_value() && !value->empty()) return *value;
+  }
+  return {};
+}
+
 HttpStoreConfig http_config_of(const StoreSettings& settings, const Surroundings& surroundings) {
-  const Identity identity = find_identity(settings.identity, surroundings);
-  log::debug("credentials from {}, region {}", identity.source, identity.region);
+  FoundCredentials found = find_credentials(settings.identity, surroundings);
+  const std::string url = endpoint_url_of(settings, surroundings);
   constexpr std::uint64_t kTimeout_ms_max = std::numeric_limits<std::uint32_t>::max();
   return {.bucket = settings.bucket,
-          .endpoint = settings.endpoint_url.empty() ? Endpoint::of_region(identity.region)
-                                                    : Endpoint::parse(settings.endpoint_url),
+          .endpoint = url.empty() ? Endpoint::of_region(found.region) : Endpoint::parse(url),
           .virtual_host = settings.virtual_host,
-          .region = identity.region,
-          .credentials = identity.credentials,
+          .region = found.region,
+          .credentials = std::move(found.source),
           .connections = settings.connections,
           .timeout_ms = static_cast<std::uint32_t>(std::min(settings.timeout_ms, kTimeout_ms_max)),
           .retries = settings.retries,
           .ca_file = settings.ca_file,
           .tls_verify = settings.tls_verify,
-          .stopping = {}};
+          .options = settings.options,
+          .stopping = {},
+          .may_write = {}};
 }
 
 }  // namespace
@@ -85,6 +96,10 @@ std::unique_ptr<ObjectStore> StoreFactory::make(const Waiting& waiting) const {
 std::unique_ptr<HttpStore> StoreFactory::make_http(const Waiting& waiting) const {
   HttpStoreConfig config = std::get<HttpStoreConfig>(place_);
   config.stopping = waiting.stopping;
+  config.may_write = waiting.may_write;
+  if (waiting.timeout.has_value()) {
+    config.timeout_ms = static_cast<std::uint32_t>(waiting.timeout->count());
+  }
   return std::make_unique<HttpStore>(config, waiting.clock);
 }
 

@@ -5,9 +5,11 @@
 // needed, also after a fork.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 
@@ -15,6 +17,8 @@
 #include "plugins/s3/credentials.hpp"
 #include "plugins/s3/http_store.hpp"
 #include "plugins/s3/object_store.hpp"
+#include "plugins/s3/service_options.hpp"
+#include "plugins/s3/surroundings.hpp"
 
 namespace nbdstack {
 
@@ -28,18 +32,24 @@ struct StoreSettings {
   std::string ca_file;  // empty: the system's
   bool tls_verify = true;
   bool virtual_host = false;
+  ServiceOptions options;
 };
 
-// How a store's requests wait: `stopping` is asked from time to time whether the server has been
-// told to stop (last_minute.hpp tells what that means). The clock outlives the store.
+// How a store's requests wait, and what ends them. The clock outlives the store.
 struct Waiting {
   Clock& clock;
-  std::function<bool()> stopping;  // empty: never
+  // Asked from time to time whether the server has been told to stop (last_minute.hpp tells what
+  // that means). Empty: never.
+  std::function<bool()> stopping{};
+  // Asked whether objects may still be changed: no ends every such request before its next byte is
+  // sent. Empty: always.
+  std::function<bool()> may_write{};
+  std::optional<std::chrono::milliseconds> timeout{};  // instead of the settings'
 };
 
 class StoreFactory {
  public:
-  // Throws Error(EINVAL) that names the parameter, or what find_identity throws.
+  // Throws Error(EINVAL) that names the parameter, or what find_credentials throws.
   StoreFactory(const StoreSettings& settings, const Surroundings& surroundings);
 
   // For the start of the server: throws what would be wrong with every request. `key` is the

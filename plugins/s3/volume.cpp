@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "common/block/zeros.hpp"
 #include "common/error.hpp"
 
 namespace nbdstack {
@@ -16,6 +17,14 @@ constexpr std::size_t kDiscardRound = 16 * BlockObjects::kBatch;
 // An answer about extents takes at most this many pages of listing: a second or so on a service
 // that is far away.
 constexpr std::size_t kExtentPages = 10;
+
+// NBD's bound.
+constexpr std::uint32_t kPreferred_bytes_max = 32U << 20U;
+
+// Requests of the listing at the start, so that clients have the greater part of the connections.
+std::size_t listing_requests(std::size_t connections) {
+  return std::clamp<std::size_t>(connections / 4, 1, 8);
+}
 
 // What a zero or trim means for the blocks it touches.
 struct Coverage {
@@ -54,12 +63,17 @@ Coverage cover(const BlockGeometry& geometry, const Range& range) {
 
 }  // namespace
 
-Volume::Volume(ObjectStore& store, const std::string& key, const BlockGeometry& geometry,
-               std::size_t connections)
-    : geometry_(geometry), objects_(store, key), pool_(connections - 1) {
+Volume::Volume(ObjectStore& store, std::shared_ptr<const BlockFormat> format,
+               const BlockGeometry& geometry, const VolumeOptions& options)
+    : geometry_(geometry),
+      format_(std::move(format)),
+      objects_(store, *format_, geometry.block_size()),
+      presence_(objects_, geometry.block_count(), listing_requests(options.connections),
+                options.is_owner),
+      pool_(options.connections - 1) {
   traits_.size_bytes = geometry.size_bytes();
   traits_.minimum_block_size = 1;
-  traits_.preferred_block_size = geometry.block_size();
+  traits_.preferred_block_size = std::min(geometry.block_size(), kPreferred_bytes_max);
   traits_.maximum_block_size = 0xffffffff;
   traits_.can_write = traits_.can_flush = traits_.can_trim = true;
   traits_.can_fast_zero = traits_.can_extents = traits_.can_multi_conn = true;
@@ -78,14 +92,16 @@ void Volume::pread(std::span<std::byte> buffer, std::uint64_t offset) {
 
 void Volume::read_piece(const BlockPiece& piece, std::span<std::byte> target) {
   bool found = false;
-  if (piece.length == geometry_.block_size()) {
+  if (presence_.is_absent(piece.block)) {
+    found = false;
+  } else if (piece.length == geometry_.block_size()) {
     found = objects_.get(piece.block, target);
   } else if (geometry_.is_whole(piece)) {  // the disk ends in this block, its object does not
     std::vector<std::byte> body(geometry_.block_size());
     found = objects_.get(piece.block, body);
     if (found) std::memcpy(target.data(), body.data(), target.size());
   } else {
-    found = objects_.get_range(piece.block, target, piece.offset_in_block);
+    found = objects_.get_part(piece.block, target, piece.offset_in_block);
   }
   if (!found) std::memset(target.data(), 0, target.size());
 }
@@ -104,22 +120,38 @@ void Volume::pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
 void Volume::write_piece(const BlockPiece& piece, std::span<const std::byte> source) {
   const RangeLock::Guard owned(writing_, geometry_.range_of(piece.block));
   if (piece.length == geometry_.block_size()) {
-    objects_.put(piece.block, source);
+    put(piece.block, source);
     return;
   }
   std::vector<std::byte> body(geometry_.block_size());
-  if (!geometry_.is_whole(piece) && !objects_.get(piece.block, body)) {
+  if (!geometry_.is_whole(piece) && !get(piece.block, body)) {
     std::fill(body.begin(), body.end(), std::byte{0});
   }
   std::memcpy(body.data() + piece.offset_in_block, source.data(), source.size());
-  objects_.put(piece.block, body);
+  put(piece.block, body);
+}
+
+bool Volume::get(BlockNumber block, std::span<std::byte> data) {
+  return !presence_.is_absent(block) && objects_.get(block, data);
+}
+
+void Volume::put(BlockNumber block, std::span<const std::byte> data) {
+  if (format_->removes_zeros() && presence_.is_absent(block) && is_zero(data)) return;
+  presence_.change(std::span(&block, 1));
+  if (objects_.put(block, data) == BlockObjects::Put::stored) {
+    presence_.stored(block);
+  } else {
+    presence_.removed(std::span(&block, 1));
+  }
 }
 
 void Volume::zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) {
   const Coverage coverage = cover(geometry_, {offset, length});
   const RangeLock::Guard owned(writing_, coverage.touched);
-  if (options.fast && std::any_of(coverage.parts.begin(), coverage.parts.end(),
-                                  [&](const auto& part) { return objects_.exists(part.block); })) {
+  if (options.fast &&
+      std::any_of(coverage.parts.begin(), coverage.parts.end(), [&](const auto& part) {
+        return !presence_.is_absent(part.block) && objects_.exists(part.block);
+      })) {
     throw Error::reported(ENOTSUP);  // an answer, not a failure: nothing for the log
   }
   const std::size_t parts = coverage.parts.size();
@@ -135,9 +167,9 @@ void Volume::zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions&
 // What has no object is zeros already, and stays without one.
 void Volume::zero_piece(const BlockPiece& piece) {
   std::vector<std::byte> body(geometry_.block_size());
-  if (!objects_.get(piece.block, body)) return;
+  if (!get(piece.block, body)) return;
   std::memset(body.data() + piece.offset_in_block, 0, piece.length);
-  objects_.put(piece.block, body);
+  put(piece.block, body);
 }
 
 void Volume::trim(std::uint64_t length, std::uint64_t offset, Durability /*durability*/) {
@@ -152,14 +184,17 @@ void Volume::trim(std::uint64_t length, std::uint64_t offset, Durability /*durab
 
 void Volume::discard(BlockNumber first, BlockNumber end) {
   while (first < end) {
-    const StoredBlocks stored = objects_.stored(first, end, kDiscardRound);
+    const StoredBlocks stored = presence_.to_remove(first, end, kDiscardRound);
     const std::span<const BlockNumber> blocks(stored.blocks);
     const std::size_t batches = (blocks.size() + BlockObjects::kBatch - 1) / BlockObjects::kBatch;
     pool_.run(
         batches,
         [&](std::size_t i) {
           const auto rest = blocks.subspan(i * BlockObjects::kBatch);
-          objects_.remove(rest.first(std::min(rest.size(), BlockObjects::kBatch)));
+          const auto batch = rest.first(std::min(rest.size(), BlockObjects::kBatch));
+          presence_.change(batch);
+          objects_.remove(batch);
+          presence_.removed(batch);
         },
         WorkerPool::OnFailure::stop);
     first = stored.known_to;
@@ -172,19 +207,20 @@ void Volume::extents(std::uint64_t length, std::uint64_t offset, bool only_one,
   const BlockNumber first = geometry_.block_at(offset);
   const BlockNumber end = geometry_.block_at(range.end() - 1).next();
   const std::size_t limit = (only_one ? 1 : kExtentPages) * BlockObjects::kBatch;
-  const StoredBlocks stored = objects_.stored(first, end, limit);
+  const StoredRuns stored = presence_.runs(first, end, limit);
 
   std::uint64_t position = offset;
-  const auto add_up_to = [&](std::uint64_t to, ExtentType type) {
-    to = std::min(to, range.end());
+  const auto add_up_to = [&](std::uint64_t block, ExtentType type) {
+    const std::uint64_t to =
+        block == end.value ? range.end() : std::min(geometry_.offset_of({block}), range.end());
     if (to > position) extents.append({position, to - position}, type);
     position = std::max(position, to);
   };
-  for (const BlockNumber block : stored.blocks) {
-    add_up_to(geometry_.offset_of(block), kHole);
-    add_up_to(geometry_.range_of(block).end(), kData);
+  for (const Range& run : stored.runs) {
+    add_up_to(run.offset, kHole);
+    add_up_to(run.end(), kData);
   }
-  add_up_to(stored.known_to == end ? range.end() : geometry_.offset_of(stored.known_to), kHole);
+  add_up_to(stored.known_to.value, kHole);
 }
 
 }  // namespace nbdstack

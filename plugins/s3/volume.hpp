@@ -14,8 +14,8 @@
 // nobody waits for a block while owning another.
 //
 // Every write is durable when it returns, because the store's are: FUA costs nothing, and flush has
-// nothing to wait for. Nothing here grows with the size of the disk: which blocks exist, the store
-// knows.
+// nothing to wait for. What was never stored is read, written in part and discarded without asking
+// the store, where that is known (presence.hpp). Nothing here grows with the size of the disk.
 //
 // The last object is as long as the others, also where the disk ends inside it; what lies behind
 // the end is zeros.
@@ -23,22 +23,29 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
-#include <vector>
+#include <functional>
+#include <memory>
 
 #include "common/block/layer.hpp"
 #include "common/block/range.hpp"
 #include "common/sync/range_lock.hpp"
 #include "common/sync/worker_pool.hpp"
 #include "plugins/s3/block_objects.hpp"
+#include "plugins/s3/presence.hpp"
 
 namespace nbdstack {
 
+struct VolumeOptions {
+  std::size_t connections = 16;  // each request works on up to so many objects at a time
+  // Nobody else writes to the volume at this moment. Empty: that is never known.
+  std::function<bool()> is_owner{};
+};
+
 class Volume final : public Layer {
  public:
-  // `store` outlives this. Requests work on up to `connections` objects at a time, each.
-  Volume(ObjectStore& store, const std::string& key, const BlockGeometry& geometry,
-         std::size_t connections);
+  // `store` outlives this.
+  Volume(ObjectStore& store, std::shared_ptr<const BlockFormat> format,
+         const BlockGeometry& geometry, const VolumeOptions& options);
 
   [[nodiscard]] const LayerTraits& traits() const override { return traits_; }
 
@@ -67,6 +74,9 @@ class Volume final : public Layer {
   void extents(std::uint64_t length, std::uint64_t offset, bool only_one,
                ExtentList& extents) override;
 
+  // For a test that counts what comes after.
+  void wait_until_listed() { presence_.wait_until_listed(); }
+
   // Requests that own or wait for a block: lets a test know that somebody has begun to wait.
   [[nodiscard]] std::size_t writers() const { return writing_.claims(); }
 
@@ -74,12 +84,16 @@ class Volume final : public Layer {
   void read_piece(const BlockPiece& piece, std::span<std::byte> target);
   void write_piece(const BlockPiece& piece, std::span<const std::byte> source);
   void zero_piece(const BlockPiece& piece);  // the caller owns the block
+  bool get(BlockNumber block, std::span<std::byte> data);
+  void put(BlockNumber block, std::span<const std::byte> data);  // the caller owns the block
   // Removes the objects of [first, end), in as few requests as possible, and only those that exist.
   // The caller owns the blocks.
   void discard(BlockNumber first, BlockNumber end);
 
   const BlockGeometry geometry_;
+  const std::shared_ptr<const BlockFormat> format_;
   BlockObjects objects_;
+  Presence presence_;
   LayerTraits traits_;
   RangeLock writing_;
   WorkerPool pool_;  // last: its threads are joined before what they use is gone

@@ -6,36 +6,97 @@
 //     "version": 1,
 //     "size": 10737418240,                        bytes
 //     "object-size": 1048576,                     bytes, a power of two from 4K to 32M
-//     "id": "0f1e2d3c4b5a69788796a5b4c3d2e1f0"    128 random bits
+//     "id": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",   128 random bits
+//     "encryption": {                             version 2 only, and only of an encrypted volume:
+//       "cipher": "aes-256-gcm",                  of the blocks (sealing.hpp)
+//       "kdf": "scrypt",                          from the passphrase to the wrapping key,
+//       "n": 131072, "r": 8, "p": 1,              at this cost
+//       "salt": "...",                            and with this salt: 32 bytes, hex
+//       "wrapped-key": "...",                     60 bytes, hex (volume_key.hpp)
+//       "mac": "..."                              32 bytes, hex
+//     }
 //   }
 //
-// The id tells a volume from the next one under the same key. The object is written once, when the
-// volume is created, by a create-only PUT, before any block: whoever sees a block and no descriptor
-// looks at a volume that somebody else wrote. Reading is strict: a field that is missing, unknown,
-// or of a wrong type or range means that this program does not understand the volume, and must not
-// touch it.
+//   version   objects of the volume
+//   1         plain blocks only: any part of one can be read, and programs that know no more than
+//             nbdkit's own S3 plugin can read all of them
+//   2         may be frames (object_frame.hpp); must be, where there is "encryption"
+//
+// A volume is created with version 1, or with version 2 when it is encrypted. The first opening
+// that compresses makes 1 into 2 (allow_frames()) by a conditional PUT, before it writes a frame;
+// nothing makes 2 into 1 again. A program that knows version 1 only then refuses the volume, as it
+// must. One that has the volume open while that happens has seen version 1, and will find objects
+// of the wrong length.
+//
+// mac = HMAC-SHA256(volume key, "nbdstack descriptor" | 0 | size (8 bytes) | object-size (4) | id),
+// the numbers big endian: nobody without the key changes the geometry unnoticed. An older
+// descriptor of the same volume in the place of a newer one is NOT noticed: it brings back the
+// former size and the former passphrase. Nor can a descriptor that says "not encrypted" in the
+// place of one that says otherwise be noticed from what lies in the bucket: that is why who has a
+// passphrase and meets an unencrypted volume must refuse it (unlock() does).
+//
+// The id tells a volume from the next one under the same key. The object is created by a
+// create-only PUT, before any block: whoever sees a block and no descriptor looks at a volume that
+// somebody else wrote. Reading is strict: a field that is missing, unknown, or of a wrong type or
+// range means that this program does not understand the volume, and must not touch it.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
+
+#include "plugins/s3/secret_key.hpp"
+#include "plugins/s3/volume_key.hpp"
 
 namespace nbdstack {
 
 inline constexpr std::uint32_t kObjectSize_bytes_min = 4096;
 inline constexpr std::uint32_t kObjectSize_bytes_max = 32 * 1024 * 1024;
 
+struct VolumeEncryption {
+  WrappedKey wrapped_key;
+  std::array<std::byte, 32> mac{};
+};
+
 struct VolumeDescriptor {
   std::uint64_t size_bytes = 0;
   std::uint32_t object_size = 0;
   std::string id;
+  bool framed = false;  // objects may be frames; always true with encryption
+  std::optional<VolumeEncryption> encryption;
 
-  // With a new random id.
+  // With a new random id; not encrypted, not framed.
   static VolumeDescriptor make(std::uint64_t size_bytes, std::uint32_t object_size);
 
   // Throws Error(EINVAL) that names the object and what is wrong with it.
   static VolumeDescriptor parse(const std::string& text, const std::string& object_name);
 
   [[nodiscard]] std::string to_json() const;
+
+  // Before frames are written. True: the descriptor has changed and must be stored first.
+  [[nodiscard]] bool allow_frames();
+
+  // Encrypts a volume that does not exist yet, and returns its new key. Throws as wrap_key() does.
+  [[nodiscard]] SecretKey encrypt(std::string_view passphrase, const ScryptCost& cost = {});
+
+  // The key of an encrypted volume. Throws Error: EACCES for a wrong passphrase, EINVAL where the
+  // volume is not encrypted, where its geometry was changed without the key, or for an empty
+  // passphrase, ENOMEM. `object_name` is that of the descriptor, for messages.
+  [[nodiscard]] SecretKey unlock(std::string_view passphrase, const std::string& object_name) const;
+
+  // The two changes; the descriptor must be stored afterwards, in place of the very one that was
+  // read. An encrypted volume's need its key; Error(EINVAL) for another key, or none.
+  void resize(std::uint64_t new_size_bytes, const std::optional<SecretKey>& volume_key);
+  // The key stays, and so does every block. Throws as wrap_key() does, too.
+  void change_passphrase(const SecretKey& volume_key, std::string_view new_passphrase,
+                         const ScryptCost& cost = {});
+
+ private:
+  [[nodiscard]] std::array<std::byte, 32> mac_by(const SecretKey& volume_key) const;
+  [[nodiscard]] bool is_key(const SecretKey& volume_key) const;
 };
 
 }  // namespace nbdstack

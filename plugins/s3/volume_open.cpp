@@ -2,141 +2,102 @@
 
 #include <fmt/core.h>
 
-#include <span>
-
 #include "common/error.hpp"
-#include "common/log.hpp"
-#include "plugins/s3/block_objects.hpp"
 #include "plugins/s3/object_image.hpp"
-#include "plugins/s3/volume.hpp"
-#include "plugins/s3/volume_descriptor.hpp"
+#include "plugins/s3/own_open.hpp"
+#include "plugins/s3/s3backer_open.hpp"
 
 namespace nbdstack {
 namespace {
 
-// Far more than a descriptor has: what is longer is something else.
-constexpr std::size_t kDescriptor_bytes_max = 64UL * 1024;
-
-class Opener {
- public:
-  Opener(ObjectStore& store, const VolumeRequest& request)
-      : store_(store),
-        request_(request),
-        objects_(store, request.key),
-        place_(request.key.empty()
-                   ? fmt::format("bucket {}", request.bucket)
-                   : fmt::format("bucket {}, key {}", request.bucket, request.key)) {}
-
-  VolumeLayout open() {
-    if (const auto described = open_described()) return *described;
-    const auto block = objects_.first_stored({0});
-    if (block.has_value()) {
-      // Somebody may have created the volume and written to it since we looked.
-      if (const auto described = open_described()) return *described;
-      return open_foreign(*block);
-    }
-    return request_.size_bytes.has_value() ? create() : open_image();
+std::string place_of(const VolumeRequest& request) {
+  if (request.prefix.has_value() && request.layout == Layout::s3backer) {
+    return fmt::format("bucket {}, prefix {}", request.bucket, *request.prefix);
   }
+  return request.key.empty() ? fmt::format("bucket {}", request.bucket)
+                             : fmt::format("bucket {}, key {}", request.bucket, request.key);
+}
 
- private:
-  std::optional<VolumeLayout> open_described() {
-    const std::string name = objects_.names().descriptor();
-    const auto text = store_.get_text(name, kDescriptor_bytes_max);
-    if (!text.has_value()) return std::nullopt;
-    const VolumeDescriptor descriptor = VolumeDescriptor::parse(*text, name);
-    check_agreement("size", request_.size_bytes, descriptor.size_bytes);
-    check_agreement("object-size", request_.object_size, descriptor.object_size);
-    log::debug("{}: volume {}, size {}, object-size {}", place_, descriptor.id,
-               descriptor.size_bytes, descriptor.object_size);
-    return blocks_layout(descriptor.size_bytes, descriptor.object_size);
-  }
-
-  template <typename Number>
-  void check_agreement(const char* parameter, std::optional<Number> given, Number described) const {
-    if (!given.has_value() || *given == described) return;
-    throw Error(EINVAL, fmt::format("{0}={1} was given, but the volume in {2} was created with "
-                                    "{0}={3}: leave {0} out, or use another key for a new volume",
-                                    parameter, *given, place_, described));
-  }
-
-  VolumeLayout open_foreign(const ListedObject& block) {
-    if (!request_.size_bytes.has_value() || !request_.object_size.has_value()) {
-      throw Error(
-          EINVAL,
-          fmt::format("{} holds blocks, such as {}, but no {}: to open a volume that another "
-                      "program wrote (nbdkit's S3 plugin, say), give its size= and "
-                      "object-size= both",
-                      place_, block.key, objects_.names().descriptor()));
-    }
-    if (block.size_bytes != *request_.object_size) {
-      throw Error(EINVAL, fmt::format("object-size={} was given, but {} in {} is {} bytes long",
-                                      *request_.object_size, block.key, place_, block.size_bytes));
-    }
-    const BlockGeometry geometry(*request_.size_bytes, *request_.object_size);
-    if (const auto beyond = objects_.first_stored({geometry.block_count()})) {
-      throw Error(EINVAL, fmt::format("size={} was given, but {} holds {}, which lies behind that",
-                                      *request_.size_bytes, place_, beyond->key));
-    }
-    return blocks_layout(*request_.size_bytes, *request_.object_size);
-  }
-
-  VolumeLayout create() {
-    const auto descriptor = VolumeDescriptor::make(
-        *request_.size_bytes, request_.object_size.value_or(kObjectSize_bytes_default));
-    const std::string text = descriptor.to_json();
-    const PutOutcome outcome =
-        store_.put(objects_.names().descriptor(), std::as_bytes(std::span(text)),
-                   {.mode = PutMode::create_only});
-    if (outcome.result == PutResult::stored) {
-      log::debug("{}: created volume {}", place_, descriptor.id);
-      return blocks_layout(descriptor.size_bytes, descriptor.object_size);
-    }
-    if (const auto described = open_described()) return *described;
-    throw Error(EIO, fmt::format("{}: {} was created and removed again by somebody else meanwhile; "
-                                 "start again",
-                                 place_, objects_.names().descriptor()));
-  }
-
-  VolumeLayout open_image() {
-    if (!request_.key.empty() && !request_.object_size.has_value()) {
-      if (const auto size = store_.size_of(request_.key)) {
-        return {.kind = VolumeKind::image,
-                .key = request_.key,
-                .size_bytes = *size,
-                .object_size = kObjectSize_bytes_default};
-      }
-    }
-    throw Error(ENOENT, fmt::format("there is no volume in {}: give size= to create one", place_));
-  }
-
-  [[nodiscard]] VolumeLayout blocks_layout(std::uint64_t size_bytes,
-                                           std::uint32_t object_size) const {
-    return {.kind = VolumeKind::blocks,
-            .key = request_.key,
-            .size_bytes = size_bytes,
-            .object_size = object_size};
-  }
-
-  ObjectStore& store_;
-  const VolumeRequest& request_;
-  BlockObjects objects_;
-  const std::string place_;  // bucket and key, for messages
+// What a look under the volume's prefix shows first.
+struct FoundBlock {
+  ListedObject object;
+  Layout layout = Layout::own;
 };
+
+std::optional<FoundBlock> find_block(ObjectStore& store, const VolumeRequest& request) {
+  const ObjectNames names(request.key);
+  const std::string prefix = s3backer_prefix(request);
+  std::optional<FoundBlock> found;
+  store.list(prefix, "", [&](const ListedObject& object) {
+    if (names.parse_block(object.key).has_value()) {
+      found = {.object = object, .layout = Layout::own};
+    } else if (is_s3backer_block(prefix, object.key)) {
+      found = {.object = object, .layout = Layout::s3backer};
+    }
+    return !found.has_value() && may_be_followed_by_block(prefix, object.key);
+  });
+  return found;
+}
+
+VolumeLayout open_image(ObjectStore& store, const VolumeRequest& request,
+                        const std::string& place) {
+  if (!request.key.empty() && !request.object_size.has_value()) {
+    if (const auto size = store.size_of(request.key)) {
+      if (request.passphrase.has_value() || !request.cipher.empty()) {
+        throw Error(EINVAL, fmt::format("{} is a disk image, which is not encrypted: leave out "
+                                        "encrypt= and passphrase=",
+                                        place));
+      }
+      return {.kind = VolumeKind::image,
+              .layout = Layout::own,
+              .key = request.key,
+              .size_bytes = *size,
+              .object_size = kObjectSize_bytes_default,
+              .place = place,
+              .format = nullptr,
+              .mount_token = {},
+              .descriptor_change = {}};
+    }
+  }
+  throw Error(ENOENT, fmt::format("there is no volume in {}: give size= to create one", place));
+}
 
 }  // namespace
 
 VolumeLayout open_volume(ObjectStore& store, const VolumeRequest& request) {
-  return Opener(store, request).open();
+  const std::string place = place_of(request);
+  if (request.layout == Layout::s3backer) return open_s3backer(store, request, place);
+  if (request.prefix.has_value() || request.hash_prefix) {
+    throw Error(EINVAL, "prefix= and block-hash-prefix= are for layout=s3backer");
+  }
+  OwnOpener own(store, request, place);
+  if (auto described = own.open_described()) return std::move(*described);
+  const auto block = find_block(store, request);
+  if (block.has_value()) {
+    // Somebody may have created the volume and written to it since we looked.
+    if (auto described = own.open_described()) return std::move(*described);
+    if (block->layout == Layout::own) return own.open_foreign(block->object);
+    if (request.layout == Layout::automatic) {
+      VolumeRequest found = request;
+      found.hash_prefix =
+          S3backerNames(s3backer_prefix(request), true).parse_block(block->object.key).has_value();
+      return open_s3backer(store, found, place);
+    }
+    throw Error(EINVAL, fmt::format("{} holds a volume of s3backer's, such as {}: leave out "
+                                    "layout=own, or use another key",
+                                    place, block->object.key));
+  }
+  return request.size_bytes.has_value() ? own.create() : open_image(store, request, place);
 }
 
 std::unique_ptr<Layer> make_disk(ObjectStore& store, const VolumeLayout& layout,
-                                 std::size_t connections) {
+                                 const VolumeOptions& options) {
   if (layout.kind == VolumeKind::image) {
     return std::make_unique<ObjectImage>(store, layout.key, layout.size_bytes, layout.object_size,
-                                         connections);
+                                         options.connections);
   }
   const BlockGeometry geometry(layout.size_bytes, layout.object_size);
-  return std::make_unique<Volume>(store, layout.key, geometry, connections);
+  return std::make_unique<Volume>(store, layout.format, geometry, options);
 }
 
 }  // namespace nbdstack

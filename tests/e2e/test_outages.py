@@ -47,9 +47,11 @@ class _Outage(unittest.TestCase):
         self.addCleanup(self.store.close)
 
     def serve(self, *filters, endpoint=None, **parameters):
-        """A server of this store, stopped at the end of the test."""
+        """A server of this store, stopped at the end of the test. It takes no lease: what a lease
+        does in an outage has tests of its own."""
         endpoint = {"endpoint_url": endpoint} if endpoint else {}
-        server = Nbdkit(*filters, *self.store.volume(**endpoint, **parameters))
+        given = {"own": "none"} | endpoint | parameters
+        server = Nbdkit(*filters, *self.store.volume(**given))
         self.addCleanup(server.stop)
         return server
 

@@ -61,7 +61,7 @@ BAD_S3 = [
     ("bucket=x size=big", "size"),
     *(
         (f"bucket=x object-size={size}", "object-size")
-        for size in ("0", "2K", "5000", "64M", "3M", "x")
+        for size in ("0", "256", "5000", "2G", "3M", "x")
     ),
     (f"{KEYS} endpoint-url=example.com", "endpoint-url"),
     (f"{KEYS} endpoint-url=ftp://example.com", "endpoint-url"),
@@ -72,6 +72,21 @@ BAD_S3 = [
     *((f"bucket=x timeout={time}", "timeout") for time in ("-1", "x", "1y")),
     *((f"bucket=x retries={count}", "retries") for count in ("-1", "101", "x")),
     ("bucket=x tls-verify=perhaps", "tls-verify"),
+    ("bucket=x layout=nbdkit", "layout"),
+    ("bucket=x own=me", "own"),
+    ("bucket=x lease-time=soon", "lease-time"),
+    ("bucket=x readonly=true own=force", "own=force"),
+    ("bucket=x volumes=true size=1G", "size="),
+    ("bucket=x compress=gzip", "compress"),
+    ("bucket=x compress-level=high", "compress-level"),
+    ("bucket=x passphrase=", "passphrase"),
+    ("bucket=x key-length=2000", "key-length"),
+    ("bucket=x sse=yes", "sse"),
+    ("bucket=x sse-kms-key=k", "sse-kms-key"),
+    ("bucket=x header=none", "header"),
+    ("bucket=x header=Host:other", "host"),
+    ("bucket=x upload-limit=1", "upload-limit"),
+    ("bucket=x download-limit=x", "download-limit"),
     ("bucket=x virtual-host=perhaps", "virtual-host"),
     ("bucket=x secret-key=-99", "secret-key"),
     ("bucket=x buckets=1", "buckets"),

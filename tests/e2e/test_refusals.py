@@ -177,8 +177,13 @@ class Volume(_Refusals):
         self.create()
         path = next(self.store.directory.rglob("nbdstack-volume.json"))
         body = path.read_bytes()[: path.read_bytes().rindex(b"}") + 1]
-        path.write_bytes(body.replace(b'"version": 1', b'"version": 2'))
+        path.write_bytes(body.replace(b'"version": 1', b'"version": 3'))
         self.assertIn("version", self.check_refused("nbdstack-volume.json", size=None))
+
+    def test_new_volume_of_objects_that_are_too_small_or_too_large(self):
+        """Sizes that only s3backer's volumes may have."""
+        for size in ("2K", "64M"):
+            self.check_refused("object-size=", size="1G", object_size=size)
 
     def test_blocks_of_another_program(self):
         """Blocks without a description, overwritten by a new volume."""

@@ -29,7 +29,7 @@ class Tampering:
 
     def serve(self, *filters):
         """A new server over what is there."""
-        server = Nbdkit(*filters, *self.store.volume(retries=1))
+        server = Nbdkit(*filters, *self.store.volume(retries=1, own="none"))
         self.addCleanup(server.stop)
         return server
 

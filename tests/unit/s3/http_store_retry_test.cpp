@@ -29,7 +29,7 @@ class HttpStoreRetryTest : public ::testing::Test {
     config.bucket = "disk";
     config.endpoint = Endpoint::parse(server.url());
     config.region = "us-east-1";
-    config.credentials = {"KEY", "SECRET", ""};
+    config.credentials = std::make_shared<CredentialSource>(Credentials{"KEY", "SECRET", ""});
   }
 
   // Made at its first use, when the test has changed the configuration.
@@ -248,6 +248,45 @@ TEST_F(HttpStoreRetryTest, ShutdownEndsAReadThatHangs) {
   config.stopping = [&stopping] { return stopping.load(); };
   server.then(answer(200, kBody).stall_after(3).when_asked([&stopping] { stopping = true; }));
   EXPECT_EQ(errno_of([&] { store().get("k", body); }), ESHUTDOWN);
+}
+
+// Credentials that are renewed as `renewed` when the service rejects the first ones.
+std::shared_ptr<CredentialSource> renewable(const std::string& renewed) {
+  return std::make_shared<CredentialSource>(
+      Credentials{"OLD", "s", "t"}, "somewhere",
+      [=] {
+        return Credentials{renewed, "s", "t"};
+      },
+      [] { return std::chrono::system_clock::now(); });
+}
+
+TEST_F(HttpStoreRetryTest, RejectedCredentialsAreRenewedAndTheRequestSentAgain) {
+  for (const auto& [status, code] : {std::pair(400, "ExpiredToken"), std::pair(403, "InvalidToken"),
+                                     std::pair(403, "InvalidAccessKeyId"), std::pair(401, "")}) {
+    config.credentials = renewable("NEW");
+    config.retries = 0;
+    HttpStore renewing(config, clock);
+    const std::size_t before = server.requests().size();
+    server.then(error_answer(status, code));
+    server.then(answer(200));
+    EXPECT_EQ(renewing.put("k", kBytes, {}).result, PutResult::stored) << code;
+    const auto seen = server.requests();
+    ASSERT_EQ(seen.size(), before + 2) << code;
+    EXPECT_NE(seen[before].header("authorization").find("Credential=OLD/"), std::string::npos);
+    EXPECT_NE(seen[before + 1].header("authorization").find("Credential=NEW/"), std::string::npos);
+    EXPECT_EQ(seen[before + 1].body, kBody);
+  }
+}
+
+TEST_F(HttpStoreRetryTest, CredentialsThatStayRejectedAreAnError) {
+  config.credentials = renewable("OLD");
+  server.then(error_answer(400, "ExpiredToken"));
+  server.then(error_answer(400, "ExpiredToken"));
+  EXPECT_EQ(errno_of([&] { store().put("k", kBytes, {}); }), EACCES);
+  EXPECT_EQ(server.requests().size(), 2U);
+  server.then(error_answer(400, "ExpiredToken"));
+  EXPECT_EQ(errno_of([&] { store().put("k", kBytes, {}); }), EACCES);
+  EXPECT_EQ(server.requests().size(), 3U) << "the same ones are not tried twice every time";
 }
 
 }  // namespace

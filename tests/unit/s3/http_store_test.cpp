@@ -35,7 +35,7 @@ class HttpStoreTest : public ::testing::Test {
     return {{.bucket = "disk",
              .endpoint = Endpoint::parse(server.url()),
              .region = "us-east-1",
-             .credentials = {"KEY", "SECRET", ""},
+             .credentials = std::make_shared<CredentialSource>(Credentials{"KEY", "SECRET", ""}),
              .retries = 0},
             clock};
   }

@@ -21,11 +21,23 @@
 
 namespace nbdstack::testing {
 
-enum class StoreOp : std::uint8_t { get, get_range, get_text, fetch, look_up, put, remove, list };
+// A listing is a request for each page of 1,000 keys, as S3's are: `list` for the first one,
+// `next_page` for each that follows.
+enum class StoreOp : std::uint8_t {
+  get,
+  get_range,
+  get_text,
+  fetch,
+  look_up,
+  put,
+  remove,
+  list,
+  next_page
+};
 
 struct StoreCall {
   StoreOp op;
-  std::vector<std::string> keys;  // of a list: the prefix
+  std::vector<std::string> keys;  // of a page of a listing: the prefix
 
   friend bool operator==(const StoreCall&, const StoreCall&) = default;
 };
@@ -40,6 +52,12 @@ class MemoryStore final : public ObjectStore {
     hook_ = std::move(hook);
   }
 
+  // Called when a page of a listing has been made, before it is handed on.
+  void on_page_made(std::function<void()> hook) {
+    const std::lock_guard lock(mutex_);
+    page_hook_ = std::move(hook);
+  }
+
   [[nodiscard]] std::vector<StoreCall> calls() const {
     const std::lock_guard lock(mutex_);
     return calls_;
@@ -48,6 +66,9 @@ class MemoryStore final : public ObjectStore {
     auto result = calls();
     std::erase_if(result, [&](const StoreCall& call) { return call.op != op; });
     return result;
+  }
+  [[nodiscard]] std::size_t list_requests() const {
+    return calls(StoreOp::list).size() + calls(StoreOp::next_page).size();
   }
   void forget_calls() {
     const std::lock_guard lock(mutex_);
@@ -69,10 +90,11 @@ class MemoryStore final : public ObjectStore {
   }
 
   // Behind the volume's back: not logged, no hook.
-  void place(const std::string& key, std::vector<std::byte> body) {
+  void place(const std::string& key, std::vector<std::byte> body,
+             ObjectAttributes attributes = {}) {
     const std::lock_guard lock(mutex_);
     objects_[key] = std::move(body);
-    attributes_.erase(key);
+    attributes_[key] = std::move(attributes);
     versions_[key] = ++last_version_;
   }
   void place_text(const std::string& key, const std::string& text) {
@@ -87,6 +109,10 @@ class MemoryStore final : public ObjectStore {
     const std::lock_guard lock(mutex_);
     const auto found = objects_.find(key);
     return found == objects_.end() ? std::nullopt : std::optional(found->second);
+  }
+  [[nodiscard]] std::optional<ObjectAttributes> attributes_of(const std::string& key) const {
+    const std::lock_guard lock(mutex_);
+    return objects_.contains(key) ? std::optional(info_of(key).attributes) : std::nullopt;
   }
   [[nodiscard]] std::vector<std::string> keys() const {
     const std::lock_guard lock(mutex_);
@@ -154,15 +180,52 @@ class MemoryStore final : public ObjectStore {
   }
   void list(const std::string& prefix, const std::string& start_after,
             const std::function<bool(const ListedObject&)>& visit) override {
-    const CallScope scope(*this, {StoreOp::list, {prefix}});
-    for (const std::string& key : keys()) {
-      if (!key.starts_with(prefix) || key <= start_after) continue;
-      const auto body = body_of(key);
-      if (body.has_value() && !visit({.key = key, .size_bytes = body->size()})) return;
+    StoreOp op = StoreOp::list;
+    std::string after = start_after;
+    while (true) {
+      const Page page = list_page(op, prefix, after);
+      for (const ListedObject& object : page.objects) {
+        if (!visit(object)) return;
+      }
+      if (!page.has_next) return;
+      op = StoreOp::next_page;
+      after = page.objects.back().key;
     }
   }
 
  private:
+  static constexpr std::size_t kPage = 1000;
+
+  struct Page {
+    std::vector<ListedObject> objects;
+    bool has_next = false;
+  };
+
+  // As it is at one moment.
+  Page list_page(StoreOp op, const std::string& prefix, const std::string& after) {
+    const CallScope scope(*this, {op, {prefix}});
+    const Page page = page_after(prefix, after);
+    if (const auto hook = page_hook()) hook();
+    return page;
+  }
+  [[nodiscard]] std::function<void()> page_hook() const {
+    const std::lock_guard lock(mutex_);
+    return page_hook_;
+  }
+  [[nodiscard]] Page page_after(const std::string& prefix, const std::string& after) const {
+    const std::lock_guard lock(mutex_);
+    Page page;
+    auto at = after < prefix ? objects_.lower_bound(prefix) : objects_.upper_bound(after);
+    for (; at != objects_.end() && at->first.starts_with(prefix); ++at) {
+      if (page.objects.size() == kPage) {
+        page.has_next = true;
+        break;
+      }
+      page.objects.push_back({.key = at->first, .size_bytes = at->second.size()});
+    }
+    return page;
+  }
+
   // One call under way, from its arrival (the hook runs within) to its return.
   class CallScope {
    public:
@@ -226,6 +289,7 @@ class MemoryStore final : public ObjectStore {
   std::size_t at_once_ = 0;
   std::size_t most_at_once_ = 0;
   Hook hook_;
+  std::function<void()> page_hook_;
 };
 
 }  // namespace nbdstack::testing

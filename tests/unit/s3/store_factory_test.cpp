@@ -10,6 +10,7 @@
 #include "common/error.hpp"
 #include "plugins/s3/directory_store.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"
+#include "tests/unit/s3/fake_surroundings.hpp"
 
 namespace nbdstack {
 namespace {
@@ -22,10 +23,10 @@ class StoreFactoryTest : public ::testing::Test {
   }
   ~StoreFactoryTest() override { std::filesystem::remove_all(directory_); }
 
-  // An environment without variables and files.
+  // An environment without variables and files, on a machine without services.
   static Surroundings bare() {
-    return {.environment = [](const std::string& /*name*/) { return std::nullopt; },
-            .read_file = [](const std::string& /*path*/) { return std::nullopt; }};
+    static testing::FakeSurroundings nothing;
+    return nothing.get();
   }
   static StoreFactory factory(const std::string& endpoint_url) {
     StoreSettings settings;
@@ -75,6 +76,19 @@ TEST_F(StoreFactoryTest, AServiceNeedsCredentialsAndAnUrlThatCanBe) {
   settings.endpoint_url = "ftp://example.com";
   settings.identity.access_key = settings.identity.secret_key = "x";
   EXPECT_EQ(code_of([&] { StoreFactory(settings, bare()); }), EINVAL);
+}
+
+TEST_F(StoreFactoryTest, APublicBucketNeedsNoCredentials) {
+  testing::FakeSurroundings around;
+  StoreSettings settings;
+  settings.bucket = "bucket";
+  settings.endpoint_url = around.server.url();
+  settings.identity.anonymous = true;
+  const StoreFactory stores(settings, around.get());
+  around.server.then(testing::answer(200, "x", {{"Content-Range", "bytes 0-0/1"}}));
+  (void)stores.make(waiting_)->get_text("object", 10);
+  EXPECT_EQ(around.server.requests().at(0).header("authorization"), "");
+  EXPECT_EQ(around.server.requests().at(0).header("x-amz-date"), "");
 }
 
 }  // namespace

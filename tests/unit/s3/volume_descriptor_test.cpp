@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "common/error.hpp"
+#include "common/hash/digest.hpp"
 
 namespace nbdstack {
 namespace {
@@ -28,6 +31,62 @@ std::string descriptor_with(const std::string& size, const std::string& object_s
          object_size + R"(, "id": "00"})";
 }
 
+constexpr ScryptCost kCheap{.n = 16, .r = 8, .p = 1};
+constexpr const char* kName = "disk/nbdstack-volume.json";
+
+// Written by a program in another language, from the descriptions in volume_descriptor.hpp and
+// volume_key.hpp: the key 00 01 02 ... 1f under the passphrase "correct horse".
+constexpr const char* kEncryptedVector = R"({
+  "format": "nbdstack-volume",
+  "version": 2,
+  "size": 1073741824,
+  "object-size": 65536,
+  "id": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",
+  "encryption": {
+    "cipher": "aes-256-gcm",
+    "kdf": "scrypt",
+    "n": 16,
+    "r": 8,
+    "p": 1,
+    "salt": "404142434445464748494a4b4c4d4e4f505152535455565758595a5b5c5d5e5f",
+    "wrapped-key": ")"
+                                         "b0b1b2b3b4b5b6b7b8b9babb7d133753818fd57ea0c1c74af0c2e1b3"
+                                         "85ee405e000581f99e1f95ac00fe813081397e39d868c9eeeb2393d5"
+                                         "a7cc1eea"
+                                         R"(",
+    "mac": "44a15615e5c2540f67fe10b2251c127a136f523de3d6b9bfa90e69cd3def5e38"
+  }
+}
+)";
+
+using Json = nlohmann::ordered_json;
+
+// The vector above with one member of "encryption" replaced, or removed where `value` is null.
+std::string encryption_with(const std::string& member, const Json& value) {
+  Json json = Json::parse(kEncryptedVector);
+  if (value.is_null()) {
+    json["encryption"].erase(member);
+  } else {
+    json["encryption"][member] = value;
+  }
+  return json.dump();
+}
+
+std::string hex_of(const SecretKey& key) {
+  return to_hex(key.bytes());
+}
+
+// The errno and the message of an attempt to unlock.
+std::pair<int, std::string> unlock_failure(const VolumeDescriptor& descriptor,
+                                           std::string_view passphrase) {
+  try {
+    static_cast<void>(descriptor.unlock(passphrase, kName));
+  } catch (const Error& error) {
+    return {error.code(), error.what()};
+  }
+  return {0, ""};
+}
+
 TEST(VolumeDescriptorTest, WhatIsWrittenIsReadBackExactly) {
   const std::uint64_t largest = (std::uint64_t{1} << 63U) - 1;  // no double holds it
   const auto written = VolumeDescriptor::make(largest, 4096);
@@ -51,8 +110,8 @@ TEST(VolumeDescriptorTest, TwoVolumesHaveDifferentIds) {
 }
 
 TEST(VolumeDescriptorTest, AnUnknownVersionIsRefusedBeforeItsFieldsAreJudged) {
-  const std::string text = R"({"format": "nbdstack-volume", "version": 2, "new": true})";
-  EXPECT_TRUE(contains(refusal_of(text), "version 2"));
+  const std::string text = R"({"format": "nbdstack-volume", "version": 3, "new": true})";
+  EXPECT_TRUE(contains(refusal_of(text), "version 3"));
 }
 
 TEST(VolumeDescriptorTest, WhatIsNoDescriptorIsRefusedByName) {
@@ -85,6 +144,148 @@ TEST(VolumeDescriptorTest, AMissingFieldIsRefusedByName) {
   const std::string text =
       R"({"format": "nbdstack-volume", "version": 1, "size": 1, "object-size": 4096})";
   EXPECT_TRUE(contains(refusal_of(text), "\"id\""));
+}
+
+TEST(VolumeDescriptorTest, AllowingFramesMakesItVersion2Once) {
+  auto descriptor = VolumeDescriptor::make(1000, 4096);
+  EXPECT_FALSE(descriptor.framed);
+  EXPECT_TRUE(descriptor.allow_frames());
+  EXPECT_FALSE(descriptor.allow_frames());
+  EXPECT_TRUE(contains(descriptor.to_json(), "\"version\": 2"));
+  const auto read = VolumeDescriptor::parse(descriptor.to_json(), "x");
+  EXPECT_TRUE(read.framed);
+  EXPECT_FALSE(read.encryption.has_value());
+  EXPECT_EQ(read.to_json(), descriptor.to_json());
+}
+
+TEST(VolumeDescriptorTest, TheFormatOfAnEncryptedOneDoesNotChangeUnnoticed) {
+  const auto descriptor = VolumeDescriptor::parse(kEncryptedVector, kName);
+  EXPECT_TRUE(descriptor.framed);
+  EXPECT_EQ(descriptor.to_json(), kEncryptedVector);
+  EXPECT_EQ(hex_of(descriptor.unlock("correct horse", kName)),
+            "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
+}
+
+TEST(VolumeDescriptorTest, ThePassphraseUnlocksWhatWasWritten) {
+  auto descriptor = VolumeDescriptor::make(1000, 4096);
+  const SecretKey key = descriptor.encrypt("passphrase", kCheap);
+  const auto read = VolumeDescriptor::parse(descriptor.to_json(), kName);
+  EXPECT_EQ(hex_of(read.unlock("passphrase", kName)), hex_of(key));
+}
+
+TEST(VolumeDescriptorTest, TwoEncryptedVolumesHaveDifferentKeys) {
+  auto first = VolumeDescriptor::make(1000, 4096);
+  auto second = VolumeDescriptor::make(1000, 4096);
+  EXPECT_NE(hex_of(first.encrypt("same", kCheap)), hex_of(second.encrypt("same", kCheap)));
+}
+
+TEST(VolumeDescriptorTest, AWrongPassphraseIsSaidToBeOneAndNotRepeated) {
+  const auto descriptor = VolumeDescriptor::parse(kEncryptedVector, kName);
+  const auto [code, message] = unlock_failure(descriptor, "incorrect mule");
+  EXPECT_EQ(code, EACCES);
+  EXPECT_TRUE(message.starts_with("passphrase: "));
+  EXPECT_TRUE(contains(message, descriptor.id));
+  EXPECT_FALSE(contains(message, "mule"));
+  EXPECT_EQ(unlock_failure(descriptor, "").first, EINVAL);
+}
+
+TEST(VolumeDescriptorTest, APassphraseForAnUnencryptedVolumeIsRefused) {
+  auto descriptor = VolumeDescriptor::make(1000, 4096);
+  EXPECT_EQ(unlock_failure(descriptor, "p").first, EINVAL);
+  EXPECT_TRUE(descriptor.allow_frames());
+  EXPECT_EQ(unlock_failure(descriptor, "p").first, EINVAL);
+}
+
+TEST(VolumeDescriptorTest, AGeometryChangedWithoutTheKeyIsNoticed) {
+  auto descriptor = VolumeDescriptor::parse(kEncryptedVector, kName);
+  descriptor.size_bytes /= 2;
+  auto [code, message] = unlock_failure(descriptor, "correct horse");
+  EXPECT_EQ(code, EINVAL);
+  EXPECT_TRUE(contains(message, kName));
+  EXPECT_TRUE(contains(message, "size"));
+
+  descriptor = VolumeDescriptor::parse(kEncryptedVector, kName);
+  descriptor.object_size *= 2;
+  EXPECT_EQ(unlock_failure(descriptor, "correct horse").first, EINVAL);
+
+  descriptor = VolumeDescriptor::parse(kEncryptedVector, kName);
+  descriptor.id[0] = 'f';
+  EXPECT_EQ(unlock_failure(descriptor, "correct horse").first, EACCES);
+
+  descriptor = VolumeDescriptor::parse(kEncryptedVector, kName);
+  descriptor.encryption->mac[31] ^= std::byte{1};
+  EXPECT_EQ(unlock_failure(descriptor, "correct horse").first, EINVAL);
+}
+
+TEST(VolumeDescriptorTest, ResizingAnEncryptedVolumeTakesItsKey) {
+  auto descriptor = VolumeDescriptor::parse(kEncryptedVector, kName);
+  EXPECT_THROW(descriptor.resize(4096, std::nullopt), Error);
+  EXPECT_THROW(descriptor.resize(4096, SecretKey::random()), Error);
+  EXPECT_EQ(descriptor.to_json(), kEncryptedVector);
+
+  const std::optional<SecretKey> key = descriptor.unlock("correct horse", kName);
+  descriptor.resize(4096, key);
+  const auto read = VolumeDescriptor::parse(descriptor.to_json(), kName);
+  EXPECT_EQ(read.size_bytes, 4096U);
+  EXPECT_EQ(hex_of(read.unlock("correct horse", kName)), hex_of(*key));
+}
+
+TEST(VolumeDescriptorTest, ResizingAnUnencryptedVolumeTakesNoKey) {
+  auto descriptor = VolumeDescriptor::make(1000, 4096);
+  descriptor.resize(2000, std::nullopt);
+  EXPECT_EQ(VolumeDescriptor::parse(descriptor.to_json(), kName).size_bytes, 2000U);
+  EXPECT_FALSE(descriptor.framed);
+  EXPECT_THROW(descriptor.resize(0, std::nullopt), Error);
+  EXPECT_THROW(descriptor.resize(std::uint64_t{1} << 63U, std::nullopt), Error);
+}
+
+TEST(VolumeDescriptorTest, ANewPassphraseUnlocksTheSameKeyAndTheOldOneNoLonger) {
+  auto descriptor = VolumeDescriptor::parse(kEncryptedVector, kName);
+  const SecretKey key = descriptor.unlock("correct horse", kName);
+  descriptor.change_passphrase(key, "battery staple", kCheap);
+  const auto read = VolumeDescriptor::parse(descriptor.to_json(), kName);
+  EXPECT_EQ(hex_of(read.unlock("battery staple", kName)), hex_of(key));
+  EXPECT_EQ(unlock_failure(read, "correct horse").first, EACCES);
+  EXPECT_NE(read.encryption->wrapped_key.salt,
+            VolumeDescriptor::parse(kEncryptedVector, kName).encryption->wrapped_key.salt);
+}
+
+TEST(VolumeDescriptorTest, APassphraseIsNotChangedWithoutTheKey) {
+  auto descriptor = VolumeDescriptor::parse(kEncryptedVector, kName);
+  EXPECT_THROW(descriptor.change_passphrase(SecretKey::random(), "new", kCheap), Error);
+  const SecretKey key = descriptor.unlock("correct horse", kName);
+  EXPECT_THROW(descriptor.change_passphrase(key, "", kCheap), Error);
+  EXPECT_EQ(descriptor.to_json(), kEncryptedVector);
+  auto unencrypted = VolumeDescriptor::make(1000, 4096);
+  EXPECT_THROW(unencrypted.change_passphrase(key, "new", kCheap), Error);
+}
+
+TEST(VolumeDescriptorTest, AnEncryptionThatIsNotUnderstoodIsRefusedByName) {
+  EXPECT_EQ(refusal_of(kEncryptedVector), "");
+  EXPECT_TRUE(contains(refusal_of(encryption_with("cipher", "rot13")), "rot13"));
+  EXPECT_TRUE(contains(refusal_of(encryption_with("kdf", "argon2")), "argon2"));
+  EXPECT_TRUE(contains(refusal_of(encryption_with("new", 1)), "\"new\""));
+  for (const char* member : {"cipher", "kdf", "n", "r", "p", "salt", "wrapped-key", "mac"}) {
+    EXPECT_TRUE(contains(refusal_of(encryption_with(member, nullptr)), member));
+  }
+  const std::string digits(64, '0');
+  for (const std::string& salt : {digits.substr(1), digits + "0", digits.substr(1) + "A",
+                                  digits.substr(1) + "g", std::string()}) {
+    EXPECT_TRUE(contains(refusal_of(encryption_with("salt", salt)), "\"salt\"")) << salt;
+  }
+  Json json = Json::parse(kEncryptedVector);
+  json["encryption"] = true;
+  EXPECT_TRUE(contains(refusal_of(json.dump()), "\"encryption\""));
+}
+
+TEST(VolumeDescriptorTest, ACostThatWouldExhaustTheMachineIsRefused) {
+  EXPECT_TRUE(contains(refusal_of(encryption_with("n", std::uint64_t{1} << 40U)), "memory"));
+  EXPECT_TRUE(contains(refusal_of(encryption_with("r", 4294967295U)), "memory"));
+  EXPECT_TRUE(contains(refusal_of(encryption_with("p", 4294967295U)), "too long"));
+  EXPECT_TRUE(contains(refusal_of(encryption_with("p", std::uint64_t{1} << 32U)), "\"p\""));
+  EXPECT_TRUE(contains(refusal_of(encryption_with("r", (std::uint64_t{1} << 32U) + 8)), "\"r\""));
+  EXPECT_TRUE(contains(refusal_of(encryption_with("n", 1000)), "power of two"));
+  EXPECT_TRUE(contains(refusal_of(encryption_with("n", -16)), "\"n\""));
 }
 
 }  // namespace

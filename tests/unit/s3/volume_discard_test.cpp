@@ -9,6 +9,7 @@
 #include "plugins/s3/volume.hpp"
 #include "tests/unit/fakes/fake_layer.hpp"
 #include "tests/unit/s3/memory_store.hpp"
+#include "tests/unit/s3/plain_format.hpp"
 
 namespace nbdstack {
 namespace {
@@ -57,7 +58,10 @@ class VolumeDiscardTest : public ::testing::Test {
   }
 
   MemoryStore store_;
-  Volume volume_{store_, "disk", BlockGeometry(kHuge, kObject), 4};
+  Volume volume_{store_,
+                 testing::plain_format("disk", kObject),
+                 BlockGeometry(kHuge, kObject),
+                 {.connections = 4}};
 };
 
 TEST_F(VolumeDiscardTest, TrimOfWhatWasNeverWrittenRemovesNothing) {

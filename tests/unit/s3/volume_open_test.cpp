@@ -62,7 +62,7 @@ TEST_F(VolumeOpenTest, SizeCreatesAVolumeThatOpensByItsNameAlone) {
 TEST_F(VolumeOpenTest, AVolumeWithoutKeyHasItsBlocksAtTheTop) {
   const VolumeLayout layout = open(kMiB, {}, "");
   EXPECT_EQ(layout.object_size, kObjectSize_bytes_default);
-  make_disk(store_, layout, 4)->pwrite(pattern(kMiB, 1), 0, Durability::on_flush);
+  make_disk(store_, layout, {.connections = 4})->pwrite(pattern(kMiB, 1), 0, Durability::on_flush);
   EXPECT_EQ(store_.keys(), (std::vector<std::string>{"0000000000000000", "nbdstack-volume.json"}));
 }
 
@@ -127,7 +127,7 @@ TEST_F(VolumeOpenTest, AForeignVolumeOpensWithSizeAndObjectSizeAndStaysAsItIs) {
   const VolumeLayout layout = open(kMiB, 4096);
   EXPECT_TRUE(store_.calls(StoreOp::put).empty()) << "its owner expects no descriptor";
   Bytes data(4096);
-  make_disk(store_, layout, 4)->pread(data, 3UL * 4096);
+  make_disk(store_, layout, {.connections = 4})->pread(data, 3UL * 4096);
   EXPECT_EQ(data, pattern(4096, 3));
 }
 
@@ -163,7 +163,7 @@ TEST_F(VolumeOpenTest, AnObjectNamedByKeyIsAReadOnlyDiskReadInPieces) {
   store_.place("image.raw", image);
   const VolumeLayout layout = open({}, {}, "image.raw");
   EXPECT_EQ(layout.kind, VolumeKind::image);
-  const auto disk = make_disk(store_, layout, 4);
+  const auto disk = make_disk(store_, layout, {.connections = 4});
   EXPECT_EQ(disk->traits().size_bytes, image.size());
   EXPECT_FALSE(disk->traits().can_write);
 
@@ -177,7 +177,7 @@ TEST_F(VolumeOpenTest, AnObjectNamedByKeyIsAReadOnlyDiskReadInPieces) {
 
 TEST_F(VolumeOpenTest, AnImageThatVanishesIsAnErrorAndNotZeros) {
   store_.place("image.raw", pattern(4096, 1));
-  const auto disk = make_disk(store_, open({}, {}, "image.raw"), 4);
+  const auto disk = make_disk(store_, open({}, {}, "image.raw"), {.connections = 4});
   store_.drop("image.raw");
   Bytes data(100);
   EXPECT_THROW(disk->pread(data, 0), Error);

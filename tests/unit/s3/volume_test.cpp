@@ -11,6 +11,7 @@
 #include "common/error.hpp"
 #include "tests/unit/fakes/fake_layer.hpp"
 #include "tests/unit/s3/memory_store.hpp"
+#include "tests/unit/s3/plain_format.hpp"
 
 namespace nbdstack {
 namespace {
@@ -52,7 +53,10 @@ class VolumeTest : public ::testing::Test {
   }
 
   MemoryStore store_;
-  Volume volume_{store_, "disk", BlockGeometry(64 * kObject + 100, kObject), kConnections};
+  Volume volume_{store_,
+                 testing::plain_format("disk", kObject),
+                 BlockGeometry(64 * kObject + 100, kObject),
+                 {.connections = kConnections}};
 };
 
 TEST_F(VolumeTest, WhatWasNeverWrittenReadsAsZeros) {

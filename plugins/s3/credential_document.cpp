@@ -1,0 +1,135 @@
+#include "plugins/s3/credential_document.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <charconv>
+#include <ctime>
+#include <nlohmann/json.hpp>
+#include <string_view>
+
+#include "common/error.hpp"
+
+namespace nbdstack {
+namespace {
+
+using Json = nlohmann::json;
+
+// Empty where it is not there or no text.
+std::string text_of(const Json& json, const char* field) {
+  const auto found = json.find(field);
+  return found != json.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+std::string required(const Json& json, const char* field, const std::string& origin) {
+  std::string value = text_of(json, field);
+  if (value.empty()) throw Error(EACCES, fmt::format("{} gave no {}", origin, field));
+  return value;
+}
+
+void check_kind(const Json& json, CredentialDocument kind, const std::string& origin) {
+  if (kind == CredentialDocument::program) {
+    const auto version = json.find("Version");
+    if (version == json.end() || *version != 1) {
+      throw Error(EACCES, fmt::format("{} gave credentials without \"Version\": 1, the only "
+                                      "version known",
+                                      origin));
+    }
+    return;
+  }
+  const std::string code = text_of(json, "Code");
+  if (!code.empty() && code != "Success") {
+    throw Error(EACCES, fmt::format("{} answered {}: {}", origin, quotable(code),
+                                    quotable(text_of(json, "Message"))));
+  }
+}
+
+// "+02:00", "-0530": seconds; nothing for anything else.
+std::optional<int> parse_offset_s(std::string_view text) {
+  const bool colon = text.size() == 6 && text[3] == ':';
+  if (!colon && text.size() != 5) return std::nullopt;
+  if (text[0] != '+' && text[0] != '-') return std::nullopt;
+  const auto number = [](std::string_view digits) -> std::optional<int> {
+    int value = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
+    return value;
+  };
+  const auto hours = number(text.substr(1, 2));
+  const auto minutes = number(text.substr(text.size() - 2));
+  if (!hours || !minutes) return std::nullopt;
+  const int offset_s = *hours * 3600 + *minutes * 60;
+  return text[0] == '-' ? -offset_s : offset_s;
+}
+
+}  // namespace
+
+Credentials parse_credential_document(const std::string& text, CredentialDocument kind,
+                                      const std::string& origin) {
+  // Without exceptions: theirs quote the text.
+  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) throw Error(EACCES, fmt::format("{} gave no JSON object", origin));
+  check_kind(json, kind, origin);
+  Credentials credentials{.access_key = required(json, "AccessKeyId", origin),
+                          .secret_key = required(json, "SecretAccessKey", origin),
+                          .session_token = {}};
+  std::string expiration;
+  if (kind == CredentialDocument::program) {
+    credentials.session_token = text_of(json, "SessionToken");
+    if (json.contains("Expiration") && !json["Expiration"].is_null()) {
+      expiration = required(json, "Expiration", origin);
+    }
+  } else {
+    credentials.session_token = required(json, "Token", origin);
+    expiration = required(json, "Expiration", origin);
+  }
+  if (expiration.empty()) return credentials;
+  credentials.expires = parse_iso_time(expiration);
+  if (!credentials.expires) {
+    throw Error(EACCES, fmt::format("{} gave an Expiration that is no ISO 8601 time", origin));
+  }
+  return credentials;
+}
+
+std::string parse_failure_document(const std::string& text) {
+  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return {};
+  const auto either = [&](const char* lower, const char* upper) {
+    const std::string value = text_of(json, lower);
+    return quotable(value.empty() ? text_of(json, upper) : value);
+  };
+  const std::string code = either("code", "Code");
+  const std::string message = either("message", "Message");
+  if (code.empty() || message.empty()) return code + message;
+  return fmt::format("{}: {}", code, message);
+}
+
+std::optional<std::chrono::system_clock::time_point> parse_iso_time(const std::string& text) {
+  std::tm utc{};
+  const char* const rest_begin = strptime(text.c_str(), "%Y-%m-%dT%H:%M:%S", &utc);
+  if (rest_begin == nullptr) return std::nullopt;
+  std::string_view rest = rest_begin;
+  if (rest.starts_with('.')) {  // a fraction of a second makes no difference
+    const std::size_t end = rest.find_first_not_of("0123456789", 1);
+    rest.remove_prefix(std::min(end, rest.size()));
+  }
+  int offset_s = 0;
+  if (!rest.empty() && rest != "Z") {
+    const auto parsed = parse_offset_s(rest);
+    if (!parsed) return std::nullopt;
+    offset_s = *parsed;
+  }
+  return std::chrono::system_clock::from_time_t(timegm(&utc) - offset_s);
+}
+
+std::string quotable(const std::string& text) {
+  constexpr std::size_t kLength_max = 200;
+  std::string line = text.substr(0, text.find_first_of("\r\n"));
+  const bool cut = line.size() > kLength_max;
+  line.resize(std::min(line.size(), kLength_max));
+  std::replace_if(
+      line.begin(), line.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
+  return cut ? line + "..." : line;
+}
+
+}  // namespace nbdstack

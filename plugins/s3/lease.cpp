@@ -1,0 +1,265 @@
+#include "plugins/s3/lease.hpp"
+
+#include <fmt/core.h>
+
+#include <utility>
+
+#include "common/error.hpp"
+#include "common/log.hpp"
+#include "plugins/s3/lease_takeover.hpp"
+
+namespace nbdstack {
+namespace {
+
+constexpr int kAttempts_max = 5;     // to put a record where another was put meanwhile
+constexpr int kOwnAttempts_max = 3;  // the same where the other was our own
+
+std::string in_words(const std::optional<SeenLease>& seen) {
+  if (!seen.has_value()) return "somebody who removed its object";
+  if (!seen->record.has_value()) return "a program that this one does not understand";
+  return seen->record->owner_in_words();
+}
+
+std::int64_t seconds_of(Duration duration) {
+  return std::chrono::ceil<std::chrono::seconds>(duration).count();
+}
+
+}  // namespace
+
+Ownership parse_ownership(std::string_view text) {
+  if (text == "auto") return Ownership::automatic;
+  if (text == "lease") return Ownership::lease;
+  if (text == "force") return Ownership::force;
+  if (text == "none") return Ownership::none;
+  throw Error(EINVAL, fmt::format("own={}: it must be auto, lease, force or none", text));
+}
+
+Lease::Lease(const LeaseSettings& settings, Clock& clock, const Processes& processes)
+    : settings_(settings),
+      timing_{.duration = settings.duration},
+      clock_(clock),
+      processes_(processes),
+      deadline_(settings.ownership == Ownership::none
+                    ? TimePoint::max().time_since_epoch().count()
+                    : TimePoint::min().time_since_epoch().count()) {
+  if (settings.duration < kLeaseDuration_min || settings.duration > kLeaseDuration_max) {
+    throw Error(EINVAL,
+                fmt::format("lease-time must be from {} s to {} s", seconds_of(kLeaseDuration_min),
+                            seconds_of(kLeaseDuration_max)));
+  }
+}
+
+void Lease::acquire(ObjectStore& store) {
+  if (settings_.ownership == Ownership::none) return;
+  probe(store);
+  object_.emplace(store, lease_object_key(settings_.volume_key), conditions_);
+  record_ = LeaseRecord::make(processes_, settings_.duration);
+  if (settings_.ownership == Ownership::force) {
+    take_by_force();
+  } else {
+    take_when_free();
+  }
+}
+
+void Lease::probe(ObjectStore& store) {
+  conditions_ = probe_conditional_puts(store, settings_.volume_key);
+  if (conditions_.honoured()) return;
+  if (settings_.ownership == Ownership::lease) {
+    throw Error(ENOTSUP,
+                fmt::format("own=lease: the store of {} cannot keep a lease, because {}: own=auto "
+                            "goes on without that certainty",
+                            settings_.volume, conditions_.reason));
+  }
+  log::error(
+      "{}: the store does not honour conditional PUTs, because {}: a plain token takes the place "
+      "of the lease, and of two servers that start at the same moment both may get it",
+      settings_.volume, conditions_.reason);
+}
+
+void Lease::take_when_free() {
+  TakeoverWatch watch(processes_, record_.owner);
+  bool said_waiting = false;
+  for (int attempts = 0; attempts < kAttempts_max;) {
+    const auto seen = object_->read();
+    const Takeover takeover = watch.judge(seen, clock_.now());
+    if (takeover.verdict == TakeoverVerdict::refuse && !seen->record.has_value()) {
+      throw Error(EINVAL, takeover.reason);
+    }
+    if (takeover.verdict == TakeoverVerdict::refuse) {
+      throw Error(EBUSY, fmt::format("{} has a writer: {}; stop it first, or open the volume with "
+                                     "readonly=true, or take it over with own=force",
+                                     settings_.volume, takeover.reason));
+    }
+    if (takeover.verdict == TakeoverVerdict::wait) {
+      if (!std::exchange(said_waiting, true)) {
+        log::error("{} was last written by {}: waiting up to {} s to see whether it is alive",
+                   settings_.volume, takeover.reason, seconds_of(takeover.longest_wait));
+      }
+      clock_.sleep_for(timing_.watch_pause());
+      continue;
+    }
+    ++attempts;
+    const bool stored = put_over(seen.has_value() ? std::optional(seen->version) : std::nullopt);
+    if (stored && !takeover.reason.empty()) {
+      log::error("{}: lease taken over: {}", settings_.volume, takeover.reason);
+    }
+    // One that was stored so late that it has run out is looked at again like any other.
+    if (stored && may_write()) return;
+  }
+  throw Error(EBUSY, fmt::format("{}: no lease to be had in {} attempts: others take it again and "
+                                 "again, or the store takes longer than lease-time={}s allows",
+                                 settings_.volume, kAttempts_max, seconds_of(settings_.duration)));
+}
+
+void Lease::take_by_force() {
+  for (int attempts = 0; attempts < kAttempts_max; ++attempts) {
+    const auto seen = object_->read();
+    const bool stored = put_over(seen.has_value() ? std::optional(seen->version) : std::nullopt);
+    const bool was_free =
+        !seen.has_value() ||
+        (seen->record.has_value() && (seen->record->state == LeaseRecord::State::released ||
+                                      seen->record->owner == record_.owner));
+    if (stored && !was_free) {
+      log::error(
+          "{}: own=force took the lease from {}: if that is alive, it may go on writing until it "
+          "renews its lease the next time",
+          settings_.volume, in_words(seen));
+    }
+    if (stored && may_write()) return;
+  }
+  throw Error(EBUSY, fmt::format("{}: own=force got no lease in {} attempts: others take it again "
+                                 "and again, or the store takes longer than lease-time={}s allows",
+                                 settings_.volume, kAttempts_max, seconds_of(settings_.duration)));
+}
+
+void Lease::settle(ObjectStore& store) {
+  if (settings_.ownership == Ownership::none) return;
+  object_.emplace(store, lease_object_key(settings_.volume_key), conditions_);
+  record_.process = processes_.self();
+  next_renewal_ = TimePoint::min();
+  tend();
+  if (state() == LeaseState::lost) throw Error(EBUSY, reason());
+}
+
+void Lease::tend() {
+  if (state_ != LeaseState::held) return;
+  if (clock_.now() >= next_renewal_) {
+    try {
+      renew();
+    } catch (const Error& error) {
+      last_failure_ = error.what();
+      next_renewal_ = clock_.now() + timing_.pause();
+      log::debug("{}: the lease was not renewed: {}", settings_.volume, last_failure_);
+    }
+  }
+  say_changes();
+}
+
+void Lease::renew() {
+  std::optional<SeenLease> other;
+  if (put_over_own(other)) return;
+  lose(other);
+}
+
+bool Lease::put_over(const std::optional<LeaseVersion>& predecessor) {
+  ++record_.renewals;
+  const TimePoint sent = clock_.now();
+  const auto stored = object_->put_over(predecessor, record_);
+  if (!stored.has_value()) return false;
+  version_ = *stored;
+  next_renewal_ = sent + timing_.renewal_interval();
+  if (record_.state == LeaseRecord::State::held) {
+    set_deadline(sent + timing_.validity());
+    state_ = LeaseState::held;
+  }
+  return true;
+}
+
+bool Lease::put_over_own(std::optional<SeenLease>& other) {
+  for (int attempts = 0; attempts < kOwnAttempts_max; ++attempts) {
+    if (put_over(version_)) return true;
+    other = object_->read();
+    if (!other.has_value() || !other->record.has_value() || other->record->owner != record_.owner) {
+      return false;
+    }
+    // A put of ours whose answer was lost. It proves nothing about now: only the next put does.
+    version_ = other->version;
+  }
+  throw Error(EIO, fmt::format("{}: the store goes on showing other records of ours than it was "
+                               "given last",
+                               lease_object_key(settings_.volume_key)));
+}
+
+void Lease::lose(const std::optional<SeenLease>& other) {
+  set_deadline(TimePoint::min());
+  {
+    const std::lock_guard lock(mutex_);
+    loss_ = in_words(other);
+  }
+  state_ = LeaseState::lost;
+  log::error("{}", reason());
+}
+
+void Lease::say_changes() {
+  const LeaseState now = state();
+  if (now == LeaseState::doubtful && !said_doubtful_) {
+    log::error(
+        "{}: the lease could not be renewed in time, and no write is accepted until it is; {}",
+        settings_.volume, last_failure_.empty() ? "this server was kept from it" : last_failure_);
+  }
+  if (now == LeaseState::held && said_doubtful_) {
+    log::error("{}: the lease has been renewed, and writes are accepted again", settings_.volume);
+  }
+  said_doubtful_ = now == LeaseState::doubtful;
+  if (now == LeaseState::held) last_failure_.clear();
+}
+
+void Lease::release() {
+  if (state_ != LeaseState::held) return;
+  set_deadline(TimePoint::min());
+  state_ = LeaseState::released;
+  record_.state = LeaseRecord::State::released;
+  try {
+    std::optional<SeenLease> other;
+    if (!put_over_own(other)) {
+      log::error("{}: the lease had been taken over by {} before it was given back",
+                 settings_.volume, in_words(other));
+    }
+  } catch (const Error& error) {
+    log::error(
+        "{}: the lease was not given back, and the next server waits until it has run out: {}",
+        settings_.volume, error.what());
+  }
+}
+
+LeaseState Lease::state() const {
+  const LeaseState state = state_;
+  return state == LeaseState::held && !may_write() ? LeaseState::doubtful : state;
+}
+
+void Lease::check_writable() const {
+  if (!may_write()) throw Error(ESHUTDOWN, reason());
+}
+
+std::string Lease::reason() const {
+  switch (state_.load()) {
+    case LeaseState::none:
+      return fmt::format("{}: nothing is written before the lease is taken", settings_.volume);
+    case LeaseState::released:
+      return fmt::format("{}: the lease has been given back, the server stops", settings_.volume);
+    case LeaseState::lost: {
+      const std::lock_guard lock(mutex_);
+      return fmt::format(
+          "{}: this server has lost the lease to {}, and writes nothing any more: stop it, and "
+          "start it again only when the other has ended",
+          settings_.volume, loss_);
+    }
+    default:
+      return fmt::format(
+          "{}: the lease could not be renewed in time, and no write is accepted "
+          "until it is",
+          settings_.volume);
+  }
+}
+
+}  // namespace nbdstack

@@ -1,0 +1,152 @@
+// One writer: the right to write a volume, on loan from the store for a while and renewed as long
+// as the server runs (lease_record.hpp: the object; lease_timing.hpp: why two never write at once;
+// lease_takeover.hpp: who may take it from whom).
+//
+//   state      writes      is left
+//   none       yes, with   never, with own=none, which asks for no lease
+//              own=none
+//              no, else    by acquire(): to held, or an Error that ends the start
+//   held       yes         to doubtful when no renewal has succeeded for too long; to lost when
+//                          the store says that somebody else has it; to released by release()
+//   doubtful   no          to held by a renewal on our own ETag, which says that nobody had it in
+//                          between; to lost; to released
+//   lost       no          never: what is cached above may be older than what the successor wrote
+//   released   no          never
+//
+// held becomes doubtful by time alone, whatever this process does or is kept from doing: who asks
+// may_write() compares the time with a deadline. A process that was stopped, or a machine that was
+// suspended, therefore finds itself without the right to write before it writes again; the clock
+// must count suspend (BoottimeClock). What cannot be had from a store: that a request which was
+// sent in time arrives in time. The margins of lease_timing.hpp are for that.
+//
+// What the store says decides, and not the time, whether the lease is lost. A record that is no
+// more, or no longer to be understood, counts as somebody else's.
+//
+// Where the store does not honour conditions (conditional_puts.hpp), own=auto goes on with a plain
+// token (lease_object.hpp): the same states, but two may hold it for a while.
+//
+// acquire(), settle(), tend() and release() are called by one thread at a time: acquire() before
+// the server goes into the background, settle() after that, then tend() by the keeper's thread
+// (lease_keeper.hpp), release() when that has been joined. None holds a lock during a request. Any
+// thread may ask for the state at any time.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "common/sync/clock.hpp"
+#include "plugins/s3/conditional_puts.hpp"
+#include "plugins/s3/lease_object.hpp"
+#include "plugins/s3/lease_record.hpp"
+#include "plugins/s3/lease_timing.hpp"
+#include "plugins/s3/object_store.hpp"
+#include "plugins/s3/process_identity.hpp"
+
+namespace nbdstack {
+
+// The parameter own=.
+enum class Ownership : std::uint8_t {
+  automatic,  // auto: a lease, or a plain token where the store does not honour conditions
+  lease,      // a lease, or no start
+  force,      // as auto, and whoever holds it loses it
+  none,       // nothing is asked for, nothing is promised
+};
+
+// Throws Error(EINVAL) that names the parameter and what it may be.
+Ownership parse_ownership(std::string_view text);
+
+enum class LeaseState : std::uint8_t { none, held, doubtful, lost, released };
+
+struct LeaseSettings {
+  std::string volume;      // for messages: "s3://BUCKET/KEY"
+  std::string volume_key;  // may be empty
+  Ownership ownership = Ownership::automatic;
+  std::chrono::milliseconds duration = kLeaseDuration_default;
+};
+
+class Lease {
+ public:
+  // Throws Error(EINVAL) for a duration that no record may have. `clock`, which counts suspend, and
+  // `processes` outlive this.
+  Lease(const LeaseSettings& settings, Clock& clock, const Processes& processes);
+
+  // Takes the lease; waits, with a word in the log, where somebody holds it who may have died.
+  // Errors: EBUSY (somebody holds it and lives), EINVAL (a record that cannot be understood),
+  // ENOTSUP (own=lease, and the store does not honour conditions), the store's own. `store` is used
+  // until settle() names another one, or release() has returned.
+  void acquire(ObjectStore& store);
+
+  // This is the process that will serve, and `store` its store, which outlives this object: the
+  // record gets the pid. Throws Error(EBUSY) where the lease was lost meanwhile; a store that does
+  // not answer is tried again by tend().
+  void settle(ObjectStore& store);
+
+  // Renews the lease when it is time to, which takes as long as the store's timeout at most: give
+  // it LeaseTiming::request_timeout(). To be called every LeaseTiming::pause(). What fails is
+  // logged and tried again.
+  void tend();
+
+  // Gives the lease back, so that the next server need not wait. Writes are refused from here on;
+  // those that were begun have ended before, or they may reach the store after the next owner's.
+  // What fails is logged. Does nothing where there is no lease (any more).
+  void release();
+
+  [[nodiscard]] LeaseState state() const;
+
+  // From acquire() on: the store honours conditions, so that nobody else holds the lease while
+  // may_write() says yes. Not so with a plain token, or without a lease.
+  [[nodiscard]] bool is_exclusive() const {
+    return settings_.ownership != Ownership::none && conditions_.honoured();
+  }
+
+  // Lock-free, and a matter of nanoseconds: for every request and every piece of one.
+  [[nodiscard]] bool may_write() const {
+    return clock_.now().time_since_epoch().count() < deadline_.load(std::memory_order_acquire);
+  }
+
+  // Throws Error(ESHUTDOWN) that says why not, and who the new owner is.
+  void check_writable() const;
+
+ private:
+  void probe(ObjectStore& store);
+  void take_when_free();
+  void take_by_force();
+  // Both: false when something else lies in the store than what was to be replaced.
+  bool put_over(const std::optional<LeaseVersion>& predecessor);
+  bool put_over_own(std::optional<SeenLease>& other);
+  void renew();
+  void lose(const std::optional<SeenLease>& other);
+  void say_changes();
+
+  void set_deadline(TimePoint time) {
+    deadline_.store(time.time_since_epoch().count(), std::memory_order_release);
+  }
+  [[nodiscard]] std::string reason() const;
+
+  const LeaseSettings settings_;
+  const LeaseTiming timing_;
+  Clock& clock_;
+  const Processes& processes_;
+
+  // Of the one thread that drives the lease.
+  ConditionalPuts conditions_;
+  std::optional<LeaseObject> object_;  // from acquire() on
+  LeaseRecord record_;                 // the last one that was sent
+  LeaseVersion version_;               // the last one that is known to be stored
+  TimePoint next_renewal_;
+  std::string last_failure_;  // of a renewal
+  bool said_doubtful_ = false;
+
+  // Of all threads.
+  std::atomic<LeaseState> state_{LeaseState::none};  // never doubtful, which is a matter of time
+  std::atomic<TimePoint::rep> deadline_;             // no write from then on
+  mutable std::mutex mutex_;                         // protects loss_
+  std::string loss_;                                 // to whom the lease was lost, in words
+};
+
+}  // namespace nbdstack

@@ -1,0 +1,64 @@
+// The object that says who may write a volume, and until when:
+//
+//   KEY/nbdstack-lease.json, without "KEY/" for a volume that has no key
+//
+//   {
+//     "format": "nbdstack-lease",
+//     "version": 1,
+//     "state": "held",                            or "released"
+//     "owner": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",  128 random bits, of one run of a server
+//     "host": "vm-host-3",                        for people, and with the next four to find out
+//     "pid": 4711,                                on the same machine that the owner has ended;
+//     "start-time": 123456,                       pid and start-time are 0 until the server has
+//     "boot-id": "...",                           gone into the background
+//     "pid-namespace": "pid:[4026531836]",
+//     "since": "2026-01-31T12:00:00Z",            for people: when the owner took it, by its clock
+//     "renewals": 12,                             one more in each PUT
+//     "duration-ms": 30000
+//   }
+//
+// It is written by PUTs that are conditional on its ETag, so that there is one line of records in
+// which each knows its predecessor. No two records are equal bytes: owners differ, and an owner
+// counts. A store may rely on that to recognise a PUT whose answer was lost as its own.
+//
+// Reading is strict: a field that is missing, unknown, or of a wrong type or range means that this
+// program does not understand the record, and must not take the volume for free. Texts are
+// printable ASCII, because they are shown in logs.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "plugins/s3/process_identity.hpp"
+
+namespace nbdstack {
+
+inline constexpr std::chrono::milliseconds kLeaseDuration_min = std::chrono::seconds(5);
+inline constexpr std::chrono::milliseconds kLeaseDuration_max = std::chrono::hours(1);
+
+struct LeaseRecord {
+  enum class State : std::uint8_t { held, released };
+
+  State state = State::held;
+  std::string owner;
+  ProcessIdentity process;
+  std::string since;
+  std::uint64_t renewals = 0;
+  std::chrono::milliseconds duration{};
+
+  // Held, with a new random owner, since now, of a process whose pid is not final yet.
+  static LeaseRecord make(const Processes& processes, std::chrono::milliseconds duration);
+
+  // Throws Error(EINVAL) that names the object, what is wrong with it, and own=force.
+  static LeaseRecord parse(const std::string& text, const std::string& object_name);
+
+  [[nodiscard]] std::string to_json() const;
+
+  // "nbdkit on vm-host-3, pid 4711, since 2026-01-31T12:00:00Z"
+  [[nodiscard]] std::string owner_in_words() const;
+};
+
+std::string lease_object_key(const std::string& volume_key);
+
+}  // namespace nbdstack

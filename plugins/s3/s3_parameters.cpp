@@ -1,0 +1,207 @@
+#include "plugins/s3/s3_parameters.hpp"
+
+#include <fmt/core.h>
+
+#include <charconv>
+#include <chrono>
+#include <utility>
+
+#include "common/error.hpp"
+#include "plugins/s3/s3backer_volume.hpp"
+#include "plugins/s3/volume_descriptor.hpp"
+
+namespace nbdstack {
+namespace {
+
+int parse_level(const std::string& value) {
+  int level = 0;
+  const char* const end = value.data() + value.size();
+  const auto [rest, problem] = std::from_chars(value.data(), end, level);
+  if (problem != std::errc() || rest != end) {
+    throw Error(EINVAL, fmt::format("compress-level: '{}' is not a number", value));
+  }
+  return level;
+}
+
+// One that notes that it was given, also where it is given empty.
+Parameter text_parameter(std::string name, std::optional<std::string>& target, std::string value,
+                         std::string help) {
+  return {.name = std::move(name),
+          .value = std::move(value),
+          .help = std::move(help),
+          .range_text = "",
+          .default_text = "",
+          .set = [&target](const std::string& text) { target = text; }};
+}
+
+Parameter given_password(Parameter row, const std::string& read,
+                         std::optional<std::string>& target) {
+  auto set = [read_it = std::move(row.set), name = row.name, &read,
+              &target](const std::string& value) {
+    read_it(value);
+    if (read.empty()) throw Error(EINVAL, fmt::format("{}: it must not be empty", name));
+    target = read;
+  };
+  row.set = std::move(set);
+  return row;
+}
+
+}  // namespace
+
+ParameterTable S3Parameters::table() {
+  Rows all;
+  for (Rows rows :
+       {volume_rows(), coding_rows(), service_rows(), keeping_rows(), transfer_rows()}) {
+    for (Parameter& row : rows) all.push_back(std::move(row));
+  }
+  return ParameterTable(std::move(all));
+}
+
+S3Parameters::Rows S3Parameters::volume_rows() {
+  VolumeRequest& request = serving_.request;
+  return {
+      string_parameter("bucket", store_.bucket, "NAME[/KEY]",
+                       "the bucket, or directory (required)"),
+      string_parameter("key", request.key, "KEY", "the volume's name in the bucket"),
+      size_parameter("size", size_bytes_, {.minimum = 1}, "", "create a volume of this size"),
+      size_parameter("object-size", object_size_,
+                     {.minimum = kS3backerBlock_bytes_min,
+                      .maximum = kS3backerBlock_bytes_max,
+                      .power_of_two = true},
+                     format_size(kObjectSize_bytes_default), "bytes in an object of a new volume"),
+      choice_parameter(
+          "layout", request.layout,
+          {{"auto", Layout::automatic}, {"own", Layout::own}, {"s3backer", Layout::s3backer}},
+          "whose volume it is"),
+      text_parameter("prefix", request.prefix, "TEXT",
+                     "with layout=s3backer: what all names begin with, instead of KEY/"),
+      bool_parameter("block-hash-prefix", request.hash_prefix,
+                     "with layout=s3backer: names begin with a hash"),
+      choice_parameter("own", serving_.ownership,
+                       {{"auto", Ownership::automatic},
+                        {"lease", Ownership::lease},
+                        {"force", Ownership::force},
+                        {"none", Ownership::none}},
+                       "be the volume's only writer"),
+      duration_parameter("lease-time", lease_time_ms_,
+                         "how long the right to write lasts when it is not renewed"),
+      bool_parameter("readonly", request.readonly, "change nothing, and own nothing"),
+      bool_parameter("volumes", volumes_, "serve every volume below key, by export name"),
+  };
+}
+
+S3Parameters::Rows S3Parameters::coding_rows() {
+  VolumeRequest& request = serving_.request;
+  const auto set_compression = [&request](std::size_t index) {
+    request.compression =
+        std::array{Compression::none, Compression::deflate, Compression::zstd}[index];
+  };
+  Parameter key_length = number_parameter("key-length", key_length_bytes_, 1, 1024,
+                                          "with layout=s3backer: bytes of the cipher's key");
+  key_length.default_text = "the cipher's";
+  return {
+      word_parameter("compress", {"none", "deflate", "zstd"}, 0, set_compression,
+                     "compress objects that are written"),
+      {.name = "compress-level",
+       .value = "N",
+       .help = "how well: 1 to 9 (deflate), -131072 to 22 (zstd)",
+       .range_text = "",
+       .default_text = "the library's",
+       .set = [&request](
+                  const std::string& value) { request.compression_level = parse_level(value); }},
+      string_parameter("encrypt", request.cipher, "CIPHER",
+                       "encrypt a new volume: aes-256-gcm; with layout=s3backer its ciphers"),
+      given_password(
+          password_parameter("passphrase", passphrase_, "the passphrase of an encrypted volume"),
+          passphrase_, request.passphrase),
+      std::move(key_length),
+  };
+}
+
+S3Parameters::Rows S3Parameters::service_rows() {
+  CredentialParameters& identity = store_.identity;
+  return {
+      string_parameter("endpoint-url", store_.endpoint_url, "URL",
+                       "http[s]://HOST[:PORT], or file:///DIR; AWS where it is not given"),
+      string_parameter("region", identity.region, "REGION", "the region to sign for"),
+      password_parameter("access-key", identity.access_key, "the access key"),
+      password_parameter("secret-key", identity.secret_key, "the secret key"),
+      password_parameter("session-token", identity.session_token, "the session token"),
+      string_parameter("profile", identity.profile, "NAME", "the profile in ~/.aws to use"),
+      bool_parameter("anonymous", identity.anonymous, "do not sign requests: for public buckets"),
+      path_parameter("ca-file", store_.ca_file, "certificates to trust instead of the system's"),
+      bool_parameter("tls-verify", store_.tls_verify, "verify the service's certificate"),
+      bool_parameter("virtual-host", store_.virtual_host,
+                     "put the bucket into the host name, not the path"),
+  };
+}
+
+S3Parameters::Rows S3Parameters::keeping_rows() {
+  auto& headers = store_.options.headers;
+  return {
+      string_parameter("storage-class", keeping_.storage_class, "CLASS",
+                       "storage class of objects that are written"),
+      string_parameter("sse", keeping_.sse, "AES256|aws:kms", "encryption by the service"),
+      string_parameter("sse-kms-key", keeping_.sse_kms_key, "ID", "its key, with sse=aws:kms"),
+      string_parameter("acl", keeping_.acl, "ACL", "canned ACL of objects that are written"),
+      bool_parameter("requester-pays", requester_pays_, "pay for requests to another's bucket"),
+      {.name = "header",
+       .value = "NAME:VALUE",
+       .help = "a header for every request; may be given several times",
+       .range_text = "",
+       .default_text = "",
+       .set = [&headers](const std::string& value) { headers.push_back(parse_header(value)); }},
+  };
+}
+
+S3Parameters::Rows S3Parameters::transfer_rows() {
+  ServiceOptions& options = store_.options;
+  return {
+      number_parameter("connections", store_.connections, 1, 256, "connections to the service"),
+      duration_parameter("timeout", store_.timeout_ms,
+                         "longest time that one operation takes, with all its attempts"),
+      number_parameter("retries", store_.retries, 0, 100, "attempts after the first one"),
+      bool_parameter("http2", options.http2, "use HTTP/2 where the service offers it"),
+      bool_parameter("hedge", options.hedging,
+                     "send reads a second time that take longer than nearly all others"),
+      size_parameter("upload-limit", options.upload_limit_bytes_s, {.minimum = 1024}, "unlimited",
+                     "bytes sent in a second, by all requests together"),
+      size_parameter("download-limit", options.download_limit_bytes_s, {.minimum = 1024},
+                     "unlimited", "bytes received in a second, by all requests together"),
+  };
+}
+
+void S3Parameters::check() {
+  split_bucket();
+  VolumeRequest& request = serving_.request;
+  request.bucket = store_.bucket;
+  if (size_bytes_ != 0) request.size_bytes = size_bytes_;
+  if (object_size_ != 0) request.object_size = static_cast<std::uint32_t>(object_size_);
+  if (key_length_bytes_ != 0) request.key_length_bytes = key_length_bytes_;
+  serving_.lease_duration = std::chrono::milliseconds(lease_time_ms_);
+  serving_.connections = store_.connections;
+  store_.options.put_headers = keeping_.headers();
+  if (requester_pays_) store_.options.headers.emplace_back("x-amz-request-payer", "requester");
+  if (volumes_ && request.size_bytes.has_value()) {
+    throw Error(EINVAL, "volumes=true serves volumes that exist: leave out size=");
+  }
+  if (request.readonly && serving_.ownership == Ownership::force) {
+    throw Error(EINVAL, "readonly=true owns nothing: leave out own=force");
+  }
+}
+
+// bucket=NAME/KEY, as s3backer has it.
+void S3Parameters::split_bucket() {
+  if (store_.bucket.empty()) {
+    throw Error(EINVAL, "bucket parameter missing: bucket=NAME says where the disk is");
+  }
+  const std::size_t slash = store_.bucket.find('/');
+  if (slash == std::string::npos) return;
+  std::string first = store_.bucket.substr(slash + 1);
+  store_.bucket.resize(slash);
+  while (first.ends_with('/')) first.pop_back();
+  std::string& key = serving_.request.key;
+  key = key.empty() ? first : first.empty() ? key : first + "/" + key;
+}
+
+}  // namespace nbdstack

@@ -1,0 +1,52 @@
+// The parameters of the s3 plugin, which its command (nbdstack-s3) has as well. The man page
+// describes them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/nbdkit/parameters.hpp"
+#include "plugins/s3/served_volume.hpp"
+#include "plugins/s3/store_factory.hpp"
+
+namespace nbdstack {
+
+class S3Parameters {
+ public:
+  // Its rows write into this object.
+  ParameterTable table();
+
+  // After the last parameter: what does not go together. Throws Error(EINVAL).
+  void check();
+
+  // From check() on.
+  [[nodiscard]] const StoreSettings& store() const { return store_; }
+  [[nodiscard]] const ServingSettings& serving() const { return serving_; }
+  [[nodiscard]] bool serves_many() const { return volumes_; }
+
+ private:
+  using Rows = std::vector<Parameter>;
+
+  Rows volume_rows();
+  Rows coding_rows();
+  Rows service_rows();
+  Rows keeping_rows();
+  Rows transfer_rows();
+  void split_bucket();
+
+  StoreSettings store_;
+  ServingSettings serving_;
+  KeepingOptions keeping_;
+
+  // As they are given; 0 and empty: not given.
+  std::uint64_t size_bytes_ = 0;
+  std::uint64_t object_size_ = 0;
+  std::uint64_t lease_time_ms_ = 30'000;
+  std::string passphrase_;
+  unsigned key_length_bytes_ = 0;
+  bool requester_pays_ = false;
+  bool volumes_ = false;
+};
+
+}  // namespace nbdstack

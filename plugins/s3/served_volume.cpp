@@ -1,0 +1,122 @@
+#include "plugins/s3/served_volume.hpp"
+
+#include <fmt/core.h>
+
+#include <utility>
+
+#include "common/error.hpp"
+#include "common/log.hpp"
+#include "plugins/s3/leased_disk.hpp"
+#include "plugins/s3/s3backer_open.hpp"
+#include "plugins/s3/volume_open.hpp"
+
+namespace nbdstack {
+
+ServedVolume::ServedVolume(ServingSettings settings, const Host& host)
+    : settings_(std::move(settings)), host_(host) {}
+
+ServedVolume::~ServedVolume() {
+  stop();
+}
+
+bool ServedVolume::wants_ownership() const {
+  return !settings_.request.readonly && layout_.kind == VolumeKind::blocks &&
+         settings_.ownership != Ownership::none;
+}
+
+// Not the volume's: a renewal must not wait as long as a block may, and goes on while the server
+// stops.
+std::unique_ptr<ObjectStore> ServedVolume::make_lease_store() const {
+  return host_.stores.make(
+      {.clock = host_.clock, .timeout = LeaseTiming{settings_.lease_duration}.request_timeout()});
+}
+
+void ServedVolume::open() {
+  const VolumeRequest& request = settings_.request;
+  const auto store = host_.stores.make_checked(
+      request.key, request.size_bytes.has_value() && !request.readonly, {.clock = host_.clock});
+  layout_ = open_volume(*store, request);
+  if (!wants_ownership()) {
+    if (layout_.descriptor_change.has_value()) {
+      replace_descriptor(*store, layout_.descriptor_change->read,
+                         layout_.descriptor_change->changed, layout_.key);
+    }
+    return;
+  }
+  if (layout_.layout == Layout::s3backer) {
+    take_token(*store);
+    return;
+  }
+  lease_store_ = make_lease_store();
+  take_lease();
+  try {
+    if (layout_.descriptor_change.has_value()) {
+      replace_descriptor(*store, layout_.descriptor_change->read,
+                         layout_.descriptor_change->changed, layout_.key);
+    }
+  } catch (...) {
+    give_back();
+    throw;
+  }
+  lease_store_.reset();
+}
+
+void ServedVolume::take_lease() {
+  lease_ = std::make_unique<Lease>(LeaseSettings{.volume = layout_.place,
+                                                 .volume_key = layout_.key,
+                                                 .ownership = settings_.ownership,
+                                                 .duration = settings_.lease_duration},
+                                   host_.boottime_clock, host_.processes);
+  try {
+    lease_->acquire(*lease_store_);
+  } catch (...) {
+    lease_.reset();
+    throw;
+  }
+}
+
+void ServedVolume::take_token(ObjectStore& store) {
+  put_mount_token(store, layout_, settings_.ownership == Ownership::force);
+  has_token_ = true;
+}
+
+void ServedVolume::serve(const std::function<bool()>& stopping) {
+  std::function<bool()> may_write;
+  std::function<bool()> is_owner;
+  if (lease_ != nullptr) {
+    lease_store_ = make_lease_store();
+    lease_->settle(*lease_store_);
+    may_write = [this] { return lease_->may_write(); };
+    if (lease_->is_exclusive()) is_owner = may_write;
+    keeper_ = std::make_unique<LeaseKeeper>(*lease_, LeaseTiming{settings_.lease_duration}.pause());
+  } else if (has_token_ && settings_.ownership != Ownership::force) {
+    is_owner = [] { return true; };
+  }
+  store_ = host_.stores.make(
+      {.clock = host_.clock, .stopping = stopping, .may_write = std::move(may_write)});
+  disk_ = make_disk(*store_, layout_,
+                    {.connections = settings_.connections, .is_owner = std::move(is_owner)});
+  if (lease_ != nullptr) disk_ = std::make_unique<LeasedDisk>(std::move(disk_), *lease_);
+}
+
+void ServedVolume::stop() {
+  disk_.reset();
+  store_.reset();
+  keeper_.reset();
+  give_back();
+}
+
+void ServedVolume::give_back() {
+  if (lease_ != nullptr && lease_store_ != nullptr) lease_->release();
+  lease_.reset();
+  lease_store_.reset();
+  if (!std::exchange(has_token_, false)) return;
+  try {
+    remove_mount_token(*make_lease_store(), layout_);
+  } catch (const std::exception& error) {
+    log::error("{} could not be removed, and the next server will ask for own=force: {}",
+               layout_.mount_token, error.what());
+  }
+}
+
+}  // namespace nbdstack

@@ -1,0 +1,92 @@
+// One volume from the look at what lies in the store to the end of the server.
+//
+//   step      when                                 does
+//   open()    at the start, perhaps before the     finds or creates it, and takes the right to
+//             server forks                         write it (lease.hpp, or s3backer's token)
+//   serve()   in the process that serves           makes its stores, its disk and its threads
+//   stop()    when no request is under way         gives the right back
+//
+// Neither threads nor connections survive a fork: open() leaves none behind.
+//
+// Right to write, by layout and parameters:
+//
+//   readonly=true, or an image    none is taken; writes are refused
+//   own=none                      none is taken
+//   layout=s3backer               s3backer's mount token; it is not renewed, so nobody finds out
+//                                 that it was taken away
+//   else                          the lease
+//
+// Called by one thread at a time; the disk is for all.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "common/block/layer.hpp"
+#include "common/sync/clock.hpp"
+#include "plugins/s3/lease.hpp"
+#include "plugins/s3/lease_keeper.hpp"
+#include "plugins/s3/store_factory.hpp"
+#include "plugins/s3/volume_request.hpp"
+
+namespace nbdstack {
+
+struct ServingSettings {
+  VolumeRequest request;
+  Ownership ownership = Ownership::automatic;
+  std::chrono::milliseconds lease_duration = kLeaseDuration_default;
+  std::size_t connections = 16;
+};
+
+// What a volume needs from the process; everything outlives it.
+struct Host {
+  const StoreFactory& stores;
+  Clock& clock;           // of requests
+  Clock& boottime_clock;  // of the lease: counts suspend
+  const Processes& processes;
+};
+
+class ServedVolume {
+ public:
+  ServedVolume(ServingSettings settings, const Host& host);
+  ServedVolume(const ServedVolume&) = delete;
+  ServedVolume& operator=(const ServedVolume&) = delete;
+  ~ServedVolume();
+
+  // Throws what open_volume() and Lease::acquire() throw; the right to write is given back then.
+  void open();
+
+  // `stopping` is asked whether the server has been told to stop. Throws Error(EBUSY) where the
+  // lease was lost since open().
+  void serve(const std::function<bool()>& stopping);
+
+  // From serve() on.
+  [[nodiscard]] Layer& disk() { return *disk_; }
+  [[nodiscard]] const VolumeLayout& layout() const { return layout_; }
+
+  void stop();
+
+ private:
+  [[nodiscard]] bool wants_ownership() const;
+  [[nodiscard]] std::unique_ptr<ObjectStore> make_lease_store() const;
+  void take_lease();
+  void take_token(ObjectStore& store);
+  void give_back();
+
+  const ServingSettings settings_;
+  const Host host_;
+  VolumeLayout layout_;  // from open() on
+  bool has_token_ = false;
+
+  // In the order in which each uses those above it.
+  std::unique_ptr<ObjectStore> lease_store_;
+  std::unique_ptr<Lease> lease_;
+  std::unique_ptr<LeaseKeeper> keeper_;
+  std::unique_ptr<ObjectStore> store_;
+  std::unique_ptr<Layer> disk_;
+};
+
+}  // namespace nbdstack

@@ -1,0 +1,36 @@
+// What a user may ask of a service beyond the requests themselves.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "plugins/s3/signing.hpp"
+
+namespace nbdstack {
+
+struct ServiceOptions {
+  HeaderList headers;      // with every request, signed; names in lower case
+  HeaderList put_headers;  // with every PUT of an object as well
+  bool http2 = true;       // where the service offers it
+  bool hedging = true;     // reads that take longer than nearly all others are sent a second time
+  // Of bodies, over all requests together; 0: none.
+  std::uint64_t upload_limit_bytes_s = 0;
+  std::uint64_t download_limit_bytes_s = 0;
+};
+
+// The headers that say how objects are to be kept; empty: not said. Throws Error(EINVAL) that names
+// the parameter.
+struct KeepingOptions {
+  std::string storage_class;  // storage-class=
+  std::string sse;            // sse=AES256 or aws:kms, or aws:kms:dsse
+  std::string sse_kms_key;    // sse-kms-key=, only with one of the latter
+  std::string acl;            // acl=, a canned one
+
+  [[nodiscard]] HeaderList headers() const;
+};
+
+// "Name: value" of the parameter header=. Throws Error(EINVAL) where it is none, or one that the
+// client sets itself.
+Header parse_header(const std::string& text);
+
+}  // namespace nbdstack

@@ -1,0 +1,48 @@
+// The two files of AWS tools: ~/.aws/credentials and ~/.aws/config, and the profiles in them.
+//
+// Read as the AWS CLI reads them (botocore's configloader): a profile is [NAME] in credentials and
+// [profile NAME] in config, where NAME may be quoted; the default profile may go without the word
+// "profile", which wins where both are there. Comments are whole lines. Names of settings are
+// case-insensitive, values are taken literally. A line indented further than the setting before it
+// belongs to that setting, and no such nested setting is looked at. Where both files have a
+// setting, that in credentials counts. A file that does not exist is empty.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "plugins/s3/surroundings.hpp"
+
+namespace nbdstack {
+
+// Names in lower case.
+using ProfileSettings = std::map<std::string, std::string>;
+
+struct Profile {
+  std::string name;
+  ProfileSettings in_credentials;
+  ProfileSettings in_config;
+
+  // Empty where neither file has it.
+  [[nodiscard]] std::string setting(const std::string& lower_case_name) const;
+};
+
+class SharedConfig {
+ public:
+  // From AWS_SHARED_CREDENTIALS_FILE and AWS_CONFIG_FILE or their defaults. Throws what reading a
+  // file throws, and Error(EINVAL) that names file and line for what is no such file.
+  static SharedConfig read(const Surroundings& surroundings);
+
+  // Null where neither file has it.
+  [[nodiscard]] const Profile* find(const std::string& name) const;
+
+  [[nodiscard]] const std::string& credentials_path() const { return credentials_path_; }
+  [[nodiscard]] const std::string& config_path() const { return config_path_; }
+
+ private:
+  std::string credentials_path_;
+  std::string config_path_;
+  std::map<std::string, Profile> profiles_;
+};
+
+}  // namespace nbdstack

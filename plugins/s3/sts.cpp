@@ -1,0 +1,163 @@
+#include "plugins/s3/sts.hpp"
+
+#include <fmt/core.h>
+
+#include <chrono>
+#include <pugixml.hpp>
+#include <span>
+#include <string_view>
+
+#include "common/error.hpp"
+#include "common/hash/digest.hpp"
+#include "plugins/s3/credential_document.hpp"
+#include "plugins/s3/endpoint.hpp"
+#include "plugins/s3/retry.hpp"
+#include "plugins/s3/signing.hpp"
+
+namespace nbdstack {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr HttpLimits kLimits{.connect = milliseconds(3'000), .whole = milliseconds(10'000)};
+constexpr RetryPolicy kPatience{.retries = 3, .timeout = seconds(20)};
+
+struct StsAddress {
+  std::string origin;  // "https://sts.eu-west-1.amazonaws.com"
+  std::string host;    // what follows the scheme
+  std::string path;    // plain, begins with '/'
+};
+
+StsAddress address_of(const std::string& url, const Endpoint& endpoint) {
+  const std::size_t host_begin = url.find("//") + 2;
+  const std::string origin = url.substr(0, url.find('/', host_begin));
+  return {origin, origin.substr(host_begin), endpoint.base_path + "/"};
+}
+
+StsAddress sts_address(const std::string& region, const Surroundings& surroundings) {
+  for (const char* name : {"AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"}) {
+    const std::string url = surroundings.variable(name);
+    if (url.empty()) continue;
+    try {
+      return address_of(url, Endpoint::parse(url));
+    } catch (const Error& error) {
+      throw Error(EINVAL, fmt::format("{}: {}", name, error.what()));
+    }
+  }
+  // AWS in China is a partition with a domain of its own.
+  const char* domain = region.starts_with("cn-") ? "amazonaws.com.cn" : "amazonaws.com";
+  const std::string url = fmt::format("https://sts.{}.{}", region, domain);
+  return address_of(url, Endpoint::parse(url));
+}
+
+std::string session_name_of(const RoleRequest& role, const Surroundings& surroundings) {
+  if (!role.session_name.empty()) return role.session_name;
+  return fmt::format("nbdkit-s3-{}",
+                     std::chrono::system_clock::to_time_t(surroundings.wall_time()));
+}
+
+QueryList form_of(const char* action, const RoleRequest& role, const Surroundings& surroundings) {
+  QueryList form{{"Action", action},
+                 {"Version", "2011-06-15"},
+                 {"RoleArn", role.role_arn},
+                 {"RoleSessionName", session_name_of(role, surroundings)}};
+  if (!role.external_id.empty()) form.emplace_back("ExternalId", role.external_id);
+  if (role.duration_s) form.emplace_back("DurationSeconds", std::to_string(*role.duration_s));
+  return form;
+}
+
+// What STS answered that is no success. Its message can go on to quote the request, with the
+// session token: the first line is enough.
+Failure failure_in(const HttpResponse& response) {
+  pugi::xml_document document;
+  document.load_buffer(response.text.data(), response.text.size());
+  const pugi::xml_node node = document.child("ErrorResponse").child("Error");
+  ServiceError error;
+  error.code = quotable(node.child_value("Code"));
+  error.message = quotable(node.child_value("Message"));
+  Failure failure = failure_of(response.status, error, std::nullopt);
+  // The identity provider could not be asked; and 400 is STS's way of saying 429.
+  failure.may_pass = failure.may_pass || error.code == "IDPCommunicationError" ||
+                     error.code == "Throttling" || error.code == "ThrottlingException";
+  if (response.status == 400 && !failure.may_pass) failure.code = EACCES;
+  return failure;
+}
+
+Credentials credentials_in(const std::string& text, const std::string& action,
+                           const std::string& operation) {
+  pugi::xml_document document;
+  document.load_buffer(text.data(), text.size());
+  const pugi::xml_node node = document.child((action + "Response").c_str())
+                                  .child((action + "Result").c_str())
+                                  .child("Credentials");
+  Credentials credentials{.access_key = node.child_value("AccessKeyId"),
+                          .secret_key = node.child_value("SecretAccessKey"),
+                          .session_token = node.child_value("SessionToken"),
+                          .expires = parse_iso_time(node.child_value("Expiration"))};
+  if (credentials.access_key.empty() || credentials.secret_key.empty() ||
+      credentials.session_token.empty() || !credentials.expires) {
+    throw Error(EACCES, fmt::format("{}: the answer holds no credentials (is it an STS service?)",
+                                    operation));
+  }
+  return credentials;
+}
+
+// Signed where `as` is given.
+Credentials call(const QueryList& form, const std::string& role_arn, const Credentials* as,
+                 const std::string& region, const Surroundings& surroundings) {
+  const std::string& action = form.front().second;
+  const std::string operation = fmt::format("{} {}", action, role_arn);
+  const StsAddress address = sts_address(region, surroundings);
+  const std::string text = encode_query(form);
+  const auto body = std::as_bytes(std::span(text));
+  std::string answer;
+  Retrier retrier(kPatience, *surroundings.clock, /*seed=*/1);
+  retrier.run(operation, [&](const Attempt& /*number*/) -> std::optional<Failure> {
+    HeaderList headers{{"host", address.host},
+                       {"content-type", "application/x-www-form-urlencoded; charset=utf-8"}};
+    if (as != nullptr) {
+      headers = signed_headers({.method = "POST",
+                                .path = address.path,
+                                .query = {},
+                                .headers = headers,
+                                .payload_sha256 = to_hex(sha256(body))},
+                               *as, {.region = region, .service = "sts"}, surroundings.wall_time());
+    }
+    const HttpOutcome outcome = surroundings.exchange({.method = "POST",
+                                                       .url = address.origin + address.path,
+                                                       .headers = headers,
+                                                       .body = body,
+                                                       .buffer = {}},
+                                                      kLimits);
+    if (const auto* failure = std::get_if<TransportFailure>(&outcome)) return failure_of(*failure);
+    const auto& response = std::get<HttpResponse>(outcome);
+    if (response.status != 200) return failure_in(response);
+    answer = response.text;
+    return std::nullopt;
+  });
+  return credentials_in(answer, action, operation);
+}
+
+}  // namespace
+
+Credentials assume_role(const RoleRequest& role, const Credentials& as, const std::string& region,
+                        const Surroundings& surroundings) {
+  return call(form_of("AssumeRole", role, surroundings), role.role_arn, &as, region, surroundings);
+}
+
+Credentials assume_role_with_web_identity(const RoleRequest& role, const std::string& token_path,
+                                          const std::string& region,
+                                          const Surroundings& surroundings) {
+  const auto token = surroundings.read_file(token_path);
+  const std::size_t end = token ? token->find_last_not_of(" \t\r\n") : std::string::npos;
+  if (end == std::string::npos) {
+    throw Error(EACCES, fmt::format("AssumeRoleWithWebIdentity {}: there is no token in {}",
+                                    role.role_arn, token_path));
+  }
+  QueryList form = form_of("AssumeRoleWithWebIdentity", role, surroundings);
+  form.emplace_back("WebIdentityToken", token->substr(0, end + 1));
+  return call(form, role.role_arn, nullptr, region, surroundings);
+}
+
+}  // namespace nbdstack

@@ -1,0 +1,50 @@
+#include "plugins/s3/surroundings.hpp"
+
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+
+#include "common/error.hpp"
+#include "common/sync/system_clock.hpp"
+#include "plugins/s3/run_program.hpp"
+
+namespace nbdstack {
+namespace {
+
+std::optional<std::string> read_variable(const std::string& name) {
+  const char* value = std::getenv(name.c_str());
+  if (value == nullptr) return std::nullopt;
+  return value;
+}
+
+std::optional<std::string> read_whole_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file.is_open()) {
+    const int code = errno;
+    if (code == ENOENT || code == ENOTDIR) return std::nullopt;
+    throw system_error(code, "{}", path);
+  }
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
+HttpOutcome exchange_once(const HttpRequest& request, const HttpLimits& limits) {
+  const auto whole_seconds = std::chrono::ceil<std::chrono::seconds>(limits.whole);
+  HttpClient client({.connections = 1,
+                     .connect_timeout = limits.connect,
+                     .stall_timeout = whole_seconds,
+                     .ca_file = read_variable("AWS_CA_BUNDLE").value_or("")});
+  return client.perform(request, limits.whole);
+}
+
+}  // namespace
+
+Surroundings Surroundings::of_process() {
+  return {.environment = read_variable,
+          .read_file = read_whole_file,
+          .run = run_program,
+          .exchange = exchange_once,
+          .wall_time = [] { return std::chrono::system_clock::now(); },
+          .clock = std::make_shared<SystemClock>()};
+}
+
+}  // namespace nbdstack

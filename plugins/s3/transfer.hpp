@@ -1,0 +1,136 @@
+// One exchange of a request and its answer over a libcurl handle, run by the engine's thread.
+//
+//   state       entered by   what is there
+//   idle        (new)        a handle, or none after a failure
+//   prepared    prepare()    the handle carries the request; the engine adds it to its multi handle
+//   idle        finish()     the outcome; the engine has removed the handle before
+//
+// Here is what HTTP alone can decide: which options a request has, what becomes of headers and
+// bodies, which bounds they keep, and what libcurl's result means. The body of an answer goes from
+// libcurl's buffer to where the caller wants it, and one that is sent is read where the caller has
+// it.
+//
+// A transfer that may not send or receive for now, because of a bandwidth limit, pauses itself and
+// joins the direction's line; the engine lets it go on.
+//
+// The request, the buffer and the directions must outlive the exchange.
+#pragma once
+
+#include <curl/curl.h>
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/sync/clock.hpp"
+#include "plugins/s3/bandwidth_limit.hpp"
+#include "plugins/s3/http_client.hpp"
+
+namespace nbdstack {
+
+class Transfer;
+
+// What all transfers share in one direction.
+struct TransferDirection {
+  BandwidthLimit limit;
+  std::deque<Transfer*> paused;  // in the order of their pausing
+};
+
+struct TransferDirections {
+  TransferDirection up;
+  TransferDirection down;
+};
+
+class Transfer {
+ public:
+  // libcurl opens and closes its connections' sockets through these. A connection may outlive the
+  // transfer that opened it, but not the context.
+  struct SocketHooks {
+    curl_opensocket_callback open;
+    curl_closesocket_callback close;
+    void* context;
+  };
+
+  Transfer(const HttpClientConfig& config, TransferDirections& directions, SocketHooks hooks)
+      : config_(config), directions_(directions), hooks_(hooks) {}
+  Transfer(const Transfer&) = delete;
+  Transfer& operator=(const Transfer&) = delete;
+  ~Transfer() { curl_easy_cleanup(handle_); }
+
+  // `buffer` stands for the request's own.
+  void prepare(const HttpRequest& request, std::span<std::byte> buffer, Duration time_limit,
+               bool fresh_connection, TimePoint now);
+  HttpOutcome finish(CURLcode code);
+  // The same where it was the engine that ended it: the connection is gone, the handle is not.
+  void abandon();
+
+  [[nodiscard]] CURL* handle() const { return handle_; }
+  static Transfer& of(CURL* handle);
+
+  // The socket that carries it now.
+  void uses(curl_socket_t socket);
+  // Goes on after a pause, and may pause again at once. Unless the result is CURLE_OK, the exchange
+  // is over: libcurl says so here and nowhere else.
+  CURLcode resume(bool upward);
+
+  // The request's may_send said no: nothing more was sent.
+  [[nodiscard]] bool is_forbidden() const { return forbidden_; }
+  [[nodiscard]] TimePoint begun() const { return begun_; }
+  [[nodiscard]] bool has_first_byte() const { return first_byte_ != TimePoint{}; }
+  [[nodiscard]] TimePoint first_byte() const { return first_byte_; }
+  // Neither direction has moved for `silence`, though we let it. Asked now and then: notices only
+  // what has happened between two calls.
+  bool has_stalled(TimePoint now, Duration silence);
+
+ private:
+  void make_handle();
+  void set_request(const HttpRequest& request, bool fresh_connection);
+  void set_headers(const HeaderList& headers);
+  void leave_lines();
+  bool may_send();
+
+  std::size_t take_header(std::string_view line);
+  std::size_t take_body(std::span<const std::byte> piece);
+  std::size_t give_body(std::span<std::byte> room);
+
+  static std::size_t on_header(const char* data, std::size_t size, std::size_t count, void* self);
+  static std::size_t on_body(const char* data, std::size_t size, std::size_t count, void* self);
+  static std::size_t on_upload(char* room, std::size_t size, std::size_t count, void* self);
+  static int on_connected(void* self, char* their_address, char* our_address, int their_port,
+                          int our_port);
+  static int on_seek(void* self, curl_off_t offset, int origin);
+
+  const HttpClientConfig& config_;
+  TransferDirections& directions_;
+  const SocketHooks hooks_;
+  CURL* handle_ = nullptr;  // none before the first request and after a failure
+  std::array<char, CURL_ERROR_SIZE> words_{};
+  std::vector<std::string> header_lines_;  // kept for their memory
+  std::vector<curl_slist> header_nodes_;
+
+  const HttpRequest* request_ = nullptr;
+  std::span<std::byte> buffer_;
+  HttpResponse response_;
+  std::size_t header_bytes_ = 0;
+  std::size_t sent_bytes_ = 0;
+  bool too_long_ = false;
+  bool forbidden_ = false;
+  bool up_paused_ = false;
+  bool down_paused_ = false;
+
+  curl_socket_t socket_ = CURL_SOCKET_BAD;
+  bool owes_acknowledgement_ = false;  // the headers are there, but the socket is not known yet
+
+  TimePoint begun_{};
+  TimePoint first_byte_{};
+  TimePoint moved_{};  // when has_stalled() last saw progress
+  curl_off_t moved_bytes_ = 0;
+};
+
+}  // namespace nbdstack

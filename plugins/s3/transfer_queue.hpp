@@ -1,0 +1,106 @@
+// Who is next: requests that wait for one of a bounded number of places, in two classes.
+//
+// Small requests (metadata, parts of blocks) must not stand behind many large ones:
+//
+//   - Each class is served in the order of its coming. While both wait, they take turns, the small
+//     one first after a pause.
+//   - Large requests never take the last quarter of the places (at least one, where there are two)
+//     while small ones could need it, which is to say that one has come or gone within
+//     kSmallMemory. Where no small ones have been seen for so long, large ones use all places.
+//   - Small requests may use all places. They cannot starve large ones, with whom they take turns.
+//
+// Not thread-safe: its owner is the engine's thread.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <optional>
+
+#include "common/sync/clock.hpp"
+
+namespace nbdstack {
+
+enum class TransferClass : std::uint8_t { small, large };
+
+template <typename Waiting>
+class TransferQueue {
+ public:
+  static constexpr Duration kSmallMemory = std::chrono::seconds(1);
+
+  void push(TransferClass its_class, Waiting waiting, TimePoint now) {
+    line(its_class).push_back(waiting);
+    note(its_class, now);
+  }
+
+  // Nothing: nobody waits, or there is no place.
+  std::optional<Waiting> take(unsigned places, TimePoint now) {
+    const std::optional<TransferClass> next = next_class(places, now);
+    if (!next) return std::nullopt;
+    Waiting taken = line(*next).front();
+    line(*next).pop_front();
+    occupy(*next);
+    // The turn passes only to who waits for it.
+    large_is_next_ = *next == TransferClass::small && !line(TransferClass::large).empty();
+    return taken;
+  }
+
+  // A place is taken without waiting.
+  void occupy(TransferClass its_class) { ++taken(its_class); }
+  // A place is free again.
+  void release(TransferClass its_class, TimePoint now) {
+    --taken(its_class);
+    note(its_class, now);
+  }
+
+  // Takes away who no longer wants to wait and satisfies `is_wanted`.
+  template <typename Predicate>
+  std::optional<Waiting> remove(Predicate is_wanted) {
+    for (auto& each : lines_) {
+      const auto found = std::find_if(each.begin(), each.end(), is_wanted);
+      if (found == each.end()) continue;
+      Waiting removed = *found;
+      each.erase(found);
+      return removed;
+    }
+    return std::nullopt;
+  }
+
+  [[nodiscard]] bool is_empty() const { return lines_[0].empty() && lines_[1].empty(); }
+  [[nodiscard]] unsigned in_flight() const { return taken_[0] + taken_[1]; }
+
+ private:
+  std::deque<Waiting>& line(TransferClass c) { return lines_.at(static_cast<std::size_t>(c)); }
+  unsigned& taken(TransferClass c) { return taken_.at(static_cast<std::size_t>(c)); }
+
+  void note(TransferClass its_class, TimePoint now) {
+    if (its_class == TransferClass::small) small_seen_ = now;
+  }
+
+  std::optional<TransferClass> next_class(unsigned places, TimePoint now) {
+    if (in_flight() >= places) return std::nullopt;
+    const bool small_waits = !line(TransferClass::small).empty();
+    const bool large_may = !line(TransferClass::large).empty() &&
+                           taken(TransferClass::large) < places_for_large(places, now);
+    if (small_waits && !(large_may && large_is_next_)) return TransferClass::small;
+    if (large_may) return TransferClass::large;
+    return std::nullopt;
+  }
+
+  unsigned places_for_large(unsigned places, TimePoint now) {
+    const bool small_may_come = taken(TransferClass::small) > 0 ||
+                                !line(TransferClass::small).empty() ||
+                                (small_seen_ && now - *small_seen_ < kSmallMemory);
+    return places < 2 || !small_may_come ? places : places - std::max(places / 4, 1U);
+  }
+
+  std::array<std::deque<Waiting>, 2> lines_;
+  std::array<unsigned, 2> taken_{};
+  bool large_is_next_ = false;
+  std::optional<TimePoint> small_seen_;
+};
+
+}  // namespace nbdstack

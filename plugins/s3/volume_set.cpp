@@ -1,0 +1,95 @@
+#include "plugins/s3/volume_set.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "common/error.hpp"
+#include "plugins/s3/object_names.hpp"
+
+namespace nbdstack {
+namespace {
+
+std::string below(const std::string& key, const std::string& name) {
+  return key.empty() ? name : key + "/" + name;
+}
+
+// The first key behind `after` that begins with `prefix`.
+std::optional<std::string> next_key(ObjectStore& store, const std::string& prefix,
+                                    const std::string& after) {
+  std::optional<std::string> found;
+  store.list(prefix, after, [&](const ListedObject& object) {
+    found = object.key;
+    return false;
+  });
+  return found;
+}
+
+}  // namespace
+
+VolumeSet::VolumeSet(ServingSettings settings, const Host& host, std::function<bool()> stopping)
+    : settings_(std::move(settings)), host_(host), stopping_(std::move(stopping)) {}
+
+Layer& VolumeSet::disk(const std::string& name) {
+  if (name.empty() || name.find('/') != std::string::npos || name == "." || name == "..") {
+    throw Error(EINVAL,
+                fmt::format("'{}' cannot be the name of a volume: the client has to ask for "
+                            "an export by the name of one (nbdinfo --list shows them)",
+                            name));
+  }
+  std::shared_ptr<Entry> entry;
+  {
+    const std::lock_guard lock(mutex_);
+    auto& slot = entries_[name];
+    if (slot == nullptr) slot = std::make_shared<Entry>();
+    entry = slot;
+  }
+  const std::lock_guard opening(entry->opening);
+  if (entry->volume == nullptr) {
+    ServingSettings settings = settings_;
+    settings.request.key = below(settings_.request.key, name);
+    auto volume = std::make_unique<ServedVolume>(std::move(settings), host_);
+    volume->open();
+    volume->serve(stopping_);
+    entry->volume = std::move(volume);
+  }
+  return entry->volume->disk();
+}
+
+std::vector<std::string> VolumeSet::names() {
+  return list_volumes(*host_.stores.make({.clock = host_.clock, .stopping = stopping_}),
+                      settings_.request.key);
+}
+
+void VolumeSet::stop() {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [name, entry] : entries_) {
+    if (entry->volume != nullptr) entry->volume->stop();
+  }
+  entries_.clear();
+}
+
+// A listing from one "directory" to the next: what lies inside is stepped over, since a volume may
+// have millions of blocks. '0' is the character behind '/'.
+std::vector<std::string> list_volumes(ObjectStore& store, const std::string& key) {
+  const std::string prefix = key.empty() ? "" : key + "/";
+  std::vector<std::string> names;
+  std::string after;
+  while (const auto found = next_key(store, prefix, after)) {
+    const std::size_t slash = found->find('/', prefix.size());
+    if (slash == std::string::npos) {
+      after = *found;
+      continue;
+    }
+    const std::string name = found->substr(prefix.size(), slash - prefix.size());
+    if (store.look_up(ObjectNames(below(key, name)).descriptor()).has_value()) {
+      names.push_back(name);
+    }
+    after = found->substr(0, slash) + "/\x7f";
+  }
+  return names;
+}
+
+}  // namespace nbdstack

@@ -1,0 +1,50 @@
+// Several volumes of one bucket, each under an export name: the volume KEY/NAME is the export NAME.
+//
+// A volume is opened, and the right to write it taken, when its first client comes, and kept until
+// the server ends: the next client does not wait, and nobody else gets in between. Opening one does
+// not hold up the clients of others.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "plugins/s3/served_volume.hpp"
+
+namespace nbdstack {
+
+class VolumeSet {
+ public:
+  // `settings.request.key` is what all keys begin with; no volume is created.
+  VolumeSet(ServingSettings settings, const Host& host, std::function<bool()> stopping);
+
+  // Opens it if that has not been done. Throws Error(ENOENT) where there is no such volume, and
+  // Error(EINVAL) for a name that cannot be one.
+  Layer& disk(const std::string& name);
+
+  // The names of all volumes directly below the key, of our own layout.
+  std::vector<std::string> names();
+
+  // Ends all; no request is under way.
+  void stop();
+
+ private:
+  struct Entry {
+    std::mutex opening;  // held while it is opened
+    std::unique_ptr<ServedVolume> volume;
+  };
+
+  const ServingSettings settings_;
+  const Host host_;
+  const std::function<bool()> stopping_;
+  std::mutex mutex_;  // protects entries_; taken for moments only
+  std::map<std::string, std::shared_ptr<Entry>> entries_;
+};
+
+// The names of the volumes whose descriptors lie directly below `key`.
+std::vector<std::string> list_volumes(ObjectStore& store, const std::string& key);
+
+}  // namespace nbdstack

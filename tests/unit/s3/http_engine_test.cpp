@@ -1,0 +1,224 @@
+// What the engine does with many requests, late ones, refusals and bandwidth limits.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <thread>
+
+#include "common/error.hpp"
+#include "plugins/s3/http_client.hpp"
+#include "tests/unit/s3/scripted_http_server.hpp"
+
+namespace nbdstack {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using testing::answer;
+using testing::Gate;
+using testing::hang_up;
+
+class HttpEngineTest : public ::testing::Test {
+ protected:
+  HttpClient& client() {
+    if (!client_) client_ = std::make_unique<HttpClient>(config);
+    return *client_;
+  }
+  int get(std::span<std::byte> buffer) {
+    HttpRequest request{.method = "GET", .url = server.url() + "/k"};
+    request.buffer_status = 200;
+    request.buffer = buffer;
+    return status_of(client().perform(request, seconds(30)));
+  }
+  int put(const std::string& sent) {
+    HttpRequest request{.method = "PUT", .url = server.url() + "/k"};
+    request.body = std::as_bytes(std::span(sent));
+    return status_of(client().perform(request, seconds(30)));
+  }
+  static int status_of(const HttpOutcome& outcome) {
+    const auto* const response = std::get_if<HttpResponse>(&outcome);
+    return response == nullptr ? 0 : response->status;
+  }
+  // Enough for the engine to know what is usual.
+  void learn() {
+    for (int i = 0; i < 100; ++i) {
+      server.then(answer(200, "12345678"));
+      get(body);
+    }
+  }
+  [[nodiscard]] std::string text() const {
+    return {reinterpret_cast<const char*>(body.data()), body.size()};
+  }
+
+  testing::ScriptedHttpServer server;
+  HttpClientConfig config;
+  std::array<std::byte, 8> body{};
+
+ private:
+  std::unique_ptr<HttpClient> client_;
+};
+
+TEST_F(HttpEngineTest, ManyCallersShareFewConnections) {
+  constexpr int kCallers = 32;
+  constexpr int kRequests = 50;
+  config.connections = 4;
+  config.hedging = false;
+  for (int i = 0; i < kCallers * kRequests; ++i) server.then(answer(200, "12345678"));
+  client();
+  std::atomic<int> good{0};
+  std::vector<std::thread> callers;
+  callers.reserve(kCallers);
+  for (int i = 0; i < kCallers; ++i) {
+    callers.emplace_back([&] {
+      std::array<std::byte, 8> mine{};
+      for (int j = 0; j < kRequests; ++j) good += get(mine) == 200 ? 1 : 0;
+    });
+  }
+  for (std::thread& each : callers) each.join();
+  EXPECT_EQ(good, kCallers * kRequests);
+  EXPECT_LE(server.connections(), 4U);
+}
+
+TEST_F(HttpEngineTest, ALateGetIsSentAgainOnAFreshConnection) {
+  learn();
+  server.then(answer(200, "the late").stall_after(3));
+  server.then(answer(200, "the next"));
+  EXPECT_EQ(get(body), 200);
+  EXPECT_EQ(text(), "the next");
+  EXPECT_EQ(server.connections(), 2U);
+}
+
+TEST_F(HttpEngineTest, TheFirstMayStillWin) {
+  learn();
+  Gate gate;
+  server.then(answer(200, "the late").when_asked([&gate] { gate.wait(); }));
+  server.then(answer(200, "the next").stall_after(3).when_asked([&gate] { gate.open(); }));
+  EXPECT_EQ(get(body), 200);
+  EXPECT_EQ(text(), "the late");
+}
+
+TEST_F(HttpEngineTest, AFailureOfOneDoesNotCountWhileThereIsTheOther) {
+  learn();
+  for (const auto& failure : {hang_up(), answer(503), answer(200, "12345678").close_after(3)}) {
+    Gate gate;
+    server.then(answer(200, "the late").when_asked([&gate] { gate.wait(); }));
+    auto next = failure;
+    server.then(std::move(next).when_asked([&gate] { gate.open(); }));
+    EXPECT_EQ(get(body), 200);
+    EXPECT_EQ(text(), "the late");
+    learn();  // the 503 has lowered the limit
+  }
+}
+
+TEST_F(HttpEngineTest, BothMayFail) {
+  learn();
+  Gate gate;
+  server.then(answer(200, "12345678").close_after(3).when_asked([&gate] { gate.wait(); }));
+  server.then(answer(500).when_asked([&gate] { gate.open(); }));
+  const int status = get(body);
+  EXPECT_TRUE(status == 0 || status == 500) << status;
+}
+
+TEST_F(HttpEngineTest, NothingButAGetIsSentTwice) {
+  learn();
+  server.then(answer(200, "x").stall_after(0));
+  HttpRequest request{.method = "PUT", .url = server.url() + "/k"};
+  EXPECT_EQ(status_of(client().perform(request, milliseconds(300))), 0);
+  EXPECT_EQ(server.requests().size(), 101U);
+}
+
+TEST_F(HttpEngineTest, HedgingCanBeTurnedOff) {
+  config.hedging = false;
+  config.stall_timeout = seconds(1);
+  learn();
+  server.then(answer(200, "the late").stall_after(3));
+  EXPECT_EQ(get(body), 0);
+  EXPECT_EQ(server.requests().size(), 101U);
+}
+
+TEST_F(HttpEngineTest, ARefusalLowersTheRequestsInFlight) {
+  config.connections = 4;
+  server.then(answer(503));
+  EXPECT_EQ(get(body), 503);  // two at a time now, and three after two good answers
+  std::atomic<int> at_once{0};
+  std::atomic<int> most{0};
+  Gate gate;
+  for (int i = 0; i < 4; ++i) {
+    server.then(answer(200, "12345678").when_asked([&] {
+      most = std::max(most.load(), ++at_once);
+      gate.wait();
+      --at_once;
+    }));
+  }
+  std::vector<std::thread> callers;
+  callers.reserve(4);
+  for (int i = 0; i < 4; ++i) {
+    callers.emplace_back([this] {
+      std::array<std::byte, 8> mine{};
+      EXPECT_EQ(get(mine), 200);
+    });
+  }
+  gate.await_arrivals(2);
+  gate.open();
+  for (std::thread& each : callers) each.join();
+  EXPECT_LE(most, 3);
+}
+
+TEST_F(HttpEngineTest, DownloadsKeepTheirLimitAndAPauseIsNoStall) {
+  config.download_limit_bytes_s = 20'000;
+  config.stall_timeout = seconds(1);
+  const std::string large(48 << 10, 'x');
+  std::vector<std::byte> buffer(large.size());
+  server.then(answer(200, large));
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(get(buffer), 200);
+  // All but the last piece, which is of at most 16 KiB, and what may pass at once.
+  EXPECT_GE(std::chrono::steady_clock::now() - start, milliseconds(1500));
+  EXPECT_EQ(buffer.back(), std::byte{'x'});
+}
+
+TEST_F(HttpEngineTest, UploadsKeepTheirLimit) {
+  config.upload_limit_bytes_s = 100'000;
+  std::string large(64 << 10, 'x');
+  for (std::size_t i = 0; i < large.size(); ++i) large[i] = static_cast<char>('a' + i % 23);
+  server.then(answer(200));
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(put(large), 200);
+  EXPECT_GE(std::chrono::steady_clock::now() - start, milliseconds(500));
+  EXPECT_EQ(server.requests().at(0).body, large);
+  server.then(answer(200));
+  EXPECT_EQ(put(""), 200);
+}
+
+TEST_F(HttpEngineTest, TheLimitIsOneForAllTransfersTogether) {
+  config.download_limit_bytes_s = 400'000;
+  const std::string large(64 << 10, 'x');
+  for (int i = 0; i < 4; ++i) server.then(answer(200, large));
+  client();
+  const auto start = std::chrono::steady_clock::now();
+  std::vector<std::thread> callers;
+  callers.reserve(4);
+  for (int i = 0; i < 4; ++i) {
+    callers.emplace_back([&] {
+      std::vector<std::byte> mine(large.size());
+      EXPECT_EQ(get(mine), 200);
+    });
+  }
+  for (std::thread& each : callers) each.join();
+  EXPECT_GE(std::chrono::steady_clock::now() - start, milliseconds(500));
+}
+
+TEST_F(HttpEngineTest, APausedTransferCanBeCancelled) {
+  config.download_limit_bytes_s = 1;
+  const std::string large(64 << 10, 'x');
+  std::vector<std::byte> buffer(large.size());
+  server.then(answer(200, large));
+  HttpRequest request{.method = "GET", .url = server.url() + "/k"};
+  request.buffer_status = 200;
+  request.buffer = buffer;
+  request.is_over = [this] { return !server.requests().empty(); };
+  EXPECT_THROW(client().perform(request, seconds(30)), Error);
+}
+
+}  // namespace
+}  // namespace nbdstack

@@ -1,0 +1,133 @@
+#include "plugins/s3/sealing.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string_view>
+#include <vector>
+
+#include "common/hash/digest.hpp"
+#include "plugins/s3/big_endian.hpp"
+
+namespace nbdstack {
+namespace {
+
+using Bytes = std::vector<std::byte>;
+
+Bytes bytes_of(std::string_view text) {
+  const auto bytes = std::as_bytes(std::span(text));
+  return {bytes.begin(), bytes.end()};
+}
+
+SecretKey key_of(unsigned char first) {
+  SecretKey key;
+  std::fill(key.buffer().begin(), key.buffer().end(), std::byte{first});
+  return key;
+}
+
+class SealingTest : public testing::Test {
+ protected:
+  Bytes sealed_text() const {
+    Bytes sealed(text_.size() + kSealing_bytes);
+    seal(key_, associated_, text_, sealed);
+    return sealed;
+  }
+
+  const SecretKey key_ = key_of(7);
+  const Bytes associated_ = bytes_of("beside it");
+  const Bytes text_ = bytes_of("what nobody may read");
+};
+
+TEST(BigEndianTest, NumbersAreStoredMostSignificantByteFirst) {
+  Bytes place(4);
+  store_big_endian(0x99010203ffULL, place);
+  EXPECT_EQ(to_hex(place), "010203ff");
+  EXPECT_EQ(load_big_endian(place), 0x010203ffU);
+  EXPECT_EQ(load_big_endian({}), 0U);
+}
+
+TEST(SecretKeyTest, MovingAKeyLeavesNothingBehind) {
+  SecretKey first = key_of(9);
+  const auto first_memory = first.bytes();
+  SecretKey second(std::move(first));
+  const auto second_memory = second.bytes();
+  SecretKey third;
+  third = std::move(second);
+  EXPECT_EQ(to_hex(third.bytes()), to_hex(key_of(9).bytes()));
+  EXPECT_EQ(to_hex(first_memory), to_hex(SecretKey().bytes()));
+  EXPECT_EQ(to_hex(second_memory), to_hex(SecretKey().bytes()));
+}
+
+TEST(SecretKeyTest, RandomKeysDiffer) {
+  EXPECT_NE(to_hex(SecretKey::random().bytes()), to_hex(SecretKey::random().bytes()));
+}
+
+TEST(SecretKeyTest, AKeyIsDerivedPerLabelAndContext) {
+  const SecretKey key = key_of(1);
+  SecretKey::Bytes a{};
+  SecretKey::Bytes b{};
+  SecretKey::Bytes c{};
+  key.derive("one", bytes_of("x"), a);
+  key.derive("two", bytes_of("x"), b);
+  key.derive("one", bytes_of("y"), c);
+  EXPECT_NE(a, b);
+  EXPECT_NE(a, c);
+  // The label ends where it ends.
+  key.derive("onex", {}, b);
+  EXPECT_NE(a, b);
+}
+
+TEST_F(SealingTest, WhatIsSealedIsOpenedAgain) {
+  const Bytes sealed = sealed_text();
+  Bytes text(text_.size());
+  EXPECT_TRUE(unseal(key_, associated_, sealed, text));
+  EXPECT_EQ(text, text_);
+}
+
+TEST_F(SealingTest, TheSameTextIsNeverSealedToTheSameBytes) {
+  EXPECT_NE(sealed_text(), sealed_text());
+}
+
+TEST_F(SealingTest, AnEmptyTextCanBeSealed) {
+  Bytes sealed(kSealing_bytes);
+  seal(key_, associated_, {}, sealed);
+  EXPECT_TRUE(unseal(key_, associated_, sealed, {}));
+  sealed.back() ^= std::byte{1};
+  EXPECT_FALSE(unseal(key_, associated_, sealed, {}));
+}
+
+TEST_F(SealingTest, EveryChangedBitIsNoticedAndNothingIsShown) {
+  const Bytes sealed = sealed_text();
+  for (std::size_t bit = 0; bit < sealed.size() * 8; ++bit) {
+    Bytes changed = sealed;
+    changed[bit / 8] ^= static_cast<std::byte>(1U << bit % 8);
+    Bytes text(text_.size(), std::byte{0xff});
+    EXPECT_FALSE(unseal(key_, associated_, changed, text)) << "bit " << bit;
+    EXPECT_EQ(text, Bytes(text_.size())) << "bit " << bit;
+  }
+}
+
+TEST_F(SealingTest, AnotherKeyOrOtherAssociatedDataDoNotOpen) {
+  const Bytes sealed = sealed_text();
+  Bytes text(text_.size());
+  EXPECT_FALSE(unseal(key_of(8), associated_, sealed, text));
+  EXPECT_FALSE(unseal(key_, bytes_of("beside iT"), sealed, text));
+  EXPECT_FALSE(unseal(key_, {}, sealed, text));
+}
+
+TEST_F(SealingTest, ABlockOpensOnlyInItsPlaceInItsVolumeUnderItsHeader) {
+  const BlockSealer sealer(key_of(3), "volume");
+  const Bytes header = bytes_of("header");
+  Bytes sealed(text_.size() + kSealing_bytes);
+  sealer.seal({5}, header, text_, sealed);
+  Bytes text(text_.size());
+  EXPECT_TRUE(sealer.unseal({5}, header, sealed, text));
+  EXPECT_EQ(text, text_);
+  EXPECT_FALSE(sealer.unseal({6}, header, sealed, text));
+  EXPECT_FALSE(sealer.unseal({5}, bytes_of("headeR"), sealed, text));
+  EXPECT_FALSE(BlockSealer(key_of(3), "volumf").unseal({5}, header, sealed, text));
+  EXPECT_FALSE(BlockSealer(key_of(4), "volume").unseal({5}, header, sealed, text));
+}
+
+}  // namespace
+}  // namespace nbdstack

@@ -1,0 +1,43 @@
+// Which volumes a bucket holds.
+#include "plugins/s3/volume_set.hpp"
+
+#include <gtest/gtest.h>
+
+#include "plugins/s3/volume_descriptor.hpp"
+#include "tests/unit/fakes/fake_layer.hpp"
+#include "tests/unit/s3/memory_store.hpp"
+
+namespace nbdstack {
+namespace {
+
+using Names = std::vector<std::string>;
+
+class ListVolumes : public ::testing::Test {
+ protected:
+  void place_volume(const std::string& key) {
+    store_.place_text(key + "/nbdstack-volume.json", VolumeDescriptor::make(4096, 4096).to_json());
+    for (int block = 0; block < 20; ++block) {
+      store_.place(ObjectNames(key).block({static_cast<std::uint64_t>(block)}),
+                   testing::pattern(1, 1));
+    }
+  }
+  testing::MemoryStore store_;
+};
+
+TEST_F(ListVolumes, AnEmptyBucketHasNone) {
+  EXPECT_EQ(list_volumes(store_, ""), Names());
+}
+
+TEST_F(ListVolumes, FindsThoseDirectlyBelowTheKeyAndStepsOverTheirBlocks) {
+  for (const char* key : {"a", "a-b", "a0", "vm/1", "vm/2", "vm/2/snapshot"}) place_volume(key);
+  store_.place_text("a.txt", "an object beside them");
+  store_.place_text("data/readme", "a directory that is no volume");
+  EXPECT_EQ(list_volumes(store_, ""), (Names{"a-b", "a", "a0"}));
+  EXPECT_EQ(list_volumes(store_, "vm"), (Names{"1", "2"}));
+  store_.forget_calls();
+  list_volumes(store_, "vm");
+  EXPECT_LE(store_.calls().size(), 5U) << "one listing a volume, and a look at its descriptor";
+}
+
+}  // namespace
+}  // namespace nbdstack
