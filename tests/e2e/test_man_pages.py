@@ -5,12 +5,14 @@ import subprocess
 import unittest
 
 from support.nbdkit import ROOT, our_nbdkit
+from support.s3_command import run_s3_command
 
 PAGES = {
     "nbdkit-cache-filter": ["--filter=cache", "null"],
     "nbdkit-md5-filter": ["--filter=md5", "null"],
     "nbdkit-s3-plugin": ["s3"],
 }
+COMMAND = "nbdstack-s3"
 
 
 def parameters_of_help(command):
@@ -61,11 +63,29 @@ def plain(pod):
     return pod
 
 
+def words_of_command_help():
+    """The verbs, options and own parameters that nbdstack-s3 --help names."""
+    own = run_s3_command("--help").stdout.split("\nParameters of the s3 plugin:")[0]
+    return set(re.findall(r"^  ([a-z-]+) ", own, re.M)) | set(re.findall(r"^([a-z-]+)=", own, re.M))
+
+
+def words_of_command_page():
+    """The same of its man page's items."""
+    text = (ROOT / "man" / f"{COMMAND}.pod").read_text()
+    return set(re.findall(r"^=item B<([a-z-]+)=?>", text, re.M))
+
+
 class ManPages(unittest.TestCase):
     def test_every_page_is_there(self):
         """A module without a page, or a page that no test looks at."""
-        pages = {path.stem for path in (ROOT / "man").glob("nbdkit-*.pod")}
-        self.assertEqual(pages, set(PAGES))
+        pages = {path.stem for path in (ROOT / "man").glob("*.pod")}
+        self.assertEqual(pages, {*PAGES, COMMAND})
+
+    def test_commands_page_is_its_help(self):
+        """A verb or option that is not documented, or documented and not there."""
+        offered = words_of_command_help()
+        self.assertLess({"create", "delete", "--yes", "new-passphrase"}, offered)
+        self.assertEqual(words_of_command_page(), offered)
 
     def test_parameters_are_those_of_help(self):
         """A parameter that is not documented, or documented and not there."""
@@ -101,7 +121,7 @@ class ManPages(unittest.TestCase):
 
     def test_pod_is_clean(self):
         """A page that is rendered with its mark-up or with parts missing."""
-        for page in PAGES:
+        for page in (*PAGES, COMMAND):
             with self.subTest(page):
                 done = subprocess.run(
                     ["podchecker", "-warnings", "-warnings", str(ROOT / "man" / f"{page}.pod")],

@@ -168,6 +168,22 @@ TEST_F(DirectoryStoreTest, OnlyOneOfManyReplacesTheSameVersion) {
             PutResult::changed);
 }
 
+TEST_F(DirectoryStoreTest, NothingIsChangedWithoutTheRightToWrite) {
+  const Bytes before = pattern(100, 1);
+  put("a", before);
+  bool may_write = false;
+  DirectoryStore fenced(directory_, "bucket", DirectoryStore::MissingBucket::fail,
+                        [&] { return may_write; });
+  EXPECT_EQ(code_of([&] { fenced.put("a", pattern(100, 2), {}); }, "right to write"), ESHUTDOWN);
+  EXPECT_EQ(code_of([&] { fenced.remove(std::vector<std::string>{"a"}); }, "right to write"),
+            ESHUTDOWN);
+  Bytes body(100);
+  ASSERT_TRUE(fenced.get("a", body));
+  EXPECT_EQ(body, before);
+  may_write = true;
+  EXPECT_EQ(fenced.put("a", pattern(100, 2), {}).result, PutResult::stored);
+}
+
 TEST_F(DirectoryStoreTest, WhatCannotBeKeptIsRefused) {
   const PutOptions encoded{.attributes = {.content_encoding = "deflate"}};
   EXPECT_EQ(code_of([&] { store_.put("a", pattern(10, 1), encoded); }, "content encoding"),

@@ -127,6 +127,15 @@ TEST_F(HttpClientTest, BodyShorterThanAnnouncedIsAFailure) {
   EXPECT_EQ(failure_of(get()), Kind::connection);
 }
 
+// libcurl is content with an answer that ends after its first header.
+TEST_F(HttpClientTest, AnswerThatEndsAmongItsHeadersIsAFailure) {
+  for (const std::string beginning : {"HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nETag: \"1\"\r\n",
+                                      "HTTP/1.1 404 Not Found\r\nContent-Le"}) {
+    server.then(testing::raw_answer(beginning));
+    EXPECT_EQ(failure_of(get()), Kind::connection) << beginning;
+  }
+}
+
 TEST_F(HttpClientTest, RedirectsAreNotFollowed) {
   server.then(answer(302, "", {{"Location", "/elsewhere"}}));
   EXPECT_EQ(status_of(get()), 302);

@@ -92,6 +92,17 @@ TEST_F(HttpStoreRetryTest, GivingUpTellsObjectAttemptsAndWords) {
   }
 }
 
+// The last attempt may be cut off before it meets what is wrong.
+TEST_F(HttpStoreRetryTest, RunningOutOfTimeTellsTheFailureBeforeToo) {
+  config.timeout_ms = 10'000;
+  server.then(error_answer(503, "SlowDown", {{"Retry-After", "7"}}));
+  server.then(answer(500, "<html/>", {{"Retry-After", "7"}}));
+  EXPECT_EQ(errno_of([&] { store().get("vol/1", body); }), ETIMEDOUT);
+  for (const char* part : {"timeout=10", "answered 500", "before that: ", "503 SlowDown"}) {
+    EXPECT_NE(message.find(part), std::string::npos) << message;
+  }
+}
+
 TEST_F(HttpStoreRetryTest, NobodyThereIsAnErrorAfterTheRetries) {
   config.retries = 2;
   config.endpoint = Endpoint::parse("http://127.0.0.1:1");

@@ -83,6 +83,14 @@ inline Answer hang_up() {
   return made;
 }
 
+// Exactly these bytes, then closes.
+inline Answer raw_answer(const std::string& bytes) {
+  Answer made;
+  made.head = bytes;
+  made.closes = true;
+  return made;
+}
+
 struct SeenRequest {
   std::string line;  // "GET /bucket/key HTTP/1.1"
   std::string head;  // header lines, as they came

@@ -1,0 +1,72 @@
+// The command line of nbdstack-s3: a verb, the parameters of the plugin as NAME=VALUE, options. A
+// second bare word is the bucket, as with nbdkit.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/error.hpp"
+#include "common/nbdkit/parameters.hpp"
+#include "plugins/s3/s3_parameters.hpp"
+
+namespace nbdstack {
+
+enum class Verb : std::uint8_t {
+  help,
+  version,
+  create,
+  show,
+  list,
+  resize,
+  check,
+  remove,
+  passphrase
+};
+
+// The command was not understood: exit code 2.
+class UsageError : public Error {
+ public:
+  explicit UsageError(const std::string& message) : Error(EINVAL, message) {}
+};
+
+class CommandLine {
+ public:
+  // `words`: without the program's name. Throws UsageError, also where a parameter's value is wrong
+  // or a secret cannot be read.
+  explicit CommandLine(const std::vector<std::string>& words);
+  CommandLine(const CommandLine&) = delete;
+  CommandLine& operator=(const CommandLine&) = delete;
+
+  [[nodiscard]] Verb verb() const { return verb_; }
+  // Not of help and version.
+  [[nodiscard]] const S3Parameters& parameters() const { return parameters_; }
+  [[nodiscard]] const std::string& new_passphrase() const { return new_passphrase_; }
+
+  [[nodiscard]] bool force() const { return force_; }
+  [[nodiscard]] bool yes() const { return yes_; }
+  [[nodiscard]] bool json() const { return json_; }
+  [[nodiscard]] bool progress() const { return progress_; }
+  [[nodiscard]] bool verbose() const { return verbose_; }
+
+  // What --help says.
+  static std::string help();
+
+ private:
+  void take_option(const std::string& word);
+  void take_parameter(const std::string& name, const std::string& value);
+  void check();
+
+  S3Parameters parameters_;  // the tables write into it: it stays where it is
+  ParameterTable table_;
+  ParameterTable own_table_;
+  std::string new_passphrase_;
+  Verb verb_ = Verb::help;
+  bool force_ = false;
+  bool yes_ = false;
+  bool json_ = false;
+  bool progress_ = false;
+  bool verbose_ = false;
+};
+
+}  // namespace nbdstack

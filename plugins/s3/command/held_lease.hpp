@@ -1,0 +1,38 @@
+// The right to write a volume while a verb changes it: the same lease that a server takes
+// (lease.hpp), kept renewed until this ends.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "plugins/s3/lease.hpp"
+#include "plugins/s3/lease_keeper.hpp"
+#include "plugins/s3/object_store.hpp"
+#include "plugins/s3/served_volume.hpp"
+
+namespace nbdstack {
+
+class HeldLease {
+ public:
+  // Throws what Lease::acquire() throws: EBUSY where somebody else has it. With own=none nothing is
+  // taken. `place` is for messages; what `host` names outlives this.
+  HeldLease(const std::string& place, const std::string& volume_key,
+            const ServingSettings& settings, const Host& host);
+  HeldLease(const HeldLease&) = delete;
+  HeldLease& operator=(const HeldLease&) = delete;
+  ~HeldLease() { release(); }
+
+  [[nodiscard]] bool may_write() const { return lease_.may_write(); }
+  // Throws Error(ESHUTDOWN) that says why not.
+  void check_writable() const { lease_.check_writable(); }
+
+  // Gives it back; may be called again. No request that changes the volume is under way.
+  void release();
+
+ private:
+  std::unique_ptr<ObjectStore> store_;
+  Lease lease_;
+  std::unique_ptr<LeaseKeeper> keeper_;
+};
+
+}  // namespace nbdstack

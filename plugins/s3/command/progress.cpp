@@ -1,0 +1,50 @@
+#include "plugins/s3/command/progress.hpp"
+
+#include <fmt/core.h>
+
+#include <array>
+#include <chrono>
+#include <utility>
+
+namespace nbdstack {
+namespace {
+
+constexpr std::chrono::milliseconds kOnTerminal{200};
+constexpr std::chrono::seconds kInLog{10};
+constexpr const char* kWipe = "\r\x1b[K";
+
+}  // namespace
+
+Progress::Progress(ProgressStyle style, Clock& clock, Print print)
+    : style_(style), clock_(clock), print_(std::move(print)), begun_at_(clock.now()) {}
+
+bool Progress::is_due() const {
+  if (style_ == ProgressStyle::none) return false;
+  const Duration pause = style_ == ProgressStyle::terminal ? Duration(kOnTerminal) : kInLog;
+  return clock_.now() - shown_at_.value_or(begun_at_) >= pause;
+}
+
+void Progress::show(const std::string& line) {
+  if (!is_due()) return;
+  shown_at_ = clock_.now();
+  on_screen_ = style_ == ProgressStyle::terminal;
+  print_(on_screen_ ? kWipe + line : line + "\n");
+}
+
+void Progress::clear() {
+  if (std::exchange(on_screen_, false)) print_(kWipe);
+}
+
+std::string approximate_size(std::uint64_t size_bytes) {
+  constexpr std::array kUnits{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  if (size_bytes < 1024) return fmt::format("{} bytes", size_bytes);
+  double size = static_cast<double>(size_bytes) / 1024;
+  std::size_t unit = 0;
+  while (size >= 1024 && unit + 1 < kUnits.size()) {
+    size /= 1024;
+    ++unit;
+  }
+  return fmt::format("{:.1f} {}", size, kUnits[unit]);
+}
+
+}  // namespace nbdstack

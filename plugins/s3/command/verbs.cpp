@@ -1,0 +1,320 @@
+#include "plugins/s3/command/verbs.hpp"
+
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "common/error.hpp"
+#include "common/log.hpp"
+#include "common/sync/boottime_clock.hpp"
+#include "common/sync/system_clock.hpp"
+#include "plugins/s3/command/found_volume.hpp"
+#include "plugins/s3/command/held_lease.hpp"
+#include "plugins/s3/command/progress.hpp"
+#include "plugins/s3/command/volume_check.hpp"
+#include "plugins/s3/command/volume_create.hpp"
+#include "plugins/s3/command/volume_delete.hpp"
+#include "plugins/s3/command/volume_passphrase.hpp"
+#include "plugins/s3/command/volume_report.hpp"
+#include "plugins/s3/command/volume_resize.hpp"
+#include "plugins/s3/conditional_puts.hpp"
+#include "plugins/s3/volume_open.hpp"
+#include "plugins/s3/volume_set.hpp"
+
+namespace nbdstack {
+namespace {
+
+void print(const std::string& text) {
+  fmt::print("{}", text);
+}
+
+ProgressStyle style_of(const CommandLine& command) {
+  if (::isatty(STDERR_FILENO) == 1) return ProgressStyle::terminal;
+  return command.progress() ? ProgressStyle::lines : ProgressStyle::none;
+}
+
+std::string in_words(const CheckResult& so_far) {
+  const auto percent = so_far.position_percent;
+  return fmt::format("{}{} objects, {}, {} damaged",
+                     percent.has_value() ? fmt::format("{:.0f} %: ", *percent) : "", so_far.objects,
+                     approximate_size(so_far.bytes), so_far.damaged);
+}
+
+class VerbRun {
+ public:
+  explicit VerbRun(const CommandLine& command)
+      : command_(command),
+        settings_(command.parameters().serving()),
+        stores_(command.parameters().store(), Surroundings::of_process()),
+        progress_(style_of(command), clock_, [](const std::string& text) {
+          fmt::print(stderr, "{}", text);
+          std::fflush(stderr);
+        }) {}
+
+  int run() {
+    switch (command_.verb()) {
+      case Verb::create:
+        return create();
+      case Verb::show:
+        return show();
+      case Verb::list:
+        return list();
+      case Verb::resize:
+        return resize();
+      case Verb::check:
+        return check();
+      case Verb::remove:
+        return remove();
+      default:
+        return change_passphrase();
+    }
+  }
+
+ private:
+  // --- reading ---
+
+  int show() {
+    const auto store = checked_store();
+    const auto report = report_volume(*store, find_volume(*store, settings_.request),
+                                      settings_.connections, [this](std::uint64_t objects) {
+                                        if (progress_.is_due())
+                                          progress_.show(fmt::format("{} objects", objects));
+                                      });
+    progress_.clear();
+    print(command_.json() ? report.to_json() : report.to_text());
+    return 0;
+  }
+
+  int list() {
+    const auto names = list_volumes(*checked_store(), settings_.request.key);
+    if (command_.json()) {
+      print(nlohmann::json(names).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) +
+            "\n");
+      return 0;
+    }
+    for (const std::string& name : names) print(name + "\n");
+    return 0;
+  }
+
+  int check() {
+    const auto store = checked_store();
+    VolumeRequest request = settings_.request;
+    request.readonly = true;
+    const VolumeLayout layout = open_volume(*store, request);
+    if (layout.kind == VolumeKind::image) {
+      throw Error(EINVAL,
+                  fmt::format("{} is a single object: only volumes can be checked", layout.place));
+    }
+    const CheckResult result = check_volume(*store, layout, settings_.connections,
+                                            {.damaged =
+                                                 [this](const auto& name, const auto& reason) {
+                                                   progress_.clear();
+                                                   print(name + "\n");
+                                                   std::fflush(stdout);
+                                                   log::error("{}", reason);
+                                                 },
+                                             .progress =
+                                                 [this](const CheckResult& so_far) {
+                                                   if (!progress_.is_due()) return;
+                                                   progress_.show(in_words(so_far));
+                                                 }});
+    progress_.clear();
+    say_others("object(s) behind the end of the disk, which a resize to the present size removes",
+               result.behind_end);
+    say_others("object(s) that do not belong to the volume", result.foreign);
+    fmt::print(stderr, "{}: {} object(s) checked, {} bytes, {} damaged\n", layout.place,
+               result.objects, result.bytes, result.damaged);
+    return result.damaged == 0 ? 0 : 1;
+  }
+
+  static void say_others(const char* what, const OtherObjects& others) {
+    if (others.count == 0) return;
+    fmt::print(stderr, "{} {}, such as {}\n", others.count, what, others.examples.front());
+  }
+
+  // --- changing ---
+
+  int create() {
+    refuse_readonly();
+    const auto store = stores_.make_checked(settings_.request.key, true, {.clock = clock_});
+    const VolumeLayout layout = create_volume(*store, settings_.request);
+    print(fmt::format("created a volume of {} bytes in {}\n", layout.size_bytes, layout.place));
+    return 0;
+  }
+
+  int resize() {
+    refuse_readonly();
+    const auto look = checked_store();
+    check_resizable(find_volume(*look, settings_.request));
+    take_lease();
+    const auto store = leased_store();
+    // Again: whoever had the lease before may have changed it.
+    const FoundVolume volume = find_volume(*store, settings_.request);
+    check_resizable(volume);
+    const std::uint64_t new_size = *settings_.request.size_bytes;
+    const ResizeResult result = resize_volume(*store, *volume.descriptor,
+                                              {.key = volume.key,
+                                               .new_size_bytes = new_size,
+                                               .may_shrink = command_.force(),
+                                               .passphrase = settings_.request.passphrase},
+                                              change_options());
+    progress_.clear();
+    print(fmt::format("resized the volume in {} from {} to {} bytes, {} object(s) removed\n",
+                      volume.place, result.old_size_bytes, new_size, result.removed_objects));
+    return 0;
+  }
+
+  void check_resizable(const FoundVolume& volume) const {
+    if (volume.kind != FoundKind::own) {
+      throw Error(EINVAL, fmt::format("{} holds no volume with a descriptor of nbdstack's, which "
+                                      "is where a size could be recorded: see nbdstack-s3 show",
+                                      volume.place));
+    }
+    const std::uint64_t old_size = volume.descriptor->descriptor.size_bytes;
+    if (*settings_.request.size_bytes < old_size && !command_.force()) {
+      throw Error(EINVAL, fmt::format("size={} is smaller than the volume in {}, which has {} "
+                                      "bytes, and would cut off what lies behind: give --force if "
+                                      "you mean that",
+                                      *settings_.request.size_bytes, volume.place, old_size));
+    }
+  }
+
+  int remove() {
+    refuse_readonly();
+    const auto look = checked_store();
+    FoundVolume volume = find_volume(*look, settings_.request);
+    if (volume.kind == FoundKind::image) {
+      throw Error(EINVAL, fmt::format("{} is a single object, and no volume", volume.place));
+    }
+    ask(volume);
+    std::uint64_t removed = 0;
+    if (volume.kind == FoundKind::s3backer) {
+      removed = delete_s3backer_volume(*look, volume, change_options(),
+                                       settings_.ownership == Ownership::force);
+    } else {
+      take_lease();
+      const auto store = leased_store();
+      const FoundVolume now = find_volume(*store, settings_.request);
+      if (id_of(now) != id_of(volume)) {
+        throw Error(EBUSY, fmt::format("{} holds another volume than a moment ago, and nothing was "
+                                       "deleted: start again",
+                                       now.place));
+      }
+      volume = now;
+      removed = delete_blocks(*store, volume, change_options());
+      lease_->check_writable();
+      lease_->release();
+      finish_deletion(*look, volume.key);
+    }
+    progress_.clear();
+    print(fmt::format("deleted the volume in {}, {} object(s)\n", volume.place, removed));
+    return 0;
+  }
+
+  static std::string id_of(const FoundVolume& volume) {
+    return volume.descriptor.has_value() ? volume.descriptor->descriptor.id : std::string();
+  }
+
+  // Throws Error(ECANCELED) unless the volume's name is typed.
+  void ask(const FoundVolume& volume) const {
+    if (command_.yes()) return;
+    if (::isatty(STDIN_FILENO) != 1) {
+      throw Error(EINVAL, "delete asks first, and there is no terminal to ask on: give --yes");
+    }
+    const std::string name = volume.key.empty() ? settings_.request.bucket : volume.key;
+    fmt::print(stderr,
+               "This deletes the volume in {} ({} bytes) with all its data.\n"
+               "Type its name, {}, to go on: ",
+               volume.place, volume.size_bytes, name);
+    std::string answer;
+    std::getline(std::cin, answer);
+    if (answer != name) throw Error(ECANCELED, "nothing was deleted");
+  }
+
+  int change_passphrase() {
+    refuse_readonly();
+    const std::string& key = settings_.request.key;
+    const auto look = checked_store();
+    if (!probe_conditional_puts(*look, key).honoured()) take_lease();
+    const auto store = leased_store();
+    const FoundVolume volume = find_volume(*store, settings_.request);
+    if (volume.kind != FoundKind::own) {
+      throw Error(EINVAL, fmt::format("{} holds no volume with a descriptor of nbdstack's, and the "
+                                      "passphrase of another cannot be changed",
+                                      volume.place));
+    }
+    nbdstack::change_passphrase(*store, *volume.descriptor,
+                                {.key = key,
+                                 .old_passphrase = *settings_.request.passphrase,
+                                 .new_passphrase = command_.new_passphrase()});
+    print(fmt::format("changed the passphrase of the volume in {}\n", volume.place));
+    return 0;
+  }
+
+  // --- what they share ---
+
+  void refuse_readonly() const {
+    if (!settings_.request.readonly) return;
+    throw Error(EROFS, "readonly=true was given, and this verb changes the volume");
+  }
+
+  [[nodiscard]] std::unique_ptr<ObjectStore> checked_store() const {
+    return stores_.make_checked(settings_.request.key, false, {.clock = clock_});
+  }
+
+  void take_lease() {
+    const std::string& key = settings_.request.key;
+    const std::string place = key.empty()
+                                  ? fmt::format("bucket {}", settings_.request.bucket)
+                                  : fmt::format("bucket {}, key {}", settings_.request.bucket, key);
+    lease_ = std::make_unique<HeldLease>(place, key, settings_,
+                                         Host{.stores = stores_,
+                                              .clock = clock_,
+                                              .boottime_clock = boottime_clock_,
+                                              .processes = processes_});
+  }
+
+  // Changes objects only while the lease lasts, if there is one.
+  [[nodiscard]] std::unique_ptr<ObjectStore> leased_store() const {
+    Waiting waiting{.clock = clock_};
+    if (lease_ != nullptr) waiting.may_write = [this] { return lease_->may_write(); };
+    return stores_.make(waiting);
+  }
+
+  ChangeOptions change_options() {
+    return {.requests = settings_.connections,
+            .check_writable =
+                [this] {
+                  if (lease_ != nullptr) lease_->check_writable();
+                },
+            .progress =
+                [this](std::uint64_t removed) {
+                  if (progress_.is_due()) {
+                    progress_.show(fmt::format("{} objects removed", removed));
+                  }
+                }};
+  }
+
+  const CommandLine& command_;
+  const ServingSettings& settings_;
+  mutable SystemClock clock_;
+  BoottimeClock boottime_clock_;
+  LocalProcesses processes_;
+  const StoreFactory stores_;
+  Progress progress_;
+  std::unique_ptr<HeldLease> lease_;
+};
+
+}  // namespace
+
+int run_verb(const CommandLine& command) {
+  return VerbRun(command).run();
+}
+
+}  // namespace nbdstack

@@ -1,0 +1,64 @@
+// What `check` does: reads every object of a volume whole, and holds it against all that vouches
+// for it: its checksum, its length, its coding, and in an encrypted volume its authenticity.
+// Changes nothing, and needs no right to write.
+//
+//   an object that cannot be verified                 damaged, if the service answers a question
+//                                                     about it (a HEAD); else the check ends with
+//                                                     the error: a service that is down damages
+//                                                     nothing
+//   an object removed between listing and reading     not counted
+//   a block of the layout behind the end of the disk  counted as such, and not read
+//   other objects under the volume's prefix           counted as foreign, but for those of this
+//                                                     program
+//
+// Objects that another program wrote carry no checksum: of those only the length is verified. What
+// no check can tell is whether an object is missing: one that was never written looks the same.
+//
+// One request lists while the others read: 1,000 reads take far longer than the page that named
+// them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "plugins/s3/object_store.hpp"
+#include "plugins/s3/volume_request.hpp"
+
+namespace nbdstack {
+
+// Objects that are not read: how many, and the names of the first few.
+struct OtherObjects {
+  static constexpr std::size_t kExamples_max = 5;
+
+  std::uint64_t count = 0;
+  std::vector<std::string> examples;
+
+  void add(const std::string& name);
+};
+
+struct CheckResult {
+  std::uint64_t objects = 0;  // read, damaged ones included
+  std::uint64_t bytes = 0;    // of good ones, as they are stored
+  std::uint64_t damaged = 0;
+  // How far into the disk the reading has come. Nothing where names are not in the disk's order.
+  std::optional<double> position_percent{};
+  OtherObjects behind_end;
+  OtherObjects foreign;
+};
+
+// All called by one thread at a time.
+struct CheckEvents {
+  std::function<void(const std::string& name, const std::string& reason)> damaged;
+  // So far; may be empty.
+  std::function<void(const CheckResult&)> progress;
+};
+
+// `layout` is of blocks. Throws the store's errors where they say nothing about an object.
+CheckResult check_volume(ObjectStore& store, const VolumeLayout& layout, std::size_t requests,
+                         const CheckEvents& events);
+
+}  // namespace nbdstack

@@ -1,0 +1,28 @@
+// What `passphrase` does: wraps the volume's key by another passphrase (volume_key.hpp). No block
+// is rewritten, and a server that has the volume open goes on: it has the key.
+//
+// The caller needs no lease where the store honours conditional PUTs: a descriptor that was changed
+// meanwhile is noticed. Where it does not, he must have the lease.
+#pragma once
+
+#include <string>
+
+#include "plugins/s3/object_store.hpp"
+#include "plugins/s3/stored_descriptor.hpp"
+#include "plugins/s3/volume_key.hpp"
+
+namespace nbdstack {
+
+struct PassphraseChange {
+  std::string key;  // of the volume
+  std::string old_passphrase;
+  std::string new_passphrase;
+  ScryptCost cost{};
+};
+
+// Throws Error: EACCES for a wrong old passphrase, EINVAL for a volume that is not encrypted, EBUSY
+// where the descriptor has changed, and the store's own.
+void change_passphrase(ObjectStore& store, const StoredDescriptor& stored,
+                       const PassphraseChange& change);
+
+}  // namespace nbdstack
