@@ -128,6 +128,16 @@ std::string ConditionalPuts::etag_to_send(const std::string& etag) const {
   return support == ConditionSupport::bare ? without_quotes(etag) : etag;
 }
 
+PutOutcome put_if_absent(ObjectStore& store, const std::string& key,
+                         std::span<const std::byte> body, PutOptions options) {
+  options.mode = PutMode::create_only;
+  PutOutcome outcome = store.put(key, body, options);
+  if (outcome.result != PutResult::unsupported) return outcome;
+  if (store.look_up(key).has_value()) return {PutResult::exists, {}};
+  options.mode = PutMode::replace;
+  return store.put(key, body, options);
+}
+
 ConditionalPuts probe_conditional_puts(ObjectStore& store, const std::string& volume_key) {
   return Probe(store, volume_key).run();
 }

@@ -19,7 +19,9 @@
 // one client can.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "plugins/s3/object_store.hpp"
@@ -41,6 +43,11 @@ struct ConditionalPuts {
   // An ETag as the store gave it, in the form that PutOptions::etag must have there.
   [[nodiscard]] std::string etag_to_send(const std::string& etag) const;
 };
+
+// Puts an object where there is none. A store that knows no conditions is asked beforehand: of two
+// that create at the same moment both may be told `stored` then.
+PutOutcome put_if_absent(ObjectStore& store, const std::string& key,
+                         std::span<const std::byte> body, PutOptions options = {});
 
 // The probe object is KEY/nbdstack-probe-<32 hex digits>. Throws the store's own errors; a probe
 // object that could not be removed is an error in the log only.

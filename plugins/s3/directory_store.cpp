@@ -91,12 +91,12 @@ class TemporaryFile {
   bool moved_ = false;
 };
 
-// Held over look and rename of a put that is conditional on an ETag; given up with the descriptor.
-File lock_directory(const std::string& path) {
+// Given up with the descriptor. `how`: LOCK_EX, LOCK_SH.
+File lock_directory(const std::string& path, int how) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor == -1) throw system_error(errno, "open directory {}", path);
   File directory(descriptor, path);
-  while (::flock(descriptor, LOCK_EX) == -1) {
+  while (::flock(descriptor, how) == -1) {
     if (errno != EINTR) throw system_error(errno, "lock directory {}", path);
   }
   return directory;
@@ -114,24 +114,29 @@ bool has_etag(const std::string& path, const std::string& etag) {
   return file.has_value() && !etag.empty() && file->etag() == etag;
 }
 
-// True: the file is in its place now.
-bool move_into_place(TemporaryFile& temporary, const std::string& target, const PutOptions& options,
-                     const std::string& root) {
-  if (options.mode == PutMode::create_only) return temporary.link_to(target);
-  std::optional<File> lock;
-  if (options.mode == PutMode::if_match) {
-    lock = lock_directory(root);
-    if (!has_etag(target, options.etag)) return false;
-  }
-  temporary.replace(target);
-  return true;
-}
-
 }  // namespace
 
+class DirectoryStore::Change {
+ public:
+  Change(const DirectoryStore& store, PutMode mode) {
+    if (mode == PutMode::if_match) {
+      lock_ = lock_directory(store.root_, LOCK_EX);
+    } else if (store.may_write_) {
+      lock_ = lock_directory(store.root_, LOCK_SH);
+    }
+    if (!store.may_write_ || store.may_write_()) return;
+    throw Error(ESHUTDOWN, fmt::format("{}: nothing is changed any more, because this server's "
+                                       "right to write the volume has ended",
+                                       store.root_));
+  }
+
+ private:
+  std::optional<File> lock_;
+};
+
 DirectoryStore::DirectoryStore(const std::string& directory, const std::string& bucket,
-                               MissingBucket missing)
-    : root_(directory + "/" + bucket) {
+                               MissingBucket missing, MayWrite may_write)
+    : root_(directory + "/" + bucket), may_write_(std::move(may_write)) {
   if (!is_plain_name(bucket) || bucket.find('/') != std::string::npos) {
     throw Error(EINVAL, fmt::format("bucket: '{}' cannot be the name of a directory in {}", bucket,
                                     directory));
@@ -238,8 +243,13 @@ PutOutcome DirectoryStore::put(const std::string& key, std::span<const std::byte
   {
     TemporaryFile temporary(directory);
     outcome.etag = write_object_file(temporary.file(), body);
-    if (!move_into_place(temporary, target, options, root_)) {
-      outcome = {options.mode == PutMode::create_only ? PutResult::exists : PutResult::changed, {}};
+    const Change change(*this, options.mode);
+    if (options.mode == PutMode::create_only) {
+      if (!temporary.link_to(target)) outcome = {PutResult::exists, {}};
+    } else if (options.mode == PutMode::if_match && !has_etag(target, options.etag)) {
+      outcome = {PutResult::changed, {}};
+    } else {
+      temporary.replace(target);
     }
   }
   // Also where nothing was stored: what the caller now relies on must not vanish in a crash.
@@ -251,6 +261,7 @@ void DirectoryStore::remove(std::span<const std::string> keys) {
   std::set<std::string> changed;
   for (const std::string& key : keys) {
     const std::string path = path_of(key);
+    const Change change(*this, PutMode::replace);
     if (::unlink(path.c_str()) == 0) {
       changed.insert(parent_of(path));
     } else if (errno != ENOENT && errno != ENOTDIR && errno != EISDIR) {

@@ -11,8 +11,10 @@
 // leave the temporary file behind: it is no object, and a later start removes it.
 //
 // Of puts that are conditional on an ETag, one at a time looks and renames, under a lock on the
-// bucket's directory that excludes those of other processes too. A put without that condition and a
-// removal do not take it: a key is either changed with conditions always, or never.
+// bucket's directory that excludes those of other processes too. A key is either changed with
+// conditions always, or never. Changes that ask for the right to write share that lock while they
+// look and change: so whoever takes the right away, by a conditional put, waits for a process that
+// was stopped in between.
 //
 // Bodies are all that is kept: a put with a content encoding or metadata is Error(ENOTSUP).
 //
@@ -22,6 +24,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <string>
 
 #include "plugins/s3/object_file.hpp"
@@ -36,9 +39,13 @@ class DirectoryStore final : public ObjectStore {
     fail,
   };
 
+  // Asked before an object is changed: no is Error(ESHUTDOWN). Empty: always yes.
+  using MayWrite = std::function<bool()>;
+
   // `directory` is an absolute path. Error(ENOENT) where it or the bucket does not exist,
   // Error(EINVAL) for a bucket name that is no single directory's.
-  DirectoryStore(const std::string& directory, const std::string& bucket, MissingBucket missing);
+  DirectoryStore(const std::string& directory, const std::string& bucket, MissingBucket missing,
+                 MayWrite may_write = {});
 
   // Temporary files that nobody has written to for `age`: whoever started them is long gone.
   void remove_leftovers(std::chrono::seconds age);
@@ -59,7 +66,11 @@ class DirectoryStore final : public ObjectStore {
   [[nodiscard]] std::optional<ObjectFile> open(const std::string& key) const;
   void check_bucket_exists() const;
 
+  // Held around the last look at the right to write and the change.
+  class Change;
+
   std::string root_;  // the bucket's directory
+  const MayWrite may_write_;
 };
 
 }  // namespace nbdstack

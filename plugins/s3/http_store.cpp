@@ -76,9 +76,17 @@ HttpClient& HttpStore::client() {
 void HttpStore::run(Call& call, const Judge& judge, Retrier& retrier) {
   const std::string operation = fmt::format("{} s3://{}/{}", call.method, config_.bucket, call.key);
   call.operation = last_minute_.begin(call.method != "GET");
-  retrier.run(
-      operation, [&](const Attempt& number) { return attempt(call, judge, number.time_left); },
-      [&] { return is_over(call); });
+  try {
+    retrier.run(
+        operation, [&](const Attempt& number) { return attempt(call, judge, number.time_left); },
+        [&] { return is_over(call); });
+  } catch (const Error& error) {
+    if (error.code() != ESHUTDOWN || may_send(call)) throw;
+    throw Error(ESHUTDOWN,
+                fmt::format("{}: given up, because this server's right to write the volume has "
+                            "ended",
+                            operation));
+  }
 }
 
 bool HttpStore::is_over(const Call& call) {

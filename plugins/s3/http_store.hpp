@@ -20,8 +20,7 @@
 // Create-only is If-None-Match: *, and a put over a certain ETag If-Match. When an attempt's answer
 // was lost and the next one finds that the condition no longer holds, the object is read back: equal
 // bytes are ours, and the result is `stored`; so two writers that use conditions must not write
-// equal bytes. For a service that knows no conditions (501), create-only is a check before the PUT,
-// which is said once in the log: two creators at the same moment may then both succeed.
+// equal bytes. A service that knows no conditions answers 501: unsupported.
 //
 // Each attempt is signed anew with the present time, corrected by what the service said about our
 // clock (RequestTimeTooSkewed), and with the credentials of that moment. One that the service refuses
@@ -104,7 +103,6 @@ class HttpStore final : public ObjectStore {
   PutOutcome put_on_condition(const std::string& key, std::span<const std::byte> body,
                               const PutOptions& options);
   std::optional<std::string> etag_if_holds(const std::string& key, std::span<const std::byte> body);
-  void say_conditions_are_unknown(const std::string& key);
   void remove_one(const std::string& key);
   void remove_batch(std::span<const std::string> keys);
   Call list_call(const std::string& prefix, unsigned keys_max) const;
@@ -120,7 +118,6 @@ class HttpStore final : public ObjectStore {
   std::unique_ptr<HttpClient> client_;
   // Seconds that the service's clock is ahead of ours.
   std::atomic<std::int64_t> clock_offset_s_{0};
-  std::atomic<bool> conditions_unknown_{false};  // the service answered 501 to one
 };
 
 }  // namespace nbdstack

@@ -49,23 +49,15 @@ HttpStore::Call HttpStore::put_call(const std::string& key, std::span<const std:
   const HeaderList& always = config_.options.put_headers;
   call.headers.insert(call.headers.end(), always.begin(), always.end());
   if (options.with_checksum) {
-    call.headers.emplace_back(std::string(kChecksumHeader), to_hex(xxh3_128(body)));
+    call.headers.emplace_back(kChecksumHeader, to_hex(xxh3_128(body)));
   }
   return call;
 }
 
 PutOutcome HttpStore::put(const std::string& key, std::span<const std::byte> body,
                           const PutOptions& options) {
-  if (options.mode == PutMode::if_match) return put_on_condition(key, body, options);
-  if (options.mode == PutMode::create_only) {
-    if (!conditions_unknown_) {
-      const PutOutcome outcome = put_on_condition(key, body, options);
-      if (outcome.result != PutResult::unsupported) return outcome;
-      say_conditions_are_unknown(key);
-    }
-    if (look_up(key)) return {PutResult::exists, {}};
-  }
-  return put_unconditionally(key, body, options);
+  return options.mode == PutMode::replace ? put_unconditionally(key, body, options)
+                                          : put_on_condition(key, body, options);
 }
 
 PutOutcome HttpStore::put_unconditionally(const std::string& key, std::span<const std::byte> body,
@@ -105,14 +97,6 @@ PutOutcome HttpStore::put_on_condition(const std::string& key, std::span<const s
     if (etag.has_value()) return {PutResult::stored, *etag};
   }
   return {create ? PutResult::exists : PutResult::changed, {}};
-}
-
-void HttpStore::say_conditions_are_unknown(const std::string& key) {
-  if (conditions_unknown_.exchange(true)) return;
-  log::error(
-      "the S3 service knows no conditional requests: of two that create s3://{}/{} at "
-      "the same moment, both may succeed",
-      config_.bucket, key);
 }
 
 // The object's ETag where it has exactly this body.

@@ -42,11 +42,7 @@ Lease::Lease(const LeaseSettings& settings, Clock& clock, const Processes& proce
       deadline_(settings.ownership == Ownership::none
                     ? TimePoint::max().time_since_epoch().count()
                     : TimePoint::min().time_since_epoch().count()) {
-  if (settings.duration < kLeaseDuration_min || settings.duration > kLeaseDuration_max) {
-    throw Error(EINVAL,
-                fmt::format("lease-time must be from {} s to {} s", seconds_of(kLeaseDuration_min),
-                            seconds_of(kLeaseDuration_max)));
-  }
+  check_lease_duration(settings.duration);
 }
 
 void Lease::acquire(ObjectStore& store) {

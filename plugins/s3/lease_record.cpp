@@ -177,4 +177,11 @@ std::string lease_object_key(const std::string& volume_key) {
   return (volume_key.empty() ? "" : volume_key + "/") + "nbdstack-lease.json";
 }
 
+void check_lease_duration(std::chrono::milliseconds duration) {
+  if (duration >= kLeaseDuration_min && duration <= kLeaseDuration_max) return;
+  const auto seconds = [](auto time) { return std::chrono::duration<double>(time).count(); };
+  throw Error(EINVAL, fmt::format("lease-time must be from {} s to {} s",
+                                  seconds(kLeaseDuration_min), seconds(kLeaseDuration_max)));
+}
+
 }  // namespace nbdstack

@@ -37,6 +37,9 @@ namespace nbdstack {
 inline constexpr std::chrono::milliseconds kLeaseDuration_min = std::chrono::seconds(5);
 inline constexpr std::chrono::milliseconds kLeaseDuration_max = std::chrono::hours(1);
 
+// Throws Error(EINVAL) that names lease-time.
+void check_lease_duration(std::chrono::milliseconds duration);
+
 struct LeaseRecord {
   enum class State : std::uint8_t { held, released };
 

@@ -42,7 +42,7 @@ enum class PutResult : std::uint8_t {
   stored,
   exists,       // create_only: there is an object of that key already
   changed,      // if_match: there is another object, or none
-  unsupported,  // if_match: the store knows no such condition; nothing was stored
+  unsupported,  // both: the store knows no such condition; nothing was stored
 };
 
 struct PutOptions {

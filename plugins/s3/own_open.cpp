@@ -8,6 +8,7 @@
 
 #include "common/error.hpp"
 #include "common/log.hpp"
+#include "plugins/s3/conditional_puts.hpp"
 #include "plugins/s3/own_format.hpp"
 
 namespace nbdstack {
@@ -183,8 +184,8 @@ VolumeLayout OwnOpener::create() {
     static_cast<void>(descriptor.allow_frames());
   }
   const std::string text = descriptor.to_json();
-  const PutOutcome outcome = store_.put(names_.descriptor(), std::as_bytes(std::span(text)),
-                                        {.mode = PutMode::create_only});
+  const PutOutcome outcome =
+      put_if_absent(store_, names_.descriptor(), std::as_bytes(std::span(text)));
   if (outcome.result == PutResult::stored) {
     log::debug("{}: created volume {}", place_, descriptor.id);
     return layout_of(descriptor, std::move(volume_key));

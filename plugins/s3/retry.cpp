@@ -104,6 +104,7 @@ void Retrier::run(const std::string& operation,
                   const std::function<bool()>& is_over) {
   const TimePoint start = clock_.now();
   const TimePoint deadline = start + policy_.timeout;
+  std::string former_reason;
   for (unsigned number = 1;; ++number) {
     const std::optional<Failure> failure = attempt({number, deadline - clock_.now()});
     if (!failure) return;
@@ -117,12 +118,15 @@ void Retrier::run(const std::string& operation,
     }
     const auto pause = pause_after(number, *failure, deadline - clock_.now());
     if (!pause) {
+      // The last attempt may have had no time left to meet what is wrong.
+      const bool tells_more = !former_reason.empty() && former_reason != failure->reason;
       throw Error(
           ETIMEDOUT,
-          fmt::format("{}: gave up after {} attempts in {:.1f} s, for timeout={}: {}", operation,
+          fmt::format("{}: gave up after {} attempts in {:.1f} s, for timeout={}: {}{}", operation,
                       number, seconds, std::chrono::duration<double>(policy_.timeout).count(),
-                      failure->reason));
+                      failure->reason, tells_more ? "; before that: " + former_reason : ""));
     }
+    former_reason = failure->reason;
     log::debug("{}: attempt {} failed: {}; next in {:.2f} s", operation, number, failure->reason,
                std::chrono::duration<double>(*pause).count());
     wait(*pause, operation, is_over);

@@ -179,6 +179,7 @@ void S3Parameters::check() {
   if (object_size_ != 0) request.object_size = static_cast<std::uint32_t>(object_size_);
   if (key_length_bytes_ != 0) request.key_length_bytes = key_length_bytes_;
   serving_.lease_duration = std::chrono::milliseconds(lease_time_ms_);
+  check_lease_duration(serving_.lease_duration);
   serving_.connections = store_.connections;
   store_.options.put_headers = keeping_.headers();
   if (requester_pays_) store_.options.headers.emplace_back("x-amz-request-payer", "requester");

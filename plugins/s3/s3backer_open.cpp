@@ -12,6 +12,7 @@
 
 #include "common/error.hpp"
 #include "common/log.hpp"
+#include "plugins/s3/conditional_puts.hpp"
 #include "plugins/s3/object_names.hpp"
 #include "plugins/s3/s3backer_cipher.hpp"
 #include "plugins/s3/s3backer_format.hpp"
@@ -78,9 +79,10 @@ class Opener {
 
   // Of ordered names, those from an end on say whether there is more than is given or recorded.
   void look_behind_the_end() {
-    const auto recorded = findings_.block_0.has_value()
-                              ? S3backerRecord::parse(findings_.block_0->attributes)
-                              : S3backerRecord();
+    S3backerRecord recorded;
+    if (findings_.block_0.has_value()) {
+      recorded = S3backerRecord::parse(findings_.block_0->attributes);
+    }
     const std::uint64_t block_size =
         recorded.block_size.value_or(request_.object_size.value_or(kS3backerBlock_bytes_default));
     for (const auto& size : {request_.size_bytes, recorded.size_bytes}) {
@@ -240,10 +242,10 @@ VolumeLayout open_s3backer(ObjectStore& store, const VolumeRequest& request,
 
 void put_mount_token(ObjectStore& store, const VolumeLayout& layout, bool force) {
   const auto token = S3backerToken::make(host_name(), std::chrono::system_clock::now());
-  const PutOutcome outcome = store.put(layout.mount_token, std::as_bytes(std::span(token.body)),
-                                       {.mode = force ? PutMode::replace : PutMode::create_only,
-                                        .attributes = token.attributes,
-                                        .with_checksum = false});
+  const auto body = std::as_bytes(std::span(token.body));
+  const PutOptions options{.attributes = token.attributes, .with_checksum = false};
+  const PutOutcome outcome = force ? store.put(layout.mount_token, body, options)
+                                   : put_if_absent(store, layout.mount_token, body, options);
   if (outcome.result == PutResult::stored) return;
   const auto text = store.get_text(layout.mount_token, kS3backerToken_bytes_max);
   throw Error(

@@ -76,7 +76,7 @@ class Judge {
                     *recorded);
     }
     if (!recorded.has_value() && !given.has_value() && last_block_.has_value()) {
-      throw refusal("there is {}, but nothing records the block size: give it",
+      throw refusal("there is {}, but nothing records the block size: give it as object-size=",
                     names_.block(*last_block_));
     }
     const std::uint64_t block_size =

@@ -88,7 +88,7 @@ std::unique_ptr<ObjectStore> StoreFactory::make_checked(const std::string& key, 
 std::unique_ptr<ObjectStore> StoreFactory::make(const Waiting& waiting) const {
   if (const auto* place = std::get_if<DirectoryPlace>(&place_)) {
     return std::make_unique<DirectoryStore>(place->directory, place->bucket,
-                                            DirectoryStore::MissingBucket::fail);
+                                            DirectoryStore::MissingBucket::fail, waiting.may_write);
   }
   return make_http(waiting);
 }

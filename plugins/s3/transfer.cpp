@@ -122,6 +122,7 @@ void Transfer::prepare(const HttpRequest& request, std::span<std::byte> buffer, 
   response_ = HttpResponse{};
   words_.front() = '\0';
   header_bytes_ = 0;
+  headers_ended_ = false;
   sent_bytes_ = 0;
   too_long_ = false;
   forbidden_ = false;
@@ -189,6 +190,10 @@ HttpOutcome Transfer::finish(CURLcode code) {
     return TransportFailure{
         Kind::too_long, fmt::format("the answer's body is longer than {} bytes", buffer_.size())};
   }
+  // libcurl takes a connection that ends there for an answer without a body.
+  if (code == CURLE_OK && !headers_ended_) {
+    return TransportFailure{Kind::connection, "the answer ended among its headers"};
+  }
   // The status of an answer whose text was cut on purpose is as good as that of a whole one.
   if (code == CURLE_OK || response_.text_cut) return std::move(response_);
   return TransportFailure{kind_of(code),
@@ -244,14 +249,15 @@ std::size_t Transfer::take_header(std::string_view line) {
   if (line.starts_with("HTTP/")) {
     // A new answer: what came before was an interim one (100 Continue).
     response_ = HttpResponse{};
+    headers_ended_ = false;
     const std::size_t blank = line.find(' ');
     if (blank != std::string_view::npos) {
       response_.status = std::atoi(std::string(line.substr(blank + 1, 3)).c_str());
     }
     return line.size();
   }
-  const std::size_t colon = line.find(':');
-  if (colon == std::string_view::npos) {  // the blank line after the headers
+  if (line == "\r\n" || line == "\n") {
+    headers_ended_ = true;
     if (socket_ != CURL_SOCKET_BAD) {
       acknowledge_now(socket_);
     } else {
@@ -259,6 +265,8 @@ std::size_t Transfer::take_header(std::string_view line) {
     }
     return line.size();
   }
+  const std::size_t colon = line.find(':');
+  if (colon == std::string_view::npos) return line.size();  // nothing that anybody asks for
   std::string name(line.substr(0, colon));
   std::transform(name.begin(), name.end(), name.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });

@@ -118,6 +118,7 @@ class Transfer {
   std::span<std::byte> buffer_;
   HttpResponse response_;
   std::size_t header_bytes_ = 0;
+  bool headers_ended_ = false;
   std::size_t sent_bytes_ = 0;
   bool too_long_ = false;
   bool forbidden_ = false;
