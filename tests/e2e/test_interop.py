@@ -4,7 +4,7 @@ import unittest
 
 from e2e.stores import GatewayStore, gateway
 from support.data import random_bytes
-from support.nbdkit import Nbdkit, system_nbdkit
+from support.nbdkit import Nbdkit, run_expecting_failure, system_nbdkit
 
 # nbdkit 1.32's plugin cannot serve larger objects.
 OBJECT_SIZE = 64 << 10
@@ -20,18 +20,16 @@ class NbdkitS3Interop(unittest.TestCase):
         self.addCleanup(self.store.close)
         self.expected = bytearray(SIZE)
 
-    def theirs(self):
+    def theirs(self, **geometry):
         """nbdkit's plugin on the volume, as its manual says."""
-        parameters = {
+        parameters = (geometry or {"size": SIZE, "object-size": OBJECT_SIZE}) | {
             "bucket": self.store.bucket,
             "key": KEY,
-            "size": SIZE,
-            "object-size": OBJECT_SIZE,
             "endpoint-url": self.store.endpoint,
             "access-key": self.store.server.access_key,
             "secret-key": self.store.server.secret_key,
         }
-        words = [f"{name}={value}" for name, value in parameters.items()]
+        words = [f"{name}={value}" for name, value in parameters.items() if value is not None]
         return Nbdkit("S3", *words, binary=system_nbdkit(), environment={"AWS_REGION": "us-east-1"})
 
     def ours(self, **parameters):
@@ -82,6 +80,62 @@ class NbdkitS3Interop(unittest.TestCase):
             self.write_some(server.connect(), 40)
         with self.ours() as server:
             self.expect_all(server)
+
+    def test_the_same_data_are_the_same_objects(self):
+        """Names and bodies."""
+        with self.theirs() as server:
+            self.write_some(server.connect(), 50)
+        by_theirs = {key: self.store.body(key) for key in self.store.keys()}
+        for key in by_theirs:
+            self.store.client.delete(self.store.bucket, key)
+        with self.ours(size=SIZE, object_size=OBJECT_SIZE) as server:
+            self.write_some(server.connect(), 50)
+        by_ours = {key: self.store.body(key) for key in self.store.block_keys()}
+        self.assertEqual(sorted(by_ours), sorted(by_theirs))
+        self.assertEqual(by_ours, by_theirs)
+
+    def test_what_theirs_could_not_read_is_refused(self):
+        """On a volume of theirs nothing is compressed or encrypted, nor is its size guessed."""
+        with self.theirs() as server:
+            self.write_some(server.connect(), 60)
+        before = self.store.keys()
+        geometry = {"size": SIZE, "object_size": OBJECT_SIZE}
+        for parameters, name in (
+            (geometry | {"compress": "zstd"}, "compress="),
+            (geometry | {"encrypt": "aes-256-gcm", "passphrase": "secret"}, "encrypt="),
+            ({"object_size": OBJECT_SIZE}, "size="),
+            ({"size": SIZE}, "object-size="),
+            ({"size": SIZE, "object_size": 2 * OBJECT_SIZE}, "object-size="),
+        ):
+            with self.subTest(**parameters):
+                words = self.store.volume(key=KEY, **parameters)
+                self.assertIn(name, run_expecting_failure(*words)[1])
+        self.assertEqual(self.store.keys(), before)
+
+    def test_one_writer_of_ours_on_a_volume_of_theirs(self):
+        """The lease is taken there too, and its object does not disturb theirs."""
+        with self.theirs() as server:
+            self.write_some(server.connect(), 70)
+        geometry = {"size": SIZE, "object_size": OBJECT_SIZE}
+        with self.ours(lease_time="5s", **geometry) as server:
+            words = self.store.volume(key=KEY, lease_time="5s", **geometry)
+            self.assertIn(f"pid {server.pid}", run_expecting_failure(*words)[1])
+            self.write_parts(server.connect(), 75)
+            self.assertEqual(server.terminate(), 0, server.log())
+        with self.theirs() as server:
+            self.expect_all(server)
+
+    def test_one_object_as_a_disk(self):
+        """Without an object size the key is one object, which both only read."""
+        self.expected = random_bytes(80, SIZE)
+        self.store.client.put(self.store.bucket, KEY, self.expected)
+        for server in (self.theirs(size=None), self.ours()):
+            with server:
+                handle = server.connect()
+                self.assertTrue(handle.is_read_only())
+                self.assertEqual(handle.get_size(), SIZE)
+                self.expect_all(server)
+        self.assertEqual(self.store.keys(), [KEY])
 
 
 if __name__ == "__main__":

@@ -130,6 +130,7 @@ class _Request:
     fua: bool
     buffer: object = None
     written: bytes = b""
+    sent: float = 0.0  # time.monotonic()
 
     @property
     def changes(self):
@@ -171,13 +172,14 @@ class Workload:
         self.failures = []  # (request, name of the error) of what was allowed to fail
         self.counts = {}  # requests by kind
         self.bytes_read = self.bytes_written = 0
+        self.longest_s, self.longest = 0.0, None  # the request that took the longest
         self._seed = seed
         self._pending = {}  # (handle index, cookie) -> _Request
         self._handles = []
 
     def run(self, connect):
         """Calls `connect` for each connection and runs to the end, once. WorkloadError and
-        ModelMismatch name the seed. Returns self, for `counts` and `failures`."""
+        ModelMismatch name the seed. Returns self, for `counts`, `failures` and `longest_s`."""
         self._handles = [connect() for _ in range(self.connections)]
         try:
             self._require_offers()
@@ -272,6 +274,7 @@ class Workload:
     def _send(self, index, request):
         handle, offset, count = self._handles[index], request.offset, request.count
         fua = nbd.CMD_FLAG_FUA if request.fua else 0
+        request.sent = time.monotonic()
         if request.kind == "read":
             request.buffer = nbd.Buffer(count)
             cookie = handle.aio_pread(request.buffer, offset)
@@ -342,6 +345,9 @@ class Workload:
     def _finish(self, request, code):
         """Takes an answer into the model."""
         disk, offset, count = self.disk, request.offset, request.count
+        seconds = time.monotonic() - request.sent
+        if seconds > self.longest_s:
+            self.longest_s, self.longest = seconds, request
         if code is not None:
             if code not in self.may_fail:
                 raise WorkloadError(f"{request} failed: {code}")

@@ -9,7 +9,8 @@ there or zeros. What holds:
 
     event                            the sector's versions
     a change is sent                 one more
-    a change has failed              stays: it may have been done, or done in part
+    a change has failed              stays: it may have been done, or done in part; a read may show
+                                     it, and everything back to the last one done
     a FLUSH has succeeded            those older than the last one done when it was sent are gone
     a change with FUA has succeeded  those older than it are gone
     the server was killed            any one of them is right, each sector for itself
@@ -67,7 +68,7 @@ class SectorModel:
             sector = self._sectors[number]
             contents = {"write": {sequence}, "zero": {ZEROS}}.get(kind)
             if contents is None:
-                contents = sector.versions[-1][1] | {ZEROS}
+                contents = {ZEROS}.union(*(each for _, each in self._present(sector)))
             sector.versions.append((sequence, frozenset(contents)))
             sector.in_flight = True
             self._unsettled.add(number)
@@ -106,12 +107,23 @@ class SectorModel:
         if len(sector.versions) == 1:
             self._unsettled.discard(number)
 
+    def _present(self, sector):
+        """The versions that it may show while the server runs: the last one done, and those that
+        failed since."""
+        versions, index = sector.versions, len(sector.versions) - 1
+        while index > 0 and versions[index][0] not in self._done_at:
+            index -= 1
+        return versions[index:]
+
     def check_read(self, first, content):
         """A read while the server runs, of sectors that nobody was changing: the last version."""
+        self._check(first, content, "was read as")
+
+    def _check(self, first, content, what):
         for number, found in _split(first, content):
-            versions = self._sectors[number].versions
-            if not _is_one_of(number, found, versions[-1][1]):
-                raise WrongSector(self._explain(number, found, versions[-1:], "was read as"))
+            versions = self._present(self._sectors[number])
+            if not any(_is_one_of(number, found, contents) for _, contents in versions):
+                raise WrongSector(self._explain(number, found, versions, what))
 
     def settle(self, content):
         """What a server that was killed shows when it is started again: the whole disk. From now
@@ -132,11 +144,9 @@ class SectorModel:
         return choice, newest
 
     def check_stored(self, content):
-        """The disk below once everything has been flushed: nothing in flight, no doubt left."""
-        for number, found in _split(0, content):
-            versions = self._sectors[number].versions
-            if not _is_one_of(number, found, versions[-1][1]):
-                raise WrongSector(self._explain(number, found, versions[-1:], "is stored below as"))
+        """The disk below once everything has been flushed: nothing in flight, and no doubt left but
+        about changes that failed."""
+        self._check(0, content, "is stored below as")
 
     def _explain(self, number, found, versions, what):
         right = " or ".join(_name(content) for _, contents in versions for content in contents)

@@ -109,6 +109,25 @@ class Oracle(unittest.TestCase):
         with self.assertRaises(WrongSector):
             self.model.check_read(0, disk(1))
 
+    def test_reads_may_see_what_failed_or_what_was_there(self):
+        """After a failure: certainty about what nobody promised, or anything accepted."""
+        self.change(1)
+        self.change(2)
+        self.model.sent(3, "write", 0, 1)
+        self.model.failed(0, 1)
+        for right in (2, 3):
+            self.model.check_read(0, disk(right))
+        self.change(4, "trim")
+        for right in (2, 3, 0):
+            self.model.check_read(0, disk(right))
+            self.model.check_stored(disk(right, 0))
+        for wrong in (1, 4):
+            with self.assertRaises(WrongSector):
+                self.model.check_read(0, disk(wrong))
+        self.change(5)
+        with self.assertRaises(WrongSector):
+            self.model.check_read(0, disk(3))
+
     def test_random_ranges_lie_on_the_disk(self):
         """Requests beyond the end, empty ones, or never a small or a large one."""
         rng, seen = random.Random(1), set()

@@ -1,0 +1,258 @@
+"""A small S3 server in this process: buckets in dictionaries, for what a real server does not do on
+demand, such as to hold objects exactly as somebody else has left them, or to know no conditions.
+
+    with MemoryS3({"disk": {"00000000": StoredObject(b"...", {"content-encoding": "zstd"})}}) as s3:
+        ... use s3.endpoint, look at s3.buckets["disk"], set s3.conditions = Conditions.UNKNOWN ...
+
+Path-style addresses; no signature is checked. It does what a volume needs: PUT with Content-MD5 and
+conditions, GET with ranges, HEAD, DELETE, DeleteObjects and ListObjectsV2. One thread a connection.
+"""
+
+import base64
+import contextlib
+import datetime
+import email.utils
+import enum
+import hashlib
+import http.server
+import re
+import threading
+import urllib.parse
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass, field
+from xml.sax.saxutils import escape
+
+_KEPT = re.compile(r"content-type|content-encoding|cache-control|x-amz-meta-.*|x-amz-storage-class")
+_PAGE = 1000
+
+
+class Conditions(enum.Enum):
+    """What the server makes of If-Match and If-None-Match in a PUT."""
+
+    HONOURED = "412 where they are not met"
+    IGNORED = "the object is stored all the same"
+    UNKNOWN = "501 NotImplemented"
+
+
+def _now():
+    return datetime.datetime.now(datetime.timezone.utc)
+
+
+@dataclass
+class StoredObject:
+    """An object: its bytes, and the headers that were stored with it (names in lower case)."""
+
+    body: bytes
+    headers: dict = field(default_factory=dict)
+    stored: datetime.datetime = field(default_factory=_now)
+
+    @property
+    def etag(self):
+        """The MD5 of the body, in quotes."""
+        return f'"{hashlib.md5(self.body).hexdigest()}"'
+
+
+class MemoryS3:
+    """The server, from start() to stop(). `buckets` (name -> key -> StoredObject) may be looked at
+    and changed between requests; take `lock` while there are any."""
+
+    def __init__(self, buckets=None, conditions=Conditions.HONOURED):
+        self.buckets = {name: dict(objects) for name, objects in (buckets or {}).items()}
+        self.conditions = conditions
+        self.lock = threading.Lock()
+        self._server = self._thread = None
+
+    @property
+    def endpoint(self):
+        """The service's URL."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def parameters(self, bucket):
+        """Parameters of the s3 plugin that lead here."""
+        return {
+            "bucket": bucket,
+            "endpoint-url": self.endpoint,
+            "region": "us-east-1",
+            "access-key": "any",
+            "secret-key": "any",
+        }
+
+    def start(self):
+        """Serves from now on, on a free port."""
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.s3 = self
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self._thread.start()
+
+    def stop(self):
+        """Closes the port. Safe to call twice."""
+        if self._thread:
+            self._server.shutdown()
+            self._thread.join()
+            self._server.server_close()
+            self._thread = None
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+
+class _Failure(Exception):
+    """An answer that is an S3 error."""
+
+    def __init__(self, status, code):
+        super().__init__(f"{status} {code}")
+        self.status, self.code = status, code
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+
+    def log_message(self, format, *arguments):
+        """Silence: the tests look at the objects."""
+
+    def handle_any(self):
+        """Every request comes here."""
+        s3 = self.server.s3
+        url = urllib.parse.urlsplit(self.path)
+        self.query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
+        bucket, _, self.key = urllib.parse.unquote(url.path).lstrip("/").partition("/")
+        self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        try:
+            with s3.lock:
+                answer = self._answer(s3, bucket)
+        except _Failure as failure:
+            answer = (failure.status, {}, _error_body(failure))
+        with contextlib.suppress(OSError):
+            self._send(*answer)
+
+    do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = handle_any
+
+    def _answer(self, s3, bucket):
+        if bucket and not self.key and self.command == "PUT":
+            s3.buckets.setdefault(bucket, {})
+            return 200, {}, b""
+        if bucket not in s3.buckets:
+            raise _Failure(404, "NoSuchBucket")
+        objects = s3.buckets[bucket]
+        if self.key:
+            verbs = {"GET": _get, "HEAD": _get, "PUT": _put, "DELETE": _delete}
+        else:
+            verbs = {"GET": _list, "HEAD": lambda *_: (200, {}, b""), "POST": _delete_many}
+        if self.command not in verbs:
+            raise _Failure(405, "MethodNotAllowed")
+        return verbs[self.command](self, objects)
+
+    def _send(self, status, headers, body):
+        self.send_response(status)
+        length = headers.pop("content-length", len(body))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if status != 204:
+            self.send_header("Content-Length", str(length))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+def _error_body(failure):
+    return f"<Error><Code>{failure.code}</Code><Message>no</Message></Error>".encode()
+
+
+def _put(handler, objects):
+    checksum = handler.headers.get("Content-MD5")
+    if checksum and checksum != base64.b64encode(hashlib.md5(handler.body).digest()).decode():
+        raise _Failure(400, "BadDigest")
+    conditions = [handler.headers.get(name) for name in ("If-Match", "If-None-Match")]
+    if any(conditions) and handler.server.s3.conditions is Conditions.UNKNOWN:
+        raise _Failure(501, "NotImplemented")
+    if handler.server.s3.conditions is Conditions.HONOURED:
+        _check_conditions(objects.get(handler.key), *conditions)
+    kept = {n.lower(): v for n, v in handler.headers.items() if _KEPT.fullmatch(n.lower())}
+    objects[handler.key] = StoredObject(handler.body, kept)
+    return 200, {"ETag": objects[handler.key].etag}, b""
+
+
+def _check_conditions(found, if_match, if_none_match):
+    if if_match is not None and found is None:
+        raise _Failure(404, "NoSuchKey")
+    if if_match is not None and if_match != found.etag:
+        raise _Failure(412, "PreconditionFailed")
+    if if_none_match is not None and found is not None:
+        raise _Failure(412, "PreconditionFailed")
+
+
+def _get(handler, objects):
+    if handler.key not in objects:
+        raise _Failure(404, "NoSuchKey")
+    found = objects[handler.key]
+    headers = dict(found.headers)
+    headers["ETag"] = found.etag
+    headers["Last-Modified"] = email.utils.format_datetime(found.stored, usegmt=True)
+    asked = re.fullmatch(r"bytes=(\d+)-(\d*)", handler.headers.get("Range", ""))
+    if not asked:
+        return 200, headers | {"content-length": len(found.body)}, found.body
+    first = int(asked[1])
+    if first >= len(found.body):
+        raise _Failure(416, "InvalidRange")
+    last = min(int(asked[2] or len(found.body)), len(found.body) - 1)
+    headers["Content-Range"] = f"bytes {first}-{last}/{len(found.body)}"
+    return 206, headers, found.body[first : last + 1]
+
+
+def _delete(handler, objects):
+    objects.pop(handler.key, None)
+    return 204, {}, b""
+
+
+def _delete_many(handler, objects):
+    if "delete" not in handler.query:
+        raise _Failure(400, "InvalidRequest")
+    for element in ElementTree.fromstring(handler.body).iter():
+        if element.tag.rpartition("}")[2] == "Key":
+            objects.pop(element.text, None)
+    return 200, {"Content-Type": "application/xml"}, b"<DeleteResult></DeleteResult>"
+
+
+def _list(handler, objects):
+    query = handler.query
+    prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
+    after = query.get("continuation-token") or query.get("start-after", "")
+    page = min(int(query.get("max-keys", _PAGE)), _PAGE)
+    # What is listed: a key, or for all that share it a prefix up to the delimiter.
+    names = {}
+    for key in sorted(objects):
+        if key.startswith(prefix):
+            end = key.find(delimiter, len(prefix)) if delimiter else -1
+            names.setdefault(key if end < 0 else key[: end + len(delimiter)], key)
+    left = [name for name in sorted(names) if name > after]
+    text = ['<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">']
+    for name in left[:page]:
+        if name in objects:
+            text.append(_listed(name, objects[name]))
+        else:
+            text.append(f"<CommonPrefixes><Prefix>{escape(name)}</Prefix></CommonPrefixes>")
+    text.append(f"<IsTruncated>{'true' if len(left) > page else 'false'}</IsTruncated>")
+    if len(left) > page:
+        text.append(f"<NextContinuationToken>{escape(left[page - 1])}</NextContinuationToken>")
+    text.append("</ListBucketResult>")
+    return 200, {"Content-Type": "application/xml"}, "".join(text).encode()
+
+
+def _listed(key, found):
+    stored = found.stored.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    return (
+        f"<Contents><Key>{escape(key)}</Key><LastModified>{stored}</LastModified>"
+        f"<ETag>{escape(found.etag)}</ETag><Size>{len(found.body)}</Size></Contents>"
+    )
