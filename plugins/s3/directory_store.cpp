@@ -91,12 +91,12 @@ class TemporaryFile {
   bool moved_ = false;
 };
 
-// Given up with the descriptor. `how`: LOCK_EX, LOCK_SH.
-File lock_directory(const std::string& path, int how) {
+// Held over look and rename of a put that is conditional on an ETag; given up with the descriptor.
+File lock_directory(const std::string& path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor == -1) throw system_error(errno, "open directory {}", path);
   File directory(descriptor, path);
-  while (::flock(descriptor, how) == -1) {
+  while (::flock(descriptor, LOCK_EX) == -1) {
     if (errno != EINTR) throw system_error(errno, "lock directory {}", path);
   }
   return directory;
@@ -116,27 +116,9 @@ bool has_etag(const std::string& path, const std::string& etag) {
 
 }  // namespace
 
-class DirectoryStore::Change {
- public:
-  Change(const DirectoryStore& store, PutMode mode) {
-    if (mode == PutMode::if_match) {
-      lock_ = lock_directory(store.root_, LOCK_EX);
-    } else if (store.may_write_) {
-      lock_ = lock_directory(store.root_, LOCK_SH);
-    }
-    if (!store.may_write_ || store.may_write_()) return;
-    throw Error(ESHUTDOWN, fmt::format("{}: nothing is changed any more, because this server's "
-                                       "right to write the volume has ended",
-                                       store.root_));
-  }
-
- private:
-  std::optional<File> lock_;
-};
-
 DirectoryStore::DirectoryStore(const std::string& directory, const std::string& bucket,
-                               MissingBucket missing, MayWrite may_write)
-    : root_(directory + "/" + bucket), may_write_(std::move(may_write)) {
+                               MissingBucket missing, std::optional<WriteRight> right)
+    : root_(directory + "/" + bucket), right_(std::move(right)) {
   if (!is_plain_name(bucket) || bucket.find('/') != std::string::npos) {
     throw Error(EINVAL, fmt::format("bucket: '{}' cannot be the name of a directory in {}", bucket,
                                     directory));
@@ -151,6 +133,19 @@ DirectoryStore::DirectoryStore(const std::string& directory, const std::string& 
                             "in it",
                             root_));
   }
+  if (right_.has_value()) {
+    const std::string volume = right_->key.empty() ? root_ : path_of(right_->key);
+    make_directories(volume);
+    staging_.emplace(volume);
+  }
+}
+
+void DirectoryStore::check_right() const {
+  if (!right_.has_value() || (right_->may_write() && staging_->exists())) return;
+  throw Error(ESHUTDOWN,
+              fmt::format("{}: nothing is changed any more, because this server's right to write "
+                          "the volume has ended",
+                          root_));
 }
 
 void DirectoryStore::remove_leftovers(std::chrono::seconds age) {
@@ -241,9 +236,12 @@ PutOutcome DirectoryStore::put(const std::string& key, std::span<const std::byte
   }
   PutOutcome outcome;
   {
-    TemporaryFile temporary(directory);
+    check_right();
+    TemporaryFile temporary(staging_.has_value() ? staging_->path() : directory);
     outcome.etag = write_object_file(temporary.file(), body);
-    const Change change(*this, options.mode);
+    std::optional<File> lock;
+    if (options.mode == PutMode::if_match) lock = lock_directory(root_);
+    check_right();
     if (options.mode == PutMode::create_only) {
       if (!temporary.link_to(target)) outcome = {PutResult::exists, {}};
     } else if (options.mode == PutMode::if_match && !has_etag(target, options.etag)) {
@@ -259,17 +257,28 @@ PutOutcome DirectoryStore::put(const std::string& key, std::span<const std::byte
 
 void DirectoryStore::remove(std::span<const std::string> keys) {
   std::set<std::string> changed;
-  for (const std::string& key : keys) {
-    const std::string path = path_of(key);
-    const Change change(*this, PutMode::replace);
-    if (::unlink(path.c_str()) == 0) {
-      changed.insert(parent_of(path));
-    } else if (errno != ENOENT && errno != ENOTDIR && errno != EISDIR) {
+  for (const std::string& key : keys) remove_file(path_of(key), changed);
+  if (changed.empty()) check_bucket_exists();
+  for (const std::string& directory : changed) sync_directory(directory);
+}
+
+// Where there is a staging directory, by way of it. The name is the file's own, so that no two
+// removals meet: whoever owns the volume removes a file once at a time.
+void DirectoryStore::remove_file(const std::string& path, std::set<std::string>& changed) const {
+  check_right();
+  std::string doomed = path;
+  if (staging_.has_value()) {
+    doomed = fmt::format("{}/{}", staging_->path(), path.substr(path.rfind('/') + 1));
+    if (::rename(path.c_str(), doomed.c_str()) == -1) {
+      if (errno == ENOENT || errno == ENOTDIR || errno == EISDIR) return check_right();
       throw system_error(errno, "remove {}", path);
     }
   }
-  if (changed.empty()) check_bucket_exists();
-  for (const std::string& directory : changed) sync_directory(directory);
+  if (::unlink(doomed.c_str()) == 0) {
+    changed.insert(parent_of(path));
+  } else if (errno != ENOENT && errno != ENOTDIR && errno != EISDIR) {
+    throw system_error(errno, "remove {}", path);
+  }
 }
 
 void DirectoryStore::list(const std::string& prefix, const std::string& start_after,

@@ -12,9 +12,10 @@
 //
 // Of puts that are conditional on an ETag, one at a time looks and renames, under a lock on the
 // bucket's directory that excludes those of other processes too. A key is either changed with
-// conditions always, or never. Changes that ask for the right to write share that lock while they
-// look and change: so whoever takes the right away, by a conditional put, waits for a process that
-// was stopped in between.
+// conditions always, or never.
+//
+// A store that is made with the right to write a volume changes objects only as long as it has it,
+// which nobody who was stopped can outlive (staging_directory.hpp).
 //
 // Bodies are all that is kept: a put with a content encoding or metadata is Error(ENOTSUP).
 //
@@ -25,10 +26,13 @@
 
 #include <chrono>
 #include <functional>
+#include <optional>
+#include <set>
 #include <string>
 
 #include "plugins/s3/object_file.hpp"
 #include "plugins/s3/object_store.hpp"
+#include "plugins/s3/staging_directory.hpp"
 
 namespace nbdstack {
 
@@ -39,13 +43,16 @@ class DirectoryStore final : public ObjectStore {
     fail,
   };
 
-  // Asked before an object is changed: no is Error(ESHUTDOWN). Empty: always yes.
-  using MayWrite = std::function<bool()>;
+  // The right to write the volume `key`: asked before each change, no is Error(ESHUTDOWN).
+  struct WriteRight {
+    std::function<bool()> may_write;
+    std::string key;
+  };
 
   // `directory` is an absolute path. Error(ENOENT) where it or the bucket does not exist,
   // Error(EINVAL) for a bucket name that is no single directory's.
   DirectoryStore(const std::string& directory, const std::string& bucket, MissingBucket missing,
-                 MayWrite may_write = {});
+                 std::optional<WriteRight> right = std::nullopt);
 
   // Temporary files that nobody has written to for `age`: whoever started them is long gone.
   void remove_leftovers(std::chrono::seconds age);
@@ -66,11 +73,12 @@ class DirectoryStore final : public ObjectStore {
   [[nodiscard]] std::optional<ObjectFile> open(const std::string& key) const;
   void check_bucket_exists() const;
 
-  // Held around the last look at the right to write and the change.
-  class Change;
+  void check_right() const;
+  void remove_file(const std::string& path, std::set<std::string>& changed) const;
 
   std::string root_;  // the bucket's directory
-  const MayWrite may_write_;
+  const std::optional<WriteRight> right_;
+  std::optional<StagingDirectory> staging_;  // with right_
 };
 
 }  // namespace nbdstack

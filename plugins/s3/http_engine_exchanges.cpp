@@ -17,6 +17,8 @@ using Kind = TransportFailure::Kind;
 // Stalls and lateness are noticed so much too late at most.
 constexpr Duration kLookEvery = milliseconds(25);
 
+constexpr Duration kWaitWorthTelling = milliseconds(500);
+
 bool is_refusal(const HttpResponse& response) {
   return response.status == 503 || response.status == 429;
 }
@@ -25,6 +27,14 @@ bool is_refusal(const HttpResponse& response) {
 bool is_useful(const HttpOutcome& outcome) {
   const auto* const response = std::get_if<HttpResponse>(&outcome);
   return response != nullptr && response->status < 500 && !is_refusal(*response);
+}
+
+// A timeout after a long wait for a place is for the greater part that wait's.
+void tell_wait(HttpOutcome& outcome, Duration waited) {
+  auto* const failure = std::get_if<TransportFailure>(&outcome);
+  if (failure == nullptr || failure->kind != Kind::timeout || waited < kWaitWorthTelling) return;
+  failure->message += fmt::format(", after {:.1f} s of waiting for a free connection",
+                                  std::chrono::duration<double>(waited).count());
 }
 
 }  // namespace
@@ -100,6 +110,7 @@ void HttpEngine::settle(Exchange& exchange, HttpOutcome outcome) {
         Error(ESHUTDOWN, "the request was given up: it may not be sent any more")));
     return;
   }
+  tell_wait(outcome, pending.begun - pending.handed_over);
   if (is_hedge) pending.hedge_body = std::move(exchange.scratch);
   recycle(exchange);
   pending.complete(std::move(outcome));

@@ -47,6 +47,7 @@ struct HttpEngine::Pending {
   }
 
   const HttpRequest& request;
+  const TimePoint handed_over = std::chrono::steady_clock::now();
   const TimePoint deadline;
   const TransferClass its_class;
   std::uint64_t id = 0;  // stays its own when the stack is another one's

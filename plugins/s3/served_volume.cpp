@@ -92,8 +92,10 @@ void ServedVolume::serve(const std::function<bool()>& stopping) {
   } else if (has_token_ && settings_.ownership != Ownership::force) {
     is_owner = [] { return true; };
   }
-  store_ = host_.stores.make(
-      {.clock = host_.clock, .stopping = stopping, .may_write = std::move(may_write)});
+  store_ = host_.stores.make({.clock = host_.clock,
+                              .stopping = stopping,
+                              .may_write = std::move(may_write),
+                              .volume_key = layout_.key});
   disk_ = make_disk(*store_, layout_,
                     {.connections = settings_.connections, .is_owner = std::move(is_owner)});
   if (lease_ != nullptr) disk_ = std::make_unique<LeasedDisk>(std::move(disk_), *lease_);

@@ -87,8 +87,10 @@ std::unique_ptr<ObjectStore> StoreFactory::make_checked(const std::string& key, 
 
 std::unique_ptr<ObjectStore> StoreFactory::make(const Waiting& waiting) const {
   if (const auto* place = std::get_if<DirectoryPlace>(&place_)) {
+    std::optional<DirectoryStore::WriteRight> right;
+    if (waiting.may_write) right = {.may_write = waiting.may_write, .key = waiting.volume_key};
     return std::make_unique<DirectoryStore>(place->directory, place->bucket,
-                                            DirectoryStore::MissingBucket::fail, waiting.may_write);
+                                            DirectoryStore::MissingBucket::fail, std::move(right));
   }
   return make_http(waiting);
 }

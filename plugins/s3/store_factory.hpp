@@ -44,6 +44,7 @@ struct Waiting {
   // Asked whether objects may still be changed: no ends every such request before its next byte is
   // sent. Empty: always.
   std::function<bool()> may_write{};
+  std::string volume_key{};  // whose objects those are; only with may_write
   std::optional<std::chrono::milliseconds> timeout{};  // instead of the settings'
 };
 

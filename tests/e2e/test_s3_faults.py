@@ -193,6 +193,7 @@ REFUSALS = {
 }
 # Those that were tried again, until retries= or timeout= had been used up.
 HUNG_UP = "Empty reply from server|Recv failure|Send failure|Connection died"
+WAITED = "waiting for a free connection"
 NO_PLACE = "no connection became free in time"  # after what was refused: fewer are sent at a time
 OUTAGES = {
     "corrupt_answer": "the object is corrupted: its checksum is [0-9a-f]{32}, but",
@@ -282,7 +283,7 @@ class FaultsThatLast(_FaultTest):
         self.assertEqual(len(lines), failed)
         # One that never had its turn says so; one that was refused says how.
         for line in lines:
-            self.assertRegex(line, f"503 SlowDown|after 1 attempts .*: {NO_PLACE}")
+            self.assertRegex(line, f"503 SlowDown|after 1 attempts .*: {NO_PLACE}|{WAITED}")
 
 
 if __name__ == "__main__":

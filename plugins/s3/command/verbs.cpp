@@ -273,6 +273,7 @@ class VerbRun {
     const std::string place = key.empty()
                                   ? fmt::format("bucket {}", settings_.request.bucket)
                                   : fmt::format("bucket {}, key {}", settings_.request.bucket, key);
+    leased_key_ = key;
     lease_ = std::make_unique<HeldLease>(place, key, settings_,
                                          Host{.stores = stores_,
                                               .clock = clock_,
@@ -283,7 +284,10 @@ class VerbRun {
   // Changes objects only while the lease lasts, if there is one.
   [[nodiscard]] std::unique_ptr<ObjectStore> leased_store() const {
     Waiting waiting{.clock = clock_};
-    if (lease_ != nullptr) waiting.may_write = [this] { return lease_->may_write(); };
+    if (lease_ != nullptr) {
+      waiting.may_write = [this] { return lease_->may_write(); };
+      waiting.volume_key = leased_key_;
+    }
     return stores_.make(waiting);
   }
 
@@ -308,6 +312,7 @@ class VerbRun {
   LocalProcesses processes_;
   const StoreFactory stores_;
   Progress progress_;
+  std::string leased_key_;  // of the volume that lease_ is for
   std::unique_ptr<HeldLease> lease_;
 };
 

@@ -173,7 +173,7 @@ TEST_F(DirectoryStoreTest, NothingIsChangedWithoutTheRightToWrite) {
   put("a", before);
   bool may_write = false;
   DirectoryStore fenced(directory_, "bucket", DirectoryStore::MissingBucket::fail,
-                        [&] { return may_write; });
+                        DirectoryStore::WriteRight{[&] { return may_write; }, "disk"});
   EXPECT_EQ(code_of([&] { fenced.put("a", pattern(100, 2), {}); }, "right to write"), ESHUTDOWN);
   EXPECT_EQ(code_of([&] { fenced.remove(std::vector<std::string>{"a"}); }, "right to write"),
             ESHUTDOWN);
@@ -182,6 +182,36 @@ TEST_F(DirectoryStoreTest, NothingIsChangedWithoutTheRightToWrite) {
   EXPECT_EQ(body, before);
   may_write = true;
   EXPECT_EQ(fenced.put("a", pattern(100, 2), {}).result, PutResult::stored);
+  fenced.remove(std::vector<std::string>{"a", "never there"});
+  EXPECT_FALSE(fenced.get("a", body));
+}
+
+// One that was stopped after its last look at the time: the rename itself has to fail.
+TEST_F(DirectoryStoreTest, AFormerOwnerChangesNothingWhenItGoesOn) {
+  put("disk/0", pattern(100, 1));
+  put("disk/1", pattern(100, 1));
+  std::optional<DirectoryStore> successor;
+  int looks = 0;
+  const auto right_of = [](std::function<bool()> may_write) {
+    return DirectoryStore::WriteRight{std::move(may_write), "disk"};
+  };
+  DirectoryStore former(directory_, "bucket", DirectoryStore::MissingBucket::fail, right_of([&] {
+                          if (++looks == 2) {
+                            successor.emplace(directory_, "bucket",
+                                              DirectoryStore::MissingBucket::fail,
+                                              right_of([] { return true; }));
+                            successor->put("disk/0", pattern(100, 3), {});
+                          }
+                          return true;
+                        }));
+  EXPECT_ANY_THROW(former.put("disk/0", pattern(100, 2), {}));
+  EXPECT_EQ(code_of([&] { former.put("disk/0", pattern(100, 2), {}); }, "right to write"),
+            ESHUTDOWN);
+  EXPECT_EQ(code_of([&] { former.remove(std::vector<std::string>{"disk/1"}); }, "right to write"),
+            ESHUTDOWN);
+  EXPECT_EQ(get("disk/0", 100), pattern(100, 3));
+  EXPECT_EQ(get("disk/1", 100), pattern(100, 1));
+  EXPECT_EQ(list("").size(), 2U) << "staging directories are no objects";
 }
 
 TEST_F(DirectoryStoreTest, WhatCannotBeKeptIsRefused) {
