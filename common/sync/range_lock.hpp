@@ -55,9 +55,7 @@ class RangeLock {
     for (const Claim& claim : claims_) {
       if (claim.range.overlaps(range)) return std::nullopt;
     }
-    const auto mine = claims_.emplace(claims_.end());
-    mine->range = range;
-    return Guard(*this, mine);
+    return Guard(*this, add(range, 0));
   }
 
   // Claims that are owned or waited for: lets a test know that somebody has begun to wait.
@@ -71,9 +69,7 @@ class RangeLock {
     std::unique_lock lock(mutex_);
     std::size_t blockers = 0;
     for (const Claim& claim : claims_) blockers += claim.range.overlaps(range) ? 1 : 0;
-    const auto mine = claims_.emplace(claims_.end());
-    mine->range = range;
-    mine->blockers = blockers;
+    const auto mine = add(range, blockers);
     mine->granted.wait(lock, [&] { return mine->blockers == 0; });
     return mine;
   }
@@ -84,11 +80,22 @@ class RangeLock {
       if (!later->range.overlaps(mine->range)) continue;
       if (--later->blockers == 0) later->granted.notify_one();
     }
-    claims_.erase(mine);
+    spare_.splice(spare_.end(), claims_, mine);
   }
 
-  mutable std::mutex mutex_;  // protects claims_; never held while a range is owned
+  // With mutex_ held.
+  std::list<Claim>::iterator add(const Range& range, std::size_t blockers) {
+    if (spare_.empty()) spare_.emplace_back();
+    claims_.splice(claims_.end(), spare_, std::prev(spare_.end()));
+    const auto mine = std::prev(claims_.end());
+    mine->range = range;
+    mine->blockers = blockers;
+    return mine;
+  }
+
+  mutable std::mutex mutex_;  // protects the lists; never held while a range is owned
   std::list<Claim> claims_;   // in the order of asking
+  std::list<Claim> spare_;    // used before: as many as there ever were at once, to be used again
 };
 
 }  // namespace nbdstack

@@ -66,13 +66,14 @@ void BlockCache::read_planned(Layer& below, std::span<std::byte> buffer, std::ui
     copy_cached(plan, buffer);
     run_fetches(below, plan.started);
     lock.lock();
-    for (const auto& [fetch, piece] : plan.fetched) {
+    for (auto& [fetch, piece, failed] : plan.fetched) {
       wait_for(lock, *fetch);
-      if (fetch->error_code != 0 && !fetch->widened) throw Error::reported(fetch->error_code);
+      failed = fetch->error_code != 0;
+      if (failed && !fetch->widened) throw Error::reported(fetch->error_code);
     }
     lock.unlock();
-    for (const auto& [fetch, piece] : plan.fetched) {
-      if (fetch->error_code != 0) {
+    for (const auto& [fetch, piece, failed] : plan.fetched) {
+      if (failed) {
         may_widen = false;
         plan.later.push_back(piece);
         continue;

@@ -52,6 +52,7 @@ struct BlockCache::ReadPlan {
   struct Fetched {
     std::shared_ptr<Fetch> fetch;
     BlockPiece piece;
+    bool failed = false;  // as seen with the mutex held, when the fetch was done
   };
   std::vector<Cached> cached;
   std::vector<Fetched> fetched;

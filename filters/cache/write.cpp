@@ -30,6 +30,17 @@ void BlockCache::write(Layer& below, std::span<const std::byte> buffer, std::uin
 
 void BlockCache::write_cached(Layer& below, std::span<const std::byte> buffer,
                               std::uint64_t offset) {
+  const BlockNumber block = geometry_.block_at(offset);
+  const std::uint64_t in_block = offset - geometry_.offset_of(block);
+  if (buffer.size() <= geometry_.length_of(block) - in_block) {  // most are, and need no list
+    write_piece(below,
+                {.block = block,
+                 .offset_in_block = static_cast<std::uint32_t>(in_block),
+                 .length = static_cast<std::uint32_t>(buffer.size()),
+                 .offset_in_request = 0},
+                buffer);
+    return;
+  }
   for (const BlockPiece& piece : geometry_.split({offset, buffer.size()})) {
     write_piece(below, piece, buffer.subspan(piece.offset_in_request, piece.length));
   }
