@@ -9,6 +9,7 @@ conditions, GET with ranges, HEAD, DELETE, DeleteObjects and ListObjectsV2. One 
 """
 
 import base64
+import collections
 import contextlib
 import datetime
 import email.utils
@@ -59,6 +60,7 @@ class MemoryS3:
     def __init__(self, buckets=None, conditions=Conditions.HONOURED):
         self.buckets = {name: dict(objects) for name, objects in (buckets or {}).items()}
         self.conditions = conditions
+        self.requests = collections.Counter()  # by method
         self.lock = threading.Lock()
         self._server = self._thread = None
 
@@ -131,6 +133,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         try:
             with s3.lock:
+                s3.requests[self.command] += 1
                 answer = self._answer(s3, bucket)
         except _Failure as failure:
             answer = (failure.status, {}, _error_body(failure))
