@@ -12,8 +12,7 @@ namespace nbdstack {
 
 Presence::Presence(BlockObjects& objects, std::uint64_t block_count, std::size_t requests,
                    std::function<bool()> is_owner)
-    : objects_(objects), map_(std::move(is_owner)) {
-  listed_ = !map_.is_in_use();
+    : objects_(objects), map_(std::move(is_owner)), listed_(!map_.is_in_use()) {
   if (listed_) return;
   try {
     lister_ = std::thread([=, this] { list(block_count, requests); });

@@ -221,7 +221,7 @@ class FaultProxy:
                 await exchange.body()  # what the fault left unread is no request
         except (Dropped, OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
-        except BaseException as error:
+        except Exception as error:
             self._error = self._error or error
         finally:
             writer.close()
