@@ -15,6 +15,7 @@ from support.nbdkit import Nbdkit, run_expecting_failure
 # Nothing of the machine's own may help.
 ENVIRONMENT = {
     "HOME": "/nonexistent",
+    "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_PROFILE": None,
     "AWS_ACCESS_KEY_ID": None,
     "AWS_SECRET_ACCESS_KEY": None,
