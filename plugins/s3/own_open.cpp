@@ -173,10 +173,6 @@ VolumeLayout OwnOpener::create() {
     throw Error(EINVAL, fmt::format("encrypt={} needs passphrase=", request_.cipher));
   }
   const std::uint32_t object_size = request_.object_size.value_or(kObjectSize_bytes_default);
-  if (object_size < kObjectSize_bytes_min || object_size > kObjectSize_bytes_max) {
-    throw Error(EINVAL, fmt::format("object-size={}: a new volume has objects of {} to {} bytes",
-                                    object_size, kObjectSize_bytes_min, kObjectSize_bytes_max));
-  }
   auto descriptor = VolumeDescriptor::make(*request_.size_bytes, object_size);
   std::optional<SecretKey> volume_key;
   if (request_.passphrase.has_value()) volume_key = descriptor.encrypt(*request_.passphrase);

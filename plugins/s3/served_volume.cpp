@@ -37,10 +37,7 @@ void ServedVolume::open() {
       request.key, request.size_bytes.has_value() && !request.readonly, {.clock = host_.clock});
   layout_ = open_volume(*store, request);
   if (!wants_ownership()) {
-    if (layout_.descriptor_change.has_value()) {
-      replace_descriptor(*store, layout_.descriptor_change->read,
-                         layout_.descriptor_change->changed, layout_.key);
-    }
+    change_descriptor(*store);
     return;
   }
   if (layout_.layout == Layout::s3backer) {
@@ -50,15 +47,17 @@ void ServedVolume::open() {
   lease_store_ = make_lease_store();
   take_lease();
   try {
-    if (layout_.descriptor_change.has_value()) {
-      replace_descriptor(*store, layout_.descriptor_change->read,
-                         layout_.descriptor_change->changed, layout_.key);
-    }
+    change_descriptor(*store);
   } catch (...) {
     give_back();
     throw;
   }
   lease_store_.reset();
+}
+
+void ServedVolume::change_descriptor(ObjectStore& store) {
+  const auto& change = layout_.descriptor_change;
+  if (change.has_value()) replace_descriptor(store, change->read, change->changed, layout_.key);
 }
 
 void ServedVolume::take_lease() {

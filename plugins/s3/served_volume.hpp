@@ -72,6 +72,7 @@ class ServedVolume {
  private:
   [[nodiscard]] bool wants_ownership() const;
   [[nodiscard]] std::unique_ptr<ObjectStore> make_lease_store() const;
+  void change_descriptor(ObjectStore& store);  // where it has to be
   void take_lease();
   void take_token(ObjectStore& store);
   void give_back();
