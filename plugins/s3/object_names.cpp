@@ -35,10 +35,4 @@ std::optional<BlockNumber> ObjectNames::parse_block(std::string_view name) const
   return block;
 }
 
-std::string ObjectNames::common_prefix(BlockNumber first, BlockNumber last) const {
-  const std::string a = block(first);
-  const std::string b = block(last);
-  return {a.begin(), std::mismatch(a.begin(), a.end(), b.begin()).first};
-}
-
 }  // namespace nbdstack

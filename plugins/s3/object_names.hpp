@@ -26,10 +26,6 @@ class ObjectNames {
   // The block that an object of this name holds; nothing for every other name.
   [[nodiscard]] std::optional<BlockNumber> parse_block(std::string_view name) const;
 
-  // The longest string that the names of all blocks first ... last begin with: what a listing of
-  // them asks for.
-  [[nodiscard]] std::string common_prefix(BlockNumber first, BlockNumber last) const;
-
  private:
   std::string prefix_;
 };

@@ -8,6 +8,7 @@
 
 #include "common/error.hpp"
 #include "common/log.hpp"
+#include "plugins/s3/block_listing.hpp"
 #include "plugins/s3/conditional_puts.hpp"
 #include "plugins/s3/own_format.hpp"
 
@@ -152,12 +153,10 @@ VolumeLayout OwnOpener::open_foreign(const ListedObject& block) {
 std::optional<std::string> OwnOpener::block_beyond(const BlockFormat& format, BlockNumber end) {
   std::optional<std::string> found;
   if (end >= kBlockEnd) return found;
-  store_.list(names_.common_prefix(end, {kBlockEnd.value - 1}), names_.block({end.value - 1}),
-              [&](const ListedObject& object) {
-                if (!format.parse_name(object.key).has_value()) return true;
-                found = object.key;
-                return false;
-              });
+  BlockListing::run_in_order(store_, format, end, kBlockEnd, [&](const ListedBlocks& listed) {
+    if (!listed.blocks.empty()) found = format.name_of(listed.blocks.front().block);
+    return !found.has_value();
+  });
   return found;
 }
 
