@@ -1,5 +1,5 @@
 # Reading the standard library's headers is most of the work of compiling a file: they are read once for each target.
-# Every file includes what it uses all the same, which clang-tidy sees to: it compiles without this.
+# Every file includes what it uses all the same.
 function(nbdstack_precompile target)
   target_precompile_headers(${target} PRIVATE
     <algorithm> <chrono> <condition_variable> <fmt/format.h> <functional> <map> <memory> <mutex> <optional> <random>

@@ -15,7 +15,7 @@ namespace nbdstack {
 namespace {
 
 constexpr std::size_t kPage = 1000;  // S3's limit
-constexpr std::string_view kDigits = "0123456789abcdef";
+constexpr std::string_view kHashDigits = "0123456789abcdef";
 
 struct Part {
   BlockNumber first;
@@ -176,14 +176,14 @@ void BlockListing::run_hashed(BlockNumber first, BlockNumber end, const Visit& v
     return wanted;
   };
   pool_.run(
-      kDigits.size(),
+      kHashDigits.size(),
       [&](std::size_t digit) {
         {
           const std::lock_guard lock(visiting);
           if (!wanted) return;
         }
         try {
-          list_hashed(format_.prefix() + kDigits[digit], first, end, hand_on);
+          list_hashed(format_.prefix() + kHashDigits[digit], first, end, hand_on);
         } catch (...) {
           const std::lock_guard lock(visiting);
           wanted = false;  // the others end with the page they are at

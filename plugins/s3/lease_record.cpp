@@ -12,14 +12,13 @@
 #include <string_view>
 
 #include "common/error.hpp"
+#include "plugins/s3/record_reader.hpp"
 
 namespace nbdstack {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
-constexpr std::string_view kFormat = "nbdstack-lease";
-constexpr std::uint64_t kVersion = 1;
+constexpr std::string_view kLeaseFormat = "nbdstack-lease";
+constexpr std::uint64_t kRecordVersion = 1;
 constexpr std::size_t kText_bytes_max = 255;
 constexpr std::size_t kOwnerDigits = 32;
 constexpr std::array<std::string_view, 12> kFields{
@@ -33,10 +32,6 @@ constexpr std::array<std::string_view, 12> kFields{
                           object_name, reason));
 }
 
-bool is_printable(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
-}
-
 // What the machine says of itself, in the form that parse() accepts.
 std::string printable(std::string text) {
   text.resize(std::min(text.size(), kText_bytes_max));
@@ -45,64 +40,48 @@ std::string printable(std::string text) {
   return text;
 }
 
-std::uint64_t number_of(const Json& json, const char* field, const std::string& object_name) {
-  const auto found = json.find(field);
-  if (found == json.end() || !found->is_number_unsigned()) {
-    refuse(object_name, fmt::format("\"{}\" is missing or no number", field));
-  }
-  return found->get<std::uint64_t>();
-}
-
-std::string text_of(const Json& json, const char* field, const std::string& object_name) {
-  const auto found = json.find(field);
-  if (found == json.end() || !found->is_string()) {
-    refuse(object_name, fmt::format("\"{}\" is missing or no text", field));
-  }
-  std::string text = found->get<std::string>();
-  if (text.size() > kText_bytes_max || !is_printable(text)) {
-    refuse(object_name, fmt::format("\"{}\" is longer than {} bytes or not printable ASCII", field,
-                                    kText_bytes_max));
+std::string short_text(const RecordReader& record, const char* field) {
+  std::string text = record.text(field);
+  if (text.size() > kText_bytes_max || !is_printable_ascii(text)) {
+    record.refuse(fmt::format("\"{}\" is longer than {} bytes or not printable ASCII", field,
+                              kText_bytes_max));
   }
   return text;
 }
 
 // Format and version come first: the other fields mean something only after them.
-void check_kind(const Json& json, const std::string& object_name) {
-  const std::string format = text_of(json, "format", object_name);
-  if (format != kFormat) refuse(object_name, fmt::format("its format is \"{}\"", format));
-  const std::uint64_t version = number_of(json, "version", object_name);
-  if (version != kVersion) {
-    refuse(object_name, fmt::format("it is of version {}, and version {} is the only one known",
-                                    version, kVersion));
+void check_kind(const RecordReader& record) {
+  const std::string format = short_text(record, "format");
+  if (format != kLeaseFormat) record.refuse(fmt::format("its format is \"{}\"", format));
+  const std::uint64_t version = record.number("version");
+  if (version != kRecordVersion) {
+    record.refuse(fmt::format("it is of version {}, and version {} is the only one known", version,
+                              kRecordVersion));
   }
-  for (const auto& item : json.items()) {
-    if (std::find(kFields.begin(), kFields.end(), item.key()) == kFields.end()) {
-      refuse(object_name, "it has a field that is unknown");
-    }
-  }
+  record.expect_no_other_fields(kFields);
 }
 
-LeaseRecord::State state_of(const Json& json, const std::string& object_name) {
-  const std::string state = text_of(json, "state", object_name);
+LeaseRecord::State state_of(const RecordReader& record) {
+  const std::string state = short_text(record, "state");
   if (state == "held") return LeaseRecord::State::held;
   if (state == "released") return LeaseRecord::State::released;
-  refuse(object_name, fmt::format("its state is \"{}\"", state));
+  record.refuse(fmt::format("its state is \"{}\"", state));
 }
 
-std::string owner_of(const Json& json, const std::string& object_name) {
-  std::string owner = text_of(json, "owner", object_name);
+std::string owner_of(const RecordReader& record) {
+  std::string owner = short_text(record, "owner");
   if (owner.size() != kOwnerDigits ||
       owner.find_first_not_of("0123456789abcdef") != std::string::npos) {
-    refuse(object_name, fmt::format("\"owner\" is not {} hexadecimal digits", kOwnerDigits));
+    record.refuse(fmt::format("\"owner\" is not {} hexadecimal digits", kOwnerDigits));
   }
   return owner;
 }
 
-std::chrono::milliseconds duration_of(const Json& json, const std::string& object_name) {
-  const std::uint64_t duration_ms = number_of(json, "duration-ms", object_name);
+std::chrono::milliseconds duration_of(const RecordReader& record) {
+  const std::uint64_t duration_ms = record.number("duration-ms");
   if (duration_ms < static_cast<std::uint64_t>(kLeaseDuration_min.count()) ||
       duration_ms > static_cast<std::uint64_t>(kLeaseDuration_max.count())) {
-    refuse(object_name, fmt::format("a duration of {} ms is not possible", duration_ms));
+    record.refuse(fmt::format("a duration of {} ms is not possible", duration_ms));
   }
   return std::chrono::milliseconds(duration_ms);
 }
@@ -129,29 +108,28 @@ LeaseRecord LeaseRecord::make(const Processes& processes, std::chrono::milliseco
 }
 
 LeaseRecord LeaseRecord::parse(const std::string& text, const std::string& object_name) {
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) refuse(object_name, "it is no JSON object");
-  check_kind(json, object_name);
-  const std::uint64_t pid = number_of(json, "pid", object_name);
+  const RecordReader record(text, object_name, refuse);
+  check_kind(record);
+  const std::uint64_t pid = record.number("pid");
   if (pid > std::numeric_limits<std::int32_t>::max()) {
-    refuse(object_name, fmt::format("a pid of {} is not possible", pid));
+    record.refuse(fmt::format("a pid of {} is not possible", pid));
   }
-  return {.state = state_of(json, object_name),
-          .owner = owner_of(json, object_name),
-          .process = {.host_name = text_of(json, "host", object_name),
+  return {.state = state_of(record),
+          .owner = owner_of(record),
+          .process = {.host_name = short_text(record, "host"),
                       .pid = static_cast<std::int64_t>(pid),
-                      .start_time = number_of(json, "start-time", object_name),
-                      .boot_id = text_of(json, "boot-id", object_name),
-                      .pid_namespace = text_of(json, "pid-namespace", object_name)},
-          .since = text_of(json, "since", object_name),
-          .renewals = number_of(json, "renewals", object_name),
-          .duration = duration_of(json, object_name)};
+                      .start_time = record.number("start-time"),
+                      .boot_id = short_text(record, "boot-id"),
+                      .pid_namespace = short_text(record, "pid-namespace")},
+          .since = short_text(record, "since"),
+          .renewals = record.number("renewals"),
+          .duration = duration_of(record)};
 }
 
 std::string LeaseRecord::to_json() const {
-  Json json;
-  json["format"] = kFormat;
-  json["version"] = kVersion;
+  nlohmann::ordered_json json;
+  json["format"] = kLeaseFormat;
+  json["version"] = kRecordVersion;
   json["state"] = state == State::held ? "held" : "released";
   json["owner"] = owner;
   json["host"] = printable(process.host_name);

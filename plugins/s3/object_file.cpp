@@ -14,10 +14,11 @@
 namespace nbdstack {
 namespace {
 
-constexpr std::string_view kMagic = "nbdstack";
-constexpr std::uint64_t kVersion = 1;
+constexpr std::string_view kTrailerMagic = "nbdstack";
+constexpr std::uint64_t kTrailerVersion = 1;
 
-constexpr std::size_t kVersionAt = 8;  // the version's 4 bytes and the 4 behind it as one number
+constexpr std::size_t kTrailerVersionAt =
+    8;  // the version's 4 bytes and the 4 behind it as one number
 constexpr std::size_t kLengthAt = 16;
 constexpr std::size_t kChecksumAt = 24;
 constexpr std::size_t kChecksum_bytes = 16;
@@ -47,8 +48,8 @@ std::array<std::byte, 8> check_of(const Trailer& trailer) {
 
 Trailer trailer_of(std::span<const std::byte> body) {
   Trailer trailer{};
-  std::memcpy(trailer.data(), kMagic.data(), kMagic.size());
-  put_number(trailer, kVersionAt, kVersion);
+  std::memcpy(trailer.data(), kTrailerMagic.data(), kTrailerMagic.size());
+  put_number(trailer, kTrailerVersionAt, kTrailerVersion);
   put_number(trailer, kLengthAt, body.size());
   const auto checksum = xxh3_128(body);
   std::copy(checksum.begin(), checksum.end(), trailer.begin() + kChecksumAt);
@@ -62,13 +63,13 @@ std::string etag_of(std::span<const std::byte> checksum) {
 }
 
 bool begins_as_trailer(const Trailer& trailer) {
-  return std::memcmp(trailer.data(), kMagic.data(), kMagic.size()) == 0;
+  return std::memcmp(trailer.data(), kTrailerMagic.data(), kTrailerMagic.size()) == 0;
 }
 
 bool fits(const Trailer& trailer, std::uint64_t file_bytes) {
   const auto check = check_of(trailer);
   return std::equal(check.begin(), check.end(), trailer.begin() + kCheckAt) &&
-         get_number(trailer, kVersionAt) == kVersion &&
+         get_number(trailer, kTrailerVersionAt) == kTrailerVersion &&
          get_number(trailer, kLengthAt) == file_bytes - kTrailer_bytes;
 }
 

@@ -12,8 +12,8 @@
 namespace nbdstack {
 namespace {
 
-constexpr std::string_view kMagic = "NBDOBJ";
-constexpr std::uint64_t kVersion = 1;
+constexpr std::string_view kFrameMagic = "NBDOBJ";
+constexpr std::uint64_t kFrameVersion = 1;
 
 // Where the fields lie: {offset, bytes}.
 struct Field {
@@ -61,9 +61,9 @@ std::array<std::byte, kFrameHeader_bytes> FrameHeader::to_bytes() const {
   const auto write = [&header](Field field, std::uint64_t value) {
     store_big_endian(value, std::span(header).subspan(field.offset, field.bytes));
   };
-  const auto magic = std::as_bytes(std::span(kMagic));
+  const auto magic = std::as_bytes(std::span(kFrameMagic));
   std::copy(magic.begin(), magic.end(), header.begin());
-  write(kVersionField, kVersion);
+  write(kVersionField, kFrameVersion);
   write(kLengthField, header.size());
   write(kCompressionField, number_of(kCompressions, compression));
   write(kCipherField, number_of(kCiphers, cipher));
@@ -74,10 +74,10 @@ std::array<std::byte, kFrameHeader_bytes> FrameHeader::to_bytes() const {
 FrameHeader FrameHeader::parse(std::span<const std::byte> frame) {
   if (frame.size() <= kVersionField.offset) throw Error(EIO, "its header is cut off");
   const std::uint64_t version = read(frame, kVersionField);
-  if (version != kVersion) {
+  if (version != kFrameVersion) {
     throw Error(EIO, fmt::format("its format is of version {}, and version {} is the only one "
                                  "known",
-                                 version, kVersion));
+                                 version, kFrameVersion));
   }
   if (frame.size() < kFrameHeader_bytes) throw Error(EIO, "its header is cut off");
   if (read(frame, kLengthField) != kFrameHeader_bytes || read(frame, kReservedField) != 0) {
@@ -89,7 +89,7 @@ FrameHeader FrameHeader::parse(std::span<const std::byte> frame) {
 }
 
 bool is_frame(std::span<const std::byte> body) {
-  const auto magic = std::as_bytes(std::span(kMagic));
+  const auto magic = std::as_bytes(std::span(kFrameMagic));
   return body.size() >= magic.size() && std::equal(magic.begin(), magic.end(), body.begin());
 }
 

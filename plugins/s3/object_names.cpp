@@ -8,7 +8,7 @@
 namespace nbdstack {
 namespace {
 
-constexpr std::size_t kDigits = 16;
+constexpr std::size_t kNumberDigits = 16;
 
 bool is_lower_hex(char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
@@ -27,7 +27,7 @@ std::string ObjectNames::descriptor() const {
 std::optional<BlockNumber> ObjectNames::parse_block(std::string_view name) const {
   if (!name.starts_with(prefix_)) return std::nullopt;
   const std::string_view digits = name.substr(prefix_.size());
-  if (digits.size() != kDigits || !std::all_of(digits.begin(), digits.end(), is_lower_hex)) {
+  if (digits.size() != kNumberDigits || !std::all_of(digits.begin(), digits.end(), is_lower_hex)) {
     return std::nullopt;
   }
   BlockNumber block;

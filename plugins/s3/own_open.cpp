@@ -15,8 +15,6 @@
 namespace nbdstack {
 namespace {
 
-constexpr const char* kCipher = "aes-256-gcm";
-
 // The last block that a volume can have: the largest disk, in the smallest objects.
 constexpr BlockNumber kBlockEnd{(std::uint64_t{1} << 63U) / 4096};
 
@@ -33,10 +31,10 @@ OwnOpener::OwnOpener(ObjectStore& store, const VolumeRequest& request, std::stri
     : store_(store), request_(request), place_(std::move(place)), names_(request.key) {}
 
 void OwnOpener::check_cipher() const {
-  if (request_.cipher.empty() || request_.cipher == kCipher) return;
+  if (request_.cipher.empty() || request_.cipher == kOwnCipher) return;
   throw Error(EINVAL, fmt::format("encrypt={}: a volume of this layout is encrypted with {} or not "
                                   "at all",
-                                  request_.cipher, kCipher));
+                                  request_.cipher, kOwnCipher));
 }
 
 void OwnOpener::check_level() const {

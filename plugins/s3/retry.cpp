@@ -111,10 +111,10 @@ void Retrier::run(const std::string& operation,
     if (!failure->may_pass) {
       throw Error(failure->code, fmt::format("{}: {}", operation, failure->reason));
     }
-    const auto seconds = std::chrono::duration<double>(clock_.now() - start).count();
+    const auto elapsed_s = std::chrono::duration<double>(clock_.now() - start).count();
     if (number > policy_.retries) {
       throw Error(failure->code, fmt::format("{}: gave up after {} attempts in {:.1f} s: {}",
-                                             operation, number, seconds, failure->reason));
+                                             operation, number, elapsed_s, failure->reason));
     }
     const auto pause = pause_after(number, *failure, deadline - clock_.now());
     if (!pause) {
@@ -123,7 +123,7 @@ void Retrier::run(const std::string& operation,
       throw Error(
           ETIMEDOUT,
           fmt::format("{}: gave up after {} attempts in {:.1f} s, for timeout={}: {}{}", operation,
-                      number, seconds, std::chrono::duration<double>(policy_.timeout).count(),
+                      number, elapsed_s, std::chrono::duration<double>(policy_.timeout).count(),
                       failure->reason, tells_more ? "; before that: " + former_reason : ""));
     }
     former_reason = failure->reason;

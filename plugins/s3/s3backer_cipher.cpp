@@ -13,22 +13,16 @@
 #include <new>
 
 #include "common/error.hpp"
+#include "plugins/s3/openssl_cipher.hpp"
 
 namespace nbdstack {
 namespace {
 
 constexpr int kRounds = 5000;
 
-struct FreeContext {
-  void operator()(EVP_CIPHER_CTX* context) const { EVP_CIPHER_CTX_free(context); }
-};
 struct FreeMacMethod {
   void operator()(EVP_MAC* method) const { EVP_MAC_free(method); }
 };
-
-const unsigned char* raw(std::span<const std::byte> bytes) {
-  return reinterpret_cast<const unsigned char*>(bytes.data());
-}
 
 void require(bool done, std::string_view what) {
   if (!done) throw Error(EIO, fmt::format("OpenSSL fails at {}", what));
@@ -177,7 +171,7 @@ std::vector<std::byte> S3backerCipher::run(BlockNumber block, std::span<const st
   if (input.size() > std::numeric_limits<int>::max() - kPadding_bytes_max) {
     throw Error(EIO, "a block of 2 GiB or more cannot be encrypted");
   }
-  const std::unique_ptr<EVP_CIPHER_CTX, FreeContext> context(EVP_CIPHER_CTX_new());
+  const CipherContext context(EVP_CIPHER_CTX_new());
   if (context == nullptr) throw std::bad_alloc();
   const std::array<unsigned char, 16> iv = iv_of(block, context.get());
   std::vector<std::byte> output(input.size() + kPadding_bytes_max);

@@ -8,7 +8,7 @@
 namespace nbdstack {
 namespace {
 
-constexpr std::size_t kDigits = 8;
+constexpr std::size_t kBlockDigits = 8;
 
 bool is_lower_hex(char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
@@ -16,13 +16,13 @@ bool is_lower_hex(char c) {
 
 // Takes the number that `text` begins with off it.
 std::optional<std::uint32_t> take_number(std::string_view& text) {
-  const std::string_view digits = text.substr(0, kDigits);
-  if (digits.size() != kDigits || !std::all_of(digits.begin(), digits.end(), is_lower_hex)) {
+  const std::string_view digits = text.substr(0, kBlockDigits);
+  if (digits.size() != kBlockDigits || !std::all_of(digits.begin(), digits.end(), is_lower_hex)) {
     return std::nullopt;
   }
   std::uint32_t number = 0;
   std::from_chars(digits.data(), digits.data() + digits.size(), number, 16);
-  text.remove_prefix(kDigits);
+  text.remove_prefix(kBlockDigits);
   return number;
 }
 

@@ -11,24 +11,12 @@
 
 #include "common/error.hpp"
 #include "plugins/s3/big_endian.hpp"
+#include "plugins/s3/openssl_cipher.hpp"
 
 namespace nbdstack {
 namespace {
 
 constexpr std::string_view kBlockKeyLabel = "nbdstack block key";
-
-struct FreeContext {
-  void operator()(EVP_CIPHER_CTX* context) const { EVP_CIPHER_CTX_free(context); }
-};
-using Context = std::unique_ptr<EVP_CIPHER_CTX, FreeContext>;
-
-const unsigned char* raw(std::span<const std::byte> bytes) {
-  return reinterpret_cast<const unsigned char*>(bytes.data());
-}
-
-unsigned char* raw(std::span<std::byte> bytes) {
-  return reinterpret_cast<unsigned char*>(bytes.data());
-}
 
 void require(int result) {
   if (result != 1) throw Error(ENOTSUP, "OpenSSL does not provide AES-256-GCM");
@@ -61,7 +49,7 @@ void seal(const SecretKey& key, std::span<const std::byte> associated,
   const auto tag = sealed.last(kTag_bytes);
   fill_random(nonce);
 
-  const Context context(EVP_CIPHER_CTX_new());
+  const CipherContext context(EVP_CIPHER_CTX_new());
   int length = 0;
   require(
       EVP_EncryptInit_ex(context.get(), EVP_aes_256_gcm(), nullptr, raw(key.bytes()), raw(nonce)));
@@ -82,7 +70,7 @@ bool unseal(const SecretKey& key, std::span<const std::byte> associated,
   std::array<std::byte, kTag_bytes> tag{};
   std::copy_n(sealed.last(kTag_bytes).begin(), tag.size(), tag.begin());
 
-  const Context context(EVP_CIPHER_CTX_new());
+  const CipherContext context(EVP_CIPHER_CTX_new());
   int length = 0;
   require(
       EVP_DecryptInit_ex(context.get(), EVP_aes_256_gcm(), nullptr, raw(key.bytes()), raw(nonce)));

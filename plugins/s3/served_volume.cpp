@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <exception>
 #include <utility>
 
 #include "common/error.hpp"
@@ -16,7 +17,11 @@ ServedVolume::ServedVolume(ServingSettings settings, const Host& host)
     : settings_(std::move(settings)), host_(host) {}
 
 ServedVolume::~ServedVolume() {
-  stop();
+  try {
+    stop();
+  } catch (const std::exception&) {
+    // What stop() cannot do it says in the log. Only for that can memory be short here.
+  }
 }
 
 bool ServedVolume::wants_ownership() const {

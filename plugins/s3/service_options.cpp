@@ -19,14 +19,14 @@ bool is_token(std::string_view text) {
   });
 }
 
-bool is_printable(std::string_view text) {
+bool may_stand_in_header(std::string_view text) {
   return std::all_of(text.begin(), text.end(),
                      [](unsigned char c) { return c >= 0x20 && c != 0x7f; });
 }
 
 void add(HeaderList& headers, const char* parameter, const char* name, const std::string& value) {
   if (value.empty()) return;
-  if (!is_printable(value)) {
+  if (!may_stand_in_header(value)) {
     throw Error(EINVAL,
                 fmt::format("{}: its value has characters that no header may have", parameter));
   }
@@ -59,7 +59,7 @@ Header parse_header(const std::string& text) {
   std::string name = text.substr(0, colon);
   std::transform(name.begin(), name.end(), name.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  if (colon == std::string::npos || !is_token(name) || !is_printable(text)) {
+  if (colon == std::string::npos || !is_token(name) || !may_stand_in_header(text)) {
     throw Error(EINVAL, fmt::format("header='{}' is no header: it must be NAME:VALUE", text));
   }
   if (std::find(kOurs.begin(), kOurs.end(), name) != kOurs.end()) {

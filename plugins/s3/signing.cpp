@@ -154,9 +154,9 @@ HeaderList signed_headers(SignableRequest request, const Credentials& credential
 }
 
 std::string format_amz_date(WallTime time) {
-  const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
+  const std::time_t since_1970_s = std::chrono::system_clock::to_time_t(time);
   std::tm utc{};
-  gmtime_r(&seconds, &utc);
+  gmtime_r(&since_1970_s, &utc);
   char text[sizeof "20130524T000000Z"];
   std::strftime(text, sizeof text, "%Y%m%dT%H%M%SZ", &utc);
   return text;

@@ -18,10 +18,9 @@ namespace nbdstack {
 namespace {
 
 using std::chrono::milliseconds;
-using std::chrono::seconds;
 
 constexpr HttpLimits kLimits{.connect = milliseconds(3'000), .whole = milliseconds(10'000)};
-constexpr RetryPolicy kPatience{.retries = 3, .timeout = seconds(20)};
+constexpr RetryPolicy kPatience{.retries = 3, .timeout = std::chrono::seconds(20)};
 
 struct StsAddress {
   std::string origin;  // "https://sts.eu-west-1.amazonaws.com"

@@ -3,7 +3,7 @@
 #include <fmt/core.h>
 #include <openssl/crypto.h>
 
-#include <algorithm>
+#include <array>
 #include <bit>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -15,29 +15,26 @@
 #include "common/error.hpp"
 #include "common/hash/digest.hpp"
 #include "plugins/s3/big_endian.hpp"
+#include "plugins/s3/record_reader.hpp"
 
 namespace nbdstack {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 constexpr std::string_view kFormat = "nbdstack-volume";
 constexpr std::uint64_t kPlainVersion = 1;
 constexpr std::uint64_t kFramedVersion = 2;
-constexpr std::string_view kCipher = "aes-256-gcm";
 constexpr std::string_view kKdf = "scrypt";
 constexpr std::string_view kMacLabel = "nbdstack descriptor";
 constexpr std::uint64_t kSize_bytes_max = std::numeric_limits<std::int64_t>::max();
 
-using FieldNames = std::vector<std::string_view>;
-const FieldNames& fields_of(std::uint64_t version) {
-  static const FieldNames plain{"format", "version", "size", "object-size", "id"};
-  static const FieldNames framed{"format", "version", "size", "object-size", "id", "encryption"};
-  return version == kPlainVersion ? plain : framed;
-}
-const FieldNames& encryption_fields() {
-  static const FieldNames fields{"cipher", "kdf", "n", "r", "p", "salt", "wrapped-key", "mac"};
-  return fields;
+constexpr std::array<std::string_view, 6> kFields{"format",      "version", "size",
+                                                  "object-size", "id",      "encryption"};
+constexpr std::array<std::string_view, 8> kEncryptionFields{"cipher", "kdf",  "n",           "r",
+                                                            "p",      "salt", "wrapped-key", "mac"};
+
+std::span<const std::string_view> fields_of(std::uint64_t version) {
+  const std::span<const std::string_view> all(kFields);
+  return version == kPlainVersion ? all.first(all.size() - 1) : all;
 }
 
 [[noreturn]] void refuse(const std::string& object_name, const std::string& reason) {
@@ -45,92 +42,36 @@ const FieldNames& encryption_fields() {
                                   object_name, reason));
 }
 
-std::uint64_t number_of(const Json& json, const char* field, const std::string& object_name) {
-  const auto found = json.find(field);
-  if (found == json.end() || !found->is_number_unsigned()) {
-    refuse(object_name, fmt::format("\"{}\" is missing or no number", field));
-  }
-  return found->get<std::uint64_t>();
-}
-
-std::string text_of(const Json& json, const char* field, const std::string& object_name) {
-  const auto found = json.find(field);
-  if (found == json.end() || !found->is_string()) {
-    refuse(object_name, fmt::format("\"{}\" is missing or no text", field));
-  }
-  return found->get<std::string>();
-}
-
-void check_text(const Json& json, const char* field, std::string_view expected,
-                const std::string& object_name) {
-  const std::string text = text_of(json, field, object_name);
-  if (text != expected) refuse(object_name, fmt::format("its {} is \"{}\"", field, text));
-}
-
-// Lower case, exactly as many digits as fill `bytes`.
-void read_hex(const Json& json, const char* field, std::span<std::byte> bytes,
-              const std::string& object_name) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  const std::string text = text_of(json, field, object_name);
-  if (text.size() != 2 * bytes.size() || text.find_first_not_of(kDigits) != std::string::npos) {
-    refuse(object_name, fmt::format("\"{}\" is not {} hexadecimal digits in lower case", field,
-                                    2 * bytes.size()));
-  }
-  for (std::size_t i = 0; i < bytes.size(); ++i) {
-    bytes[i] =
-        static_cast<std::byte>(kDigits.find(text[2 * i]) << 4U | kDigits.find(text[2 * i + 1]));
-  }
-}
-
 // Format and version come first: the other fields mean something only after them.
-std::uint64_t version_of(const Json& json, const std::string& object_name) {
-  check_text(json, "format", kFormat, object_name);
-  const std::uint64_t version = number_of(json, "version", object_name);
+std::uint64_t version_of(const RecordReader& record) {
+  record.expect_text("format", kFormat);
+  const std::uint64_t version = record.number("version");
   if (version != kPlainVersion && version != kFramedVersion) {
-    refuse(object_name, fmt::format("it is of version {}, and versions {} and {} are the only ones "
-                                    "known",
-                                    version, kPlainVersion, kFramedVersion));
+    record.refuse(fmt::format("it is of version {}, and versions {} and {} are the only ones known",
+                              version, kPlainVersion, kFramedVersion));
   }
   return version;
 }
 
-void check_fields(const Json& json, const FieldNames& known, const std::string& object_name) {
-  for (const auto& item : json.items()) {
-    if (std::find(known.begin(), known.end(), item.key()) == known.end()) {
-      refuse(object_name, fmt::format("the field \"{}\" is unknown", item.key()));
-    }
-  }
-}
-
-std::uint32_t small_number_of(const Json& json, const char* field, const std::string& object_name) {
-  const std::uint64_t number = number_of(json, field, object_name);
-  if (number > std::numeric_limits<std::uint32_t>::max()) {
-    refuse(object_name, fmt::format("\"{}\" is {}, which is not possible", field, number));
-  }
-  return static_cast<std::uint32_t>(number);
-}
-
-VolumeEncryption parse_encryption(const Json& json, const std::string& object_name) {
-  if (!json.is_object()) refuse(object_name, "\"encryption\" is no object");
-  check_fields(json, encryption_fields(), object_name);
-  check_text(json, "cipher", kCipher, object_name);
-  check_text(json, "kdf", kKdf, object_name);
+VolumeEncryption parse_encryption(const RecordReader& record) {
+  record.expect_no_other_fields(kEncryptionFields);
+  record.expect_text("cipher", kOwnCipher);
+  record.expect_text("kdf", kKdf);
   VolumeEncryption encryption;
   WrappedKey& wrapped = encryption.wrapped_key;
-  wrapped.cost = {.n = number_of(json, "n", object_name),
-                  .r = small_number_of(json, "r", object_name),
-                  .p = small_number_of(json, "p", object_name)};
-  if (const auto fault = fault_of(wrapped.cost)) refuse(object_name, "scrypt: " + *fault);
-  read_hex(json, "salt", wrapped.salt, object_name);
-  read_hex(json, "wrapped-key", wrapped.sealed, object_name);
-  read_hex(json, "mac", encryption.mac, object_name);
+  wrapped.cost = {
+      .n = record.number("n"), .r = record.small_number("r"), .p = record.small_number("p")};
+  if (const auto fault = fault_of(wrapped.cost)) record.refuse("scrypt: " + *fault);
+  record.read_hex("salt", wrapped.salt);
+  record.read_hex("wrapped-key", wrapped.sealed);
+  record.read_hex("mac", encryption.mac);
   return encryption;
 }
 
-Json json_of(const VolumeEncryption& encryption) {
+nlohmann::ordered_json json_of(const VolumeEncryption& encryption) {
   const WrappedKey& wrapped = encryption.wrapped_key;
-  Json json;
-  json["cipher"] = kCipher;
+  nlohmann::ordered_json json;
+  json["cipher"] = kOwnCipher;
   json["kdf"] = kKdf;
   json["n"] = wrapped.cost.n;
   json["r"] = wrapped.cost.r;
@@ -155,34 +96,32 @@ VolumeDescriptor VolumeDescriptor::make(std::uint64_t size_bytes, std::uint32_t 
 }
 
 VolumeDescriptor VolumeDescriptor::parse(const std::string& text, const std::string& object_name) {
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) refuse(object_name, "it is no JSON object");
-  const std::uint64_t version = version_of(json, object_name);
-  check_fields(json, fields_of(version), object_name);
+  const RecordReader record(text, object_name, refuse);
+  const std::uint64_t version = version_of(record);
+  record.expect_no_other_fields(fields_of(version));
 
-  const std::uint64_t size_bytes = number_of(json, "size", object_name);
+  const std::uint64_t size_bytes = record.number("size");
   if (size_bytes == 0 || size_bytes > kSize_bytes_max) {
-    refuse(object_name, fmt::format("a size of {} is not possible", size_bytes));
+    record.refuse(fmt::format("a size of {} is not possible", size_bytes));
   }
-  const std::uint64_t object_size = number_of(json, "object-size", object_name);
+  const std::uint64_t object_size = record.number("object-size");
   if (object_size < kObjectSize_bytes_min || object_size > kObjectSize_bytes_max ||
       !std::has_single_bit(object_size)) {
-    refuse(object_name, fmt::format("an object-size of {} is not possible", object_size));
+    record.refuse(fmt::format("an object-size of {} is not possible", object_size));
   }
   VolumeDescriptor descriptor;
   descriptor.size_bytes = size_bytes;
   descriptor.object_size = static_cast<std::uint32_t>(object_size);
-  descriptor.id = text_of(json, "id", object_name);
+  descriptor.id = record.text("id");
   descriptor.framed = version == kFramedVersion;
-  const auto encryption = json.find("encryption");
-  if (encryption != json.end()) {
-    descriptor.encryption = parse_encryption(*encryption, object_name);
+  if (const auto encryption = record.record("encryption")) {
+    descriptor.encryption = parse_encryption(*encryption);
   }
   return descriptor;
 }
 
 std::string VolumeDescriptor::to_json() const {
-  Json json;
+  nlohmann::ordered_json json;
   json["format"] = kFormat;
   json["version"] = framed ? kFramedVersion : kPlainVersion;
   json["size"] = size_bytes;

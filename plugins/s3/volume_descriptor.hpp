@@ -53,6 +53,7 @@
 
 namespace nbdstack {
 
+inline constexpr std::string_view kOwnCipher = "aes-256-gcm";  // of encrypted volumes
 inline constexpr std::uint32_t kObjectSize_bytes_min = 4096;
 inline constexpr std::uint32_t kObjectSize_bytes_max = 32 * 1024 * 1024;
 

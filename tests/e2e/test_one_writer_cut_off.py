@@ -68,7 +68,7 @@ class CutOff(LoadCase):
         told = len(self.owner_load.outcomes)
         self.owner_load.model, self.owner_load.is_sending = None, True
         self.proxy.behaviour = None
-        run_for([load, self.owner_load], 3)
+        self.run_until_refused(load, self.owner_load, told)
         self.owner_load.is_sending = False
         run_all([load, self.owner_load], lambda: not self.owner_load.pending)
         finish(load)

@@ -73,11 +73,11 @@ class _FaultTest(unittest.TestCase):
 
 
 class FaultsThatPass(_FaultTest):
-    TIMEOUT_S = 8
+    TIMEOUT_S = 60  # more than a busy machine needs: the test is not about that
 
     def ride_out(self, *filters, faulty, rounds_of, mix):
         """Load until so many requests were faulty, none of which a client may notice. The service
-        is busy in the first round alone, in which the client slows down."""
+        is busy in the first round alone, in which the client slows down, and has little to do."""
         disk, kinds = ShadowDisk(SIZE), PASSING | BUSY
         server = self.serve(*filters, timeout=self.TIMEOUT_S, retries=15)
         start, rounds = time.monotonic(), 0
@@ -85,7 +85,7 @@ class FaultsThatPass(_FaultTest):
             while faults.total < faulty:
                 rounds += 1
                 load = Workload(
-                    disk, f"{SEED} {rounds}", rounds_of, connections=16, in_flight=16,
+                    disk, f"{SEED} {rounds}", rounds_of, connections=16, in_flight=4 if rounds == 1 else 16,
                     block_size=OBJECT, max_bytes=2 * OBJECT, mix=mix,
                 ).run(server.connect)  # fmt: skip
                 self.assertLess(load.longest_s, OPERATIONS * self.TIMEOUT_S, load.longest)

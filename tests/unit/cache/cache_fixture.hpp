@@ -13,6 +13,7 @@
 
 #include "filters/cache/cache_layer.hpp"
 #include "filters/cache/temporary_store.hpp"
+#include "tests/unit/cache/page.hpp"
 #include "tests/unit/fakes/fake_layer.hpp"
 
 namespace nbdstack::testing {

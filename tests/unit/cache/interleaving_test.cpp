@@ -91,7 +91,6 @@ using Content = std::vector<int>;
 
 class CacheInterleaving : public CacheTest, public ::testing::WithParamInterface<Pair> {
  protected:
-  static constexpr std::uint32_t kPage = 4096;
   static constexpr int kOld = 1;
   static constexpr int kDirty = 2;
   static constexpr int kFirst = 3;

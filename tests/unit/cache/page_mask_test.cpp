@@ -8,10 +8,12 @@
 #include <utility>
 #include <vector>
 
+#include "tests/unit/cache/page.hpp"
+
 namespace nbdstack {
 namespace {
 
-constexpr std::uint32_t kPage = 4096;
+using testing::kPage;
 
 using PageRun = std::pair<unsigned, unsigned>;
 std::vector<PageRun> runs_of(PageMask mask) {

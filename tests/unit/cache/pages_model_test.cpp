@@ -6,20 +6,18 @@
 namespace nbdstack::testing {
 namespace {
 
-constexpr std::uint32_t kPage = 4096;
-
-struct Shape {
+struct BlockShape {
   std::uint32_t block_size;
   std::uint32_t preferred_block_size;
 };
 
-std::string name_of(const ::testing::TestParamInfo<Shape>& info) {
+std::string name_of(const ::testing::TestParamInfo<BlockShape>& info) {
   return fmt::format("{}KiBOver{}KiB", info.param.block_size / 1024,
                      info.param.preferred_block_size / 1024);
 }
 
 // One client, a disk that ends inside a page, and an array that holds what it should read.
-class CacheModel : public ::testing::TestWithParam<Shape> {
+class CacheModel : public ::testing::TestWithParam<BlockShape> {
  protected:
   static constexpr std::size_t kSize = (2U << 20U) - 1000;
   static constexpr std::size_t kLongestChange = 60'000;
@@ -179,15 +177,15 @@ TEST_P(CacheModel, AgreesOverALayerThatFails) {
   expect_all_below();
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, CacheModel,
-                         ::testing::Values(Shape{kPage, 1}, Shape{kPage, 16 * kPage},
-                                           Shape{4 * kPage, kPage}, Shape{16 * kPage, 1},
-                                           Shape{16 * kPage, 4 * kPage},
-                                           Shape{16 * kPage, 16 * kPage},
-                                           Shape{16 * kPage, 256 * kPage}, Shape{64 * kPage, kPage},
-                                           Shape{256 * kPage, 1}, Shape{256 * kPage, 64 * kPage},
-                                           Shape{256 * kPage, 256 * kPage}),
-                         name_of);
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, CacheModel,
+    ::testing::Values(BlockShape{kPage, 1}, BlockShape{kPage, 16 * kPage},
+                      BlockShape{4 * kPage, kPage}, BlockShape{16 * kPage, 1},
+                      BlockShape{16 * kPage, 4 * kPage}, BlockShape{16 * kPage, 16 * kPage},
+                      BlockShape{16 * kPage, 256 * kPage}, BlockShape{64 * kPage, kPage},
+                      BlockShape{256 * kPage, 1}, BlockShape{256 * kPage, 64 * kPage},
+                      BlockShape{256 * kPage, 256 * kPage}),
+    name_of);
 
 }  // namespace
 }  // namespace nbdstack::testing

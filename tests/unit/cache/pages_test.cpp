@@ -4,8 +4,6 @@
 namespace nbdstack::testing {
 namespace {
 
-constexpr std::uint32_t kPage = 4096;
-
 class CachePages : public CacheTest {
  protected:
   static constexpr std::uint32_t kLargeBlock = 16 * kPage;

@@ -13,12 +13,15 @@
 #include <random>
 #include <string>
 
+#include "tests/unit/cache/page.hpp"
+
 namespace nbdstack {
 namespace {
 
+using testing::kPage;
+
 using Kind = WriteRequest::Kind;
 
-constexpr std::uint32_t kPage = 4096;
 constexpr std::uint64_t kLong = 1024;
 
 struct Case {

@@ -10,8 +10,6 @@
 
 namespace nbdstack::testing {
 
-inline constexpr std::uint64_t kPage = 4096;
-
 // A disk of any size: pages that were written are in memory, all others are zeros. It records how
 // it is asked for zeros.
 class SparseLayer final : public Layer {

@@ -252,10 +252,10 @@ class Comparison {
       std::vector<std::optional<std::uint64_t>>(kSlots);
 };
 
-class RandomOperations : public testing::TestWithParam<CachePolicy> {};
+class RandomOperations : public ::testing::TestWithParam<CachePolicy> {};
 
 INSTANTIATE_TEST_SUITE_P(Policies, RandomOperations,
-                         testing::Values(CachePolicy::lru, CachePolicy::s3fifo));
+                         ::testing::Values(CachePolicy::lru, CachePolicy::s3fifo));
 
 TEST_P(RandomOperations, LeaveThePolicyAsTheModel) {
   for (const std::uint64_t protect_blocks : {0, 20}) {
@@ -263,7 +263,7 @@ TEST_P(RandomOperations, LeaveThePolicyAsTheModel) {
       Comparison comparison(GetParam(), protect_blocks, seed);
       for (int step = 0; step < 2000; ++step) {
         comparison.step();
-        ASSERT_FALSE(testing::Test::HasFatalFailure())
+        ASSERT_FALSE(::testing::Test::HasFatalFailure())
             << "protected " << protect_blocks << ", seed " << seed << ", step " << step;
       }
     }

@@ -19,10 +19,10 @@ PolicyCache protecting_cache(CachePolicy kind, Slot slots) {
   return {make_eviction_policy(kind, 10), slots};
 }
 
-class Protected : public testing::TestWithParam<CachePolicy> {};
+class Protected : public ::testing::TestWithParam<CachePolicy> {};
 
 INSTANTIATE_TEST_SUITE_P(Policies, Protected,
-                         testing::Values(CachePolicy::lru, CachePolicy::s3fifo));
+                         ::testing::Values(CachePolicy::lru, CachePolicy::s3fifo));
 
 TEST_P(Protected, KeepsTheFirstBlocksWhateverElseIsRead) {
   PolicyCache cache = protecting_cache(GetParam(), 16);

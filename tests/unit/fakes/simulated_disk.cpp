@@ -9,8 +9,8 @@
 namespace nbdstack::testing {
 namespace {
 
-constexpr std::size_t kSector_bytes = 512;
-using Sector = std::array<std::byte, kSector_bytes>;
+constexpr std::size_t kTornAt_bytes = 512;
+using Sector = std::array<std::byte, kTornAt_bytes>;
 
 // A sector's content, or a size, since operation number `when`.
 template <typename Value>
@@ -79,9 +79,9 @@ void crash_inode(Inode& inode, Survival& survival) {
   for (const auto& [number, versions] : inode.sectors) {
     for (const auto& version : versions) {
       if (!survival.survives(version.when)) continue;
-      const std::size_t at = number * kSector_bytes;
+      const std::size_t at = number * kTornAt_bytes;
       std::memcpy(&inode.durable[at], version.value.data(),
-                  std::min(kSector_bytes, inode.durable.size() - at));
+                  std::min(kTornAt_bytes, inode.durable.size() - at));
     }
   }
   inode.durable.resize(size);
@@ -119,11 +119,11 @@ struct SimulatedDisk::State {
       inode.sizes.push_back({when, end});
     }
     std::memcpy(&inode.current[offset], bytes.data(), bytes.size());
-    for (std::uint64_t at = offset / kSector_bytes; at * kSector_bytes < end; ++at) {
+    for (std::uint64_t at = offset / kTornAt_bytes; at * kTornAt_bytes < end; ++at) {
       Sector sector{};
-      const std::size_t begin = at * kSector_bytes;
+      const std::size_t begin = at * kTornAt_bytes;
       std::memcpy(sector.data(), &inode.current[begin],
-                  std::min(kSector_bytes, inode.current.size() - begin));
+                  std::min(kTornAt_bytes, inode.current.size() - begin));
       inode.sectors[at].push_back({when, sector});
     }
   }
@@ -164,9 +164,9 @@ class SimulatedDisk::FileHandle final : public StorageFile {
     const std::lock_guard lock(state_->mutex);
     inode_->durable.resize(inode_->current.size());
     for (const auto& [number, versions] : inode_->sectors) {
-      const std::size_t at = number * kSector_bytes;
+      const std::size_t at = number * kTornAt_bytes;
       std::memcpy(&inode_->durable[at], &inode_->current[at],
-                  std::min(kSector_bytes, inode_->current.size() - at));
+                  std::min(kTornAt_bytes, inode_->current.size() - at));
     }
     inode_->sectors.clear();
     inode_->sizes.clear();

@@ -8,10 +8,12 @@
 #include <thread>
 
 #include "common/error.hpp"
+#include "tests/unit/s3/contains.hpp"
 
 namespace nbdstack {
 namespace {
 
+using testing::contains;
 using Bytes = std::vector<std::byte>;
 
 Bytes random_bytes(std::size_t size) {
@@ -39,11 +41,7 @@ std::string refusal_of(Compression method, const Bytes& body, std::size_t size) 
   return "";
 }
 
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
-class EachMethod : public testing::TestWithParam<Compression> {};
+class EachMethod : public ::testing::TestWithParam<Compression> {};
 
 TEST_P(EachMethod, WhatIsCompressedComesBack) {
   for (const std::size_t size : {1U, 512U, 4096U, 1024U * 1024U}) {
@@ -102,8 +100,8 @@ TEST_P(EachMethod, NamesAreParsedAsTheyArePrinted) {
 }
 
 INSTANTIATE_TEST_SUITE_P(CompressionTest, EachMethod,
-                         testing::Values(Compression::none, Compression::deflate,
-                                         Compression::zstd),
+                         ::testing::Values(Compression::none, Compression::deflate,
+                                           Compression::zstd),
                          [](const auto& tested) { return std::string(to_string(tested.param)); });
 
 TEST(CompressionTest, TheReasonSaysWhatIsWrong) {

@@ -7,7 +7,7 @@ namespace {
 
 using std::chrono::seconds;
 
-constexpr TimePoint kStart{std::chrono::hours(1)};
+constexpr TimePoint kLimitStart{std::chrono::hours(1)};
 
 TEST(InFlightLimitTest, IsWhatIsConfiguredUntilTheServiceComplains) {
   InFlightLimit limit(16);
@@ -19,22 +19,22 @@ TEST(InFlightLimitTest, IsWhatIsConfiguredUntilTheServiceComplains) {
 
 TEST(InFlightLimitTest, OneBurstOfRefusalsHalvesItOnce) {
   InFlightLimit limit(16);
-  for (int i = 0; i < 16; ++i) limit.refused(kStart, kStart + seconds(1));
+  for (int i = 0; i < 16; ++i) limit.refused(kLimitStart, kLimitStart + seconds(1));
   EXPECT_EQ(limit.limit(), 8U);
   EXPECT_TRUE(limit.is_lowered());
-  limit.refused(kStart + seconds(2), kStart + seconds(3));
+  limit.refused(kLimitStart + seconds(2), kLimitStart + seconds(3));
   EXPECT_EQ(limit.limit(), 4U);
 }
 
 TEST(InFlightLimitTest, OneRequestIsAlwaysAllowed) {
   InFlightLimit limit(3);
-  for (int i = 0; i < 10; ++i) limit.refused(kStart + seconds(i), kStart + seconds(i));
+  for (int i = 0; i < 10; ++i) limit.refused(kLimitStart + seconds(i), kLimitStart + seconds(i));
   EXPECT_EQ(limit.limit(), 1U);
 }
 
 TEST(InFlightLimitTest, GrowsByOneForEachRoundOfGoodAnswers) {
   InFlightLimit limit(8);
-  limit.refused(kStart, kStart);
+  limit.refused(kLimitStart, kLimitStart);
   ASSERT_EQ(limit.limit(), 4U);
   for (int i = 0; i < 3; ++i) limit.answered();
   EXPECT_EQ(limit.limit(), 4U);

@@ -11,10 +11,13 @@
 #include "common/error.hpp"
 #include "common/hash/xxh3.hpp"
 #include "plugins/s3/volume_descriptor.hpp"
+#include "tests/unit/s3/cheap_scrypt.hpp"
+#include "tests/unit/s3/contains.hpp"
 
 namespace nbdstack {
 namespace {
 
+using testing::contains;
 using Bytes = std::vector<std::byte>;
 
 constexpr std::uint32_t kBlock_bytes = 4096;
@@ -107,10 +110,6 @@ std::string refusal_of(const OwnFormat& format, const Bytes& body, BlockNumber b
     return error.what();
   }
   return "";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 // Replaces the checksum of a compressed frame, so that what lies behind it is reached.
@@ -342,13 +341,12 @@ OwnFormat format_of(const VolumeDescriptor& descriptor, SecretKey key) {
 }
 
 TEST(OwnFormatTest, ANewPassphraseAndANewSizeLeaveObjectsReadable) {
-  constexpr ScryptCost kCheap{.n = 16, .r = 8, .p = 1};
   auto descriptor = VolumeDescriptor::make(1U << 20U, kBlock_bytes);
-  const Bytes object =
-      encoded(format_of(descriptor, descriptor.encrypt("old", kCheap)), compressible());
+  const Bytes object = encoded(
+      format_of(descriptor, descriptor.encrypt("old", testing::kCheapScrypt)), compressible());
 
   std::optional<SecretKey> key = descriptor.unlock("old", "x");
-  descriptor.change_passphrase(*key, "new", kCheap);
+  descriptor.change_passphrase(*key, "new", testing::kCheapScrypt);
   descriptor.resize(1U << 30U, key);
 
   const auto read = VolumeDescriptor::parse(descriptor.to_json(), "x");

@@ -7,18 +7,19 @@
 #include "plugins/s3/volume_open.hpp"
 #include "tests/unit/fakes/fake_layer.hpp"
 #include "tests/unit/s3/memory_store.hpp"
+#include "tests/unit/s3/plain_format.hpp"
 
 namespace nbdstack {
 namespace {
 
+using testing::kObject;
 using testing::MemoryStore;
 using testing::pattern;
 using testing::StoreCall;
 using testing::StoreOp;
 using Bytes = std::vector<std::byte>;
 
-constexpr std::uint64_t kMiB = 1024UL * 1024;
-constexpr std::uint32_t kObject = 4096;
+constexpr std::uint64_t kSize = 1024UL * 1024;
 constexpr const char* kDescriptor = "disk/nbdstack-volume.json";
 
 class OwnOpenTest : public ::testing::Test {
@@ -26,7 +27,7 @@ class OwnOpenTest : public ::testing::Test {
   static VolumeRequest request() { return {.bucket = "b", .key = "disk"}; }
   static VolumeRequest creation() {
     VolumeRequest request = OwnOpenTest::request();
-    request.size_bytes = kMiB;
+    request.size_bytes = kSize;
     request.object_size = kObject;
     return request;
   }
@@ -183,7 +184,7 @@ class ReplaceDescriptorTest : public OwnOpenTest {
     }
   }
   void place_another() {
-    store_.place_text(kDescriptor, VolumeDescriptor::make(2 * kMiB, kObject).to_json());
+    store_.place_text(kDescriptor, VolumeDescriptor::make(2 * kSize, kObject).to_json());
   }
   // A store that takes conditions and does not look at them: every PUT replaces.
   void ignore_conditions() {

@@ -18,7 +18,6 @@ namespace nbdstack::testing {
 
 using Bytes = std::vector<std::byte>;
 
-inline constexpr std::uint32_t kObject = 4096;
 inline constexpr std::uint64_t kTiB = std::uint64_t{1} << 40U;
 inline constexpr std::uint64_t kGiB = std::uint64_t{1} << 30U;
 

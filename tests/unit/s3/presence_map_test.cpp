@@ -13,7 +13,7 @@ namespace {
 
 using Blocks = std::vector<BlockNumber>;
 
-constexpr BlockNumber kBlock{5};
+constexpr BlockNumber kFive{5};
 
 bool yes() {
   return true;
@@ -43,7 +43,7 @@ Known known(const PresenceMap& map, BlockNumber block) {
 
 TEST(PresenceMapTest, NothingIsKnownAtFirst) {
   const PresenceMap map(yes);
-  EXPECT_EQ(known(map, kBlock), Known::nothing);
+  EXPECT_EQ(known(map, kFive), Known::nothing);
   EXPECT_EQ(map.runs(), 0U);
 }
 
@@ -72,17 +72,17 @@ TEST(PresenceMapTest, AChangeMakesItDoubtfulUntilItSucceeds) {
   for (const Known before : {Known::nothing, Known::absent, Known::candidate}) {
     PresenceMap map(yes);
     if (before == Known::absent) map.learn({}, {0}, {10});
-    if (before == Known::candidate) map.learn(Blocks{kBlock}, {0}, {10});
-    ASSERT_EQ(known(map, kBlock), before);
-    change(map, kBlock);
-    EXPECT_EQ(known(map, kBlock), Known::candidate);
+    if (before == Known::candidate) map.learn(Blocks{kFive}, {0}, {10});
+    ASSERT_EQ(known(map, kFive), before);
+    change(map, kFive);
+    EXPECT_EQ(known(map, kFive), Known::candidate);
     map.learn({}, {0}, {10});
-    EXPECT_EQ(known(map, kBlock), Known::candidate) << "a listing knows no better";
-    map.stored(kBlock);
-    EXPECT_EQ(known(map, kBlock), Known::candidate);
-    change(map, kBlock);
-    removed(map, kBlock);
-    EXPECT_EQ(known(map, kBlock), Known::absent);
+    EXPECT_EQ(known(map, kFive), Known::candidate) << "a listing knows no better";
+    map.stored(kFive);
+    EXPECT_EQ(known(map, kFive), Known::candidate);
+    change(map, kFive);
+    removed(map, kFive);
+    EXPECT_EQ(known(map, kFive), Known::absent);
   }
 }
 
@@ -103,16 +103,16 @@ void tell(const Story& story, const std::vector<Event>& events) {
   bool exists = story.exists_before;
   Blocks page;
   for (const Event event : events) {
-    if (event == Event::change) change(map, kBlock);
+    if (event == Event::change) change(map, kFive);
     if (event == Event::apply) exists = story.stores;
-    if (event == Event::succeed && story.succeeds && story.stores) map.stored(kBlock);
-    if (event == Event::succeed && story.succeeds && !story.stores) removed(map, kBlock);
-    if (event == Event::make_page && exists) page = {kBlock};
+    if (event == Event::succeed && story.succeeds && story.stores) map.stored(kFive);
+    if (event == Event::succeed && story.succeeds && !story.stores) removed(map, kFive);
+    if (event == Event::make_page && exists) page = {kFive};
     if (event == Event::learn) map.learn(page, {0}, {10});
-    EXPECT_FALSE(exists && map.is_absent(kBlock)) << "an object would read as zeros";
+    EXPECT_FALSE(exists && map.is_absent(kFive)) << "an object would read as zeros";
   }
   const Known expected = story.succeeds && !story.stores ? Known::absent : Known::candidate;
-  EXPECT_EQ(known(map, kBlock), expected);
+  EXPECT_EQ(known(map, kFive), expected);
 }
 
 TEST(PresenceMapTest, NoOrderOfAListingAndAChangeGoesWrong) {
@@ -136,14 +136,14 @@ TEST(PresenceMapTest, NoOrderOfAListingAndAChangeGoesWrong) {
 
 TEST(PresenceMapTest, AFailedChangeStaysInDoubtUntilOneSucceeds) {
   PresenceMap map(yes);
-  change(map, kBlock);
+  change(map, kFive);
   map.learn({}, {0}, {10});
-  map.learn(Blocks{kBlock}, {0}, {10});
-  EXPECT_EQ(known(map, kBlock), Known::candidate);
-  change(map, kBlock);
-  EXPECT_EQ(known(map, kBlock), Known::candidate);
-  removed(map, kBlock);
-  EXPECT_EQ(known(map, kBlock), Known::absent);
+  map.learn(Blocks{kFive}, {0}, {10});
+  EXPECT_EQ(known(map, kFive), Known::candidate);
+  change(map, kFive);
+  EXPECT_EQ(known(map, kFive), Known::candidate);
+  removed(map, kFive);
+  EXPECT_EQ(known(map, kFive), Known::absent);
 }
 
 // --- Ranges ---
@@ -221,9 +221,9 @@ TEST(PresenceMapTest, WhoIsNotTheOwnerGetsNoAnswer) {
   std::atomic<bool> is_owner{true};
   PresenceMap map([&] { return is_owner.load(); });
   map.learn({}, {0}, {10});
-  EXPECT_TRUE(map.is_absent(kBlock));
+  EXPECT_TRUE(map.is_absent(kFive));
   is_owner = false;
-  EXPECT_FALSE(map.is_absent(kBlock));
+  EXPECT_FALSE(map.is_absent(kFive));
   EXPECT_EQ(map.candidates({0}, {10}), std::nullopt);
 }
 
@@ -232,21 +232,21 @@ TEST(PresenceMapTest, ChangesMadeInDoubtAreRemembered) {
   PresenceMap map([&] { return is_owner.load(); });
   map.learn({}, {0}, {10});
   is_owner = false;
-  change(map, kBlock);
-  map.stored(kBlock);
+  change(map, kFive);
+  map.stored(kFive);
   is_owner = true;
-  EXPECT_EQ(known(map, kBlock), Known::candidate);
+  EXPECT_EQ(known(map, kFive), Known::candidate);
 }
 
 TEST(PresenceMapTest, WithoutAnOwnerNothingIsKept) {
   PresenceMap map({});
   EXPECT_FALSE(map.is_in_use());
-  map.learn(Blocks{kBlock}, {0}, {10});
-  change(map, kBlock);
-  map.stored(kBlock);
+  map.learn(Blocks{kFive}, {0}, {10});
+  change(map, kFive);
+  map.stored(kFive);
   removed(map, {6});
   EXPECT_EQ(map.runs(), 0U);
-  EXPECT_EQ(known(map, kBlock), Known::nothing);
+  EXPECT_EQ(known(map, kFive), Known::nothing);
 }
 
 // --- Against a naive model ---

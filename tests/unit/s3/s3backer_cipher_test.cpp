@@ -7,10 +7,12 @@
 
 #include "common/error.hpp"
 #include "common/hash/digest.hpp"
+#include "tests/unit/s3/contains.hpp"
 
 namespace nbdstack {
 namespace {
 
+using testing::contains;
 constexpr BlockNumber kBlock{0x1234};
 
 std::span<const std::byte> text_of_block() {
@@ -34,10 +36,6 @@ std::string refusal_of(const S3backerCipherSettings& settings) {
   return "";
 }
 
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 struct KnownAnswer {
   std::string cipher;
   std::optional<std::size_t> key_bytes;
@@ -49,7 +47,7 @@ void PrintTo(const KnownAnswer& answer, std::ostream* out) {
   *out << answer.cipher;
 }
 
-class EachCipher : public testing::TestWithParam<KnownAnswer> {};
+class EachCipher : public ::testing::TestWithParam<KnownAnswer> {};
 
 TEST_P(EachCipher, EncryptsAndSignsAsS3backerDoes) {
   S3backerCipherSettings settings = settings_for(GetParam().cipher);
@@ -68,27 +66,28 @@ TEST_P(EachCipher, EncryptsAndSignsAsS3backerDoes) {
 
 INSTANTIATE_TEST_SUITE_P(
     S3backerCipherTest, EachCipher,
-    testing::Values(KnownAnswer{"AES-128-CBC", std::nullopt,
-                                "23b9afde594b7e92c5b4bb578ef774b0baa670905d12e09f3562ac1d62d402bb",
-                                "ee1bf91f8e1b79ef1e97fa23028f1f90357dbe6b"},
-                    KnownAnswer{"AES-192-CBC", std::nullopt,
-                                "80155cdf39a022948086aebc0b91340575075d2c88e01483d2a89fbac42df49c",
-                                "4cfbfda1d9048eb8b97e21d3897f4ebf8748af54"},
-                    KnownAnswer{"AES-128-CBC", 40,
-                                "d55ac21c41ade58c49c6027c97a3f606d2868dff1f2e57cd6b321f75568bb785",
-                                "c14fda9b5377cfa4a76c1082a8f0fd2a15bc0922"},
-                    KnownAnswer{"DES-EDE3-CBC", std::nullopt,
-                                "45d0e9fc3c5e3764f589635d453f7c0d83e2e21d6d16b29a",
-                                "c7917b6d64ccdb337d71d8c518fbe70a7a29a8b6"},
-                    KnownAnswer{"CAMELLIA-256-CBC", std::nullopt,
-                                "9ea4f6b5a44c0d8b48a342fbc527eae978620f79aa4fc3fd6e22911c412fcb53",
-                                "c93edcb9495f96677a4d6d8ab7da7b5e3a0a5e72"},
-                    KnownAnswer{"ARIA-128-CBC", std::nullopt,
-                                "7e604070ba96fbf81b3c1b8e402b7ca91527a221b50d64b282147b92837e1664",
-                                "b63cc2093ca71939b5b9c8d0533c7c903dd1de46"},
-                    KnownAnswer{"SM4-CBC", std::nullopt,
-                                "28af9ae948288826b49fb55a0212658d1161b251cb6a8506714d9390c71fee2c",
-                                "bb4265920c50a09d0a028d98a1531ee74359b880"}));
+    ::testing::Values(
+        KnownAnswer{"AES-128-CBC", std::nullopt,
+                    "23b9afde594b7e92c5b4bb578ef774b0baa670905d12e09f3562ac1d62d402bb",
+                    "ee1bf91f8e1b79ef1e97fa23028f1f90357dbe6b"},
+        KnownAnswer{"AES-192-CBC", std::nullopt,
+                    "80155cdf39a022948086aebc0b91340575075d2c88e01483d2a89fbac42df49c",
+                    "4cfbfda1d9048eb8b97e21d3897f4ebf8748af54"},
+        KnownAnswer{"AES-128-CBC", 40,
+                    "d55ac21c41ade58c49c6027c97a3f606d2868dff1f2e57cd6b321f75568bb785",
+                    "c14fda9b5377cfa4a76c1082a8f0fd2a15bc0922"},
+        KnownAnswer{"DES-EDE3-CBC", std::nullopt,
+                    "45d0e9fc3c5e3764f589635d453f7c0d83e2e21d6d16b29a",
+                    "c7917b6d64ccdb337d71d8c518fbe70a7a29a8b6"},
+        KnownAnswer{"CAMELLIA-256-CBC", std::nullopt,
+                    "9ea4f6b5a44c0d8b48a342fbc527eae978620f79aa4fc3fd6e22911c412fcb53",
+                    "c93edcb9495f96677a4d6d8ab7da7b5e3a0a5e72"},
+        KnownAnswer{"ARIA-128-CBC", std::nullopt,
+                    "7e604070ba96fbf81b3c1b8e402b7ca91527a221b50d64b282147b92837e1664",
+                    "b63cc2093ca71939b5b9c8d0533c7c903dd1de46"},
+        KnownAnswer{"SM4-CBC", std::nullopt,
+                    "28af9ae948288826b49fb55a0212658d1161b251cb6a8506714d9390c71fee2c",
+                    "bb4265920c50a09d0a028d98a1531ee74359b880"}));
 
 TEST(S3backerCipherTest, EveryAliasIsTheSameCipherUnderItsCanonicalName) {
   const std::vector<std::pair<std::string, std::vector<std::string>>> ciphers{

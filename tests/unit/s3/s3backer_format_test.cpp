@@ -13,6 +13,7 @@
 #include <set>
 
 #include "common/error.hpp"
+#include "tests/unit/s3/contains.hpp"
 #include "tests/unit/s3/s3backer_vectors.hpp"
 
 namespace nbdstack {
@@ -22,15 +23,12 @@ using s3backer_vectors::block_of_image;
 using s3backer_vectors::load;
 using s3backer_vectors::StoredObject;
 using s3backer_vectors::StoredVolume;
+using testing::contains;
 using Bytes = std::vector<std::byte>;
 using Metadata = std::vector<std::pair<std::string, std::string>>;
 
 constexpr unsigned kZstdOfTheVectors = 10504;
 const std::set<std::uint64_t> kStoredBlocks{0, 1, 5, 16, 255};
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 
 Bytes decoded(const S3backerFormat& format, BlockNumber block, const StoredObject& object) {
   Bytes data(4096);
@@ -59,7 +57,7 @@ Metadata sorted(Metadata metadata, bool with_signature) {
   return metadata;
 }
 
-class EachVolume : public testing::TestWithParam<std::string> {};
+class EachVolume : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(EachVolume, ItsObjectsHoldTheBlocksOfTheDisk) {
   const StoredVolume volume = load(GetParam());
@@ -118,7 +116,7 @@ TEST_P(EachVolume, BodiesThatAreCutShortOrTooLongAreRefused) {
 }
 
 INSTANTIATE_TEST_SUITE_P(S3backerFormatTest, EachVolume,
-                         testing::ValuesIn(s3backer_vectors::volume_names()),
+                         ::testing::ValuesIn(s3backer_vectors::volume_names()),
                          [](const auto& tested) {
                            std::string name = tested.param;
                            std::erase(name, '-');

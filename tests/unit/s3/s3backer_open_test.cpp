@@ -9,6 +9,7 @@
 #include "plugins/s3/s3backer_volume.hpp"
 #include "plugins/s3/volume_open.hpp"
 #include "tests/unit/fakes/fake_layer.hpp"
+#include "tests/unit/s3/contains.hpp"
 #include "tests/unit/s3/memory_store.hpp"
 #include "tests/unit/s3/s3backer_vectors.hpp"
 
@@ -19,13 +20,14 @@ using s3backer_vectors::block_of_image;
 using s3backer_vectors::load;
 using s3backer_vectors::StoredObject;
 using s3backer_vectors::StoredVolume;
+using testing::contains;
 using testing::MemoryStore;
 using testing::pattern;
 using testing::StoreOp;
 using Bytes = std::vector<std::byte>;
 
 constexpr std::uint64_t kDisk = 1024UL * 1024;
-constexpr std::uint32_t kBlock = 4096;
+constexpr std::uint32_t kBlockSize = 4096;
 
 void fill(MemoryStore& store, const StoredVolume& volume) {
   for (const StoredObject& object : volume.objects) {
@@ -43,7 +45,7 @@ VolumeRequest request_for(const StoredVolume& volume) {
 
 Bytes image() {
   Bytes data;
-  for (std::uint64_t i = 0; i < kDisk / kBlock; ++i) {
+  for (std::uint64_t i = 0; i < kDisk / kBlockSize; ++i) {
     const Bytes block = block_of_image({i});
     data.insert(data.end(), block.begin(), block.end());
   }
@@ -76,10 +78,6 @@ std::string refusal(MemoryStore& store, const VolumeRequest& request, int code) 
   return text;
 }
 
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 using Metadata = std::vector<std::pair<std::string, std::string>>;
 Metadata sorted(Metadata metadata) {
   std::sort(metadata.begin(), metadata.end());
@@ -108,7 +106,7 @@ TEST_P(EachStoredVolume, OpensAndReadsWhole) {
   const VolumeLayout layout = open_volume(store_, request_for(volume_));
   EXPECT_EQ(layout.layout, Layout::s3backer);
   EXPECT_EQ(layout.size_bytes, kDisk);
-  EXPECT_EQ(layout.object_size, kBlock);
+  EXPECT_EQ(layout.object_size, kBlockSize);
   EXPECT_EQ(layout.mount_token, volume_.prefix + "s3backer-mounted");
   EXPECT_EQ(read_all(store_, layout), image());
   EXPECT_TRUE(store_.calls(StoreOp::put).empty());
@@ -131,7 +129,7 @@ TEST_P(EachStoredVolume, WrittenBackIsTheSameObjects) {
   MemoryStore written;
   VolumeRequest request = request_for(volume_);
   request.size_bytes = kDisk;
-  request.object_size = kBlock;
+  request.object_size = kBlockSize;
   request.compression = volume_.compression;
   request.compression_level = volume_.level;
   request.cipher = volume_.cipher;
@@ -160,11 +158,11 @@ TEST_P(EachStoredVolume, ChangesInPartAreReadBackAndZerosRemoveObjects) {
     disk->pwrite(data, offset, Durability::on_flush);
     std::copy(data.begin(), data.end(), expected.begin() + static_cast<std::ptrdiff_t>(offset));
   };
-  write(pattern(100, 1), 10);                     // in block 0
-  write(pattern(3 * kBlock, 2), 7 * kBlock + 5);  // over blocks 7 to 10
-  write(Bytes(kBlock), 16 * kBlock);              // a block becomes zeros
-  disk->zero(kBlock, 255 * kBlock, {});
-  std::fill_n(expected.begin() + 255 * kBlock, kBlock, std::byte{0});
+  write(pattern(100, 1), 10);                             // in block 0
+  write(pattern(3 * kBlockSize, 2), 7 * kBlockSize + 5);  // over blocks 7 to 10
+  write(Bytes(kBlockSize), 16 * kBlockSize);              // a block becomes zeros
+  disk->zero(kBlockSize, 255 * kBlockSize, {});
+  std::fill_n(expected.begin() + 255 * kBlockSize, kBlockSize, std::byte{0});
   Bytes data(kDisk);
   disk->pread(data, 0);
   EXPECT_EQ(data, expected);
@@ -172,7 +170,7 @@ TEST_P(EachStoredVolume, ChangesInPartAreReadBackAndZerosRemoveObjects) {
   EXPECT_FALSE(store_.body_of(volume_.names().block({255})).has_value());
   const auto attributes = store_.attributes_of(volume_.names().block({0}));
   EXPECT_EQ(attributes->metadata_of("s3backer-filesize"), std::to_string(kDisk));
-  EXPECT_EQ(attributes->metadata_of("s3backer-blocksize"), std::to_string(kBlock));
+  EXPECT_EQ(attributes->metadata_of("s3backer-blocksize"), std::to_string(kBlockSize));
   EXPECT_EQ(read_all(store_, open_volume(store_, request_for(volume_))), expected);
 }
 
@@ -213,7 +211,7 @@ class S3backerOpenTest : public ::testing::Test {
     return {.bucket = "b", .key = "disk", .layout = Layout::s3backer};
   }
   void place(const S3backerNames& names, std::uint64_t block, Metadata metadata = {}) {
-    store_.place(names.block({block}), pattern(kBlock, static_cast<unsigned>(block)),
+    store_.place(names.block({block}), pattern(kBlockSize, static_cast<unsigned>(block)),
                  {.content_type = "application/x-s3backer-block", .metadata = std::move(metadata)});
   }
   void place_block_0(std::uint64_t size_bytes) {
@@ -233,9 +231,9 @@ TEST_F(S3backerOpenTest, HashedNamesAreFoundOutByThemselves) {
   request.layout = Layout::automatic;
   const VolumeLayout layout = open_volume(store_, request);
   EXPECT_FALSE(layout.format->names_are_ordered());
-  Bytes data(kBlock);
-  disk_of(store_, layout)->pread(data, 9 * kBlock);
-  EXPECT_EQ(data, pattern(kBlock, 9));
+  Bytes data(kBlockSize);
+  disk_of(store_, layout)->pread(data, 9 * kBlockSize);
+  EXPECT_EQ(data, pattern(kBlockSize, 9));
 }
 
 TEST_F(S3backerOpenTest, ANewVolumeIsTakenAsGiven) {
@@ -264,7 +262,7 @@ TEST_F(S3backerOpenTest, ASizeModulo4GiBIsMadeUpFor) {
   VolumeRequest request = S3backerOpenTest::request();
   request.size_bytes = kSize;
   EXPECT_EQ(open_volume(store_, request).size_bytes, kSize);
-  place(plain_, kSize / kBlock);
+  place(plain_, kSize / kBlockSize);
   EXPECT_TRUE(contains(refusal(store_, request, EINVAL), "lies behind"));
 }
 

@@ -5,11 +5,13 @@
 #include <set>
 
 #include "common/error.hpp"
+#include "tests/unit/s3/contains.hpp"
 #include "tests/unit/s3/s3backer_vectors.hpp"
 
 namespace nbdstack {
 namespace {
 
+using testing::contains;
 constexpr std::uint64_t kGiB = std::uint64_t{1} << 30U;
 const S3backerNames kNames("dir/", false);
 
@@ -42,10 +44,6 @@ std::string refusal_of(const S3backerFindings& findings, const S3backerRequest& 
     return error.what();
   }
   return "";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 void expect_geometry(const BlockGeometry& geometry, std::uint64_t size, std::uint32_t block_size) {

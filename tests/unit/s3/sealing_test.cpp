@@ -25,7 +25,7 @@ SecretKey key_of(unsigned char first) {
   return key;
 }
 
-class SealingTest : public testing::Test {
+class SealingTest : public ::testing::Test {
  protected:
   Bytes sealed_text() const {
     Bytes sealed(text_.size() + kSealing_bytes);

@@ -35,7 +35,7 @@ void PrintTo(const Vector& vector, std::ostream* out) {
   *out << vector.name;
 }
 
-class S3Example : public testing::TestWithParam<Vector> {};
+class S3Example : public ::testing::TestWithParam<Vector> {};
 
 TEST_P(S3Example, IsSignedAsTheS3ReferenceSays) {
   const Vector& vector = GetParam();
@@ -50,7 +50,7 @@ TEST_P(S3Example, IsSignedAsTheS3ReferenceSays) {
 
 INSTANTIATE_TEST_SUITE_P(
     Signing, S3Example,
-    testing::Values(
+    ::testing::Values(
         Vector{"GetObjectWithRange",
                {"GET", "/test.txt", {}, {{"host", kS3Host}, {"range", "bytes=0-9"}}, kEmptySha256},
                "host;range;x-amz-content-sha256;x-amz-date",
@@ -76,7 +76,7 @@ INSTANTIATE_TEST_SUITE_P(
             "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7"}),
     [](const auto& tested) { return std::string(tested.param.name); });
 
-class SuiteCase : public testing::TestWithParam<Vector> {};
+class SuiteCase : public ::testing::TestWithParam<Vector> {};
 
 // Every case has a host and a date; a payload's hash is signed only where the case lists it.
 TEST_P(SuiteCase, IsSignedAsTheSuiteSays) {
@@ -101,7 +101,7 @@ Vector get_case(const char* name, const std::string& path, const QueryList& quer
 
 INSTANTIATE_TEST_SUITE_P(
     Signing, SuiteCase,
-    testing::Values(
+    ::testing::Values(
         get_case("GetVanilla", "/", {},
                  "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"),
         get_case("GetUtf8", "/\u1234", {},

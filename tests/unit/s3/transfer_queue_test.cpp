@@ -9,7 +9,7 @@ namespace {
 
 using std::chrono::seconds;
 
-constexpr TimePoint kStart{std::chrono::hours(1)};
+constexpr TimePoint kQueueStart{std::chrono::hours(1)};
 
 class TransferQueueTest : public ::testing::Test {
  protected:
@@ -31,7 +31,7 @@ class TransferQueueTest : public ::testing::Test {
   }
 
   TransferQueue<char> queue;
-  TimePoint now = kStart;
+  TimePoint now = kQueueStart;
 };
 
 TEST_F(TransferQueueTest, PlacesAreBoundedAndOrderIsKept) {

@@ -6,10 +6,13 @@
 
 #include "common/error.hpp"
 #include "common/hash/digest.hpp"
+#include "tests/unit/s3/cheap_scrypt.hpp"
+#include "tests/unit/s3/contains.hpp"
 
 namespace nbdstack {
 namespace {
 
+using testing::contains;
 // What parse() says about a text that it must refuse.
 std::string refusal_of(const std::string& text) {
   try {
@@ -22,17 +25,12 @@ std::string refusal_of(const std::string& text) {
   return "";
 }
 
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 std::string descriptor_with(const std::string& size, const std::string& object_size) {
   return R"({"format": "nbdstack-volume", "version": 1, "size": )" + size + R"(, "object-size": )" +
          object_size + R"(, "id": "00"})";
 }
 
-constexpr ScryptCost kCheap{.n = 16, .r = 8, .p = 1};
-constexpr const char* kName = "disk/nbdstack-volume.json";
+constexpr const char* kDescriptorName = "disk/nbdstack-volume.json";
 
 // Written by a program in another language, from the descriptions in volume_descriptor.hpp and
 // volume_key.hpp: the key 00 01 02 ... 1f under the passphrase "correct horse".
@@ -72,15 +70,11 @@ std::string encryption_with(const std::string& member, const Json& value) {
   return json.dump();
 }
 
-std::string hex_of(const SecretKey& key) {
-  return to_hex(key.bytes());
-}
-
 // The errno and the message of an attempt to unlock.
 std::pair<int, std::string> unlock_failure(const VolumeDescriptor& descriptor,
                                            std::string_view passphrase) {
   try {
-    static_cast<void>(descriptor.unlock(passphrase, kName));
+    static_cast<void>(descriptor.unlock(passphrase, kDescriptorName));
   } catch (const Error& error) {
     return {error.code(), error.what()};
   }
@@ -159,28 +153,29 @@ TEST(VolumeDescriptorTest, AllowingFramesMakesItVersion2Once) {
 }
 
 TEST(VolumeDescriptorTest, TheFormatOfAnEncryptedOneDoesNotChangeUnnoticed) {
-  const auto descriptor = VolumeDescriptor::parse(kEncryptedVector, kName);
+  const auto descriptor = VolumeDescriptor::parse(kEncryptedVector, kDescriptorName);
   EXPECT_TRUE(descriptor.framed);
   EXPECT_EQ(descriptor.to_json(), kEncryptedVector);
-  EXPECT_EQ(hex_of(descriptor.unlock("correct horse", kName)),
+  EXPECT_EQ(to_hex(descriptor.unlock("correct horse", kDescriptorName).bytes()),
             "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
 }
 
 TEST(VolumeDescriptorTest, ThePassphraseUnlocksWhatWasWritten) {
   auto descriptor = VolumeDescriptor::make(1000, 4096);
-  const SecretKey key = descriptor.encrypt("passphrase", kCheap);
-  const auto read = VolumeDescriptor::parse(descriptor.to_json(), kName);
-  EXPECT_EQ(hex_of(read.unlock("passphrase", kName)), hex_of(key));
+  const SecretKey key = descriptor.encrypt("passphrase", testing::kCheapScrypt);
+  const auto read = VolumeDescriptor::parse(descriptor.to_json(), kDescriptorName);
+  EXPECT_EQ(to_hex(read.unlock("passphrase", kDescriptorName).bytes()), to_hex(key.bytes()));
 }
 
 TEST(VolumeDescriptorTest, TwoEncryptedVolumesHaveDifferentKeys) {
   auto first = VolumeDescriptor::make(1000, 4096);
   auto second = VolumeDescriptor::make(1000, 4096);
-  EXPECT_NE(hex_of(first.encrypt("same", kCheap)), hex_of(second.encrypt("same", kCheap)));
+  EXPECT_NE(to_hex(first.encrypt("same", testing::kCheapScrypt).bytes()),
+            to_hex(second.encrypt("same", testing::kCheapScrypt).bytes()));
 }
 
 TEST(VolumeDescriptorTest, AWrongPassphraseIsSaidToBeOneAndNotRepeated) {
-  const auto descriptor = VolumeDescriptor::parse(kEncryptedVector, kName);
+  const auto descriptor = VolumeDescriptor::parse(kEncryptedVector, kDescriptorName);
   const auto [code, message] = unlock_failure(descriptor, "incorrect mule");
   EXPECT_EQ(code, EACCES);
   EXPECT_TRUE(message.starts_with("passphrase: "));
@@ -197,67 +192,69 @@ TEST(VolumeDescriptorTest, APassphraseForAnUnencryptedVolumeIsRefused) {
 }
 
 TEST(VolumeDescriptorTest, AGeometryChangedWithoutTheKeyIsNoticed) {
-  auto descriptor = VolumeDescriptor::parse(kEncryptedVector, kName);
+  auto descriptor = VolumeDescriptor::parse(kEncryptedVector, kDescriptorName);
   descriptor.size_bytes /= 2;
   auto [code, message] = unlock_failure(descriptor, "correct horse");
   EXPECT_EQ(code, EINVAL);
-  EXPECT_TRUE(contains(message, kName));
+  EXPECT_TRUE(contains(message, kDescriptorName));
   EXPECT_TRUE(contains(message, "size"));
 
-  descriptor = VolumeDescriptor::parse(kEncryptedVector, kName);
+  descriptor = VolumeDescriptor::parse(kEncryptedVector, kDescriptorName);
   descriptor.object_size *= 2;
   EXPECT_EQ(unlock_failure(descriptor, "correct horse").first, EINVAL);
 
-  descriptor = VolumeDescriptor::parse(kEncryptedVector, kName);
+  descriptor = VolumeDescriptor::parse(kEncryptedVector, kDescriptorName);
   descriptor.id[0] = 'f';
   EXPECT_EQ(unlock_failure(descriptor, "correct horse").first, EACCES);
 
-  descriptor = VolumeDescriptor::parse(kEncryptedVector, kName);
+  descriptor = VolumeDescriptor::parse(kEncryptedVector, kDescriptorName);
   descriptor.encryption->mac[31] ^= std::byte{1};
   EXPECT_EQ(unlock_failure(descriptor, "correct horse").first, EINVAL);
 }
 
 TEST(VolumeDescriptorTest, ResizingAnEncryptedVolumeTakesItsKey) {
-  auto descriptor = VolumeDescriptor::parse(kEncryptedVector, kName);
+  auto descriptor = VolumeDescriptor::parse(kEncryptedVector, kDescriptorName);
   EXPECT_THROW(descriptor.resize(4096, std::nullopt), Error);
   EXPECT_THROW(descriptor.resize(4096, SecretKey::random()), Error);
   EXPECT_EQ(descriptor.to_json(), kEncryptedVector);
 
-  const std::optional<SecretKey> key = descriptor.unlock("correct horse", kName);
+  const std::optional<SecretKey> key = descriptor.unlock("correct horse", kDescriptorName);
   descriptor.resize(4096, key);
-  const auto read = VolumeDescriptor::parse(descriptor.to_json(), kName);
+  const auto read = VolumeDescriptor::parse(descriptor.to_json(), kDescriptorName);
   EXPECT_EQ(read.size_bytes, 4096U);
-  EXPECT_EQ(hex_of(read.unlock("correct horse", kName)), hex_of(*key));
+  EXPECT_EQ(to_hex(read.unlock("correct horse", kDescriptorName).bytes()), to_hex(key->bytes()));
 }
 
 TEST(VolumeDescriptorTest, ResizingAnUnencryptedVolumeTakesNoKey) {
   auto descriptor = VolumeDescriptor::make(1000, 4096);
   descriptor.resize(2000, std::nullopt);
-  EXPECT_EQ(VolumeDescriptor::parse(descriptor.to_json(), kName).size_bytes, 2000U);
+  EXPECT_EQ(VolumeDescriptor::parse(descriptor.to_json(), kDescriptorName).size_bytes, 2000U);
   EXPECT_FALSE(descriptor.framed);
   EXPECT_THROW(descriptor.resize(0, std::nullopt), Error);
   EXPECT_THROW(descriptor.resize(std::uint64_t{1} << 63U, std::nullopt), Error);
 }
 
 TEST(VolumeDescriptorTest, ANewPassphraseUnlocksTheSameKeyAndTheOldOneNoLonger) {
-  auto descriptor = VolumeDescriptor::parse(kEncryptedVector, kName);
-  const SecretKey key = descriptor.unlock("correct horse", kName);
-  descriptor.change_passphrase(key, "battery staple", kCheap);
-  const auto read = VolumeDescriptor::parse(descriptor.to_json(), kName);
-  EXPECT_EQ(hex_of(read.unlock("battery staple", kName)), hex_of(key));
+  auto descriptor = VolumeDescriptor::parse(kEncryptedVector, kDescriptorName);
+  const SecretKey key = descriptor.unlock("correct horse", kDescriptorName);
+  descriptor.change_passphrase(key, "battery staple", testing::kCheapScrypt);
+  const auto read = VolumeDescriptor::parse(descriptor.to_json(), kDescriptorName);
+  EXPECT_EQ(to_hex(read.unlock("battery staple", kDescriptorName).bytes()), to_hex(key.bytes()));
   EXPECT_EQ(unlock_failure(read, "correct horse").first, EACCES);
-  EXPECT_NE(read.encryption->wrapped_key.salt,
-            VolumeDescriptor::parse(kEncryptedVector, kName).encryption->wrapped_key.salt);
+  EXPECT_NE(
+      read.encryption->wrapped_key.salt,
+      VolumeDescriptor::parse(kEncryptedVector, kDescriptorName).encryption->wrapped_key.salt);
 }
 
 TEST(VolumeDescriptorTest, APassphraseIsNotChangedWithoutTheKey) {
-  auto descriptor = VolumeDescriptor::parse(kEncryptedVector, kName);
-  EXPECT_THROW(descriptor.change_passphrase(SecretKey::random(), "new", kCheap), Error);
-  const SecretKey key = descriptor.unlock("correct horse", kName);
-  EXPECT_THROW(descriptor.change_passphrase(key, "", kCheap), Error);
+  auto descriptor = VolumeDescriptor::parse(kEncryptedVector, kDescriptorName);
+  EXPECT_THROW(descriptor.change_passphrase(SecretKey::random(), "new", testing::kCheapScrypt),
+               Error);
+  const SecretKey key = descriptor.unlock("correct horse", kDescriptorName);
+  EXPECT_THROW(descriptor.change_passphrase(key, "", testing::kCheapScrypt), Error);
   EXPECT_EQ(descriptor.to_json(), kEncryptedVector);
   auto unencrypted = VolumeDescriptor::make(1000, 4096);
-  EXPECT_THROW(unencrypted.change_passphrase(key, "new", kCheap), Error);
+  EXPECT_THROW(unencrypted.change_passphrase(key, "new", testing::kCheapScrypt), Error);
 }
 
 TEST(VolumeDescriptorTest, AnEncryptionThatIsNotUnderstoodIsRefusedByName) {

@@ -14,25 +14,22 @@
 namespace nbdstack {
 namespace {
 
+using testing::disk_object;
 using testing::Gate;
+using testing::kObject;
 using testing::MemoryStore;
 using testing::pattern;
 using testing::StoreCall;
 using testing::StoreOp;
 using Bytes = std::vector<std::byte>;
 
-constexpr std::uint32_t kObject = 4096;
 constexpr std::uint64_t kHuge = (std::uint64_t{1} << 63U) - 1;
-
-std::string name_of(std::uint64_t block) {
-  return ObjectNames("disk").block({block});
-}
 
 class VolumeDiscardTest : public ::testing::Test {
  protected:
   void store_blocks(std::uint64_t first, std::uint64_t count) {
     for (std::uint64_t i = first; i < first + count; ++i) {
-      store_.place(name_of(i), pattern(kObject, static_cast<unsigned>(i)));
+      store_.place(disk_object(i), pattern(kObject, static_cast<unsigned>(i)));
     }
   }
   void zero(std::uint64_t length, std::uint64_t offset, bool fast = false) {
@@ -74,7 +71,7 @@ TEST_F(VolumeDiscardTest, OnlyObjectsThatExistAreRemovedInOneRequest) {
   store_blocks(3, 1);
   store_blocks(70, 1);
   trim(100 * kObject, 0);
-  const std::vector<StoreCall> expected{{StoreOp::remove, {name_of(3), name_of(70)}}};
+  const std::vector<StoreCall> expected{{StoreOp::remove, {disk_object(3), disk_object(70)}}};
   EXPECT_EQ(store_.calls(StoreOp::remove), expected);
 }
 
@@ -100,9 +97,10 @@ TEST_F(VolumeDiscardTest, ATrimLargerThanItsRoundsRemovesEverything) {
 TEST_F(VolumeDiscardTest, TrimLeavesNeighboursAndPartsAlone) {
   store_blocks(0, 5);
   trim(3 * kObject, kObject / 2);  // the second half of 0, all of 1 and 2, the first half of 3
-  EXPECT_EQ(store_.keys(), (std::vector<std::string>{name_of(0), name_of(3), name_of(4)}));
-  EXPECT_EQ(store_.body_of(name_of(0)), pattern(kObject, 0));
-  EXPECT_EQ(store_.body_of(name_of(3)), pattern(kObject, 3));
+  EXPECT_EQ(store_.keys(),
+            (std::vector<std::string>{disk_object(0), disk_object(3), disk_object(4)}));
+  EXPECT_EQ(store_.body_of(disk_object(0)), pattern(kObject, 0));
+  EXPECT_EQ(store_.body_of(disk_object(3)), pattern(kObject, 3));
 }
 
 TEST_F(VolumeDiscardTest, TrimInsideOneObjectDoesNothing) {
@@ -118,10 +116,10 @@ TEST_F(VolumeDiscardTest, ZeroClearsThePartsAtBothEnds) {
   Bytes last = pattern(kObject, 2);
   std::fill(first.begin() + kObject / 2, first.end(), std::byte{0});
   std::fill(last.begin(), last.begin() + kObject / 2, std::byte{0});
-  EXPECT_EQ(store_.body_of(name_of(0)), first);
-  EXPECT_EQ(store_.body_of(name_of(1)), std::nullopt);
-  EXPECT_EQ(store_.body_of(name_of(2)), last);
-  EXPECT_EQ(store_.body_of(name_of(3)), pattern(kObject, 3));
+  EXPECT_EQ(store_.body_of(disk_object(0)), first);
+  EXPECT_EQ(store_.body_of(disk_object(1)), std::nullopt);
+  EXPECT_EQ(store_.body_of(disk_object(2)), last);
+  EXPECT_EQ(store_.body_of(disk_object(3)), pattern(kObject, 3));
 }
 
 TEST_F(VolumeDiscardTest, ZeroInsideOneObjectClearsJustThat) {
@@ -129,7 +127,7 @@ TEST_F(VolumeDiscardTest, ZeroInsideOneObjectClearsJustThat) {
   zero(10, 20);
   Bytes expected = pattern(kObject, 0);
   std::fill_n(expected.begin() + 20, 10, std::byte{0});
-  EXPECT_EQ(store_.body_of(name_of(0)), expected);
+  EXPECT_EQ(store_.body_of(disk_object(0)), expected);
 }
 
 TEST_F(VolumeDiscardTest, ZeroOfPartsWithoutAnObjectStoresNothing) {
@@ -189,7 +187,7 @@ TEST_F(VolumeDiscardTest, AWriteWaitsForATrimOfTheSameObject) {
   gate.open();
   discard.get();
   write.get();
-  EXPECT_EQ(store_.body_of(name_of(1)), pattern(kObject, 9));
+  EXPECT_EQ(store_.body_of(disk_object(1)), pattern(kObject, 9));
 }
 
 TEST_F(VolumeDiscardTest, AFailedRemovalFailsTheTrim) {

@@ -6,15 +6,10 @@
 
 #include "common/error.hpp"
 #include "common/hash/digest.hpp"
+#include "tests/unit/s3/cheap_scrypt.hpp"
 
 namespace nbdstack {
 namespace {
-
-constexpr ScryptCost kCheap{.n = 16, .r = 8, .p = 1};
-
-std::string hex_of(const SecretKey& key) {
-  return to_hex(key.bytes());
-}
 
 // The errno and message of a passphrase or cost that cannot be used.
 std::pair<int, std::string> failure_of(std::string_view passphrase, const ScryptCost& cost) {
@@ -28,22 +23,23 @@ std::pair<int, std::string> failure_of(std::string_view passphrase, const Scrypt
 
 TEST(VolumeKeyTest, ThePassphraseOpensWhatItWrapped) {
   const SecretKey key = SecretKey::random();
-  const WrappedKey wrapped = wrap_key(key, "correct horse", "id", kCheap);
+  const WrappedKey wrapped = wrap_key(key, "correct horse", "id", testing::kCheapScrypt);
   const auto opened = unwrap_key(wrapped, "correct horse", "id");
   ASSERT_TRUE(opened.has_value());
-  EXPECT_EQ(hex_of(*opened), hex_of(key));
+  EXPECT_EQ(to_hex(opened->bytes()), to_hex(key.bytes()));
 }
 
 TEST(VolumeKeyTest, PassphrasesAreBytesNotText) {
   const SecretKey key = SecretKey::random();
   const std::string_view passphrase("a\0b\xff", 4);
-  const WrappedKey wrapped = wrap_key(key, passphrase, "id", kCheap);
+  const WrappedKey wrapped = wrap_key(key, passphrase, "id", testing::kCheapScrypt);
   EXPECT_TRUE(unwrap_key(wrapped, passphrase, "id").has_value());
   EXPECT_FALSE(unwrap_key(wrapped, "a", "id").has_value());
 }
 
 TEST(VolumeKeyTest, EverythingElseDoesNotOpenIt) {
-  const WrappedKey wrapped = wrap_key(SecretKey::random(), "correct horse", "id", kCheap);
+  const WrappedKey wrapped =
+      wrap_key(SecretKey::random(), "correct horse", "id", testing::kCheapScrypt);
   EXPECT_FALSE(unwrap_key(wrapped, "Correct horse", "id").has_value());
   EXPECT_FALSE(unwrap_key(wrapped, "correct horse ", "id").has_value());
   EXPECT_FALSE(unwrap_key(wrapped, "correct horse", "another").has_value());
@@ -65,14 +61,14 @@ TEST(VolumeKeyTest, EverythingElseDoesNotOpenIt) {
 
 TEST(VolumeKeyTest, TheSameKeyAndPassphraseAreWrappedAnewEachTime) {
   const SecretKey key = SecretKey::random();
-  const WrappedKey first = wrap_key(key, "p", "id", kCheap);
-  const WrappedKey second = wrap_key(key, "p", "id", kCheap);
+  const WrappedKey first = wrap_key(key, "p", "id", testing::kCheapScrypt);
+  const WrappedKey second = wrap_key(key, "p", "id", testing::kCheapScrypt);
   EXPECT_NE(first.salt, second.salt);
   EXPECT_NE(first.sealed, second.sealed);
 }
 
 TEST(VolumeKeyTest, AnEmptyPassphraseIsRefused) {
-  const auto [code, message] = failure_of("", kCheap);
+  const auto [code, message] = failure_of("", testing::kCheapScrypt);
   EXPECT_EQ(code, EINVAL);
   EXPECT_NE(message.find("passphrase"), std::string::npos);
 }

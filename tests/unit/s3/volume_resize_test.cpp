@@ -4,6 +4,7 @@
 #include <atomic>
 
 #include "plugins/s3/command/volume_passphrase.hpp"
+#include "tests/unit/s3/cheap_scrypt.hpp"
 #include "tests/unit/s3/volume_fixture.hpp"
 
 namespace nbdstack {
@@ -194,12 +195,12 @@ TEST_F(VolumeResizeTest, WhoHasLostTheLeaseChangesNothing) {
 
 class PassphraseTest : public VolumeResizeTest {
  protected:
-  static constexpr ScryptCost kCheap{.n = 16, .r = 8, .p = 1};
-
   void change(const std::string& from, const std::string& to) {
-    change_passphrase(
-        store_, *find().descriptor,
-        {.key = "disk", .old_passphrase = from, .new_passphrase = to, .cost = kCheap});
+    change_passphrase(store_, *find().descriptor,
+                      {.key = "disk",
+                       .old_passphrase = from,
+                       .new_passphrase = to,
+                       .cost = testing::kCheapScrypt});
   }
 };
 
@@ -231,9 +232,11 @@ TEST_F(PassphraseTest, OfTwoChangesAtOnceOneIsTold) {
   const StoredDescriptor stored = *find().descriptor;
   change("secret", "first");
   expect_error(EBUSY, {kDescriptor}, [&] {
-    change_passphrase(
-        store_, stored,
-        {.key = "disk", .old_passphrase = "secret", .new_passphrase = "second", .cost = kCheap});
+    change_passphrase(store_, stored,
+                      {.key = "disk",
+                       .old_passphrase = "secret",
+                       .new_passphrase = "second",
+                       .cost = testing::kCheapScrypt});
   });
 }
 

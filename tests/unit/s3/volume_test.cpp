@@ -16,19 +16,16 @@
 namespace nbdstack {
 namespace {
 
+using testing::disk_object;
 using testing::Gate;
+using testing::kObject;
 using testing::MemoryStore;
 using testing::pattern;
 using testing::StoreCall;
 using testing::StoreOp;
 using Bytes = std::vector<std::byte>;
 
-constexpr std::uint32_t kObject = 4096;
 constexpr std::size_t kConnections = 8;
-
-std::string name_of(std::uint64_t block) {
-  return ObjectNames("disk").block({block});
-}
 
 class VolumeTest : public ::testing::Test {
  protected:
@@ -68,7 +65,7 @@ TEST_F(VolumeTest, AWholeObjectIsWrittenWithoutReadingIt) {
   write(data, kObject);
   EXPECT_EQ(store_.calls().size(), 2U);
   EXPECT_EQ(store_.calls(StoreOp::put).size(), 2U);
-  EXPECT_EQ(store_.body_of(name_of(2)), Bytes(data.begin() + kObject, data.end()));
+  EXPECT_EQ(store_.body_of(disk_object(2)), Bytes(data.begin() + kObject, data.end()));
 }
 
 TEST_F(VolumeTest, APartialWriteKeepsTheRestOfItsObject) {
@@ -77,7 +74,7 @@ TEST_F(VolumeTest, APartialWriteKeepsTheRestOfItsObject) {
   const Bytes part = pattern(10, 2);
   write(part, 5);
   std::copy(part.begin(), part.end(), expected.begin() + 5);
-  EXPECT_EQ(store_.body_of(name_of(0)), expected);
+  EXPECT_EQ(store_.body_of(disk_object(0)), expected);
 }
 
 TEST_F(VolumeTest, APartialWriteOfAnAbsentObjectStoresAWholeOne) {
@@ -85,14 +82,14 @@ TEST_F(VolumeTest, APartialWriteOfAnAbsentObjectStoresAWholeOne) {
   Bytes expected(kObject);
   const Bytes part = pattern(10, 1);
   std::copy(part.begin(), part.end(), expected.begin() + 7);
-  EXPECT_EQ(store_.body_of(name_of(1)), expected);
+  EXPECT_EQ(store_.body_of(disk_object(1)), expected);
 }
 
 TEST_F(VolumeTest, TheLastObjectIsAsLongAsTheOthersWhereTheDiskEndsInsideIt) {
   const Bytes data = pattern(100, 3);
   write(data, 64 * kObject);
   EXPECT_EQ(store_.calls(StoreOp::get).size(), 0U) << "all of the disk's block was given";
-  const auto object = store_.body_of(name_of(64));
+  const auto object = store_.body_of(disk_object(64));
   ASSERT_TRUE(object.has_value());
   EXPECT_EQ(object->size(), kObject);
   EXPECT_EQ(Bytes(object->begin() + 100, object->end()), Bytes(kObject - 100));
@@ -105,8 +102,8 @@ TEST_F(VolumeTest, AWholeBlockIsReadVerifiedAndAPartByARange) {
   store_.forget_calls();
   read(kObject, 0);
   read(kObject - 1, 1);
-  const std::vector<StoreCall> expected{{StoreOp::get, {name_of(0)}},
-                                        {StoreOp::get_range, {name_of(0)}}};
+  const std::vector<StoreCall> expected{{StoreOp::get, {disk_object(0)}},
+                                        {StoreOp::get_range, {disk_object(0)}}};
   EXPECT_EQ(store_.calls(), expected);
 }
 
@@ -147,7 +144,7 @@ TEST_F(VolumeTest, AWholeWriteIsNotUndoneByAPartialOneThatBeganBefore) {
 TEST_F(VolumeTest, WritersOfDifferentObjectsDoNotWaitForEachOther) {
   Gate gate;
   store_.on_call([&](const StoreCall& call) {
-    if (call.op == StoreOp::put && call.keys.front() == name_of(0)) gate.pass();
+    if (call.op == StoreOp::put && call.keys.front() == disk_object(0)) gate.pass();
   });
   auto slow = start([&] { write(pattern(kObject, 1), 0); });
   gate.wait_for_arrivals(1);
@@ -212,10 +209,10 @@ TEST_F(VolumeTest, AFailureOfTheStoreReachesTheClientWithItsErrno) {
 }
 
 TEST_F(VolumeTest, AnObjectOfAnotherSizeIsAnErrorAndIsNotOverwrittenInPart) {
-  store_.place(name_of(0), pattern(100, 1));
+  store_.place(disk_object(0), pattern(100, 1));
   EXPECT_THROW(read(kObject, 0), Error);
   EXPECT_THROW(write(pattern(10, 2), 0), Error);
-  EXPECT_EQ(store_.body_of(name_of(0)), pattern(100, 1));
+  EXPECT_EQ(store_.body_of(disk_object(0)), pattern(100, 1));
 }
 
 TEST_F(VolumeTest, NoObjectEverHasTwoWritesInFlight) {

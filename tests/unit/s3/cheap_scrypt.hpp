@@ -1,0 +1,10 @@
+// A derivation of keys that takes no time worth mentioning.
+#pragma once
+
+#include "plugins/s3/volume_key.hpp"
+
+namespace nbdstack::testing {
+
+inline constexpr ScryptCost kCheapScrypt{.n = 16, .r = 8, .p = 1};
+
+}  // namespace nbdstack::testing
