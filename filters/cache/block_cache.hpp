@@ -81,7 +81,10 @@ class BlockCache {
   void flush(Layer& below);
   void extents(Layer& below, const Range& range, bool only_one, ExtentList& extents);
 
-  // A client leaves: what it did not flush goes below now, or into the durable store.
+  // Clients that may write come and go. client_left() says whether it was the last one.
+  void client_came() { ++clients_; }
+  [[nodiscard]] bool client_left() { return --clients_ == 0; }
+  // The last client leaves: what was not flushed goes below now, or into the durable store.
   void settle_client(Layer& below);
   // Writes back everything dirty, whatever the mode: the server is about to go.
   void write_back_all(Layer& below);
@@ -260,6 +263,7 @@ class BlockCache {
   WorkerPool& writes_;
   RangeLock changes_;
   Settlements settlements_;
+  std::atomic<std::size_t> clients_ = 0;     // that may write
   std::counting_semaphore<> below_writers_;  // requests of write-backs that may begin
   std::function<void()> wake_ = [] {};
 

@@ -49,14 +49,31 @@ LayerTraits offered(const LayerTraits& below, const CacheSettings& settings) {
 
 CacheLayer::CacheLayer(Layer& below, std::shared_ptr<BlockCache> cache,
                        const CacheSettings& settings)
-    : below_(below), cache_(std::move(cache)), traits_(offered(below.traits(), settings)) {}
+    : below_(below),
+      cache_(std::move(cache)),
+      traits_(offered(below.traits(), settings)),
+      is_client_(traits_.can_write) {
+  if (is_client_) cache_->client_came();
+}
 
 CacheLayer::CacheLayer(std::unique_ptr<Layer> below, std::shared_ptr<BlockCache> cache,
                        const CacheSettings& settings)
     : owned_(std::move(below)),
       below_(*owned_),
       cache_(std::move(cache)),
-      traits_(offered(below_.traits(), settings)) {}
+      traits_(offered(below_.traits(), settings)),
+      is_client_(traits_.can_write) {
+  if (is_client_) cache_->client_came();
+}
+
+// A handshake that failed has no finalize().
+CacheLayer::~CacheLayer() {
+  static_cast<void>(leave());
+}
+
+bool CacheLayer::leave() {
+  return std::exchange(is_client_, false) && cache_->client_left();
+}
 
 void CacheLayer::pread(std::span<std::byte> buffer, std::uint64_t offset) {
   cache_->read(below_, buffer, offset);
@@ -89,7 +106,7 @@ void CacheLayer::extents(std::uint64_t length, std::uint64_t offset, bool only_o
 }
 
 void CacheLayer::finalize() {
-  if (traits_.can_write) cache_->settle_client(below_);
+  if (leave()) cache_->settle_client(below_);
 }
 
 }  // namespace nbdstack

@@ -14,6 +14,9 @@ class CacheLayer final : public Layer {
   // The same over a layer that goes with this one.
   CacheLayer(std::unique_ptr<Layer> below, std::shared_ptr<BlockCache> cache,
              const CacheSettings& settings);
+  CacheLayer(const CacheLayer&) = delete;
+  CacheLayer& operator=(const CacheLayer&) = delete;
+  ~CacheLayer() override;
 
   [[nodiscard]] const LayerTraits& traits() const override { return traits_; }
   void pread(std::span<std::byte> buffer, std::uint64_t offset) override;
@@ -25,14 +28,20 @@ class CacheLayer final : public Layer {
   void cache(std::uint64_t length, std::uint64_t offset) override;
   void extents(std::uint64_t length, std::uint64_t offset, bool only_one,
                ExtentList& extents) override;
-  // What a client leaves behind unflushed goes down with it, except in unsafe mode.
+  // What clients leave behind unflushed goes down with the last of them, except in unsafe mode. One
+  // that leaves others behind does not: the connections of one client end together, and would each
+  // write back what the others have just changed again; and who only asks for the size of a disk in
+  // use must not make the cache write all that its user has not flushed yet.
   void finalize() override;
 
  private:
+  [[nodiscard]] bool leave();
+
   std::unique_ptr<Layer> owned_;  // below_, or nothing
   Layer& below_;
   std::shared_ptr<BlockCache> cache_;
   LayerTraits traits_;
+  bool is_client_;  // one that may write, and has not left
 };
 
 }  // namespace nbdstack

@@ -34,14 +34,14 @@ std::vector<std::span<const BlockNumber>> grouped(const std::vector<BlockNumber>
 }
 
 // Fills what a completed request lacks, with one read.
-void read_missing(Layer& below, const WriteRequest& request, std::span<std::byte> data) {
+void read_missing(Layer& below, const WriteRequest& request, std::byte* data) {
   if (request.missing.empty()) return;
   const std::uint64_t first = request.missing.front().offset;
   std::vector<std::byte> old(request.missing.back().end() - first);
   below.pread(old, first);
   for (const Range& part : request.missing) {
-    std::memcpy(data.data() + (part.offset - request.range.offset),
-                old.data() + (part.offset - first), part.length);
+    std::memcpy(data + (part.offset - request.range.offset), old.data() + (part.offset - first),
+                part.length);
   }
 }
 
@@ -186,21 +186,25 @@ bool BlockCache::claim_group(WriteBack& work, std::span<const BlockNumber> block
 void BlockCache::copy_group(WriteBackGroup& group) {
   try {
     for (const WriteRequest& request : group.requests) {
-      std::vector<std::byte>& data = group.data.emplace_back();
+      auto& data = group.data.emplace_back();
       if (request.kind != WriteRequest::Kind::data) continue;
-      data.resize(request.range.length);
+      data = std::make_unique_for_overwrite<std::byte[]>(request.range.length);
       for (std::size_t i = 0; i < group.blocks.size(); ++i) {
         const BlockToWrite& block = group.pages[i];
         const Range part = request.range.intersection(block.range);
         if (part.empty()) continue;
-        pages_.for_each_part(
-            static_cast<std::uint32_t>(part.offset - block.range.offset),
-            static_cast<std::uint32_t>(part.length), block.readable & ~block.zero,
-            [&](std::uint32_t offset, std::uint32_t length, bool is_stored) {
-              if (!is_stored) return;
-              const std::uint64_t at = block.range.offset + offset - request.range.offset;
-              store_->read(group.blocks[i].slot, std::span(data).subspan(at, length), offset);
-            });
+        pages_.for_each_part(static_cast<std::uint32_t>(part.offset - block.range.offset),
+                             static_cast<std::uint32_t>(part.length), block.readable & ~block.zero,
+                             [&](std::uint32_t offset, std::uint32_t length, bool is_stored) {
+                               const std::uint64_t at =
+                                   block.range.offset + offset - request.range.offset;
+                               const std::span part_of_data(data.get() + at, length);
+                               if (is_stored) {
+                                 store_->read(group.blocks[i].slot, part_of_data, offset);
+                               } else {  // zeros, or missing still
+                                 std::fill(part_of_data.begin(), part_of_data.end(), std::byte{0});
+                               }
+                             });
       }
     }
   } catch (const Error& error) {
@@ -224,8 +228,9 @@ void BlockCache::send_group(Layer& below, WriteBackGroup& group, Durability dura
     const WriteRequest& request = group.requests[i];
     try {
       if (request.kind == WriteRequest::Kind::data) {
-        read_missing(below, request, group.data[i]);
-        below.pwrite(group.data[i], request.range.offset, supported(wanted, below));
+        read_missing(below, request, group.data[i].get());
+        below.pwrite({group.data[i].get(), request.range.length}, request.range.offset,
+                     supported(wanted, below));
       } else {
         zero_below(below, request.range, request.kind == WriteRequest::Kind::hole,
                    supported(wanted, below));

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <semaphore>
 #include <vector>
@@ -72,8 +74,10 @@ struct BlockCache::WriteBackGroup {
   std::vector<Block> blocks;
   std::vector<BlockToWrite> pages;  // of `blocks`, as they were claimed
   std::vector<WriteRequest> requests;
-  std::vector<std::vector<std::byte>> data;  // of `requests`; empty for zeros
-  std::vector<Range> failed;                 // of `requests`
+  // Of `requests`; nothing for zeros. Allocated without a value: copy_group() fills what the cache
+  // knows, and read_missing() the rest.
+  std::vector<std::unique_ptr<std::byte[]>> data;
+  std::vector<Range> failed;  // of `requests`
   std::optional<Error> failure;
 };
 

@@ -34,7 +34,10 @@ bool BlockObjects::get_coded(BlockNumber block, std::span<std::byte> data) {
 
 bool BlockObjects::get_part(BlockNumber block, std::span<std::byte> part,
                             std::uint32_t offset_in_block) {
-  if (format_.is_plain()) return store_.get_range(format_.name_of(block), part, offset_in_block);
+  if (format_.is_plain()) {
+    return store_.get_range(format_.name_of(block), part,
+                            {.offset = offset_in_block, .object_bytes = block_size_});
+  }
   std::vector<std::byte> data(block_size_);
   if (!get_coded(block, data)) return false;
   std::memcpy(part.data(), data.data() + offset_in_block, part.size());

@@ -188,10 +188,15 @@ bool DirectoryStore::get(const std::string& key, std::span<std::byte> body) {
 }
 
 bool DirectoryStore::get_range(const std::string& key, std::span<std::byte> body,
-                               std::uint64_t offset) {
+                               const ObjectPart& part) {
   const auto file = open(key);
-  if (file.has_value()) file->read_range(body, offset);
-  return file.has_value();
+  if (!file.has_value()) return false;
+  if (file->body_bytes() != part.object_bytes) {
+    throw Error(EIO, fmt::format("{}: {} bytes long where {} were expected", path_of(key),
+                                 file->body_bytes(), part.object_bytes));
+  }
+  file->read_range(body, part.offset);
+  return true;
 }
 
 std::optional<std::string> DirectoryStore::get_text(const std::string& key,

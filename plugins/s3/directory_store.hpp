@@ -58,7 +58,8 @@ class DirectoryStore final : public ObjectStore {
   void remove_leftovers(std::chrono::seconds age);
 
   bool get(const std::string& key, std::span<std::byte> body) override;
-  bool get_range(const std::string& key, std::span<std::byte> body, std::uint64_t offset) override;
+  bool get_range(const std::string& key, std::span<std::byte> body,
+                 const ObjectPart& part) override;
   std::optional<std::string> get_text(const std::string& key, std::size_t size_limit) override;
   std::optional<ObjectInfo> fetch(const std::string& key, std::span<std::byte> buffer) override;
   std::optional<ObjectInfo> look_up(const std::string& key) override;

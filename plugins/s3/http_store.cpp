@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstdlib>
 #include <random>
 #include <string_view>
@@ -183,15 +182,16 @@ bool HttpStore::get(const std::string& key, std::span<std::byte> body) {
   return found;
 }
 
-bool HttpStore::get_range(const std::string& key, std::span<std::byte> body, std::uint64_t offset) {
+bool HttpStore::get_range(const std::string& key, std::span<std::byte> body,
+                          const ObjectPart& part) {
   if (body.empty()) return look_up(key).has_value();  // HTTP has no empty range
-  const std::string range = fmt::format("{}-{}", offset, offset + body.size() - 1);
+  const std::string range = fmt::format("{}-{}", part.offset, part.offset + body.size() - 1);
   Call call{.method = "GET", .key = key, .buffer_status = 206, .buffer = body};
   call.headers.emplace_back("range", "bytes=" + range);
   bool found = true;
   run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
     found = !is_missing(response);
-    return found ? judge_part(response, range, body.size()) : std::nullopt;
+    return found ? judge_part(response, range, body.size(), part.object_bytes) : std::nullopt;
   });
   return found;
 }
@@ -233,13 +233,9 @@ std::optional<ObjectInfo> HttpStore::look_up(const std::string& key) {
     if (is_missing(response)) return std::nullopt;
     object = info_of(response);
     if (response.status == 416) return std::nullopt;  // only an empty object has no first byte
-    if (auto failure = judge_part(response, "0-0", first.size())) return failure;
-    const std::string range = response.header("content-range").value_or("");
-    const char* const begin = range.data() + std::string_view("bytes 0-0/").size();
-    if (std::from_chars(begin, range.data() + range.size(), object->size_bytes).ec != std::errc()) {
-      return Failure{.reason = fmt::format("Content-Range \"{}\" tells no size", range)};
-    }
-    return std::nullopt;
+    const auto size_bytes = object_bytes_of(response, "0-0");
+    object->size_bytes = size_bytes.value_or(0);
+    return judge_part(response, "0-0", first.size(), object->size_bytes);
   });
   return object;
 }

@@ -24,7 +24,8 @@ void ObjectImage::pread(std::span<std::byte> buffer, std::uint64_t offset) {
     const std::size_t begin = i * piece_bytes_;
     const auto piece =
         buffer.subspan(begin, std::min<std::size_t>(piece_bytes_, buffer.size() - begin));
-    if (!store_.get_range(key_, piece, offset + begin)) {
+    if (!store_.get_range(key_, piece,
+                          {.offset = offset + begin, .object_bytes = traits_.size_bytes})) {
       throw Error(EIO, fmt::format("{} is gone: it was removed while it was being served", key_));
     }
   });

@@ -59,6 +59,13 @@ struct PutOutcome {
   std::string etag{};  // of the object that was stored; empty where the store gives none
 };
 
+// Which bytes of an object are wanted, and how long it has to be as a whole: a part of an object of
+// another length is a part of something else (a block that was compressed meanwhile).
+struct ObjectPart {
+  std::uint64_t offset = 0;
+  std::uint64_t object_bytes = 0;
+};
+
 struct ListedObject {
   std::string key;
   std::uint64_t size_bytes = 0;
@@ -76,10 +83,10 @@ class ObjectStore {
   // unspecified.
   virtual bool get(const std::string& key, std::span<std::byte> body) = 0;
 
-  // Reads body.size() bytes from `offset` on; the object must reach that far. Checksums cover whole
-  // objects, so a part is not verified. False: there is no such object.
+  // Reads body.size() bytes of an object that has the length said; any other is an Error. Checksums
+  // cover whole objects, so a part is not verified. False: there is no such object.
   virtual bool get_range(const std::string& key, std::span<std::byte> body,
-                         std::uint64_t offset) = 0;
+                         const ObjectPart& part) = 0;
 
   // An object whose size is not known beforehand, at most `size_limit` bytes (more is an Error).
   virtual std::optional<std::string> get_text(const std::string& key, std::size_t size_limit) = 0;

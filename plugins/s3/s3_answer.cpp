@@ -99,18 +99,33 @@ std::optional<Failure> judge_whole(const HttpResponse& response, std::span<const
   return verify_checksum(response, body);
 }
 
+std::optional<std::uint64_t> object_bytes_of(const HttpResponse& response,
+                                             const std::string& range) {
+  const std::string got = response.header("content-range").value_or("");
+  const std::string expected = fmt::format("bytes {}/", range);
+  std::uint64_t object_bytes = 0;
+  const char* const end = got.data() + got.size();
+  if (!got.starts_with(expected)) return std::nullopt;
+  const auto parsed = std::from_chars(got.data() + expected.size(), end, object_bytes);
+  return parsed.ec == std::errc() && parsed.ptr == end ? std::optional(object_bytes) : std::nullopt;
+}
+
 std::optional<Failure> judge_part(const HttpResponse& response, const std::string& range,
-                                  std::size_t length) {
+                                  std::size_t length, std::uint64_t object_bytes) {
   if (response.status == 416) {
     return Failure{.reason = fmt::format("the object is shorter than the range {}", range)};
   }
   if (response.status != 206) return unexpected(response);
-  const std::string got = response.header("content-range").value_or("");
-  if (!got.starts_with(fmt::format("bytes {}/", range)) || response.buffered_bytes != length) {
-    return Failure{.reason =
-                       fmt::format("the range {} was asked for, but the answer is {} bytes of "
-                                   "Content-Range \"{}\"",
-                                   range, response.buffered_bytes, got)};
+  const auto found_bytes = object_bytes_of(response, range);
+  if (!found_bytes.has_value() || response.buffered_bytes != length) {
+    return Failure{.reason = fmt::format("the range {} was asked for, but the answer is {} bytes "
+                                         "of Content-Range \"{}\"",
+                                         range, response.buffered_bytes,
+                                         response.header("content-range").value_or(""))};
+  }
+  if (*found_bytes != object_bytes) {
+    return Failure{.reason = fmt::format("the object is {} bytes long where {} were expected",
+                                         *found_bytes, object_bytes)};
   }
   return std::nullopt;
 }

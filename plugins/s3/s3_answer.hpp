@@ -43,8 +43,13 @@ std::optional<Failure> verify_checksum(const HttpResponse& response,
 // Nothing if the answer is the whole object and `body` holds it.
 std::optional<Failure> judge_whole(const HttpResponse& response, std::span<const std::byte> body);
 
-// Nothing if the answer is exactly the bytes `range` ("0-511"), `length` of them.
+// How long the object is of which the answer says that it holds the bytes `range` ("0-511").
+std::optional<std::uint64_t> object_bytes_of(const HttpResponse& response,
+                                             const std::string& range);
+
+// Nothing if the answer is exactly the bytes `range`, `length` of them, of an object that is
+// `object_bytes` long.
 std::optional<Failure> judge_part(const HttpResponse& response, const std::string& range,
-                                  std::size_t length);
+                                  std::size_t length, std::uint64_t object_bytes);
 
 }  // namespace nbdstack

@@ -240,13 +240,13 @@ VolumeLayout open_s3backer(ObjectStore& store, const VolumeRequest& request,
   return Opener(store, request, place).open();
 }
 
-void put_mount_token(ObjectStore& store, const VolumeLayout& layout, bool force) {
+std::string put_mount_token(ObjectStore& store, const VolumeLayout& layout, bool force) {
   const auto token = S3backerToken::make(host_name(), std::chrono::system_clock::now());
   const auto body = std::as_bytes(std::span(token.body));
   const PutOptions options{.attributes = token.attributes, .with_checksum = false};
   const PutOutcome outcome = force ? store.put(layout.mount_token, body, options)
                                    : put_if_absent(store, layout.mount_token, body, options);
-  if (outcome.result == PutResult::stored) return;
+  if (outcome.result == PutResult::stored) return s3backer_token_identity(token.attributes);
   const auto text = store.get_text(layout.mount_token, kS3backerToken_bytes_max);
   throw Error(
       EBUSY,
@@ -255,7 +255,9 @@ void put_mount_token(ObjectStore& store, const VolumeLayout& layout, bool force)
                   layout.place, layout.mount_token, describe_s3backer_token(text.value_or(""))));
 }
 
-void remove_mount_token(ObjectStore& store, const VolumeLayout& layout) {
+void remove_mount_token(ObjectStore& store, const VolumeLayout& layout, const std::string& ours) {
+  const auto found = store.look_up(layout.mount_token);
+  if (!found.has_value() || s3backer_token_identity(found->attributes) != ours) return;
   store.remove(std::span(&layout.mount_token, 1));
 }
 

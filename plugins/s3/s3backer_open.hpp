@@ -37,9 +37,10 @@ bool may_be_followed_by_block(const std::string& prefix, const std::string& name
 VolumeLayout open_s3backer(ObjectStore& store, const VolumeRequest& request,
                            const std::string& place);
 
-// Says that the volume is in use; with `force`, also where somebody has said so before. Throws
-// Error(EBUSY) that tells who and when.
-void put_mount_token(ObjectStore& store, const VolumeLayout& layout, bool force);
-void remove_mount_token(ObjectStore& store, const VolumeLayout& layout);
+// Says that the volume is in use; with `force`, also where somebody has said so before. Returns what
+// tells this token from all others. Throws Error(EBUSY) that tells who and when.
+std::string put_mount_token(ObjectStore& store, const VolumeLayout& layout, bool force);
+// Nothing happens where the token is not ours any more: somebody has put his over it by force.
+void remove_mount_token(ObjectStore& store, const VolumeLayout& layout, const std::string& ours);
 
 }  // namespace nbdstack

@@ -142,6 +142,10 @@ BlockGeometry s3backer_geometry(const S3backerFindings& found, const S3backerReq
   return Judge(found, request, names, place).geometry();
 }
 
+std::string s3backer_token_identity(const ObjectAttributes& token) {
+  return token.metadata_of(kTokenName).value_or("");
+}
+
 S3backerToken S3backerToken::make(std::string_view host, WallTime time) {
   S3backerToken token;
   do {

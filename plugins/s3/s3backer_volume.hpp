@@ -86,6 +86,9 @@ struct S3backerToken {
   static S3backerToken make(std::string_view host, WallTime time);
 };
 
+// What tells a token from all others, by the attributes of its object.
+std::string s3backer_token_identity(const ObjectAttributes& token);
+
 // The value of a token that is there; one without, as old versions wrote it, counts as 1.
 std::uint32_t parse_s3backer_token(const ObjectAttributes& attributes);
 

@@ -80,8 +80,7 @@ void ServedVolume::take_lease() {
 }
 
 void ServedVolume::take_token(ObjectStore& store) {
-  put_mount_token(store, layout_, settings_.ownership == Ownership::force);
-  has_token_ = true;
+  token_ = put_mount_token(store, layout_, settings_.ownership == Ownership::force);
 }
 
 void ServedVolume::serve(const std::function<bool()>& stopping) {
@@ -93,7 +92,7 @@ void ServedVolume::serve(const std::function<bool()>& stopping) {
     may_write = [this] { return lease_->may_write(); };
     if (lease_->is_exclusive()) is_owner = may_write;
     keeper_ = std::make_unique<LeaseKeeper>(*lease_, LeaseTiming{settings_.lease_duration}.pause());
-  } else if (has_token_ && settings_.ownership != Ownership::force) {
+  } else if (token_.has_value() && settings_.ownership != Ownership::force) {
     is_owner = [] { return true; };
   }
   store_ = host_.stores.make({.clock = host_.clock,
@@ -116,9 +115,10 @@ void ServedVolume::give_back() {
   if (lease_ != nullptr && lease_store_ != nullptr) lease_->release();
   lease_.reset();
   lease_store_.reset();
-  if (!std::exchange(has_token_, false)) return;
+  const auto token = std::exchange(token_, std::nullopt);
+  if (!token.has_value()) return;
   try {
-    remove_mount_token(*make_lease_store(), layout_);
+    remove_mount_token(*make_lease_store(), layout_, *token);
   } catch (const std::exception& error) {
     log::error("{} could not be removed, and the next server will ask for own=force: {}",
                layout_.mount_token, error.what());

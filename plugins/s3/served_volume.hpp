@@ -79,8 +79,8 @@ class ServedVolume {
 
   const ServingSettings settings_;
   const Host host_;
-  VolumeLayout layout_;  // from open() on
-  bool has_token_ = false;
+  VolumeLayout layout_;               // from open() on
+  std::optional<std::string> token_;  // of ours in the store
 
   // In the order in which each uses those above it.
   std::unique_ptr<ObjectStore> lease_store_;

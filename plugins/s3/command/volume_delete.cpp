@@ -56,11 +56,11 @@ std::uint64_t delete_s3backer_volume(ObjectStore& store, const FoundVolume& volu
   VolumeLayout layout;
   layout.place = volume.place;
   layout.mount_token = volume.mount_token;
-  put_mount_token(store, layout, force);
+  const std::string token = put_mount_token(store, layout, force);
   BlockRemoval removal(store, *volume.names, options);
   removal.remove({1}, volume.block_limit());
   removal.remove({0}, {1});
-  remove_mount_token(store, layout);
+  remove_mount_token(store, layout, token);
   return removal.removed();
 }
 

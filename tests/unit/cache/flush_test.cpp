@@ -118,11 +118,5 @@ TEST_F(CacheFlush, IsOfferedAndWritesBackOverALayerWithoutFlush) {
   EXPECT_TRUE(below.calls(Op::flush).empty());
 }
 
-TEST_F(CacheFlush, AClientThatLeavesLeavesNothingDirty) {
-  write(pattern(kBlock, 1), 0);
-  layer().finalize();
-  EXPECT_EQ(below.content(block(0)), pattern(kBlock, 1));
-}
-
 }  // namespace
 }  // namespace nbdstack::testing

@@ -96,9 +96,17 @@ TEST_F(DirectoryStoreTest, WhatIsPutIsReadBackWholeAndInParts) {
   put("disk/0", body);
   EXPECT_EQ(get("disk/0", 10'000), body);
   Bytes part(100);
-  EXPECT_TRUE(store_.get_range("disk/0", part, 9900));
+  EXPECT_TRUE(store_.get_range("disk/0", part, {.offset = 9900, .object_bytes = 10'000}));
   EXPECT_EQ(part, Bytes(body.end() - 100, body.end()));
   EXPECT_EQ(store_.size_of("disk/0"), 10'000U);
+}
+
+TEST_F(DirectoryStoreTest, APartOfAnObjectOfAnotherLengthIsAPartOfSomethingElse) {
+  put("disk/0", pattern(100, 1));
+  Bytes part(10);
+  EXPECT_EQ(
+      code_of([&] { store_.get_range("disk/0", part, {.object_bytes = 4096}); }, path_of("disk/0")),
+      EIO);
 }
 
 TEST_F(DirectoryStoreTest, AnotherStoreOfTheSameDirectoryReadsIt) {
@@ -120,7 +128,7 @@ TEST_F(DirectoryStoreTest, WhatIsNotThereIsNotThere) {
   Bytes body(10);
   for (const char* key : {"nothing", "no/thing", "disk", "disk/0/x"}) {
     EXPECT_FALSE(store_.get(key, body)) << key;
-    EXPECT_FALSE(store_.get_range(key, body, 0)) << key;
+    EXPECT_FALSE(store_.get_range(key, body, {.object_bytes = 10})) << key;
     EXPECT_EQ(store_.size_of(key), std::nullopt) << key;
     EXPECT_EQ(store_.get_text(key, 10), std::nullopt) << key;
     store_.remove(std::vector<std::string>{key});
@@ -134,7 +142,8 @@ TEST_F(DirectoryStoreTest, AVanishedBucketIsAnErrorAndNotABucketWithoutObjects) 
   Bytes body(10);
   const std::string place = directory_ / "bucket";
   EXPECT_EQ(code_of([&] { store_.get("disk/0", body); }, place), ENOENT);
-  EXPECT_EQ(code_of([&] { store_.get_range("disk/0", body, 0); }, place), ENOENT);
+  EXPECT_EQ(code_of([&] { store_.get_range("disk/0", body, {.object_bytes = 10}); }, place),
+            ENOENT);
   EXPECT_EQ(code_of([&] { put("disk/0", body); }, place), ENOENT);
   EXPECT_EQ(code_of([&] { list(""); }, place), ENOENT);
   EXPECT_EQ(code_of([&] { store_.remove(std::vector<std::string>{"disk/0"}); }, place), ENOENT);
@@ -348,7 +357,8 @@ TEST_F(DirectoryStoreTest, ADamagedTrailerIsFoundByAPartialReadToo) {
   put("a", pattern(300, 1));
   change_byte("a", 300 + 20);
   Bytes part(10);
-  EXPECT_EQ(code_of([&] { store_.get_range("a", part, 0); }, path_of("a")), EIO);
+  EXPECT_EQ(code_of([&] { store_.get_range("a", part, {.object_bytes = 300}); }, path_of("a")),
+            EIO);
 }
 
 TEST_F(DirectoryStoreTest, AFileCutShortIsNeverData) {
@@ -360,7 +370,9 @@ TEST_F(DirectoryStoreTest, AFileCutShortIsNeverData) {
   }
   fs::resize_file(path_of("a"), 50);
   Bytes part(10);
-  EXPECT_EQ(code_of([&] { store_.get_range("a", part, 100); }, path_of("a")), EIO);
+  EXPECT_EQ(code_of([&] { store_.get_range("a", part, {.offset = 100, .object_bytes = 300}); },
+                    path_of("a")),
+            EIO);
 }
 
 TEST_F(DirectoryStoreTest, AFileThatNeverReachedTheDiskWholeIsNeverData) {

@@ -113,7 +113,7 @@ TEST_F(HttpStoreTest, MissingObjectIsSaidByTheService) {
   server.then(error_answer(404, "NoSuchKey"));
   EXPECT_FALSE(store.get("k", body));
   server.then(error_answer(404, "NoSuchKey"));
-  EXPECT_FALSE(store.get_range("k", body, 0));
+  EXPECT_FALSE(store.get_range("k", body, {.offset = 0, .object_bytes = 4096}));
   server.then(error_answer(404, "NoSuchKey"));
   EXPECT_EQ(store.size_of("k"), std::nullopt);
   server.then(error_answer(404, "NoSuchKey"));
@@ -135,24 +135,30 @@ TEST_F(HttpStoreTest, NotFoundOfSomethingElseIsAnError) {
 
 TEST_F(HttpStoreTest, RangeIsAskedForAndReadExactly) {
   server.then(answer(206, "12345678", {{"Content-Range", "bytes 100-107/4096"}}));
-  EXPECT_TRUE(store.get_range("k", body, 100));
+  EXPECT_TRUE(store.get_range("k", body, {.offset = 100, .object_bytes = 4096}));
   EXPECT_EQ(server.requests().at(0).header("range"), "bytes=100-107");
 }
 
 TEST_F(HttpStoreTest, WrongRangeIsAnError) {
-  for (const char* range : {"bytes 0-7/4096", "bytes 100-106/4096", "bytes 100-1070/4096", ""}) {
+  for (const char* range : {"bytes 0-7/4096", "bytes 100-106/4096", "bytes 100-1070/4096", "",
+                            "bytes 100-107/*", "bytes 100-107/4095"}) {
     server.then(answer(206, "12345678", {{"Content-Range", range}}));
-    EXPECT_EQ(errno_of([&] { store.get_range("k", body, 100); }), EIO) << range;
+    EXPECT_EQ(errno_of([&] { store.get_range("k", body, {.offset = 100, .object_bytes = 4096}); }),
+              EIO)
+        << range;
   }
   server.then(answer(206, "1234567", {{"Content-Range", "bytes 100-107/4096"}}));
-  EXPECT_EQ(errno_of([&] { store.get_range("k", body, 100); }), EIO);
+  EXPECT_EQ(errno_of([&] { store.get_range("k", body, {.offset = 100, .object_bytes = 4096}); }),
+            EIO);
 }
 
 TEST_F(HttpStoreTest, WholeObjectWhereARangeWasAskedIsAnError) {
   server.then(answer(200, "12345678"));
-  EXPECT_EQ(errno_of([&] { store.get_range("k", body, 0); }), EIO);
+  EXPECT_EQ(errno_of([&] { store.get_range("k", body, {.offset = 0, .object_bytes = 4096}); }),
+            EIO);
   server.then(error_answer(416, "InvalidRange"));
-  EXPECT_EQ(errno_of([&] { store.get_range("k", body, 0); }), EIO);
+  EXPECT_EQ(errno_of([&] { store.get_range("k", body, {.offset = 0, .object_bytes = 4096}); }),
+            EIO);
 }
 
 TEST_F(HttpStoreTest, SizeComesFromTheContentRange) {

@@ -42,8 +42,9 @@ class QuirkyStore final : public ObjectStore {
   bool get(const std::string& key, std::span<std::byte> body) override {
     return memory.get(key, body);
   }
-  bool get_range(const std::string& key, std::span<std::byte> body, std::uint64_t offset) override {
-    return memory.get_range(key, body, offset);
+  bool get_range(const std::string& key, std::span<std::byte> body,
+                 const ObjectPart& part) override {
+    return memory.get_range(key, body, part);
   }
   std::optional<std::string> get_text(const std::string& key, std::size_t size_limit) override {
     return memory.get_text(key, size_limit);

@@ -131,12 +131,13 @@ class MemoryStore final : public ObjectStore {
     std::copy(object->begin(), object->end(), body.begin());
     return true;
   }
-  bool get_range(const std::string& key, std::span<std::byte> body, std::uint64_t offset) override {
+  bool get_range(const std::string& key, std::span<std::byte> body,
+                 const ObjectPart& part) override {
     const CallScope scope(*this, {StoreOp::get_range, {key}});
     const auto object = body_of(key);
     if (!object.has_value()) return false;
-    if (offset + body.size() > object->size()) throw Error(EIO, key + ": too short");
-    std::memcpy(body.data(), object->data() + offset, body.size());
+    if (object->size() != part.object_bytes) throw Error(EIO, key + ": of another length");
+    std::memcpy(body.data(), object->data() + part.offset, body.size());
     return true;
   }
   std::optional<std::string> get_text(const std::string& key, std::size_t size_limit) override {

@@ -304,7 +304,7 @@ TEST_F(S3backerOpenTest, TheMountTokenKeepsOthersOutAndGoes) {
   place_block_0(kDisk);
   const VolumeLayout layout = open_volume(store_, request());
   EXPECT_FALSE(store_.body_of("disk/s3backer-mounted").has_value()) << "opening puts none";
-  put_mount_token(store_, layout, false);
+  const std::string first = put_mount_token(store_, layout, false);
   const auto token = store_.body_of("disk/s3backer-mounted");
   ASSERT_TRUE(token.has_value());
   const auto attributes = store_.attributes_of("disk/s3backer-mounted");
@@ -318,10 +318,12 @@ TEST_F(S3backerOpenTest, TheMountTokenKeepsOthersOutAndGoes) {
     EXPECT_TRUE(contains(error.what(), "own=force")) << error.what();
   }
   EXPECT_EQ(store_.body_of("disk/s3backer-mounted"), token);
-  put_mount_token(store_, layout, true);
+  const std::string forced = put_mount_token(store_, layout, true);
   EXPECT_NE(store_.attributes_of("disk/s3backer-mounted")->metadata, attributes->metadata);
   EXPECT_NO_THROW(open_volume(store_, request())) << "the token is no block";
-  remove_mount_token(store_, layout);
+  remove_mount_token(store_, layout, first);
+  EXPECT_TRUE(store_.body_of("disk/s3backer-mounted").has_value()) << "it is somebody else's now";
+  remove_mount_token(store_, layout, forced);
   EXPECT_EQ(store_.keys(), std::vector<std::string>{"disk/00000000"});
 }
 
