@@ -5,7 +5,7 @@
 // everybody waits off. (libcurl hands a received piece over as a whole or not at all.) So over any
 // time t, at most rate * (t + burst) bytes and one piece pass.
 //
-// Not thread-safe: its owner is the engine's thread.
+// Not thread-safe: its owner's lock protects it (transfer_direction.hpp).
 #pragma once
 
 #include <algorithm>

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <ctime>
-#include <utility>
+#include <memory>
 
 #include "common/error.hpp"
 #include "plugins/s3/http_engine.hpp"
@@ -20,16 +20,18 @@ void initialise_libcurl() {
   }
 }
 
+std::unique_ptr<HttpEngine> make_engine(const HttpClientConfig& config) {
+  initialise_libcurl();
+  return std::make_unique<HttpEngine>(config);
+}
+
 }  // namespace
 
-HttpClient::HttpClient(HttpClientConfig config) : config_(std::move(config)) {
-  initialise_libcurl();
-}
+HttpClient::HttpClient(const HttpClientConfig& config) : engine_(make_engine(config)) {}
 
 HttpClient::~HttpClient() = default;
 
 HttpOutcome HttpClient::perform(const HttpRequest& request, Duration time_limit) {
-  std::call_once(engine_made_, [this] { engine_ = std::make_unique<HttpEngine>(config_); });
   return engine_->perform(request, time_limit);
 }
 

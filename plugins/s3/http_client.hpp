@@ -1,9 +1,10 @@
-// HTTP requests by libcurl, all through one bounded engine (http_engine.hpp).
+// HTTP requests by libcurl, all through one bounded engine (http_engine.hpp), each by its caller's
+// own thread.
 //
-// At most `connections` requests are in flight at a time. HTTP/1.1 gives each a connection from its
-// first byte to its last; HTTP/2, spoken where a server offers it over TLS, carries many over one.
-// Connections are kept and the same few are used again, so that a light load keeps few of them
-// open. Proxies are those of libcurl's environment (http_proxy, https_proxy, no_proxy).
+// At most `connections` requests are in flight at a time, each on a connection of its own from its
+// first byte to its last. Connections are kept and the same few are used again, so that a light
+// load keeps few of them open. HTTP/2 is spoken where a server offers it over TLS. Proxies are
+// those of libcurl's environment (http_proxy, https_proxy, no_proxy).
 //
 //   waiting      in two classes, which take turns; large requests leave a quarter of the places to
 //                small ones (transfer_queue.hpp). Small: neither body nor buffer exceeds 64 KiB
@@ -18,7 +19,8 @@
 // whole request at its own limit, and all of them within about a second once the request's
 // `is_over` says so. What an answer means is the caller's business.
 //
-// Nothing is connected, and no thread started, before the first request.
+// Nothing is connected before the first request. No thread is started but libcurl's resolver, for
+// as long as a name is looked up.
 #pragma once
 
 #include <chrono>
@@ -26,7 +28,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -66,7 +67,7 @@ struct HttpRequest {
   // ESHUTDOWN. Empty: never.
   std::function<bool()> is_over;
 
-  // Asked by the engine's thread before the request is sent, and before each piece of `body`: no
+  // Asked before the request is sent, and before each piece of `body`, by the caller's thread: no
   // ends it with ESHUTDOWN, and nothing more is sent. Empty: always yes.
   std::function<bool()> may_send;
 
@@ -103,7 +104,7 @@ class HttpEngine;
 
 class HttpClient {
  public:
-  explicit HttpClient(HttpClientConfig config);
+  explicit HttpClient(const HttpClientConfig& config);
   HttpClient(const HttpClient&) = delete;
   HttpClient& operator=(const HttpClient&) = delete;
   // Ends what is under way, in bounded time.
@@ -114,9 +115,7 @@ class HttpClient {
   HttpOutcome perform(const HttpRequest& request, Duration time_limit);
 
  private:
-  const HttpClientConfig config_;
-  std::once_flag engine_made_;
-  std::unique_ptr<HttpEngine> engine_;  // from the first request on
+  const std::unique_ptr<HttpEngine> engine_;
 };
 
 // "Sun, 06 Nov 1994 08:49:37 GMT"

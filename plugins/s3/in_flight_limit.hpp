@@ -11,7 +11,7 @@
 //
 // Other failures leave it as it is: they say nothing about the service's load.
 //
-// Not thread-safe: its owner is the engine's thread.
+// Not thread-safe: its owner's lock protects it (transfer_places.hpp).
 #pragma once
 
 #include <algorithm>

@@ -5,7 +5,7 @@
 // low. "Recent" are the last kWindow to 2 * kWindow samples: one window fills while the one before
 // still counts, so that what a service was like an hour ago is forgotten.
 //
-// Not thread-safe: its owner is the engine's thread.
+// Not thread-safe: its owner's lock protects it (transfer_places.hpp).
 #pragma once
 
 #include <array>

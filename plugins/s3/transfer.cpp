@@ -6,7 +6,6 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -22,6 +21,7 @@ using Kind = TransportFailure::Kind;
 
 // Connections that carry megabyte objects: fewer, larger pieces.
 constexpr long kBufferBytes = 256L << 10U;
+constexpr std::size_t kUsualHeaders = 16;
 constexpr std::size_t kHeadersLimitBytes = std::size_t{64} << 10U;
 
 // An option that libcurl refuses is a mistake of ours or a libcurl built without TLS.
@@ -42,6 +42,11 @@ void acknowledge_now(curl_socket_t socket) {
   setsockopt(socket, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
 }
 
+// As libcurl does it, but programs that are run (credential_process) do not inherit it.
+curl_socket_t open_socket(void* /*unused*/, curlsocktype /*purpose*/, curl_sockaddr* address) {
+  return ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
 // libcurl is C: no exception may pass through it. Only memory can be lacking in its callbacks.
 template <typename Result, typename Work>
 Result shielded(Result on_exception, const Work& work) noexcept {
@@ -52,11 +57,16 @@ Result shielded(Result on_exception, const Work& work) noexcept {
   }
 }
 
+// Headers are ASCII, and there are many of them: without the locale.
+char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
 std::string_view trimmed(std::string_view text) {
-  const auto is_space = [](char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; };
-  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
-  return text;
+  constexpr std::string_view kSpace = " \t\r\n";
+  const std::size_t first = text.find_first_not_of(kSpace);
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(kSpace) + 1 - first);
 }
 
 Kind kind_of(CURLcode code) {
@@ -93,10 +103,7 @@ void Transfer::make_handle() {
   set(handle_, CURLOPT_UPLOAD_BUFFERSIZE, kBufferBytes);
   // A name that is being looked up when the request ends: nobody waits for the resolver.
   set(handle_, CURLOPT_QUICK_EXIT, 1L);
-  set(handle_, CURLOPT_OPENSOCKETFUNCTION, hooks_.open);
-  set(handle_, CURLOPT_OPENSOCKETDATA, hooks_.context);
-  set(handle_, CURLOPT_CLOSESOCKETFUNCTION, hooks_.close);
-  set(handle_, CURLOPT_CLOSESOCKETDATA, hooks_.context);
+  set(handle_, CURLOPT_OPENSOCKETFUNCTION, open_socket);
   set(handle_, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(config_.connect_timeout.count()));
   if (!config_.ca_file.empty()) set(handle_, CURLOPT_CAINFO, config_.ca_file.c_str());
   set(handle_, CURLOPT_SSL_VERIFYPEER, config_.tls_verify ? 1L : 0L);
@@ -117,8 +124,19 @@ void Transfer::make_handle() {
 
 void Transfer::prepare(const HttpRequest& request, std::span<std::byte> buffer, Duration time_limit,
                        bool fresh_connection, TimePoint now) {
+  clear();
   request_ = &request;
   buffer_ = buffer;
+  begun_ = now;
+  moved_ = now;
+  if (handle_ == nullptr) make_handle();
+  const auto limit = std::chrono::ceil<std::chrono::milliseconds>(time_limit);
+  set(handle_, CURLOPT_TIMEOUT_MS, std::max(static_cast<long>(limit.count()), 1L));
+  set_headers(request.headers);
+  set_request(request, fresh_connection);
+}
+
+void Transfer::clear() {
   response_ = HttpResponse{};
   words_.front() = '\0';
   header_bytes_ = 0;
@@ -127,16 +145,9 @@ void Transfer::prepare(const HttpRequest& request, std::span<std::byte> buffer, 
   too_long_ = false;
   forbidden_ = false;
   socket_ = CURL_SOCKET_BAD;
-  owes_acknowledgement_ = false;
-  begun_ = now;
+  acknowledged_ = false;
   first_byte_ = TimePoint{};
-  moved_ = now;
   moved_bytes_ = 0;
-  if (handle_ == nullptr) make_handle();
-  const auto limit = std::chrono::ceil<std::chrono::milliseconds>(time_limit);
-  set(handle_, CURLOPT_TIMEOUT_MS, std::max(static_cast<long>(limit.count()), 1L));
-  set_headers(request.headers);
-  set_request(request, fresh_connection);
 }
 
 void Transfer::set_request(const HttpRequest& request, bool fresh_connection) {
@@ -144,8 +155,7 @@ void Transfer::set_request(const HttpRequest& request, bool fresh_connection) {
   if (request.method == "PUT" || request.method == "POST") {
     // Sent from the caller's memory; CUSTOMREQUEST makes a PUT of it. Asking us for every piece
     // costs a little, so only where somebody counts or may forbid them.
-    const bool counted =
-        (directions_.up.limit.is_limited() || request.may_send) && !request.body.empty();
+    const bool counted = (directions_.up.is_limited() || request.may_send) && !request.body.empty();
     const char* const body =
         request.body.empty() ? "" : reinterpret_cast<const char*>(request.body.data());
     set(handle_, CURLOPT_POST, 1L);
@@ -156,9 +166,6 @@ void Transfer::set_request(const HttpRequest& request, bool fresh_connection) {
   }
   set(handle_, CURLOPT_CUSTOMREQUEST, request.method.c_str());
   set(handle_, CURLOPT_FRESH_CONNECT, fresh_connection ? 1L : 0L);
-  // Requests to a server not yet known wait for the first connection, which may carry them all.
-  // Without TLS it never does.
-  set(handle_, CURLOPT_PIPEWAIT, config_.http2 && request.url.starts_with("https:") ? 1L : 0L);
 }
 
 // libcurl's list, made of memory that is used again for the next request.
@@ -182,7 +189,8 @@ void Transfer::set_headers(const HeaderList& headers) {
 }
 
 HttpOutcome Transfer::finish(CURLcode code) {
-  leave_lines();
+  request_ = nullptr;
+  end_pauses();
   // What failed may have left something behind (after a name that did not resolve, libcurl 7.88
   // refuses options): the next request starts afresh.
   if (code != CURLE_OK) curl_easy_cleanup(std::exchange(handle_, nullptr));
@@ -201,13 +209,18 @@ HttpOutcome Transfer::finish(CURLcode code) {
 }
 
 void Transfer::abandon() {
-  leave_lines();
+  request_ = nullptr;
+  end_pauses();
   curl_easy_cleanup(std::exchange(handle_, nullptr));
 }
 
-void Transfer::leave_lines() {
-  if (std::exchange(up_paused_, false)) std::erase(directions_.up.paused, this);
-  if (std::exchange(down_paused_, false)) std::erase(directions_.down.paused, this);
+void Transfer::pause(bool& flag, TransferDirection& direction) {
+  if (!std::exchange(flag, true)) direction.pause();
+}
+
+void Transfer::end_pauses() {
+  if (std::exchange(up_paused_, false)) directions_.up.go_on();
+  if (std::exchange(down_paused_, false)) directions_.down.go_on();
 }
 
 Transfer& Transfer::of(CURL* handle) {
@@ -216,15 +229,22 @@ Transfer& Transfer::of(CURL* handle) {
   return *reinterpret_cast<Transfer*>(self);
 }
 
-void Transfer::uses(curl_socket_t socket) {
-  socket_ = socket;
-  if (std::exchange(owes_acknowledgement_, false)) acknowledge_now(socket);
+void Transfer::acknowledge_headers() {
+  if (!headers_ended_ || acknowledged_ || socket_ == CURL_SOCKET_BAD) return;
+  acknowledged_ = true;
+  acknowledge_now(socket_);
 }
 
-CURLcode Transfer::resume(bool upward) {
-  (upward ? up_paused_ : down_paused_) = false;
-  return curl_easy_pause(handle_,
-                         (up_paused_ ? CURLPAUSE_SEND : 0) | (down_paused_ ? CURLPAUSE_RECV : 0));
+TimePoint Transfer::resume_due(TimePoint now) const {
+  TimePoint due = TimePoint::max();
+  if (up_paused_) due = directions_.up.ready_at(now);
+  if (down_paused_) due = std::min(due, directions_.down.ready_at(now));
+  return due;
+}
+
+CURLcode Transfer::resume() {
+  end_pauses();
+  return curl_easy_pause(handle_, CURLPAUSE_CONT);
 }
 
 // Silence does not count before the connection is there, which has a limit of its own.
@@ -249,6 +269,7 @@ std::size_t Transfer::take_header(std::string_view line) {
   if (line.starts_with("HTTP/")) {
     // A new answer: what came before was an interim one (100 Continue).
     response_ = HttpResponse{};
+    response_.headers.reserve(kUsualHeaders);
     headers_ended_ = false;
     const std::size_t blank = line.find(' ');
     if (blank != std::string_view::npos) {
@@ -258,30 +279,21 @@ std::size_t Transfer::take_header(std::string_view line) {
   }
   if (line == "\r\n" || line == "\n") {
     headers_ended_ = true;
-    if (socket_ != CURL_SOCKET_BAD) {
-      acknowledge_now(socket_);
-    } else {
-      owes_acknowledgement_ = true;
-    }
     return line.size();
   }
   const std::size_t colon = line.find(':');
   if (colon == std::string_view::npos) return line.size();  // nothing that anybody asks for
   std::string name(line.substr(0, colon));
-  std::transform(name.begin(), name.end(), name.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(name.begin(), name.end(), name.begin(), lower);
   response_.headers.emplace_back(std::move(name), trimmed(line.substr(colon + 1)));
   return line.size();
 }
 
 std::size_t Transfer::take_body(std::span<const std::byte> piece) {
-  BandwidthLimit& limit = directions_.down.limit;
-  if (limit.is_limited()) {
-    if (limit.allowance(std::chrono::steady_clock::now()) == 0) {
-      if (!std::exchange(down_paused_, true)) directions_.down.paused.push_back(this);
-      return CURL_WRITEFUNC_PAUSE;
-    }
-    limit.spend(piece.size());
+  TransferDirection& down = directions_.down;
+  if (down.is_limited() && !down.take_all(piece.size(), std::chrono::steady_clock::now())) {
+    pause(down_paused_, down);
+    return CURL_WRITEFUNC_PAUSE;
   }
   if (response_.status == request_->buffer_status) {
     if (piece.size() > buffer_.size() - response_.buffered_bytes) {
@@ -305,16 +317,14 @@ bool Transfer::may_send() {
 
 std::size_t Transfer::give_body(std::span<std::byte> room) {
   if (!may_send()) return CURL_READFUNC_ABORT;
-  BandwidthLimit& limit = directions_.up.limit;
   const std::span<const std::byte> rest = request_->body.subspan(sent_bytes_);
-  const std::size_t allowance = limit.allowance(std::chrono::steady_clock::now());
-  if (allowance == 0 && !rest.empty()) {
-    if (!std::exchange(up_paused_, true)) directions_.up.paused.push_back(this);
+  const std::size_t wanted = std::min(rest.size(), room.size());
+  const std::size_t length = directions_.up.take_some(wanted, std::chrono::steady_clock::now());
+  if (length == 0 && wanted > 0) {
+    pause(up_paused_, directions_.up);
     return CURL_READFUNC_PAUSE;
   }
-  const std::size_t length = std::min({rest.size(), room.size(), allowance});
   std::copy_n(rest.begin(), length, room.begin());
-  limit.spend(length);
   sent_bytes_ += length;
   return length;
 }

@@ -1,19 +1,21 @@
-// One exchange of a request and its answer over a libcurl handle, run by the engine's thread.
+// One exchange of a request and its answer over a libcurl handle.
 //
 //   state       entered by   what is there
 //   idle        (new)        a handle, or none after a failure
-//   prepared    prepare()    the handle carries the request; the engine adds it to its multi handle
-//   idle        finish()     the outcome; the engine has removed the handle before
+//   under way   prepare()    the handle carries the request; the lane adds it to its multi handle
+//   idle        finish()     the outcome; the lane has removed the handle before
+//               abandon()    nothing: it was the lane that ended it
 //
 // Here is what HTTP alone can decide: which options a request has, what becomes of headers and
 // bodies, which bounds they keep, and what libcurl's result means. The body of an answer goes from
 // libcurl's buffer to where the caller wants it, and one that is sent is read where the caller has
 // it.
 //
-// A transfer that may not send or receive for now, because of a bandwidth limit, pauses itself and
-// joins the direction's line; the engine lets it go on.
+// A transfer that may not send or receive for now, because of a bandwidth limit, pauses itself; the
+// lane lets it go on.
 //
-// The request, the buffer and the directions must outlive the exchange.
+// The request, the buffer and the directions must outlive the exchange. Not thread-safe: its owner
+// is the lane.
 #pragma once
 
 #include <curl/curl.h>
@@ -22,43 +24,21 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "common/sync/clock.hpp"
-#include "plugins/s3/bandwidth_limit.hpp"
 #include "plugins/s3/http_client.hpp"
+#include "plugins/s3/transfer_direction.hpp"
 
 namespace nbdstack {
 
-class Transfer;
-
-// What all transfers share in one direction.
-struct TransferDirection {
-  BandwidthLimit limit;
-  std::deque<Transfer*> paused;  // in the order of their pausing
-};
-
-struct TransferDirections {
-  TransferDirection up;
-  TransferDirection down;
-};
-
 class Transfer {
  public:
-  // libcurl opens and closes its connections' sockets through these. A connection may outlive the
-  // transfer that opened it, but not the context.
-  struct SocketHooks {
-    curl_opensocket_callback open;
-    curl_closesocket_callback close;
-    void* context;
-  };
-
-  Transfer(const HttpClientConfig& config, TransferDirections& directions, SocketHooks hooks)
-      : config_(config), directions_(directions), hooks_(hooks) {}
+  Transfer(const HttpClientConfig& config, TransferDirections& directions)
+      : config_(config), directions_(directions) {}
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
   ~Transfer() { curl_easy_cleanup(handle_); }
@@ -67,18 +47,25 @@ class Transfer {
   void prepare(const HttpRequest& request, std::span<std::byte> buffer, Duration time_limit,
                bool fresh_connection, TimePoint now);
   HttpOutcome finish(CURLcode code);
-  // The same where it was the engine that ended it: the connection is gone, the handle is not.
+  // Its connection is not used again.
   void abandon();
 
   [[nodiscard]] CURL* handle() const { return handle_; }
   static Transfer& of(CURL* handle);
 
   // The socket that carries it now.
-  void uses(curl_socket_t socket);
+  void uses(curl_socket_t socket) { socket_ = socket; }
+  // The headers are there, and the body is still to come: see acknowledge_now().
+  void acknowledge_headers();
+
+  [[nodiscard]] bool is_paused() const { return up_paused_ || down_paused_; }
+  // When a paused one should be resumed.
+  [[nodiscard]] TimePoint resume_due(TimePoint now) const;
   // Goes on after a pause, and may pause again at once. Unless the result is CURLE_OK, the exchange
   // is over: libcurl says so here and nowhere else.
-  CURLcode resume(bool upward);
+  CURLcode resume();
 
+  [[nodiscard]] bool is_under_way() const { return request_ != nullptr; }
   // The request's may_send said no: nothing more was sent.
   [[nodiscard]] bool is_forbidden() const { return forbidden_; }
   [[nodiscard]] TimePoint begun() const { return begun_; }
@@ -92,7 +79,9 @@ class Transfer {
   void make_handle();
   void set_request(const HttpRequest& request, bool fresh_connection);
   void set_headers(const HeaderList& headers);
-  void leave_lines();
+  void end_pauses();
+  void pause(bool& flag, TransferDirection& direction);
+  void clear();
   bool may_send();
 
   std::size_t take_header(std::string_view line);
@@ -108,13 +97,12 @@ class Transfer {
 
   const HttpClientConfig& config_;
   TransferDirections& directions_;
-  const SocketHooks hooks_;
   CURL* handle_ = nullptr;  // none before the first request and after a failure
   std::array<char, CURL_ERROR_SIZE> words_{};
   std::vector<std::string> header_lines_;  // kept for their memory
   std::vector<curl_slist> header_nodes_;
 
-  const HttpRequest* request_ = nullptr;
+  const HttpRequest* request_ = nullptr;  // none: it is idle
   std::span<std::byte> buffer_;
   HttpResponse response_;
   std::size_t header_bytes_ = 0;
@@ -126,7 +114,7 @@ class Transfer {
   bool down_paused_ = false;
 
   curl_socket_t socket_ = CURL_SOCKET_BAD;
-  bool owes_acknowledgement_ = false;  // the headers are there, but the socket is not known yet
+  bool acknowledged_ = false;
 
   TimePoint begun_{};
   TimePoint first_byte_{};

@@ -10,7 +10,7 @@
 //   at most          kSharePercent of the GETs, saved up to kSavedMax of them: where everything is
 //                    slow, twice the requests would make it slower
 //
-// Not thread-safe: its owner is the engine's thread.
+// Not thread-safe: its owner's lock protects it (transfer_places.hpp).
 #pragma once
 
 #include <algorithm>

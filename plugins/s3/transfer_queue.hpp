@@ -9,7 +9,7 @@
 //     kSmallMemory. Where no small ones have been seen for so long, large ones use all places.
 //   - Small requests may use all places. They cannot starve large ones, with whom they take turns.
 //
-// Not thread-safe: its owner is the engine's thread.
+// Not thread-safe: its owner's lock protects it (transfer_places.hpp).
 #pragma once
 
 #include <algorithm>

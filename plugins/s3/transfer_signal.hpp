@@ -1,10 +1,10 @@
-// "Your request is done", said once by the engine's thread to the caller who waits for it.
+// "It is your turn", said once by any thread to the caller who waits for it.
 //
 // A condition variable would do, but one that lives on the waiter's stack must be notified with its
 // mutex held, and the waiter, once awake, waits for that mutex: two more system calls for every
-// request. Here the last access of the engine's thread is the one that sets the state; the kernel
-// is given the address only as a name, and waking a name that nobody waits for any more is
-// harmless (glibc's sem_post relies on the same).
+// wait. Here the last access of who signals is the one that sets the state; the kernel is given the
+// address only as a name, and waking a name that nobody waits for any more is harmless (glibc's
+// sem_post relies on the same).
 //
 //   state      set by                  what signal() does
 //   pending    the constructor         sets done

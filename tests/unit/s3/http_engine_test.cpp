@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <stdexcept>
 #include <thread>
 
 #include "common/error.hpp"
@@ -24,11 +25,14 @@ class HttpEngineTest : public ::testing::Test {
     if (!client_) client_ = std::make_unique<HttpClient>(config);
     return *client_;
   }
-  int get(std::span<std::byte> buffer) {
+  [[nodiscard]] HttpRequest get_request(std::span<std::byte> buffer) const {
     HttpRequest request{.method = "GET", .url = server.url() + "/k"};
     request.buffer_status = 200;
     request.buffer = buffer;
-    return status_of(client().perform(request, seconds(30)));
+    return request;
+  }
+  int get(std::span<std::byte> buffer) {
+    return status_of(client().perform(get_request(buffer), seconds(30)));
   }
   int put(const std::string& sent) {
     HttpRequest request{.method = "PUT", .url = server.url() + "/k"};
@@ -213,11 +217,111 @@ TEST_F(HttpEngineTest, APausedTransferCanBeCancelled) {
   const std::string large(64 << 10, 'x');
   std::vector<std::byte> buffer(large.size());
   server.then(answer(200, large));
-  HttpRequest request{.method = "GET", .url = server.url() + "/k"};
-  request.buffer_status = 200;
-  request.buffer = buffer;
+  HttpRequest request = get_request(buffer);
   request.is_over = [this] { return !server.requests().empty(); };
   EXPECT_THROW(client().perform(request, seconds(30)), Error);
+}
+
+TEST_F(HttpEngineTest, CallersShareAConnectionOneAfterAnother) {
+  client();
+  for (int i = 0; i < 3; ++i) {
+    server.then(answer(200, "12345678"));
+    std::thread([this] { EXPECT_EQ(get(body), 200); }).join();
+  }
+  EXPECT_EQ(server.connections(), 1U);
+}
+
+TEST_F(HttpEngineTest, ThePlaceOfACallerWhoIsInterruptedGoesToTheNext) {
+  config.connections = 1;
+  Gate interruption;
+  server.then(answer(200, "12345678").stall_after(3));
+  server.then(answer(200, "12345678"));
+  HttpRequest request = get_request(body);
+  request.is_over = [this, &interruption]() -> bool {
+    if (server.requests().empty()) return false;
+    interruption.wait();
+    throw std::runtime_error("asked in vain");
+  };
+  client();
+  std::thread interrupted(
+      [&] { EXPECT_THROW(client().perform(request, seconds(30)), std::runtime_error); });
+  interruption.await_arrivals(1);
+  std::array<std::byte, 8> mine{};
+  HttpRequest next = get_request(mine);
+  next.is_over = [&, asked = 0]() mutable {  // before the request, and then from the queue
+    if (asked++ == 1) interruption.open();
+    return false;
+  };
+  EXPECT_EQ(status_of(client().perform(next, seconds(30))), 200);
+  interrupted.join();
+}
+
+TEST_F(HttpEngineTest, AnInterruptionEndsBothExchangesAndLeavesALaneFit) {
+  learn();
+  server.then(answer(200, "the late").stall_after(3));
+  server.then(answer(200, "the next").stall_after(3));
+  HttpRequest request = get_request(body);
+  request.is_over = [this]() -> bool {
+    if (server.requests().size() == 102) throw std::runtime_error("asked in vain");
+    return false;
+  };
+  EXPECT_THROW(client().perform(request, seconds(30)), std::runtime_error);
+  server.then(answer(200, "12345678"));
+  EXPECT_EQ(get(body), 200);
+  EXPECT_EQ(text(), "12345678");
+}
+
+TEST_F(HttpEngineTest, ASecondExchangeGivesItsPlaceBack) {
+  config.connections = 2;
+  learn();
+  server.then(answer(200, "the late").stall_after(3));
+  server.then(answer(200, "the next"));
+  EXPECT_EQ(get(body), 200);
+  Gate both;
+  for (int i = 0; i < 2; ++i) {
+    server.then(answer(200, "12345678").when_asked([&both] { both.wait(); }));
+  }
+  std::vector<std::thread> callers;
+  callers.reserve(2);
+  for (int i = 0; i < 2; ++i) {
+    callers.emplace_back([this] {
+      std::array<std::byte, 8> mine{};
+      EXPECT_EQ(get(mine), 200);
+    });
+  }
+  both.await_arrivals(2);
+  both.open();
+  for (std::thread& each : callers) each.join();
+}
+
+TEST_F(HttpEngineTest, ItsEndEndsWhoIsServedAndWhoWaits) {
+  auto mortal = std::make_unique<HttpClient>(HttpClientConfig{.connections = 1});
+  server.then(answer(200, "12345678").stall_after(3));
+  Gate asked;  // who waits has been asked from the queue
+  const auto errno_of = [client = mortal.get()](const HttpRequest& request) {
+    try {
+      client->perform(request, seconds(30));
+    } catch (const Error& error) {
+      return error.code();
+    }
+    return 0;
+  };
+  const HttpRequest request = get_request(body);
+  std::thread served([&] { EXPECT_EQ(errno_of(request), ESHUTDOWN); });
+  while (server.requests().empty()) std::this_thread::yield();
+  std::array<std::byte, 8> mine{};
+  HttpRequest next = get_request(mine);
+  next.is_over = [&, count = 0]() mutable {
+    if (count++ == 1) asked.wait();
+    return false;
+  };
+  std::thread waiting([&] { EXPECT_EQ(errno_of(next), ESHUTDOWN); });
+  asked.await_arrivals(1);
+  asked.open();
+  mortal.reset();
+  served.join();
+  waiting.join();
+  EXPECT_EQ(server.requests().size(), 1U);
 }
 
 }  // namespace

@@ -246,12 +246,19 @@ TEST_F(HttpStoreRetryTest, ShutdownLetsLastWritesAndTheirReadsPass) {
 
 TEST_F(HttpStoreRetryTest, ShutdownEndsAWriteThatHangsWhenTheGraceIsOver) {
   config.timeout_ms = 60'000;
-  config.stopping = [this] {
-    clock.advance(std::chrono::seconds(5));
-    return true;
-  };
+  config.stopping = [] { return true; };
   server.then(answer(200, kBody).stall_after(3));
+  std::atomic<bool> over{false};
+  // Less than the timeout in all, in steps: the grace begins when the stop is noticed.
+  std::thread passing_time([&] {
+    for (int passed_s = 0; passed_s < 55 && !over; passed_s += 5) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      clock.advance(std::chrono::seconds(5));
+    }
+  });
   EXPECT_EQ(errno_of([&] { store().put("k", body, {}); }), ESHUTDOWN);
+  over = true;
+  passing_time.join();
 }
 
 TEST_F(HttpStoreRetryTest, ShutdownEndsAReadThatHangs) {

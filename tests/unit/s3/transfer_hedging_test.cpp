@@ -2,13 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/unit/fakes/sizes.hpp"
+
 namespace nbdstack {
 namespace {
 
+using testing::kMiB;
+
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-
-constexpr std::size_t kMiB = std::size_t{1} << 20U;
 
 void answer(TransferHedging& hedging, std::size_t bytes, int count) {
   for (int i = 0; i < count; ++i) hedging.answered(bytes, milliseconds(60), milliseconds(100));
