@@ -8,13 +8,9 @@
 
 namespace nbdstack {
 
-BackgroundThread::BackgroundThread(BlockCache& cache, OpenBelow open_below)
-    : cache_(cache), open_below_(std::move(open_below)) {
-  cache_.on_background_wanted([this] {
-    const std::lock_guard lock(mutex_);
-    wanted_ = true;
-    changed_.notify_one();
-  });
+BackgroundThread::BackgroundThread(BlockCache& cache, std::unique_ptr<BackgroundBelow> below)
+    : cache_(cache), below_(std::move(below)) {
+  cache_.on_background_wanted([this] { wake(); });
   thread_ = std::thread([this] { main(); });
 }
 
@@ -26,6 +22,12 @@ BackgroundThread::~BackgroundThread() {
   changed_.notify_one();
   thread_.join();
   cache_.on_background_wanted([] {});
+}
+
+void BackgroundThread::wake() {
+  const std::lock_guard lock(mutex_);
+  wanted_ = true;
+  changed_.notify_one();
 }
 
 void BackgroundThread::main() {
@@ -43,8 +45,9 @@ void BackgroundThread::main() {
 
 TimePoint BackgroundThread::step(TimePoint now) {
   try {
-    if (below_ == nullptr) below_ = open_below_();
-    return cache_.background_step(*below_, now);
+    TimePoint next = TimePoint::max();  // until there is a layer
+    below_->with([&](Layer& below) { next = cache_.background_step(below, now); });
+    return next;
   } catch (const Error& error) {
     return cache_.background_could_not_open(now, error);
   } catch (const std::exception& error) {

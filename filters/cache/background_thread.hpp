@@ -1,41 +1,39 @@
 // The thread that drives an export's background work.
 //
-// It has a layer below of its own, opened when there is first something to do and kept until the
-// thread stops: a background write-back belongs to no client's connection.
+// It works over the layer that BackgroundBelow finds, and sleeps while there is none.
 //
 // Started after the server has forked; stopped before the chain below is gone.
 #pragma once
 
 #include <condition_variable>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
 
-#include "common/block/layer.hpp"
 #include "common/sync/clock.hpp"
+#include "filters/cache/background_below.hpp"
 #include "filters/cache/block_cache.hpp"
 
 namespace nbdstack {
 
 class BackgroundThread {
  public:
-  using OpenBelow = std::function<std::unique_ptr<Layer>()>;
-
   // Sets the cache's on_background_wanted(); `cache` outlives the thread.
-  BackgroundThread(BlockCache& cache, OpenBelow open_below);
+  BackgroundThread(BlockCache& cache, std::unique_ptr<BackgroundBelow> below);
   BackgroundThread(const BackgroundThread&) = delete;
   BackgroundThread& operator=(const BackgroundThread&) = delete;
   // Waits for a step that is under way.
   ~BackgroundThread();
+
+  // There may be something to do, or a layer to do it with.
+  void wake();
 
  private:
   void main();
   TimePoint step(TimePoint now);
 
   BlockCache& cache_;
-  const OpenBelow open_below_;
-  std::unique_ptr<Layer> below_;  // the thread's own
+  std::unique_ptr<BackgroundBelow> below_;  // gone when the thread has ended
 
   std::mutex mutex_;  // protects everything below but the thread
   std::condition_variable changed_;

@@ -24,6 +24,12 @@ __attribute__((visibility("default"))) int cache_debug_verbose = 0;
 namespace nbdstack {
 namespace {
 
+// nbdkit tells the name of an export to a plugin only where a client has asked for it
+// (background_below.hpp).
+bool is_default(const std::string& export_name) {
+  return export_name.empty();
+}
+
 class CacheFilter final : public Filter {
  public:
   [[nodiscard]] FilterInfo info() const override {
@@ -46,7 +52,7 @@ class CacheFilter final : public Filter {
                                                  std::uint64_t size_bytes);
   [[nodiscard]] CacheIdentity identity_of(const std::string& export_name,
                                           std::uint64_t size_bytes) const;
-  std::unique_ptr<Layer> open_below(const std::string& export_name, ExportCache& cache);
+  std::unique_ptr<Layer> open_below(ExportCache& cache);
   void write_back_at_the_end(Backend& backend, const std::string& name, ExportCache& cache) const;
 
   CacheParameters parameters_;
@@ -90,6 +96,11 @@ void CacheFilter::after_fork(Backend& backend) {
   backend_ = &backend;
   if (directory_ == nullptr || !directory_->identity()) return;
   const CacheIdentity found = *directory_->identity();
+  if (!is_default(found.export_name)) {
+    log::debug("cache: what {} holds of export '{}' waits for a client of that export",
+               parameters_.cache_dir(), found.export_name);
+    return;
+  }
   std::optional<std::uint64_t> size;
   try {
     size = backend.open(found.export_name)->traits().size_bytes;
@@ -135,20 +146,22 @@ std::shared_ptr<ExportCache> CacheFilter::make_export_cache(const std::string& e
   auto cache =
       std::make_shared<ExportCache>(settings_, size_bytes, std::move(store), *reads_, *writes_);
   if (cache->engine()->needs_background()) {
-    cache->start_background(
-        [this, export_name, target = cache.get()] { return open_below(export_name, *target); });
+    if (is_default(export_name)) {
+      cache->start_background([this, target = cache.get()] { return open_below(*target); });
+    } else {
+      cache->start_background_of_clients();
+    }
   }
   return cache;
 }
 
-std::unique_ptr<Layer> CacheFilter::open_below(const std::string& export_name, ExportCache& cache) {
-  auto below = backend_->open(export_name);
+std::unique_ptr<Layer> CacheFilter::open_below(ExportCache& cache) {
+  auto below = backend_->open("");
   const std::uint64_t size = below->traits().size_bytes;
   if (size != cache.engine()->geometry().size_bytes()) {
     throw Error(EINVAL,
-                fmt::format("the plugin's export '{}' is {} bytes long now, and was {} when "
-                            "it was cached",
-                            export_name, size, cache.engine()->geometry().size_bytes()));
+                fmt::format("the plugin's disk is {} bytes long now, and was {} when it was cached",
+                            size, cache.engine()->geometry().size_bytes()));
   }
   return cache.exclusive(std::move(below));
 }
@@ -163,10 +176,12 @@ std::unique_ptr<Layer> CacheFilter::open(Layer& below, const OpenRequest& reques
                                     "and is {} now; restart the server to serve the new size",
                                     request.export_name, engine->geometry().size_bytes(), size));
   }
-  if (below.traits().parallel || !engine->needs_background()) {
-    return std::make_unique<CacheLayer>(below, engine, settings_);
-  }
-  return std::make_unique<CacheLayer>(cache->exclusive(below), engine, settings_);
+  const bool shares_calls = !below.traits().parallel && engine->needs_background();
+  auto layer = shares_calls
+                   ? std::make_unique<CacheLayer>(cache->exclusive(below), engine, settings_)
+                   : std::make_unique<CacheLayer>(below, engine, settings_);
+  if (LentLayers* const borrower = cache->borrower()) layer->lend_below(*borrower);
+  return layer;
 }
 
 // Clients are gone, or cut off by a signal. What they left dirty goes down now, or stays in the
@@ -187,6 +202,11 @@ void CacheFilter::cleanup(Backend& backend) {
 void CacheFilter::write_back_at_the_end(Backend& backend, const std::string& name,
                                         ExportCache& cache) const {
   try {
+    if (!is_default(name)) {
+      throw Error(EIO,
+                  "all clients of this export have left, and nbdkit tells a plugin its name only "
+                  "for clients");
+    }
     const std::unique_ptr<Layer> below = backend.open(name);
     cache.engine()->write_back_all(*below);
     if (below->traits().can_flush) below->flush();

@@ -68,7 +68,18 @@ CacheLayer::CacheLayer(std::unique_ptr<Layer> below, std::shared_ptr<BlockCache>
 
 // A handshake that failed has no finalize().
 CacheLayer::~CacheLayer() {
+  take_back_below();
   static_cast<void>(leave());
+}
+
+void CacheLayer::lend_below(LentLayers& borrower) {
+  lent_ = std::make_shared<LentLayer>(below_);
+  borrower_ = &borrower;
+  borrower.lend(lent_);
+}
+
+void CacheLayer::take_back_below() {
+  if (lent_ != nullptr) borrower_->take_back(lent_);
 }
 
 bool CacheLayer::leave() {
@@ -106,6 +117,7 @@ void CacheLayer::extents(std::uint64_t length, std::uint64_t offset, bool only_o
 }
 
 void CacheLayer::finalize() {
+  take_back_below();
   if (leave()) cache_->settle_client(below_);
 }
 

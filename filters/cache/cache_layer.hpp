@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "common/block/layer.hpp"
+#include "common/block/lent_layer.hpp"
 #include "filters/cache/block_cache.hpp"
 
 namespace nbdstack {
@@ -17,6 +18,9 @@ class CacheLayer final : public Layer {
   CacheLayer(const CacheLayer&) = delete;
   CacheLayer& operator=(const CacheLayer&) = delete;
   ~CacheLayer() override;
+
+  // Lends the layer below to background work until the client leaves. Once, before the first request.
+  void lend_below(LentLayers& borrower);
 
   [[nodiscard]] const LayerTraits& traits() const override { return traits_; }
   void pread(std::span<std::byte> buffer, std::uint64_t offset) override;
@@ -36,11 +40,14 @@ class CacheLayer final : public Layer {
 
  private:
   [[nodiscard]] bool leave();
+  void take_back_below();
 
   std::unique_ptr<Layer> owned_;  // below_, or nothing
   Layer& below_;
   std::shared_ptr<BlockCache> cache_;
   LayerTraits traits_;
+  LentLayers* borrower_ = nullptr;
+  std::shared_ptr<LentLayer> lent_;
   bool is_client_;  // one that may write, and has not left
 };
 

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "common/block/exclusive_layer.hpp"
+#include "common/block/lent_layer.hpp"
+#include "filters/cache/background_below.hpp"
 #include "filters/cache/background_thread.hpp"
 #include "filters/cache/block_cache.hpp"
 
@@ -30,15 +32,26 @@ class ExportCache {
     return std::make_unique<ExclusiveLayer>(std::move(below), one_call_below_);
   }
 
-  void start_background(BackgroundThread::OpenBelow open_below) {
-    background_ = std::make_unique<BackgroundThread>(*engine_, std::move(open_below));
+  void start_background(OwnBelow::Open open_below) {
+    background_ = std::make_unique<BackgroundThread>(
+        *engine_, std::make_unique<OwnBelow>(std::move(open_below)));
   }
+  // Over the layers below of clients, which lend them as they come.
+  void start_background_of_clients() {
+    background_ =
+        std::make_unique<BackgroundThread>(*engine_, std::make_unique<ClientsBelow>(clients_));
+    works_for_clients_ = true;
+  }
+  // Where clients lend their layers; nothing: nobody needs them.
+  [[nodiscard]] LentLayers* borrower() { return works_for_clients_ ? &clients_ : nullptr; }
   // Waits for what is under way; no request comes any more.
   void stop_background() { background_.reset(); }
 
  private:
   std::mutex one_call_below_;
   std::shared_ptr<BlockCache> engine_;
+  bool works_for_clients_ = false;
+  LentLayers clients_{[this] { background_->wake(); }};
   std::unique_ptr<BackgroundThread> background_;  // before the engine that it uses goes
 };
 

@@ -1,5 +1,7 @@
 """What the cache does by itself: delayed write-back, bounds of what is dirty or in flight, ages."""
 
+import pathlib
+import tempfile
 import time
 import unittest
 
@@ -8,6 +10,7 @@ import nbd
 from support import data
 from support.cache_case import BLOCK, SIZE, CacheCase, error_of
 from support.cases import parallel_reads, pump
+from support.nbdkit import Nbdkit
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -194,6 +197,40 @@ class Ages(CacheCase):
             self.assertEqual(handle.pread(MIB, offset), data.tagged(2, offset, MIB))
         handle.flush()
         self.assertEqual(self.below.stored(0, SIZE), data.tagged(2, 0, SIZE))
+
+
+class ExportsWithNames(unittest.TestCase):
+    """nbdkit tells a plugin the name of an export only where a client has asked for it."""
+
+    def serve(self, *more):
+        """A plugin that notes which export each write was for."""
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.writes = pathlib.Path(folder.name) / "writes"
+        self.writes.touch()
+        server = Nbdkit(
+            "--filter=cache", "eval", "open=echo $3", "get_size=echo 1M", "can_write=exit 0",
+            "can_flush=exit 0", "flush=exit 0", "pread=head -c $3 /dev/zero",
+            f'pwrite=cat >/dev/null; echo "[$2] $3 $4" >>{self.writes}', *more,
+        )  # fmt: skip
+        self.addCleanup(server.stop)
+        return server
+
+    def test_delayed_write_goes_to_its_own_export(self):
+        """Written back to the default export: lost to its owner, and somebody else's overwritten."""
+        handle = self.serve("cache-write-delay=100ms").connect("a")
+        handle.pwrite(data.tagged(2, 0, BLOCK), 0)
+        deadline = time.monotonic() + 30
+        while not self.writes.read_text() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.assertEqual(self.writes.read_text(), f"[a] {BLOCK} 0\n")
+
+    def test_what_a_client_leaves_goes_to_its_own_export(self):
+        """The same when it leaves, or the server stops."""
+        server = self.serve("cache-write-delay=1h")
+        server.connect("a").pwrite(data.tagged(2, 0, BLOCK), 0)
+        server.terminate()
+        self.assertEqual(self.writes.read_text(), f"[a] {BLOCK} 0\n")
 
 
 if __name__ == "__main__":

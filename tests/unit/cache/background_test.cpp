@@ -364,13 +364,39 @@ TEST_F(CacheBackgroundThread, WritesBackOverALayerOfItsOwn) {
   Gate gate;
   stop_at(gate, Op::pwrite);
   {
-    const BackgroundThread thread(
-        cache(), [this] { return std::make_unique<ExclusiveLayer>(below, exclusive_); });
+    const BackgroundThread thread(cache(), std::make_unique<OwnBelow>([this] {
+                                    return std::make_unique<ExclusiveLayer>(below, exclusive_);
+                                  }));
     layer().flush();
     gate.wait_for_arrivals(1);
     gate.open();
   }
   EXPECT_EQ(below.content(block(0)), data(1));
+}
+
+// Of an export with a name: what was dirty before the first client came waits for it.
+TEST_F(CacheBackgroundThread, WritesBackOverAClientsLayerWhileItIsThere) {
+  settings.flush = FlushTo::local;
+  durable_store = true;
+  write(data(1), 0);
+  layer().flush();
+  BackgroundThread* woken = nullptr;
+  LentLayers clients([&] { woken->wake(); });
+  BackgroundThread thread(cache(), std::make_unique<ClientsBelow>(clients));
+  woken = &thread;
+  EXPECT_TRUE(below.calls(Op::pwrite).empty());
+
+  Gate gate;
+  stop_at(gate, Op::pwrite);
+  CacheLayer client(below, std::shared_ptr<BlockCache>(&cache(), [](BlockCache*) {}), settings);
+  client.lend_below(clients);
+  gate.wait_for_arrivals(1);
+  auto leaving = later([&] { client.finalize(); });
+  EXPECT_TRUE(below.content(block(0)) != data(1));
+  gate.open();
+  leaving.get();
+  EXPECT_EQ(below.content(block(0)), data(1));
+  EXPECT_FALSE(clients.with_one([](Layer&) {}));
 }
 
 }  // namespace

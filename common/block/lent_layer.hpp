@@ -1,0 +1,113 @@
+// Clients' layers below, lent to threads that work in the background until the client leaves.
+//
+// Why not a layer of the thread's own: what nbdkit opens for no client has no export name
+// (nbdkit_export_name fails there), and a plugin that asks for it serves its default export
+// instead. What is read from that would be taken for the client's own data, and what is written to
+// it would be lost to the client and overwrite somebody else's.
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "common/block/layer.hpp"
+
+namespace nbdstack {
+
+// One client's. Any thread.
+class LentLayer {
+ public:
+  // `layer` is there until take_back() has returned.
+  explicit LentLayer(Layer& layer) : layer_(layer) {}
+  LentLayer(const LentLayer&) = delete;
+  LentLayer& operator=(const LentLayer&) = delete;
+
+  // Calls use(layer), and lets out what that throws. False: it has been taken back.
+  template <typename Use>
+  bool with(Use&& use) {
+    const User user(*this);
+    if (!user.admitted) return false;
+    use(layer_);
+    return true;
+  }
+
+  // Nobody begins to use it any more; waits for those who do.
+  void take_back() {
+    std::unique_lock lock(mutex_);
+    taken_back_ = true;
+    unused_.wait(lock, [&] { return users_ == 0; });
+  }
+
+ private:
+  struct User {
+    explicit User(LentLayer& of) : lent(of) {
+      const std::lock_guard lock(lent.mutex_);
+      admitted = !lent.taken_back_;
+      if (admitted) ++lent.users_;
+    }
+    User(const User&) = delete;
+    User& operator=(const User&) = delete;
+    ~User() {
+      const std::lock_guard lock(lent.mutex_);
+      if (admitted && --lent.users_ == 0) lent.unused_.notify_all();
+    }
+
+    LentLayer& lent;
+    bool admitted = false;
+  };
+
+  Layer& layer_;
+  std::mutex mutex_;  // protects everything below
+  std::condition_variable unused_;
+  std::size_t users_ = 0;
+  bool taken_back_ = false;
+};
+
+// Those of all clients of an export that are there. Any thread.
+class LentLayers {
+ public:
+  // `on_lent` is called when there is one more, without a lock.
+  explicit LentLayers(std::function<void()> on_lent = [] {}) : on_lent_(std::move(on_lent)) {}
+
+  void lend(std::shared_ptr<LentLayer> layer) {
+    {
+      const std::lock_guard lock(mutex_);
+      layers_.push_back(std::move(layer));
+    }
+    on_lent_();
+  }
+
+  // Waits for those who use it. May be called again, and for what was never lent.
+  void take_back(const std::shared_ptr<LentLayer>& layer) {
+    {
+      const std::lock_guard lock(mutex_);
+      std::erase(layers_, layer);
+    }
+    layer->take_back();
+  }
+
+  // Calls use(layer) with one of them, and lets out what that throws. False: there is none.
+  template <typename Use>
+  bool with_one(Use&& use) {
+    for (const auto& layer : all()) {
+      if (layer->with(use)) return true;
+    }
+    return false;
+  }
+
+ private:
+  std::vector<std::shared_ptr<LentLayer>> all() {
+    const std::lock_guard lock(mutex_);
+    return layers_;
+  }
+
+  const std::function<void()> on_lent_;
+  std::mutex mutex_;  // protects what follows
+  std::vector<std::shared_ptr<LentLayer>> layers_;
+};
+
+}  // namespace nbdstack
