@@ -1,4 +1,4 @@
-// Whether bytes are zeros, at the speed of memory.
+// Whether bytes are zeros, at the speed of memory (bench/zero_scan).
 #pragma once
 
 #include <cstddef>
@@ -7,11 +7,19 @@
 
 namespace nbdstack {
 
-// Comparing the bytes with themselves, moved by one, leaves the work to the library's memcmp, which
-// is written for the machine. True for no bytes.
+// Comparing the bytes with themselves, moved a little, leaves the work to the library's memcmp,
+// which is written for the machine: all are what the first ones are. Moved by some cache lines,
+// both sides of the comparison are aligned alike; moved by one byte, half of the loads would cross
+// a line. True for no bytes.
 inline bool is_zero(std::span<const std::byte> bytes) {
-  return bytes.empty() || (bytes.front() == std::byte{0} &&
-                           std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
+  constexpr std::size_t kHead = 256;
+  const auto repeats_itself = [](std::span<const std::byte> given, std::size_t distance) {
+    return std::memcmp(given.data(), given.data() + distance, given.size() - distance) == 0;
+  };
+  if (bytes.empty()) return true;
+  if (bytes.front() != std::byte{0}) return false;
+  if (bytes.size() <= kHead) return repeats_itself(bytes, 1);
+  return repeats_itself(bytes.first(kHead), 1) && repeats_itself(bytes, kHead);
 }
 
 }  // namespace nbdstack

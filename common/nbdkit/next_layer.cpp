@@ -13,6 +13,8 @@ namespace {
 constexpr std::uint64_t kLongestTransfer = 64ULL << 20;
 // zero, trim, cache and extents carry 32-bit lengths; cut at a multiple of every block size.
 constexpr std::uint64_t kLongestCommand = 1ULL << 31;
+// Clients ask about just as much at once: cut shorter, each question would become two.
+constexpr std::uint64_t kLongestQuestion = 0xffff0000;
 
 // A capability question of nbdkit's: -1 means that asking failed, and has been logged.
 int answer(int result) {
@@ -132,7 +134,7 @@ void NextLayer::extents(std::uint64_t length, std::uint64_t offset, bool only_on
     extents.append({offset, length}, kData);
     return;
   }
-  const auto part = static_cast<std::uint32_t>(std::min(length, kLongestCommand));
+  const auto part = static_cast<std::uint32_t>(std::min(length, kLongestQuestion));
   const std::unique_ptr<nbdkit_extents, ExtentsDeleter> found(
       nbdkit_extents_new(offset, traits_.size_bytes));
   if (found == nullptr) throw Error::reported(errno);

@@ -1,4 +1,4 @@
-"""The whole stack against the shadow disk: what test_model_file.py and test_model_rgw.py share.
+"""The whole stack against the shadow disk: what the tests of whole stacks share.
 
 Every case ends with the objects themselves: the server is gone, and a plain s3 plugin, without
 cache or md5, must read from them what the model says.
@@ -13,7 +13,7 @@ KIB, MIB = 1 << 10, 1 << 20
 EVERYTHING = Mix(flush=1, fua_share=0.05)
 
 
-class StackCases:
+class StackCheck:
     """Mixed into a TestCase that sets `store`."""
 
     store = None
@@ -39,6 +39,10 @@ class StackCases:
                 self.assertEqual(server.terminate(), 0, server.log())
         with Nbdkit(*self.store.volume()) as plain:
             disk.compare_with(plain.connect())
+
+
+class StackCases(StackCheck):
+    """What must hold of the stack over any store."""
 
     def test_every_kind_of_request_at_every_alignment(self):
         """A byte lost, misplaced, stale or invented anywhere between client and object."""

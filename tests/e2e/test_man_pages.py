@@ -9,7 +9,10 @@ from support.s3_command import run_s3_command
 
 PAGES = {
     "nbdkit-cache-filter": ["--filter=cache", "null"],
+    "nbdkit-cacheextents-filter": ["--filter=cacheextents", "null"],
     "nbdkit-md5-filter": ["--filter=md5", "null"],
+    "nbdkit-readahead-filter": ["--filter=readahead", "null"],
+    "nbdkit-zeroblock-filter": ["--filter=zeroblock", "null"],
     "nbdkit-s3-plugin": ["s3"],
 }
 COMMAND = "nbdstack-s3"
@@ -92,7 +95,7 @@ class ManPages(unittest.TestCase):
         for page, command in PAGES.items():
             with self.subTest(page):
                 offered = parameters_of_help(command)
-                self.assertGreater(len(offered), 3)
+                self.assertGreater(len(offered), 1)
                 self.assertEqual(set(sections_of_page(page)), set(offered))
 
     def test_defaults_are_those_of_help(self):

@@ -8,7 +8,7 @@ import unittest
 
 from support.nbdkit import Nbdkit, NbdkitError, our_nbdkit, run_expecting_failure, system_nbdkit
 
-FILTERS, PLUGINS = ("cache", "md5"), ("s3",)
+FILTERS, PLUGINS = ("cache", "cacheextents", "md5", "readahead", "zeroblock"), ("s3",)
 
 # Words of a filter's or plugin's command line, and what the message must contain: always the
 # parameter, and nbdkit's own words where nbdkit has the parameter.
@@ -52,6 +52,21 @@ BAD_MD5 = [
     ("md5-min-write-delay=-1", "md5-min-write-delay"),
     ("md5-min-write-delay=5 md5-cache-time=2", "md5-min-write-delay"),
     ("md5-cache=1", "md5-cache"),
+]
+BAD_CACHEEXTENTS = [
+    *((f"cacheextents-max-runs={n}", "cacheextents-max-runs") for n in ("0", "-1", "x", "999")),
+    ("cacheextents-scan=perhaps", "cacheextents-scan"),
+]
+BAD_READAHEAD = [
+    *((f"readahead-streams={n}", "readahead-streams") for n in ("0", "-1", "many")),
+    *((f"readahead-min={size}", "readahead-min") for size in ("0", "x", "-1")),
+    *((f"readahead-max={size}", "readahead-max") for size in ("0", "x", "-1")),
+    *((f"readahead-inflight={size}", "readahead-inflight") for size in ("0", "x")),
+    ("readahead-min=2M readahead-max=1M", "readahead-m"),
+]
+BAD_ZEROBLOCK = [
+    *((f"zeroblock-size={size}", "zeroblock-size") for size in ("0", "256", "5000", "x")),
+    ("zeroblock-scan=perhaps", "zeroblock-scan"),
 ]
 KEYS = "bucket=x access-key=A secret-key=S"
 BAD_S3 = [
@@ -108,6 +123,12 @@ class BadValues(unittest.TestCase):
     def test_md5(self):
         """A bad value taken for another one, or refused in words that do not name it."""
         self.check_table(BAD_MD5, "--filter=md5", "null", "1M")
+
+    def test_other_filters(self):
+        """A bad value taken for another one, or refused in words that do not name it."""
+        self.check_table(BAD_CACHEEXTENTS, "--filter=cacheextents", "null", "1M")
+        self.check_table(BAD_READAHEAD, "--filter=readahead", "null", "1M")
+        self.check_table(BAD_ZEROBLOCK, "--filter=zeroblock", "null", "1M")
 
     def test_s3(self):
         """A bad value taken for another one, or refused in words that do not name it."""
@@ -186,8 +207,7 @@ class Modules(unittest.TestCase):
         helps |= {name: self.run_nbdkit(name, "--help") for name in PLUGINS}
         for name, text in helps.items():
             self.assertIn("nbdstack", text)
-            parameter = {"cache": "cache-max-size=", "md5": "md5-cache-time=", "s3": "bucket="}
-            self.assertIn(parameter[name], text)
+            self.assertIn("bucket=" if name == "s3" else f"{name}-", text)
 
     def test_filters_named_behind_the_plugin(self):
         """nbdkit takes its options in any place: a filter named behind the plugin is nbdkit's own
@@ -222,18 +242,27 @@ class Modules(unittest.TestCase):
             self.assertEqual([s for s in exported if not allowed.fullmatch(s)], [], module)
 
     def test_debug_flags(self):
-        """-D cache.verbose=1 and -D md5.verbose=1 refused, or without effect."""
-        quiet = ("--filter=cache", "--filter=md5", "memory", "1M")
+        """-D NAME.verbose=1 refused, or without effect."""
+        stack = [f"--filter={name}" for name in ("readahead", *sorted(set(FILTERS) - {"readahead"}))]
+        verbose = [word for name in FILTERS for word in ("-D", f"{name}.verbose=1")]
         logs = []
-        for flags in ((), ("-D", "cache.verbose=1", "-D", "md5.verbose=1")):
-            with Nbdkit(*flags, *quiet, verbose=True) as server:
+        for flags in ((), verbose):
+            with Nbdkit(*flags, *stack, "memory", "1M", verbose=True) as server:
                 handle = server.connect()
                 handle.pwrite(b"x" * 65536, 0)
                 handle.flush()
+                handle.block_status(1 << 19, 1 << 19, lambda *_: 0)  # not cached yet
+                for offset in range(0, 1 << 20, 32768):
+                    handle.pread(32768, offset)
                 server.terminate()
                 logs.append(server.log())
+        tales = {
+            "cache": r"cache: .*\bblock 0\b", "cacheextents": "cacheextents: asked about",
+            "md5": r"md5: .*\bblock 0\b", "readahead": "readahead: asking for",
+            "zeroblock": "zeroblock: .* go below",
+        }  # fmt: skip
         for name in FILTERS:
-            told = [bool(re.search(rf"{name}: .*\bblock 0\b", log)) for log in logs]
+            told = [bool(re.search(tales[name], log)) for log in logs]
             self.assertEqual(told, [False, True], name)
 
 

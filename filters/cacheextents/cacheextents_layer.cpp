@@ -1,0 +1,63 @@
+#include "filters/cacheextents/cacheextents_layer.hpp"
+
+#include <utility>
+
+#include "common/error.hpp"
+#include "common/log.hpp"
+
+namespace nbdstack {
+
+void CacheextentsLayer::pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
+                               Durability durability) {
+  KnownExtents::Change change(*known_, {offset, buffer.size()});
+  below_.pwrite(buffer, offset, durability);
+  change.succeeded(KnownExtents::Left::data);
+}
+
+void CacheextentsLayer::zero(std::uint64_t length, std::uint64_t offset,
+                             const ZeroOptions& options) {
+  KnownExtents::Change change(*known_, {offset, length});
+  below_.zero(length, offset, options);
+  change.succeeded(options.may_trim ? KnownExtents::Left::unknown : KnownExtents::Left::zeros);
+}
+
+void CacheextentsLayer::trim(std::uint64_t length, std::uint64_t offset, Durability durability) {
+  KnownExtents::Change change(*known_, {offset, length});
+  below_.trim(length, offset, durability);
+  change.succeeded(KnownExtents::Left::unknown);
+}
+
+void CacheextentsLayer::extents(std::uint64_t length, std::uint64_t offset, bool only_one,
+                                ExtentList& extents) {
+  const Range asked{offset, length};
+  auto answer = known_->look(asked, traits().size_bytes, only_one);
+  if (answer.question) {
+    answer.extents = ask(answer.question->range(), asked, only_one);
+    answer.question->learn(answer.extents);
+  }
+  for (const Extent& extent : answer.extents.all()) {
+    extents.append(asked.intersection(extent.range), extent.type);
+    if (only_one) break;
+  }
+}
+
+ExtentList CacheextentsLayer::ask(const Range& range, const Range& asked, bool only_one) {
+  try {
+    ExtentList reply;
+    below_.extents(range.length, range.offset, false, reply);
+    if (verbose_) {
+      log::debug("cacheextents: asked about {} bytes at {}: {} extents, to {}", range.length,
+                 range.offset, reply.all().size(), reply.end());
+    }
+    return reply;
+  } catch (const Error&) {
+    if (range == asked && !only_one) throw;
+  }
+  log::debug("cacheextents: the layer below refuses to tell of {} bytes at {}: asking for {}",
+             range.length, range.offset, asked.length);
+  ExtentList reply;
+  below_.extents(asked.length, asked.offset, only_one, reply);
+  return reply;
+}
+
+}  // namespace nbdstack

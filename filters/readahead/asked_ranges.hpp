@@ -1,0 +1,68 @@
+// What has been asked for ahead and not been read yet.
+//
+//   queued  nobody has begun to fetch it. A read that comes first fetches it itself, and it is no
+//           longer asked for
+//   sent    the layer below has been asked. It is kept until it is read or given up, so that nobody
+//           asks again
+//
+// It grows with the windows of the streams, and with what they leave behind for a while.
+//
+// No locking: the owner holds its mutex around every call.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "common/block/run_map.hpp"
+
+namespace nbdstack {
+
+class AskedRanges {
+ public:
+  // None of it is asked for already.
+  void add(const Range& range) {
+    runs_.assign(range, State::queued);
+    bytes_ += range.length;
+  }
+
+  // The parts of `range` that are queued become sent.
+  std::vector<Range> send(const Range& range) {
+    std::vector<Range> parts;
+    for (const auto& run : runs_.overlapping(range)) {
+      if (run.value == State::queued) parts.push_back(run.range);
+    }
+    for (const Range& part : parts) runs_.assign(part, State::sent);
+    return parts;
+  }
+
+  struct Removed {
+    std::uint64_t queued_bytes = 0;
+    std::uint64_t sent_bytes = 0;
+  };
+  // It has been read, or is given up.
+  Removed remove(const Range& range) {
+    Removed removed;
+    if (runs_.empty()) return removed;
+    for (const auto& run : runs_.overlapping(range)) {
+      (run.value == State::queued ? removed.queued_bytes : removed.sent_bytes) += run.range.length;
+    }
+    runs_.erase(range);
+    bytes_ -= removed.queued_bytes + removed.sent_bytes;
+    return removed;
+  }
+
+  [[nodiscard]] std::vector<Range> overlapping(const Range& range) const {
+    std::vector<Range> parts;
+    for (const auto& run : runs_.overlapping(range)) parts.push_back(run.range);
+    return parts;
+  }
+  [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
+  [[nodiscard]] std::size_t size() const { return runs_.size(); }  // in runs
+
+ private:
+  enum class State : std::uint8_t { queued, sent };
+  RunMap<State> runs_;
+  std::uint64_t bytes_ = 0;
+};
+
+}  // namespace nbdstack

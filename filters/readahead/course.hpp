@@ -1,0 +1,35 @@
+// Which way a reader goes.
+//
+// Everything about a stream is worked out as if it went forward: offsets of one that goes backward
+// are mirrored at the top of the address space. Multiples of a power of two stay multiples of it,
+// so block bounds are the same seen from either side.
+#pragma once
+
+#include <cstdint>
+
+#include "common/block/range.hpp"
+
+namespace nbdstack {
+
+enum class Direction : std::uint8_t { forward, backward };
+
+// No disk is larger, so no mirrored offset is negative.
+inline constexpr std::uint64_t kAddressSpaceEnd = 1ULL << 63U;
+
+// A range of the disk as one along the way, and back again.
+inline Range along(Direction direction, const Range& range) {
+  if (direction == Direction::forward) return range;
+  return {kAddressSpaceEnd - range.end(), range.length};
+}
+
+// What the reads of a stream that was found have in common. Offsets are along the way.
+struct Course {
+  Direction direction = Direction::forward;
+  std::uint64_t next = 0;    // where the next read is expected
+  std::uint64_t step = 0;    // from read to read; 0: each begins where the one before has ended
+  std::uint64_t length = 0;  // of every read, where there is a step
+
+  friend bool operator==(const Course&, const Course&) = default;
+};
+
+}  // namespace nbdstack

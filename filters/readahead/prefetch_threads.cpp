@@ -1,0 +1,73 @@
+#include "filters/readahead/prefetch_threads.hpp"
+
+#include <system_error>
+#include <utility>
+
+#include "common/log.hpp"
+
+namespace nbdstack {
+namespace {
+
+// More than that wait only where the layer below hardly moves.
+constexpr std::size_t kMostJobs = 1024;
+
+}  // namespace
+
+// The runner works along.
+PrefetchThreads::PrefetchThreads(std::size_t threads, std::uint64_t most_bytes_in_flight)
+    : thread_count_(threads), most_bytes_in_flight_(most_bytes_in_flight), pool_(threads - 1) {}
+
+bool PrefetchThreads::submit(std::uint64_t bytes, std::function<void()> fetch) {
+  const std::lock_guard lock(mutex_);
+  if (stopping_ || jobs_.size() >= kMostJobs) return false;
+  if (!runner_.joinable()) {
+    try {
+      runner_ = std::thread([this] { pool_.run(thread_count_, [this](std::size_t) { work(); }); });
+    } catch (const std::system_error& error) {
+      log::error("readahead: no thread could be started, nothing is fetched ahead: {}",
+                 error.what());
+      stopping_ = true;
+      return false;
+    }
+  }
+  jobs_.push_back({bytes, std::move(fetch)});
+  changed_.notify_one();
+  return true;
+}
+
+void PrefetchThreads::stop() {
+  std::deque<Job> dropped;
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    dropped.swap(jobs_);
+  }
+  changed_.notify_all();
+  if (runner_.joinable()) runner_.join();
+}
+
+bool PrefetchThreads::can_begin() const {
+  return !jobs_.empty() &&
+         (bytes_in_flight_ == 0 || bytes_in_flight_ + jobs_.front().bytes <= most_bytes_in_flight_);
+}
+
+void PrefetchThreads::work() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    changed_.wait(lock, [&] { return stopping_ || can_begin(); });
+    if (stopping_) return;
+    Job job = std::move(jobs_.front());
+    jobs_.pop_front();
+    bytes_in_flight_ += job.bytes;
+    // What one notification has woken may leave room for another job.
+    if (can_begin()) changed_.notify_one();
+    lock.unlock();
+    job.fetch();
+    job.fetch = nullptr;
+    lock.lock();
+    bytes_in_flight_ -= job.bytes;
+    changed_.notify_one();
+  }
+}
+
+}  // namespace nbdstack

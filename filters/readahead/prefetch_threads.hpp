@@ -1,0 +1,57 @@
+// The threads that fetch ahead, for all exports, and the bound on what they fetch at once.
+//
+// Jobs begin in the order of their submission, each as soon as a thread is free and the bytes that
+// are being fetched stay within the bound; one job alone may be larger than that.
+//
+// Threads start with the first job: not before the server has forked, and not at all where nobody
+// reads in sequence.
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+#include "common/sync/worker_pool.hpp"
+
+namespace nbdstack {
+
+class PrefetchThreads {
+ public:
+  PrefetchThreads(std::size_t threads, std::uint64_t most_bytes_in_flight);
+  PrefetchThreads(const PrefetchThreads&) = delete;
+  PrefetchThreads& operator=(const PrefetchThreads&) = delete;
+  ~PrefetchThreads() { stop(); }
+
+  // `fetch` throws nothing. False: it is dropped, because the threads have stopped or cannot be
+  // started, or because too many jobs wait already.
+  bool submit(std::uint64_t bytes, std::function<void()> fetch);
+
+  // Drops the jobs that wait, and waits for those that have begun.
+  void stop();
+
+ private:
+  struct Job {
+    std::uint64_t bytes;
+    std::function<void()> fetch;
+  };
+
+  [[nodiscard]] bool can_begin() const;  // with mutex_ held
+  void work();
+
+  const std::size_t thread_count_;
+  const std::uint64_t most_bytes_in_flight_;
+
+  std::mutex mutex_;  // protects everything below but the pool
+  std::condition_variable changed_;
+  std::deque<Job> jobs_;
+  std::uint64_t bytes_in_flight_ = 0;
+  bool stopping_ = false;
+  WorkerPool pool_;
+  std::thread runner_;  // of the pool, from the first job on; last: it uses all of the above
+};
+
+}  // namespace nbdstack

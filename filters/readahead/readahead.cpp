@@ -1,0 +1,89 @@
+// nbdkit-readahead-filter: fetches what streams of reads will want next
+// (man/nbdkit-readahead-filter.pod). How stands in planner.hpp.
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "common/error.hpp"
+#include "common/log.hpp"
+#include "common/nbdkit/export_registry.hpp"
+#include "common/nbdkit/filter.hpp"
+#include "filters/readahead/readahead_layer.hpp"
+
+// Set by nbdkit for -D readahead.verbose=1, before the filter is configured.
+extern "C" __attribute__((visibility("default"))) int readahead_debug_verbose;
+int readahead_debug_verbose = 0;
+
+namespace nbdstack {
+namespace {
+
+constexpr std::size_t kThreads = 32;
+
+class ReadaheadFilter final : public Filter {
+ public:
+  [[nodiscard]] FilterInfo info() const override {
+    return {"readahead", "nbdstack readahead filter",
+            "fetch into the cache below what streams of reads will want next"};
+  }
+
+  ParameterTable parameters() override {
+    const SizeRange window{.minimum = 4096, .maximum = 1U << 30U};
+    return ParameterTable({
+        number_parameter("readahead-streams", options_.streams, 1, kMostStreams,
+                         "streams that are followed at once in each export"),
+        size_parameter("readahead-min", options_.first_window_bytes, window, "128K",
+                       "bytes that a new stream is ahead"),
+        size_parameter("readahead-max", options_.largest_window_bytes, window, "32M",
+                       "bytes that a stream is ahead at most"),
+        size_parameter("readahead-inflight", options_.most_bytes_in_flight, window, "64M",
+                       "bytes that are being fetched ahead at once"),
+    });
+  }
+
+  void config_complete() override {
+    if (options_.first_window_bytes > options_.largest_window_bytes) {
+      throw Error(EINVAL,
+                  "readahead-min must not be greater than readahead-max: a window grows "
+                  "from the one to the other");
+    }
+  }
+
+  void get_ready() override {
+    options_.verbose = readahead_debug_verbose != 0;
+    threads_ = std::make_unique<PrefetchThreads>(kThreads, options_.most_bytes_in_flight);
+  }
+
+  std::unique_ptr<Layer> open(Layer& below, const OpenRequest& request) override {
+    if (below.traits().cache != Support::native) {
+      say_that_nothing_caches();
+      return std::make_unique<ReadaheadLayer>(below, nullptr);
+    }
+    auto shared = exports_.find_or_make(request.export_name, [&] {
+      return std::make_shared<ReadaheadExport>(options_, below.traits(), *threads_);
+    });
+    return std::make_unique<ReadaheadLayer>(below, std::move(shared));
+  }
+
+  void cleanup(Backend& /*backend*/) override { threads_->stop(); }
+
+ private:
+  static constexpr unsigned kMostStreams = 1000;
+
+  // nbdkit offers to cache in place of a plugin that does not, but reads and throws away.
+  void say_that_nothing_caches() {
+    if (said_.exchange(true)) return;
+    log::error(
+        "readahead: the layer below has no cache to fetch anything into, so this filter "
+        "does nothing: put one there, as in --filter=readahead --filter=cache");
+  }
+
+  ReadaheadOptions options_;
+  std::atomic<bool> said_ = false;
+  std::unique_ptr<PrefetchThreads> threads_;  // from get_ready on; before the exports that use them
+  ExportRegistry<ReadaheadExport> exports_;
+};
+
+}  // namespace
+}  // namespace nbdstack
+
+NBDSTACK_REGISTER_FILTER(nbdstack::ReadaheadFilter)

@@ -1,0 +1,130 @@
+#include "filters/readahead/stream.hpp"
+
+#include <algorithm>
+
+namespace nbdstack {
+namespace {
+
+constexpr std::uint64_t kMostOvertaken = 16;  // reads; nbdkit's threads for a connection
+constexpr std::uint64_t kMostStepsAhead = 64;
+constexpr std::uint64_t kLeastPart = 8;  // of a window: what is worth a request
+constexpr std::size_t kMostGaps = 16;
+
+constexpr int kFirstScore = 4;
+constexpr int kHighestScore = 8;
+constexpr int kWorthOfNext = 1;
+constexpr int kWorthOfGap = 2;
+
+}  // namespace
+
+Stream::Stream(const Course& course, std::uint64_t disk_size_bytes, const WindowLimits& limits)
+    : direction_(course.direction),
+      step_(course.step),
+      length_(course.length),
+      end_(course.direction == Direction::forward ? disk_size_bytes : kAddressSpaceEnd),
+      limits_(limits),
+      next_(course.next),
+      asked_to_(course.next),
+      window_(limits.first_bytes),
+      score_(kFirstScore) {}
+
+Stream::Match Stream::match(const Range& read, bool others_under_way) const {
+  const Range place = along(direction_, read);
+  if (step_ == 0 ? place.end() <= next_ : place.offset < next_) {
+    return {gaps_.overlaps(place) ? Relation::late : Relation::stranger, 0};
+  }
+  if (step_ != 0) return match_step(place);
+  const std::uint64_t left_out = place.offset - std::min(place.offset, next_);
+  const std::uint64_t tolerated = place.length * (others_under_way ? kMostOvertaken : 1);
+  if (left_out > std::max(asked_to_ - next_, tolerated)) return {};
+  return {Relation::next, left_out};
+}
+
+Stream::Match Stream::match_step(const Range& place) const {
+  const std::uint64_t left_out = place.offset - next_;
+  if (place.length != length_ || left_out % step_ != 0 || left_out / step_ > kMostOvertaken) {
+    return {};
+  }
+  return {Relation::next, left_out};
+}
+
+std::optional<Range> Stream::take(const Range& read, Relation relation) {
+  const Range place = along(direction_, read);
+  if (relation == Relation::late) {
+    gaps_.erase(place);
+    score_ = std::min(score_ + kWorthOfGap, kHighestScore);
+    skipped_ = false;
+    return std::nullopt;
+  }
+  const std::uint64_t left_out = place.offset - std::min(place.offset, next_);
+  if (left_out > 0) gaps_.assign({next_, left_out}, true);
+  skipped_ = left_out >= place.length;
+  score_ = skipped_ ? score_ - kWorthOfGap : std::min(score_ + kWorthOfNext, kHighestScore);
+  next_ = step_ == 0 ? place.end() : place.offset + step_;
+  asked_to_ = std::max(asked_to_, next_);
+  if (gaps_.size() <= kMostGaps) return std::nullopt;
+  const Range oldest = gaps_.first()->range;
+  gaps_.erase(oldest);
+  return along(direction_, oldest);
+}
+
+std::vector<Range> Stream::move_window(std::uint64_t allowed_bytes) {
+  if (skipped_ || asked_to_ >= end_) return {};
+  return step_ == 0 ? move_sequence(allowed_bytes) : move_steps(allowed_bytes);
+}
+
+std::vector<Range> Stream::move_sequence(std::uint64_t allowed_bytes) {
+  const std::uint64_t ahead = asked_to_ - next_;
+  if (ahead > window_ / 2) return {};
+  const std::uint64_t wanted = window_ - ahead;
+  // Little is not worth a request: there will be more.
+  const std::uint64_t worth = std::max(limits_.first_bytes, window_ / kLeastPart);
+  if (allowed_bytes < std::min(wanted, worth)) return {};
+  const std::uint64_t end =
+      on_bound(asked_to_ + std::min({wanted, allowed_bytes, end_ - asked_to_}));
+  if (end <= asked_to_) return {};
+  const Range found{asked_to_, end - asked_to_};
+  asked_to_ = end;
+  granted(wanted <= allowed_bytes);
+  return {along(direction_, found)};
+}
+
+std::uint64_t Stream::on_bound(std::uint64_t end) const {
+  if (end == end_) return end;
+  const std::uint64_t bound = end & ~(std::uint64_t{limits_.preferred_block_size} - 1);
+  if (bound > asked_to_) return bound;
+  return end & ~(std::uint64_t{limits_.minimum_block_size} - 1);
+}
+
+std::vector<Range> Stream::move_steps(std::uint64_t allowed_bytes) {
+  const std::uint64_t ahead = (asked_to_ - next_) / step_;
+  const std::uint64_t window = std::clamp<std::uint64_t>(window_ / length_, 1, kMostStepsAhead);
+  if (ahead > window / 2) return {};
+  const std::uint64_t wanted = window - ahead;
+  const std::uint64_t count = std::min(wanted, allowed_bytes / length_);
+  std::vector<Range> found;
+  for (std::uint64_t i = 0; i < count && asked_to_ + length_ <= end_; ++i) {
+    found.push_back(along(direction_, {asked_to_, length_}));
+    asked_to_ += step_;
+  }
+  if (!found.empty()) granted(count == wanted);
+  return found;
+}
+
+void Stream::granted(bool whole) {
+  if (whole) window_ = std::min(window_ * 2, limits_.largest_bytes);
+}
+
+std::vector<Range> Stream::expected() const {
+  std::vector<Range> ranges;
+  for (const auto& gap : gaps_.overlapping({0, next_})) {
+    ranges.push_back(along(direction_, gap.range));
+  }
+  if (asked_to_ > next_) {
+    const std::uint64_t end = std::min(asked_to_, end_);
+    if (end > next_) ranges.push_back(along(direction_, {next_, end - next_}));
+  }
+  return ranges;
+}
+
+}  // namespace nbdstack

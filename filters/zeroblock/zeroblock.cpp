@@ -1,0 +1,88 @@
+// nbdkit-zeroblock-filter: parameters, and a ZeroBlockLayer for each connection
+// (man/nbdkit-zeroblock-filter.pod). What it does stands in zeroblock_layer.hpp.
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "common/block/exclusive_layer.hpp"
+#include "common/error.hpp"
+#include "common/nbdkit/export_registry.hpp"
+#include "common/nbdkit/filter.hpp"
+#include "filters/zeroblock/extent_scan.hpp"
+#include "filters/zeroblock/zeroblock_layer.hpp"
+
+// Set by nbdkit for -D zeroblock.verbose=1, before the filter is configured.
+extern "C" __attribute__((visibility("default"))) int zeroblock_debug_verbose;
+int zeroblock_debug_verbose = 0;
+
+namespace nbdstack {
+namespace {
+
+class ZeroBlockFilter final : public Filter {
+ public:
+  [[nodiscard]] FilterInfo info() const override {
+    return {.name = "zeroblock",
+            .longname = "nbdstack zeroblock filter",
+            .description = "Neither stores, sends nor fetches blocks of zeros."};
+  }
+
+  ParameterTable parameters() override {
+    return ParameterTable({
+        size_parameter("zeroblock-size", block_size_,
+                       {.minimum = 512, .maximum = 32U << 20U, .power_of_two = true},
+                       "what the layer below prefers, else 64K", "bytes of a block"),
+        bool_parameter("zeroblock-scan", scan_,
+                       "ask the layer below for all of its holes in the background"),
+    });
+  }
+
+  std::unique_ptr<Layer> open(Layer& below, const OpenRequest& request) override;
+
+  // The layer below is about to go. Scans have ended with their clients; this one is sure.
+  void cleanup(Backend& /*backend*/) override {
+    for (const auto& [name, state] : exports_.all()) {
+      if (state->scan != nullptr) state->scan->stop();
+    }
+  }
+
+ private:
+  std::shared_ptr<ZeroBlockState> make_state(const LayerTraits& below) const;
+
+  std::uint64_t block_size_ = 0;  // 0: not given
+  bool scan_ = true;
+
+  // Where the layer below takes one call at a time, which may mean on all connections to all
+  // exports, clients and scans share this.
+  std::mutex one_call_below_;
+  ExportRegistry<ZeroBlockState> exports_;
+};
+
+std::shared_ptr<ZeroBlockState> ZeroBlockFilter::make_state(const LayerTraits& below) const {
+  const std::uint32_t size = zero_block_size(below, static_cast<std::uint32_t>(block_size_));
+  auto state = std::make_shared<ZeroBlockState>(below, size, zeroblock_debug_verbose != 0);
+  if (scan_) state->scan = std::make_unique<ExtentScan>(state->map);
+  return state;
+}
+
+std::unique_ptr<Layer> ZeroBlockFilter::open(Layer& below, const OpenRequest& request) {
+  const LayerTraits& traits = below.traits();
+  auto state = exports_.find_or_make(request.export_name, [&] { return make_state(traits); });
+  const std::uint64_t size = state->map.geometry().size_bytes();
+  if (size != traits.size_bytes) {
+    throw Error(EINVAL, fmt::format("zeroblock: export '{}' was {} bytes long when it was first "
+                                    "opened and is {} now; restart the server to serve the new "
+                                    "size",
+                                    request.export_name, size, traits.size_bytes));
+  }
+  if (traits.parallel || !scan_) {
+    return std::make_unique<ZeroBlockLayer>(below, std::move(state));
+  }
+  return std::make_unique<ZeroBlockLayer>(std::make_unique<ExclusiveLayer>(below, one_call_below_),
+                                          std::move(state));
+}
+
+}  // namespace
+}  // namespace nbdstack
+
+NBDSTACK_REGISTER_FILTER(nbdstack::ZeroBlockFilter)

@@ -1,0 +1,203 @@
+// ZeroBlockLayer: what it offers, and what changes nothing.
+#include "filters/zeroblock/zeroblock_layer.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "common/block/zeros.hpp"
+#include "common/error.hpp"
+#include "common/log.hpp"
+#include "filters/zeroblock/block_bounds.hpp"
+
+namespace nbdstack {
+namespace {
+
+// Requests of any size that the layer below takes. Where it states no constraints, NBD's own are
+// stated, because there is a preference now.
+LayerTraits traits_over(const LayerTraits& below, std::uint32_t block_size) {
+  LayerTraits traits = below;
+  traits.preferred_block_size = std::max(below.preferred_block_size, block_size);
+  if (below.minimum_block_size == 0) traits.minimum_block_size = 1;
+  if (below.maximum_block_size == 0) {
+    traits.maximum_block_size = std::numeric_limits<std::uint32_t>::max();
+  }
+  // The map knows zeros that the layer below cannot tell.
+  traits.can_extents = true;
+  if (below.zero != Support::none) {
+    traits.zero = Support::native;
+    // At once where they are there already; refused where they are not and the layer below is slow.
+    traits.can_fast_zero = true;
+  }
+  return traits;
+}
+
+// The parts of `range` to be read: all but `zeros`, where those are at its ends or long.
+std::vector<Range> parts_to_read(const Range& range, const std::vector<Extent>& zeros) {
+  std::vector<Range> parts;
+  const Range middle = zeroblock::without_zeros_at_ends(range, zeros);
+  if (middle.empty()) return parts;
+  std::uint64_t position = middle.offset;
+  ExtentList joined;  // whatever the kinds of zeros
+  for (const Extent& extent : zeros) {
+    const Range inside = extent.range.intersection(middle);
+    if (inside.empty()) continue;
+    if (!joined.empty() && joined.end() != inside.offset) {
+      joined.append({joined.end(), inside.offset - joined.end()}, kData);
+    }
+    joined.append(inside, kHole);
+  }
+  for (const Extent& extent : joined.all()) {
+    if (extent.type != kHole || extent.range.length < ZeroBlockLayer::kLongZeros) continue;
+    parts.push_back({position, extent.range.offset - position});
+    position = extent.range.end();
+  }
+  parts.push_back({position, middle.end() - position});
+  return parts;
+}
+
+}  // namespace
+
+std::uint32_t zero_block_size(const LayerTraits& below, std::uint32_t wanted) {
+  if (wanted == 0) {
+    return below.preferred_block_size != 0 ? below.preferred_block_size : kDefaultZeroBlockSize;
+  }
+  const bool stated = below.maximum_block_size != 0;
+  if (stated && (wanted < below.minimum_block_size || wanted > below.maximum_block_size)) {
+    throw Error(EINVAL, fmt::format("zeroblock-size is {}, but the layer below takes requests of "
+                                    "{} to {} bytes: choose a size between them, or none",
+                                    wanted, below.minimum_block_size, below.maximum_block_size));
+  }
+  return wanted;
+}
+
+ZeroBlockState::ZeroBlockState(const LayerTraits& below, std::uint32_t block_size,
+                               bool verbose_requests)
+    : verbose(verbose_requests),
+      map(BlockGeometry(below.size_bytes, block_size),
+          below.can_multi_conn ? ZeroMap::View::all_connections : ZeroMap::View::own_connection) {}
+
+ZeroBlockLayer::ZeroBlockLayer(Layer& below, std::shared_ptr<ZeroBlockState> shared)
+    : below_(below),
+      shared_(std::move(shared)),
+      map_(shared_->map),
+      geometry_(map_.geometry()),
+      traits_(traits_over(below_.traits(), geometry_.block_size())) {
+  if (shared_->scan != nullptr) shared_->scan->add(below_);
+}
+
+ZeroBlockLayer::ZeroBlockLayer(std::unique_ptr<Layer> below, std::shared_ptr<ZeroBlockState> shared)
+    : owned_(std::move(below)),
+      below_(*owned_),
+      shared_(std::move(shared)),
+      map_(shared_->map),
+      geometry_(map_.geometry()),
+      traits_(traits_over(below_.traits(), geometry_.block_size())) {
+  if (shared_->scan != nullptr) shared_->scan->add(below_);
+}
+
+// A client whose handshake has failed leaves without finalize().
+ZeroBlockLayer::~ZeroBlockLayer() {
+  if (shared_->scan != nullptr) shared_->scan->remove(below_);
+}
+
+void ZeroBlockLayer::finalize() {
+  if (shared_->scan != nullptr) shared_->scan->remove(below_);
+}
+
+void ZeroBlockLayer::explain(const char* request, const Range& range,
+                             std::uint64_t bytes_below) const {
+  if (!shared_->verbose) return;
+  log::debug("zeroblock: {} of {} bytes from block {} on: {} bytes go below", request, range.length,
+             geometry_.block_at(range.offset).value, bytes_below);
+}
+
+void ZeroBlockLayer::pread(std::span<std::byte> buffer, std::uint64_t offset) {
+  const Range range{offset, buffer.size()};
+  const std::vector<Extent> zeros = map_.zeros(range);
+  if (zeros.empty()) {
+    explain("a read", range, range.length);
+    read_and_learn(buffer, offset);
+    return;
+  }
+  std::uint64_t position = offset;
+  std::uint64_t bytes_below = 0;
+  const auto fill_up_to = [&](std::uint64_t end) {
+    std::fill_n(buffer.begin() + static_cast<std::ptrdiff_t>(position - offset), end - position,
+                std::byte{0});
+    position = end;
+  };
+  for (const Range& part : parts_to_read(range, zeros)) {
+    fill_up_to(part.offset);
+    read_and_learn(buffer.subspan(part.offset - offset, part.length), part.offset);
+    position = part.end();
+    bytes_below += part.length;
+  }
+  fill_up_to(range.end());
+  explain("a read", range, bytes_below);
+}
+
+// Blocks of zeros among those that the layer below stores are remembered too.
+void ZeroBlockLayer::read_and_learn(std::span<std::byte> buffer, std::uint64_t offset) {
+  const Range whole = blocks_inside(geometry_, {offset, buffer.size()});
+  if (whole.empty()) {
+    below_.pread(buffer, offset);
+    return;
+  }
+  ZeroMap::Watch watch(map_, whole);
+  below_.pread(buffer, offset);
+  std::vector<Extent> found;
+  for (std::uint64_t position = whole.offset; position < whole.end();) {
+    const Range block = geometry_.range_of(geometry_.block_at(position));
+    position = block.end();
+    if (!is_zero(buffer.subspan(block.offset - offset, block.length))) continue;
+    if (!found.empty() && found.back().range.end() == block.offset) {
+      found.back().range.length += block.length;
+    } else {
+      found.push_back({block, {.hole = false, .zero = true}});
+    }
+  }
+  watch.learn(found);
+}
+
+void ZeroBlockLayer::cache(std::uint64_t length, std::uint64_t offset) {
+  const Range range{offset, length};
+  const Range wanted = zeroblock::without_zeros_at_ends(range, map_.zeros(range));
+  if (!wanted.empty()) below_.cache(wanted.length, wanted.offset);
+}
+
+// What is known is looked up before the layer below is asked, and put over its answer: a change
+// that passes in between is a change at the same time, and either order is right. The answer may
+// end early, and so may ours.
+void ZeroBlockLayer::extents(std::uint64_t length, std::uint64_t offset, bool only_one,
+                             ExtentList& extents) {
+  const Range range{offset, length};
+  const std::vector<Extent> known = map_.known(range);
+  ExtentList answer;
+  if (!known.empty() && known.front().range.offset == offset) {
+    for (const Extent& extent : known) {
+      if (!answer.empty() && extent.range.offset != answer.end()) break;
+      answer.append(extent.range, extent.type);
+    }
+  } else {
+    ask_and_learn(range, only_one, answer);
+    answer.overlay(known);
+  }
+  for (const Extent& extent : answer.all()) {
+    extents.append(extent.range, extent.type);
+    if (only_one) break;
+  }
+}
+
+void ZeroBlockLayer::ask_and_learn(const Range& range, bool only_one, ExtentList& answer) {
+  if (!below_.traits().can_extents) {
+    answer.append(range, kData);
+    return;
+  }
+  ZeroMap::Watch watch(map_, range);
+  below_.extents(range.length, range.offset, only_one, answer);
+  watch.learn(answer.all());
+}
+
+}  // namespace nbdstack

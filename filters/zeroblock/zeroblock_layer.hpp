@@ -1,0 +1,120 @@
+// The zero-block optimisation: a layer that neither sends, stores nor fetches a block of zeros
+// where that can be helped.
+//
+// All connections to an export share a ZeroMap of what its blocks hold.
+//
+//   request   known zeros                              all else
+//   read      answered here; inside a request only     read below; whole blocks of zeros are
+//             from kLongZeros on, because more         remembered
+//             requests cost more than short zeros
+//   write     write_plan.hpp                           write_plan.hpp
+//   zero      dropped at both ends, or altogether      zeroed below; whole blocks are zeros then
+//   trim      of holes: dropped at both ends, or       trimmed below; unknown then, because nobody
+//             altogether. Others: as all else          promises what a trimmed block holds
+//   cache     dropped at both ends, or altogether      passed
+//   extents   answered here                            one question below, which is learnt from
+//
+// Durability. What is known to be zeros may have been acknowledged and not yet flushed: a request
+// that leaves it to somebody else's zeros is not safer than those. So nothing is dropped
+//   - with FUA: the zeros are sent (again), with FUA;
+//   - where the layer below is not multi-conn: a flush on this connection would not make durable
+//     what another one has written.
+// A flush always passes, so that a dropped write is as durable behind it as the zeros it stands
+// for.
+//
+// Order of changes. A change owns its bytes (RangeLock) while the layer below works, and an end
+// block that is known to be zeros whole, because all of it may be written. So changes of different
+// parts of one block do not wait for each other but for the first one of a block of zeros, and no
+// two changes disagree about what a block holds. A thread owns one range at a time.
+//
+// Calls below are made on the caller's thread, one after the other. A write that consists of
+// several requests below and fails may have happened in part, as any write that fails.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "common/block/layer.hpp"
+#include "common/block/range.hpp"
+#include "common/sync/range_lock.hpp"
+#include "filters/zeroblock/extent_scan.hpp"
+#include "filters/zeroblock/write_plan.hpp"
+#include "filters/zeroblock/zero_map.hpp"
+
+namespace nbdstack {
+
+// Where the layer below states no preference.
+inline constexpr std::uint32_t kDefaultZeroBlockSize = 64U << 10U;
+
+// `wanted` (0: no wish), or what the layer below prefers, or kDefaultZeroBlockSize. Throws Error
+// when the layer below does not take requests of that size.
+std::uint32_t zero_block_size(const LayerTraits& below, std::uint32_t wanted);
+
+// What the connections to one export share.
+struct ZeroBlockState {
+  // `below`: what one of the connections to the layer below says of it. `verbose_requests`: log
+  // what becomes of each request.
+  ZeroBlockState(const LayerTraits& below, std::uint32_t block_size, bool verbose_requests = false);
+
+  const bool verbose;
+
+  ZeroMap map;
+  RangeLock changes;
+  std::unique_ptr<ExtentScan> scan;  // or nothing; set before the first connection
+};
+
+class ZeroBlockLayer final : public Layer {
+ public:
+  // Known zeros that are worth two requests instead of one: some 10 ms of a fast network.
+  static constexpr std::uint64_t kLongZeros = 1U << 20U;
+
+  // `below` outlives the layer, and is as long as the map says.
+  ZeroBlockLayer(Layer& below, std::shared_ptr<ZeroBlockState> shared);
+  // The same over a layer that goes with this one.
+  ZeroBlockLayer(std::unique_ptr<Layer> below, std::shared_ptr<ZeroBlockState> shared);
+  ~ZeroBlockLayer() override;
+
+  [[nodiscard]] const LayerTraits& traits() const override { return traits_; }
+  void pread(std::span<std::byte> buffer, std::uint64_t offset) override;
+  void pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
+              Durability durability) override;
+  void flush() override { below_.flush(); }
+  void zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) override;
+  void trim(std::uint64_t length, std::uint64_t offset, Durability durability) override;
+  void cache(std::uint64_t length, std::uint64_t offset) override;
+  void extents(std::uint64_t length, std::uint64_t offset, bool only_one,
+               ExtentList& extents) override;
+  void finalize() override;
+
+ private:
+  // A change that has its range to itself.
+  struct OwnedChange {
+    RangeLock::Guard owned;  // given back after the change has ended
+    ZeroMap::Change change;
+  };
+
+  // Reading
+  void read_and_learn(std::span<std::byte> buffer, std::uint64_t offset);
+  void ask_and_learn(const Range& range, bool only_one, ExtentList& answer);
+
+  // Changing (zeroblock_write.cpp)
+  [[nodiscard]] bool may_drop(Durability durability) const;
+  OwnedChange begin_change(const Range& range);
+  void write_run(const Range& run, std::span<const std::byte> buffer, std::uint64_t offset,
+                 Durability durability);
+  bool zero_below(const Range& range, const ZeroOptions& options);
+
+  // That of a request for `range` so many bytes go below.
+  void explain(const char* request, const Range& range, std::uint64_t bytes_below) const;
+
+  std::unique_ptr<Layer> owned_;  // below_, or nothing
+  Layer& below_;
+  const std::shared_ptr<ZeroBlockState> shared_;
+  ZeroMap& map_;  // in shared_
+  const BlockGeometry geometry_;
+  const LayerTraits traits_;
+};
+
+}  // namespace nbdstack

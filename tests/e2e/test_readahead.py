@@ -1,0 +1,223 @@
+"""The readahead filter: what reaches the layer below it, counted; and that nothing else changes."""
+
+import pathlib
+import re
+import tempfile
+import time
+import unittest
+
+import nbd
+
+from support import data
+from support.cases import KIB, MIB, logged_requests, parallel_reads
+from support.layer_below import LayerBelow
+from support.nbdkit import Nbdkit, run_expecting_failure
+
+READ = 128 * KIB
+STACK = ["--filter=readahead", "--filter=cache"]
+
+
+class ReadaheadCase(unittest.TestCase):
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory(prefix="readahead-test-")
+        self.addCleanup(directory.cleanup)
+        self.scratch = pathlib.Path(directory.name)
+        self.log = self.scratch / "log"
+
+    def serve(self, *arguments, **options):
+        """A server, stopped when the test ends."""
+        server = Nbdkit(*arguments, **options)
+        self.addCleanup(server.stop)
+        return server
+
+    def serve_slow(self, *filters, size="256M", delay="rdelay=20ms"):
+        """A server of filters over a slow layer whose requests are logged."""
+        return self.serve(
+            *filters, "--filter=log", "--filter=delay", "memory", size, delay, f"logfile={self.log}"
+        )
+
+    def fetched(self):
+        """Bytes read from the layer below, once nothing more comes."""
+        before, now = -1, 0
+        while now > before:
+            time.sleep(0.1)
+            before, now = now, sum(count for _, count in logged_requests(self.log, "Read"))
+        return now
+
+
+class Streams(ReadaheadCase):
+    def test_a_reader_at_depth_1_hardly_waits(self):
+        """As an order of magnitude: one after the other the reads would take 7.7 s."""
+        handle = self.serve_slow(*STACK).connect()
+        start = time.monotonic()
+        for i in range(384):
+            handle.pread(READ, i * READ)
+        took = time.monotonic() - start
+        self.assertLess(took, 384 * 0.020 / 3)
+        self.assertLessEqual(self.fetched(), 1.1 * 384 * READ)
+        self.assertLess(len(logged_requests(self.log, "Read")), 384 * 0.6)
+
+    def test_interleaved_streams_are_fetched_once(self):
+        handle = self.serve_slow(*STACK).connect()
+        for depth in (1, 16):
+            with self.subTest(depth=depth):
+                before = self.fetched()
+                self._interleaved(handle, depth, first=(depth > 1) * 16 * MIB)
+                self.assertLessEqual(self.fetched() - before, 1.1 * 48 * MIB)
+
+    def _interleaved(self, handle, depth, first):
+        """Eight streams of 6 MiB in turn."""
+        offsets = [s * 32 * MIB + first + i * READ for i in range(48) for s in range(8)]
+        for i in range(0, len(offsets), depth):
+            parallel_reads(handle, offsets[i : i + depth], READ)
+
+    def test_streams_of_several_connections_are_streams_of_the_export(self):
+        server = self.serve_slow(*STACK)
+        handles = [server.connect() for _ in range(3)]
+        for i in range(96):
+            handles[i % 3].pread(READ, i * READ)
+        self.assertLess(len(logged_requests(self.log, "Read")), 96 * 0.7)
+
+    def test_random_reads_fetch_nothing_else(self):
+        server = self.serve("--filter=readahead", "--filter=log", "memory", "1G",
+                            f"logfile={self.log}")  # fmt: skip
+        handle = server.connect()
+        for i in range(300):
+            handle.pread(READ, (i * 5077 % 8192) * READ)
+        self.assertEqual(logged_requests(self.log, "Cache"), [])
+
+    def test_windows_end_with_the_disk_and_on_bounds_of_blocks(self):
+        size = 8 * MIB + 512
+        server = self.serve(
+            "--filter=readahead", "--filter=log", "--filter=blocksize-policy", "memory", str(size),
+            "blocksize-minimum=512", "blocksize-preferred=1M", "blocksize-maximum=4M",
+            "blocksize-error-policy=error", f"logfile={self.log}", "readahead-min=1M",
+        )  # fmt: skip
+        handle = server.connect()
+        for offset in range(0, size, READ):
+            handle.pread(min(READ, size - offset), offset)
+        data.wait_until(
+            lambda: any(o + n == size for o, n in logged_requests(self.log, "Cache")), 20, "the end"
+        )
+        for offset, count in logged_requests(self.log, "Cache"):
+            self.assertTrue((offset + count) % MIB == 0 or offset + count == size, (offset, count))
+
+    def test_exports_are_read_ahead_each_for_itself(self):
+        server = self.serve(
+            *STACK, "eval", "open=echo $3", "get_size=echo 4M", "thread_model=echo parallel",
+            "pread=head -c $3 /dev/zero | tr '\\0' $2",
+        )  # fmt: skip
+        for export in ("a", "b"):
+            handle = server.connect(export)
+            for i in range(16):
+                self.assertEqual(handle.pread(READ, i * READ), export.encode() * READ)
+
+    def test_what_is_read_is_what_is_stored(self):
+        content = data.tagged(1, 0, 16 * MIB)
+        disk = self.scratch / "disk"
+        disk.write_bytes(content)
+        handle = self.serve(*STACK, "file", disk).connect()
+        for offset in range(0, len(content), READ):
+            self.assertEqual(handle.pread(READ, offset), content[offset : offset + READ])
+
+
+class BelowIsOtherwise(ReadaheadCase):
+    def test_without_a_cache_below_it_says_so_once_and_does_nothing(self):
+        server = self.serve("--filter=readahead", "--filter=log", "eval", "get_size=echo 4M",
+                            "pread=head -c $3 /dev/zero", f"logfile={self.log}")  # fmt: skip
+        for _ in range(2):
+            handle = server.connect()
+            for i in range(8):
+                handle.pread(READ, i * READ)
+        self.assertEqual(server.log().count("--filter=readahead --filter=cache"), 1)
+        self.assertEqual(logged_requests(self.log, "Cache"), [])
+
+    def test_over_one_request_at_a_time_a_reader_waits_less(self):
+        server = self.serve_slow(*STACK, "--filter=noparallel")
+        handle = server.connect()
+        for i in range(128):
+            handle.pread(READ, i * READ)
+        self.assertLess(len(logged_requests(self.log, "Read")), 128 / 2)
+
+    def test_failing_fetches_change_nothing(self):
+        fail = self.scratch / "fail"
+        fail.touch()
+        server = self.serve(
+            "--filter=readahead", "--filter=log", "--filter=error", "memory", "64M",
+            "error-cache=EIO", "error-cache-rate=100%", f"logfile={self.log}",
+            f"error-file={fail}",
+        )  # fmt: skip
+        handle = server.connect()
+        for i in range(8):
+            handle.pread(READ, i * READ)
+        data.wait_until(lambda: logged_requests(self.log, "Cache"), 20, "a fetch")
+        for i in range(8, 256):
+            handle.pread(READ, i * READ)
+        self.assertLess(len(logged_requests(self.log, "Cache")), 32)
+        fail.unlink()
+        handle.pread(READ, 0)
+
+    def test_reads_that_fail_in_a_fetch_fail_for_nobody_else(self):
+        """A cache below whose fetches fail, and then work again."""
+        below = LayerBelow(self.scratch / "below", 16 * MIB, content=data.tagged(1, 0, 16 * MIB))
+        handle = self.serve(*STACK, *below.arguments).connect()
+        for i in range(16):
+            handle.pread(READ, i * READ)
+        below.fail("pread")
+        with self.assertRaises(nbd.Error):
+            for i in range(16, 128):
+                handle.pread(READ, i * READ)
+        below.heal("pread")
+        for i in range(16, 128):
+            self.assertEqual(handle.pread(READ, i * READ), data.tagged(1, i * READ, READ))
+
+    def test_the_server_ends_at_once_in_the_midst_of_fetches(self):
+        server = self.serve_slow(*STACK, delay="rdelay=30")
+        handle = server.connect()
+        buffers = [nbd.Buffer(READ) for _ in range(8)]
+        for i, buffer in enumerate(buffers):
+            handle.aio_pread(buffer, i * READ)
+        # The reads, and what is fetched ahead of them, each of which takes half a minute.
+        data.wait_until(lambda: self._ahead(8 * READ), 20, "a fetch under way")
+        start = time.monotonic()
+        server.process.terminate()
+        # nbdkit tells the client of each read under way, and waits for him to leave.
+        while handle.aio_in_flight():
+            self.assertEqual(handle.poll(20000), 1, "no answer")
+        self.assertEqual(server.terminate(20), 0)
+        self.assertLess(time.monotonic() - start, 5)
+
+    def _ahead(self, offset):
+        return [o for o, _ in logged_requests(self.log, "Read") if o >= offset]
+
+
+class Starting(unittest.TestCase):
+    def test_bad_parameters_are_refused_by_name(self):
+        cases = {
+            "readahead-streams=0": "readahead-streams",
+            "readahead-streams=x": "readahead-streams",
+            "readahead-min=1": "readahead-min",
+            "readahead-max=2G": "readahead-max",
+            "readahead-inflight=none": "readahead-inflight",
+            "readahead-max=64k": "readahead-min must not be greater than readahead-max",
+        }
+        for parameter, expected in cases.items():
+            with self.subTest(parameter):
+                code, errors = run_expecting_failure("--filter=readahead", "null", "1M", parameter)
+                self.assertEqual(code, 1)
+                self.assertRegex(errors, f"error: .*{expected}")
+
+    def test_no_parameters_are_needed(self):
+        with Nbdkit("--filter=readahead", "null", "1M", "-D", "readahead.verbose=1", verbose=True,
+                    ) as server:  # fmt: skip
+            handle = server.connect()
+            for i in range(8):
+                handle.pread(READ, i * READ)
+            data.wait_until(
+                lambda: re.search(r"readahead: asking for \d+ bytes at", server.log())
+                or "has no cache" in server.log(), 20, "a word",
+            )  # fmt: skip
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,191 @@
+// The walk over the extents below, and the thread that drives it.
+#include "filters/zeroblock/extent_scan.hpp"
+
+#include <gmock/gmock.h>
+
+#include <atomic>
+
+#include "tests/unit/zeroblock/zeroblock_fixture.hpp"
+
+namespace nbdstack::testing {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+// A disk as long as one wants, without content; at most `most_bytes` of it are told in an answer.
+class VastLayer final : public Layer {
+ public:
+  VastLayer(std::uint64_t size_bytes, std::uint64_t most_bytes) : most_bytes_(most_bytes) {
+    traits_.size_bytes = size_bytes;
+    traits_.can_extents = true;
+  }
+
+  [[nodiscard]] const LayerTraits& traits() const override { return traits_; }
+  void pread(std::span<std::byte> /*buffer*/, std::uint64_t /*offset*/) override {}
+  void pwrite(std::span<const std::byte> /*buffer*/, std::uint64_t /*offset*/,
+              Durability /*durability*/) override {}
+  void flush() override {}
+  void zero(std::uint64_t /*length*/, std::uint64_t /*offset*/,
+            const ZeroOptions& /*options*/) override {}
+  void trim(std::uint64_t /*length*/, std::uint64_t /*offset*/,
+            Durability /*durability*/) override {}
+  void cache(std::uint64_t /*length*/, std::uint64_t /*offset*/) override {}
+  void extents(std::uint64_t length, std::uint64_t offset, bool /*only_one*/,
+               ExtentList& extents) override {
+    ++questions;
+    extents.append({offset, std::min(length, most_bytes_)}, kHole);
+  }
+
+  std::size_t questions = 0;
+
+ private:
+  LayerTraits traits_;
+  const std::uint64_t most_bytes_;
+};
+
+class ExtentScanTest : public ZeroBlockTest {
+ protected:
+  void SetUp() override {
+    ZeroBlockTest::SetUp();
+    ExtentList told;
+    told.append(blocks(0, 3), kData);
+    told.append(blocks(3, 4), kHole);
+    told.append(blocks(7, 2), {.hole = true, .zero = false});
+    told.append({9 * kBlock, kDiskSize - 9 * kBlock}, kStoredZeros);
+    below.set_extents(told);
+  }
+  void walk() { walk_all(below, shared->map); }
+  // What a client's connection stands on, among others.
+  FakeLayer other{kDiskSize};
+};
+
+TEST_F(ExtentScanTest, FillsTheMap) {
+  walk();
+  EXPECT_THAT(known({0, kDiskSize}),
+              ElementsAre(Extent{blocks(0, 3), kData}, Extent{blocks(3, 4), kHole},
+                          Extent{{9 * kBlock, kDiskSize - 9 * kBlock}, kStoredZeros}));
+}
+
+TEST_F(ExtentScanTest, LeavesWhatIsKnownAlready) {
+  write(pattern(kBlock, 1), 4 * kBlock);
+  make_zeros(blocks(1));
+  // What has passed is older than the question; the fake layer tells what it was told to tell.
+  walk();
+  EXPECT_TRUE(knows_zeros(blocks(1)));
+}
+
+TEST_F(ExtentScanTest, AFailureLeavesWhatWasLearntAndHarmsNothing) {
+  fail_next(Op::extents);
+  EXPECT_EQ(error_of([&] { walk(); }), EIO);
+  EXPECT_THAT(known({0, kDiskSize}), IsEmpty());
+  EXPECT_EQ(read(blocks(3)), Bytes(kBlock, std::byte{7}));
+  EXPECT_EQ(extents(blocks(3)).front().type, kHole);
+}
+
+// --- The thread ---
+
+TEST_F(ExtentScanTest, ConnectionsAreAskedInTheBackground) {
+  shared->scan = std::make_unique<ExtentScan>(shared->map);
+  const ZeroBlockLayer connection(below, shared);
+  while (!knows_zeros(blocks(3))) std::this_thread::yield();
+}
+
+TEST_F(ExtentScanTest, LayersThatCannotTellAreNotAsked) {
+  below.change_traits().can_extents = false;
+  ExtentScan scan(shared->map);
+  scan.add(below);
+  scan.remove(below);
+  EXPECT_THAT(below.calls(), IsEmpty());
+}
+
+TEST_F(ExtentScanTest, AFailureEndsItForGood) {
+  below.on_call([](const Call& call) {
+    if (call.op == Op::extents) throw Error(EIO, "told to fail");
+  });
+  ExtentScan scan(shared->map);
+  scan.add(below);
+  while (!scan.is_over()) std::this_thread::yield();
+  scan.add(other);
+  scan.remove(below);
+  scan.remove(other);
+  EXPECT_THAT(other.calls(), IsEmpty());
+  EXPECT_THAT(known({0, kDiskSize}), IsEmpty());
+  EXPECT_EQ(read(blocks(3)), Bytes(kBlock, std::byte{7}));
+}
+
+TEST_F(ExtentScanTest, AClientThatLeavesWaitsForTheQuestionUnderWay) {
+  Gate gate;
+  below.on_call([&](const Call& call) {
+    if (call.op == Op::extents) gate.pass();
+  });
+  ExtentScan scan(shared->map);
+  scan.add(below);
+  gate.wait_for_arrivals(1);
+  std::thread leaving([&] { scan.remove(below); });
+  while (!scan.is_ending()) std::this_thread::yield();
+  gate.open();
+  leaving.join();
+  EXPECT_EQ(below.calls().size(), 1);
+  EXPECT_FALSE(scan.is_ending());
+}
+
+TEST_F(ExtentScanTest, GoesOnOnAnotherConnectionWhenAClientLeaves) {
+  Gate gate;
+  below.on_call([&](const Call& /*call*/) {
+    gate.pass();
+    throw Error(ESHUTDOWN, "the client leaves");
+  });
+  ExtentList told;
+  told.append({0, kDiskSize}, kHole);
+  other.set_extents(told);
+  ExtentScan scan(shared->map);
+  scan.add(below);
+  scan.add(other);
+  gate.wait_for_arrivals(1);
+  EXPECT_THAT(other.calls(), IsEmpty());
+  std::thread leaving([&] { scan.remove(below); });
+  while (!scan.is_ending()) std::this_thread::yield();
+  gate.open();
+  leaving.join();
+  while (!scan.is_over()) std::this_thread::yield();
+  EXPECT_TRUE(knows_zeros({0, kDiskSize}));
+  EXPECT_EQ(below.calls().size(), 1);
+  scan.remove(other);
+}
+
+TEST_F(ExtentScanTest, StoppingIsFinal) {
+  ExtentScan scan(shared->map);
+  scan.stop();
+  scan.add(below);
+  EXPECT_THAT(below.calls(), IsEmpty());
+}
+
+// --- Vast disks ---
+
+constexpr std::uint64_t kLargest = (1ULL << 63U) - 1;
+
+TEST_F(ExtentScanTest, ALargestDiskThatIsToldInFewAnswersIsKnown) {
+  VastLayer vast(kLargest, kLargest);
+  ZeroMap map(BlockGeometry(kLargest, kBlock));
+  walk_all(vast, map);
+  EXPECT_TRUE(map.is_hole({0, kLargest}));
+  EXPECT_EQ(map.runs(), 1);
+}
+
+TEST_F(ExtentScanTest, ALargestDiskThatIsToldInManyAnswersIsGivenUpAtSomePoint) {
+  VastLayer vast(kLargest, 1ULL << 31U);
+  ZeroMap map(BlockGeometry(kLargest, kBlock));
+  walk_all(vast, map);
+  EXPECT_EQ(vast.questions, ExtentScan::kMostQuestions);
+  EXPECT_TRUE(map.is_hole({0, ExtentScan::kMostQuestions << 31U}));
+}
+
+TEST_F(ExtentScanTest, AnEmptyAnswerIsAFailureAndNoEndlessLoop) {
+  VastLayer vast(kLargest, 0);
+  ZeroMap map(BlockGeometry(kLargest, kBlock));
+  EXPECT_EQ(error_of([&] { walk_all(vast, map); }), EIO);
+}
+
+}  // namespace
+}  // namespace nbdstack::testing
