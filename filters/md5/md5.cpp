@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "common/block/block_size.hpp"
 #include "common/error.hpp"
 #include "common/nbdkit/export_registry.hpp"
 #include "common/nbdkit/filter.hpp"
@@ -50,7 +51,8 @@ class Md5Filter final : public Filter {
   std::unique_ptr<Layer> open(Layer& below, const OpenRequest& request) override {
     auto state = exports_.find_or_make(request.export_name, [&] {
       const auto wanted = static_cast<std::uint32_t>(block_size_);
-      return std::make_shared<Md5Export>(options(), md5_block_size(below.traits(), wanted), clock_);
+      return std::make_shared<Md5Export>(
+          options(), block_size_over(below.traits(), wanted, "md5-block-size"), clock_);
     });
     return std::make_unique<Md5Layer>(below, std::move(state));
   }

@@ -1,9 +1,9 @@
 #include "filters/md5/md5_layer.hpp"
 
 #include <algorithm>
-#include <limits>
 #include <vector>
 
+#include "common/block/block_size.hpp"
 #include "common/error.hpp"
 
 namespace nbdstack {
@@ -13,32 +13,7 @@ Md5Digest md5_of_zeros(std::uint32_t length) {
   return md5(std::vector<std::byte>(length));
 }
 
-// The check itself takes requests of any size and passes them on as they are. Where the layer below
-// states no constraints, NBD's own are stated, because there is a preference now.
-LayerTraits traits_over(const LayerTraits& below, std::uint32_t block_size) {
-  LayerTraits traits = below;
-  traits.preferred_block_size = std::max(below.preferred_block_size, block_size);
-  if (below.minimum_block_size == 0) traits.minimum_block_size = 1;
-  if (below.maximum_block_size == 0) {
-    traits.maximum_block_size = std::numeric_limits<std::uint32_t>::max();
-  }
-  return traits;
-}
-
 }  // namespace
-
-std::uint32_t md5_block_size(const LayerTraits& below, std::uint32_t wanted) {
-  if (wanted == 0) {
-    return below.preferred_block_size != 0 ? below.preferred_block_size : kDefaultMd5BlockSize;
-  }
-  const bool stated = below.maximum_block_size != 0;
-  if (stated && (wanted < below.minimum_block_size || wanted > below.maximum_block_size)) {
-    throw Error(EINVAL, fmt::format("md5-block-size is {}, but the layer below takes requests of "
-                                    "{} to {} bytes: choose a size between them, or none",
-                                    wanted, below.minimum_block_size, below.maximum_block_size));
-  }
-  return wanted;
-}
 
 Md5Export::Md5Export(const Md5Options& md5_options, std::uint32_t block_size_bytes,
                      Clock& the_clock)
@@ -56,7 +31,7 @@ Md5Layer::Md5Layer(Layer& below, std::shared_ptr<Md5Export> shared)
     : below_(below),
       shared_(std::move(shared)),
       geometry_(below.traits().size_bytes, shared_->block_size),
-      traits_(traits_over(below.traits(), shared_->block_size)) {}
+      traits_(traits_preferring(below.traits(), shared_->block_size)) {}
 
 Md5Layer::Blocks Md5Layer::blocks_of(const Range& range) const {
   const BlockNumber first = geometry_.block_at(range.offset);

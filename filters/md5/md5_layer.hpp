@@ -52,13 +52,6 @@ struct Md5Options {
   bool verbose = false;        // log what is decided for each block
 };
 
-// Where the layer below states no preference.
-inline constexpr std::uint32_t kDefaultMd5BlockSize = 64U << 10U;
-
-// `wanted` (0: no wish), or what the layer below prefers, or kDefaultMd5BlockSize. Throws Error
-// when the layer below does not take requests of that size.
-std::uint32_t md5_block_size(const LayerTraits& below, std::uint32_t wanted);
-
 // What the connections to one export share.
 struct Md5Export {
   Md5Export(const Md5Options& md5_options, std::uint32_t block_size_bytes, Clock& the_clock);

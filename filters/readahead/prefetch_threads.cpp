@@ -46,6 +46,11 @@ void PrefetchThreads::stop() {
   if (runner_.joinable()) runner_.join();
 }
 
+bool PrefetchThreads::is_stopping() {
+  const std::lock_guard lock(mutex_);
+  return stopping_;
+}
+
 bool PrefetchThreads::can_begin() const {
   return !jobs_.empty() &&
          (bytes_in_flight_ == 0 || bytes_in_flight_ + jobs_.front().bytes <= most_bytes_in_flight_);

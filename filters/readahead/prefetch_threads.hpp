@@ -32,6 +32,8 @@ class PrefetchThreads {
 
   // Drops the jobs that wait, and waits for those that have begun.
   void stop();
+  // Whether that has begun. For tests.
+  [[nodiscard]] bool is_stopping();
 
  private:
   struct Job {

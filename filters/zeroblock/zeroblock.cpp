@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "common/block/block_size.hpp"
 #include "common/block/exclusive_layer.hpp"
 #include "common/error.hpp"
 #include "common/nbdkit/export_registry.hpp"
@@ -59,7 +60,8 @@ class ZeroBlockFilter final : public Filter {
 };
 
 std::shared_ptr<ZeroBlockState> ZeroBlockFilter::make_state(const LayerTraits& below) const {
-  const std::uint32_t size = zero_block_size(below, static_cast<std::uint32_t>(block_size_));
+  const std::uint32_t size =
+      block_size_over(below, static_cast<std::uint32_t>(block_size_), "zeroblock-size");
   auto state = std::make_shared<ZeroBlockState>(below, size, zeroblock_debug_verbose != 0);
   if (scan_) state->scan = std::make_unique<ExtentScan>(state->map);
   return state;

@@ -2,10 +2,10 @@
 #include "filters/zeroblock/zeroblock_layer.hpp"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 #include <vector>
 
+#include "common/block/block_size.hpp"
 #include "common/block/zeros.hpp"
 #include "common/error.hpp"
 #include "common/log.hpp"
@@ -14,15 +14,8 @@
 namespace nbdstack {
 namespace {
 
-// Requests of any size that the layer below takes. Where it states no constraints, NBD's own are
-// stated, because there is a preference now.
 LayerTraits traits_over(const LayerTraits& below, std::uint32_t block_size) {
-  LayerTraits traits = below;
-  traits.preferred_block_size = std::max(below.preferred_block_size, block_size);
-  if (below.minimum_block_size == 0) traits.minimum_block_size = 1;
-  if (below.maximum_block_size == 0) {
-    traits.maximum_block_size = std::numeric_limits<std::uint32_t>::max();
-  }
+  LayerTraits traits = traits_preferring(below, block_size);
   // The map knows zeros that the layer below cannot tell.
   traits.can_extents = true;
   if (below.zero != Support::none) {
@@ -58,19 +51,6 @@ std::vector<Range> parts_to_read(const Range& range, const std::vector<Extent>& 
 }
 
 }  // namespace
-
-std::uint32_t zero_block_size(const LayerTraits& below, std::uint32_t wanted) {
-  if (wanted == 0) {
-    return below.preferred_block_size != 0 ? below.preferred_block_size : kDefaultZeroBlockSize;
-  }
-  const bool stated = below.maximum_block_size != 0;
-  if (stated && (wanted < below.minimum_block_size || wanted > below.maximum_block_size)) {
-    throw Error(EINVAL, fmt::format("zeroblock-size is {}, but the layer below takes requests of "
-                                    "{} to {} bytes: choose a size between them, or none",
-                                    wanted, below.minimum_block_size, below.maximum_block_size));
-  }
-  return wanted;
-}
 
 ZeroBlockState::ZeroBlockState(const LayerTraits& below, std::uint32_t block_size,
                                bool verbose_requests)

@@ -45,13 +45,6 @@
 
 namespace nbdstack {
 
-// Where the layer below states no preference.
-inline constexpr std::uint32_t kDefaultZeroBlockSize = 64U << 10U;
-
-// `wanted` (0: no wish), or what the layer below prefers, or kDefaultZeroBlockSize. Throws Error
-// when the layer below does not take requests of that size.
-std::uint32_t zero_block_size(const LayerTraits& below, std::uint32_t wanted);
-
 // What the connections to one export share.
 struct ZeroBlockState {
   // `below`: what one of the connections to the layer below says of it. `verbose_requests`: log

@@ -109,7 +109,7 @@ void Lease::take_when_free() {
 
 void Lease::take_by_force() {
   for (int attempts = 0; attempts < kAttempts_max; ++attempts) {
-    const auto seen = object_->read();
+    const auto seen = object_->read_to_replace();
     const bool stored = put_over(seen.has_value() ? std::optional(seen->version) : std::nullopt);
     const bool was_free =
         !seen.has_value() ||

@@ -35,6 +35,20 @@ std::optional<SeenLease> LeaseObject::read() const {
   return seen;
 }
 
+std::optional<SeenLease> LeaseObject::read_to_replace() const {
+  try {
+    return read();
+  } catch (const Error& error) {
+    if (error.code() != EIO) throw;
+    const auto object = store_.look_up(key_);
+    if (!object.has_value()) return std::nullopt;
+    return SeenLease{.version = {.text = {}, .etag = object->etag},
+                     .age = object->age,
+                     .record = std::nullopt,
+                     .fault = error.what()};
+  }
+}
+
 std::optional<LeaseVersion> LeaseObject::put_over(const std::optional<LeaseVersion>& predecessor,
                                                   const LeaseRecord& record) {
   std::string text = record.to_json();

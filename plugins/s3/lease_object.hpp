@@ -38,6 +38,10 @@ class LeaseObject {
   // Nothing: there is none. Throws the store's errors.
   [[nodiscard]] std::optional<SeenLease> read() const;
 
+  // The same for who is going to replace it whatever it is: one that the store cannot give back as
+  // it was stored (a checksum that does not fit) counts as one that is not understood.
+  [[nodiscard]] std::optional<SeenLease> read_to_replace() const;
+
   // Puts `record` where `predecessor` is (nothing: where there is no record). Nothing comes back
   // when something else is there: the caller looks what it is, which may be an earlier put of his
   // whose answer was lost. Throws the store's errors; the record may be stored all the same then.

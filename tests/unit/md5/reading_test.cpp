@@ -189,21 +189,6 @@ TEST_F(Md5Test, ConnectionsToOneExportShareWhatIsRemembered) {
   EXPECT_EQ(error_of([&] { other.pread(data, 3 * kBlock); }), EIO);
 }
 
-TEST_F(Md5Test, BlockSizeComesFromTheLayerBelow) {
-  LayerTraits traits;
-  EXPECT_EQ(md5_block_size(traits, 0), 64U << 10U);
-  traits.minimum_block_size = 512;
-  traits.preferred_block_size = 1U << 20U;
-  traits.maximum_block_size = 4U << 20U;
-  EXPECT_EQ(md5_block_size(traits, 0), 1U << 20U);
-  EXPECT_EQ(md5_block_size(traits, 4096), 4096U);
-  for (const std::uint32_t bad : {256U, 8U << 20U}) {
-    std::string message;
-    EXPECT_EQ(error_of([&] { md5_block_size(traits, bad); }, &message), EINVAL);
-    EXPECT_THAT(message, HasSubstr("md5-block-size"));
-  }
-}
-
 TEST_F(Md5Test, StatedBlockSizesAreConsistent) {
   open();
   EXPECT_EQ(layer->traits().minimum_block_size, 1U);

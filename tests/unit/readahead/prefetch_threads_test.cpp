@@ -97,8 +97,8 @@ TEST(PrefetchThreads, StoppingWaitsForWhatHasBegunAndDropsTheRest) {
   }
   gate.wait_for_arrivals(2);
   auto stopped = std::async(std::launch::async, [&] { threads.stop(); });
-  // A job is refused from the moment on when the stop has begun.
-  while (threads.submit(10, [&] { ++begun; })) std::this_thread::yield();
+  while (!threads.is_stopping()) std::this_thread::yield();
+  EXPECT_FALSE(threads.submit(10, [&] { ++begun; }));
   gate.open();
   stopped.get();
   EXPECT_EQ(begun, 2);

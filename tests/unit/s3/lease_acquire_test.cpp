@@ -162,6 +162,20 @@ TEST_F(LeaseAcquireTest, ForceReplacesWhatCannotBeUnderstood) {
   EXPECT_EQ(log_.count({"own=force", "does not understand"}), 1U);
 }
 
+TEST_F(LeaseAcquireTest, ForceReplacesWhatTheStoreCannotGiveBack) {
+  let_other_hold();
+  store_.before = [](const StoreCall& call) {
+    const bool is_lease = call.keys.front() == kKey;
+    if (is_lease && call.op == StoreOp::fetch) throw Error(EIO, "its checksum does not fit");
+  };
+  Lease cautious(settings(Ownership::lease), clock_, here_);
+  expect_error(EIO, {"checksum"}, [&] { cautious.acquire(store_); });
+  Lease forced(settings(Ownership::force), clock_, here_);
+  forced.acquire(store_);
+  store_.before = nullptr;
+  expect_held_by(forced, here_);
+}
+
 TEST_F(LeaseAcquireTest, ForceSaysNothingWhereItWasFree) {
   let_other_hold();
   other_.release();

@@ -147,18 +147,5 @@ TEST_F(ZeroBlockReadingTest, OffersNoChangesOfADiskThatIsReadOnly) {
   EXPECT_TRUE(knows_zeros(blocks(2)));
 }
 
-TEST(ZeroBlockSizeTest, IsTheUsersOrTheLayersOrADefault) {
-  LayerTraits below;
-  EXPECT_EQ(zero_block_size(below, 0), kDefaultZeroBlockSize);
-  EXPECT_EQ(zero_block_size(below, 512), 512);
-  below.minimum_block_size = 4096;
-  below.preferred_block_size = 8192;
-  below.maximum_block_size = 1U << 20U;
-  EXPECT_EQ(zero_block_size(below, 0), 8192);
-  EXPECT_EQ(zero_block_size(below, 1U << 20U), 1U << 20U);
-  EXPECT_EQ(error_of([&] { zero_block_size(below, 2048); }), EINVAL);
-  EXPECT_EQ(error_of([&] { zero_block_size(below, 2U << 20U); }), EINVAL);
-}
-
 }  // namespace
 }  // namespace nbdstack::testing
