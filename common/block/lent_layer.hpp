@@ -44,11 +44,7 @@ class LentLayer {
 
  private:
   struct User {
-    explicit User(LentLayer& of) : lent(of) {
-      const std::lock_guard lock(lent.mutex_);
-      admitted = !lent.taken_back_;
-      if (admitted) ++lent.users_;
-    }
+    explicit User(LentLayer& of) : lent(of), admitted(of.admit()) {}
     User(const User&) = delete;
     User& operator=(const User&) = delete;
     ~User() {
@@ -57,8 +53,14 @@ class LentLayer {
     }
 
     LentLayer& lent;
-    bool admitted = false;
+    const bool admitted;
   };
+
+  bool admit() {
+    const std::lock_guard lock(mutex_);
+    if (!taken_back_) ++users_;
+    return !taken_back_;
+  }
 
   Layer& layer_;
   std::mutex mutex_;  // protects everything below
