@@ -246,6 +246,11 @@ nbdkit_filter callbacks_of(const FilterInfo& info, const std::string& help) {
 
 nbdkit_filter* register_filter(std::unique_ptr<Filter> filter) {
   log_to_nbdkit();
+  if (registered != nullptr) {
+    // nbdkit has loaded the library once, and what a filter knows is kept once in it.
+    nbdkit_error("--filter=%s is given twice: it can stand in a stack once", filter->info().name);
+    return nullptr;
+  }
   registered = new Registration;
   registered->parameters = filter->parameters();
   registered->help = registered->parameters.help();

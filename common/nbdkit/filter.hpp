@@ -74,7 +74,7 @@ class Filter {
 };
 
 // Takes over `filter` for the life of the process and returns what nbdkit's filter_init has to
-// return.
+// return: nothing, and the server ends, where the filter is in the stack already.
 nbdkit_filter* register_filter(std::unique_ptr<Filter> filter);
 
 }  // namespace nbdstack

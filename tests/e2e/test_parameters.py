@@ -209,6 +209,13 @@ class Modules(unittest.TestCase):
             self.assertIn("nbdstack", text)
             self.assertIn("bucket=" if name == "s3" else f"{name}-", text)
 
+    def test_a_filter_given_twice(self):
+        """Two of them that share what they know: a server that hangs."""
+        for name in FILTERS:
+            twice = [f"--filter={name}", f"--filter={name}"]
+            _, errors = run_expecting_failure(*twice, "null", timeout_s=10)
+            self.assertIn(f"--filter={name} is given twice", errors)
+
     def test_filters_named_behind_the_plugin(self):
         """nbdkit takes its options in any place: a filter named behind the plugin is nbdkit's own
         one of that name, without a word."""
