@@ -39,7 +39,14 @@ struct OpenRequest {
   bool readonly = false;
 };
 
-// The chain below this filter, to open an export of it outside any client's connection.
+// nbdkit tells a plugin the name of an export only where a client has asked for it (elsewhere
+// nbdkit_export_name fails): what is opened for no client is the default export, and an export with
+// a name is there only while a client of it lends its layer (common/block/lent_layer.hpp).
+inline bool is_default_export(const std::string& export_name) {
+  return export_name.empty();
+}
+
+// The chain below this filter, to open its default export outside any client's connection.
 class Backend {
  public:
   Backend() = default;
@@ -47,7 +54,7 @@ class Backend {
   Backend& operator=(const Backend&) = delete;
   virtual ~Backend() = default;
 
-  virtual std::unique_ptr<Layer> open(const std::string& export_name) = 0;
+  virtual std::unique_ptr<Layer> open_default_export() = 0;
 };
 
 struct FilterInfo {

@@ -155,8 +155,8 @@ namespace {
 // finalized and closed on destruction.
 class OwnConnection {
  public:
-  OwnConnection(nbdkit_backend* backend, const std::string& export_name)
-      : next_(nbdkit_next_context_open(backend, 0, export_name.c_str(), 1)) {
+  explicit OwnConnection(nbdkit_backend* backend)
+      : next_(nbdkit_next_context_open(backend, 0, "", 1)) {
     if (next_ == nullptr) throw Error::reported(EIO);
     if (next_->prepare(next_) == -1) {
       nbdkit_next_context_close(next_);
@@ -178,14 +178,14 @@ class OwnConnection {
 // The connection comes first among the bases: it is there before the layer asks what it can do.
 class BackgroundLayer final : private OwnConnection, public NextLayer {
  public:
-  BackgroundLayer(nbdkit_backend* backend, const std::string& export_name, bool parallel)
-      : OwnConnection(backend, export_name), NextLayer(next(), false, parallel) {}
+  BackgroundLayer(nbdkit_backend* backend, bool parallel)
+      : OwnConnection(backend), NextLayer(next(), false, parallel) {}
 };
 
 }  // namespace
 
-std::unique_ptr<Layer> NbdkitBackend::open(const std::string& export_name) {
-  return std::make_unique<BackgroundLayer>(backend_, export_name, parallel_);
+std::unique_ptr<Layer> NbdkitBackend::open_default_export() {
+  return std::make_unique<BackgroundLayer>(backend_, parallel_);
 }
 
 }  // namespace nbdstack

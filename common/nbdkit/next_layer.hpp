@@ -42,7 +42,7 @@ class NextLayer : public Layer {
 class NbdkitBackend final : public Backend {
  public:
   NbdkitBackend(nbdkit_backend* backend, bool parallel) : backend_(backend), parallel_(parallel) {}
-  std::unique_ptr<Layer> open(const std::string& export_name) override;
+  std::unique_ptr<Layer> open_default_export() override;
 
  private:
   nbdkit_backend* backend_;

@@ -24,12 +24,6 @@ __attribute__((visibility("default"))) int cache_debug_verbose = 0;
 namespace nbdstack {
 namespace {
 
-// nbdkit tells the name of an export to a plugin only where a client has asked for it
-// (background_below.hpp).
-bool is_default(const std::string& export_name) {
-  return export_name.empty();
-}
-
 class CacheFilter final : public Filter {
  public:
   [[nodiscard]] FilterInfo info() const override {
@@ -96,14 +90,14 @@ void CacheFilter::after_fork(Backend& backend) {
   backend_ = &backend;
   if (directory_ == nullptr || !directory_->identity()) return;
   const CacheIdentity found = *directory_->identity();
-  if (!is_default(found.export_name)) {
+  if (!is_default_export(found.export_name)) {
     log::debug("cache: what {} holds of export '{}' waits for a client of that export",
                parameters_.cache_dir(), found.export_name);
     return;
   }
   std::optional<std::uint64_t> size;
   try {
-    size = backend.open(found.export_name)->traits().size_bytes;
+    size = backend.open_default_export()->traits().size_bytes;
   } catch (const Error& error) {
     log::error(
         "cache: the plugin could not be opened to look after what {} holds; it is tried again: {}",
@@ -146,7 +140,7 @@ std::shared_ptr<ExportCache> CacheFilter::make_export_cache(const std::string& e
   auto cache =
       std::make_shared<ExportCache>(settings_, size_bytes, std::move(store), *reads_, *writes_);
   if (cache->engine()->needs_background()) {
-    if (is_default(export_name)) {
+    if (is_default_export(export_name)) {
       cache->start_background([this, target = cache.get()] { return open_below(*target); });
     } else {
       cache->start_background_of_clients();
@@ -156,7 +150,7 @@ std::shared_ptr<ExportCache> CacheFilter::make_export_cache(const std::string& e
 }
 
 std::unique_ptr<Layer> CacheFilter::open_below(ExportCache& cache) {
-  auto below = backend_->open("");
+  auto below = backend_->open_default_export();
   const std::uint64_t size = below->traits().size_bytes;
   if (size != cache.engine()->geometry().size_bytes()) {
     throw Error(EINVAL,
@@ -202,12 +196,12 @@ void CacheFilter::cleanup(Backend& backend) {
 void CacheFilter::write_back_at_the_end(Backend& backend, const std::string& name,
                                         ExportCache& cache) const {
   try {
-    if (!is_default(name)) {
+    if (!is_default_export(name)) {
       throw Error(EIO,
                   "all clients of this export have left, and nbdkit tells a plugin its name only "
                   "for clients");
     }
-    const std::unique_ptr<Layer> below = backend.open(name);
+    const std::unique_ptr<Layer> below = backend.open_default_export();
     cache.engine()->write_back_all(*below);
     if (below->traits().can_flush) below->flush();
   } catch (const Error& error) {

@@ -54,7 +54,7 @@ class CacheextentsFilter final : public Filter {
     const LayerTraits& traits = below.traits();
     const auto state = exports_.find_or_make(request.export_name, [&] {
       auto made = std::make_shared<CacheextentsExport>(max_runs_, traits.size_bytes);
-      if (scan_ && traits.can_extents && is_default(request.export_name)) {
+      if (scan_ && traits.can_extents && is_default_export(request.export_name)) {
         start_walk(*made, request.export_name);
       }
       return made;
@@ -73,13 +73,9 @@ class CacheextentsFilter final : public Filter {
   }
 
  private:
-  // What nbdkit opens for no client is the default export, whatever its name
-  // (common/block/lent_layer.hpp).
-  static bool is_default(const std::string& export_name) { return export_name.empty(); }
-
   void start_walk(CacheextentsExport& state, const std::string& export_name) {
-    auto open_below = [this, export_name, &state]() -> std::unique_ptr<Layer> {
-      auto below = backend_->open(export_name);
+    auto open_below = [this, &state]() -> std::unique_ptr<Layer> {
+      auto below = backend_->open_default_export();
       if (below->traits().parallel) return below;
       return std::make_unique<ExclusiveLayer>(std::move(below), state.one_call_below);
     };
