@@ -15,4 +15,8 @@ Xxh3Digest xxh3_128(std::span<const std::byte> data) {
   return digest;
 }
 
+std::uint64_t xxh3_64(std::span<const std::byte> data, std::uint64_t seed) {
+  return XXH3_64bits_withSeed(data.data(), data.size(), seed);
+}
+
 }  // namespace nbdstack

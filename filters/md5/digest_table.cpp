@@ -69,9 +69,7 @@ void DigestTable::pin(Entries::iterator entry, Pins& pins) {
 void DigestTable::release(Entries::iterator entry) {
   Entry& released = entry->second;
   if (--released.pins > 0) return;
-  const bool worth_keeping = released.state == State::written ||
-                             (released.changed_at && options_.min_write_delay > Duration::zero());
-  if (!worth_keeping) {
+  if (!is_worth_keeping(released)) {
     entries_.erase(entry);
     return;
   }
@@ -79,9 +77,16 @@ void DigestTable::release(Entries::iterator entry) {
   by_age_.insert(std::move(released.age));
 }
 
-void DigestTable::begin(Entry& entry, const std::optional<Content>& coming) {
+bool DigestTable::is_worth_keeping(const Entry& entry) const {
+  return (options_.keeps_written && entry.state == State::written) ||
+         (entry.changed_at && options_.min_write_delay > Duration::zero());
+}
+
+void DigestTable::begin(Entry& entry, const PlannedBlock& planned) {
+  if (entry.state == State::unknown) entry.settled = planned.before;
   entry.state = State::writing;
-  entry.coming = coming;
+  entry.coming_length = planned.length;
+  entry.coming.reset();
 }
 
 void DigestTable::settle(Entry& entry, bool succeeded, TimePoint now) {
@@ -126,13 +131,13 @@ void DigestTable::for_each_in(BlockNumber first, std::uint64_t count, Visit&& vi
 // --- Reads ---
 
 std::optional<Expectation> DigestTable::expectation_of(const Entry& entry, std::uint32_t length) {
-  const auto known = [&](const std::optional<Content>& content) {
-    return content && content->length == length;
-  };
-  if (!known(entry.settled)) return std::nullopt;
-  if (entry.state != State::writing) return Expectation{entry.settled->digest, std::nullopt};
-  if (!known(entry.coming)) return std::nullopt;
-  return Expectation{entry.settled->digest, entry.coming->digest};
+  if (!entry.settled || entry.settled->length != length) return std::nullopt;
+  Expectation expectation{.settled = entry.settled->digest};
+  if (entry.state == State::writing) {
+    if (entry.coming_length != length) return std::nullopt;
+    if (entry.coming) expectation.coming = entry.coming->digest;
+  }
+  return expectation;
 }
 
 DigestTable::Watch DigestTable::watch(const Range& range, const BlockGeometry& geometry) {
@@ -142,11 +147,10 @@ DigestTable::Watch DigestTable::watch(const Range& range, const BlockGeometry& g
   const BlockNumber last = geometry.block_at(range.end() - 1);
   for (BlockNumber block = geometry.block_at(range.offset); block <= last; ++block) {
     const auto entry = find_current(block);
-    if (entry == entries_.end()) continue;
+    if (entry == entries_.end() || entry->second.state == State::unknown) continue;
     const auto expectation = expectation_of(entry->second, geometry.length_of(block));
-    if (!expectation) continue;
-    watch.blocks.emplace_back(block, *expectation);
-    pin(entry, watch.pins);
+    watch.blocks.emplace_back(block, expectation);
+    if (expectation) pin(entry, watch.pins);
   }
   return watch;
 }
@@ -251,7 +255,15 @@ DigestTable::Change::Change(DigestTable& table, const std::vector<PlannedBlock>&
     const auto entry = table_.find_current(planned.block);
     if (entry == table_.entries_.end()) continue;
     table_.pin(entry, pins_);
-    table_.begin(entry->second, planned.content);
+    begin(entry->second, planned);
+  }
+}
+
+void DigestTable::Change::announce(BlockNumber block, const Content& content) {
+  const std::lock_guard lock(table_.mutex_);
+  const auto entry = table_.entries_.find(block);
+  if (entry != table_.entries_.end() && entry->second.state == State::writing) {
+    entry->second.coming = content;
   }
 }
 

@@ -7,7 +7,10 @@
 //             failed; expiry
 //   writing   Change, before the call to the layer below       what was there or what is coming,
 //                                                              whichever it finds; nothing when
-//                                                              one of the two is unknown
+//                                                              one of the two is unknown. A digest
+//                                                              that is still being computed is no
+//                                                              unknown one: the read waits where
+//                                                              it finds something else
 //   written   Change::commit, after the call succeeded         what was written, alone
 //
 // A block without an entry is unknown. An unknown block has an entry only while somebody pins it,
@@ -39,30 +42,26 @@
 #include "common/block/range.hpp"
 #include "common/hash/digest.hpp"
 #include "common/sync/clock.hpp"
+#include "filters/md5/digest_record.hpp"
 
 namespace nbdstack {
-
-// The length belongs to it: the last block of a disk may be short, and is longer after the disk has
-// grown. Contents of different lengths say nothing about each other.
-struct Content {
-  Md5Digest digest{};
-  std::uint32_t length = 0;
-};
 
 // What a read may find in a block that is remembered.
 struct Expectation {
   Md5Digest settled{};
   std::optional<Md5Digest> coming;  // while a write is under way: either is right
+  bool doubtful = false;            // settled may be out of date (digest_file.hpp)
 
   [[nodiscard]] bool accepts(const Md5Digest& found) const {
     return found == settled || found == coming;
   }
 };
 
-// What a block will hold when a change has succeeded; nothing: it will be unknown.
+// A block of a change.
 struct PlannedBlock {
   BlockNumber block;
-  std::optional<Content> content;
+  std::uint32_t length = 0;       // of what will be known of it; 0: it will be unknown
+  std::optional<Content> before;  // what is known of it where the table knows nothing
 };
 
 class DigestTable {
@@ -72,6 +71,9 @@ class DigestTable {
     Duration cache_time{};           // zero: for ever
     Duration min_write_delay{};      // at most cache_time, where that is not zero
     Duration longest_time_pinned{};  // added to the bound of waiting for room
+    // Whether what was written stays here. Where a DigestFile keeps it, the table is for what is
+    // under way only, and cache_time is min_write_delay.
+    bool keeps_written = true;
   };
 
   // Keeps entries where they are for as long as it lives.
@@ -90,10 +92,11 @@ class DigestTable {
     std::vector<BlockNumber> blocks_;
   };
 
-  // The remembered blocks of a read, in order, pinned.
+  // The blocks of a read that are written or being written, in order. Those whose content is known
+  // are pinned; nothing: what is being written may be anything until it is.
   struct Watch {
     Pins pins;
-    std::vector<std::pair<BlockNumber, Expectation>> blocks;
+    std::vector<std::pair<BlockNumber, std::optional<Expectation>>> blocks;
   };
 
   // Entries for a write: `blocks` from the first on may be written.
@@ -102,15 +105,18 @@ class DigestTable {
     std::uint64_t blocks;
   };
 
-  // A change of blocks whose ranges the caller owns. From its construction to commit() they are in
-  // state writing; without commit() they are unknown in the end. Blocks without an entry are passed
-  // over: they are unknown before and after.
+  // A change of blocks whose ranges the caller owns. From its construction to its end they are in
+  // state writing; without commit() they are unknown in the end, as are those of which nothing was
+  // announced. Blocks without an entry are passed over: they are unknown before and after.
   class Change {
    public:
     Change(DigestTable& table, const std::vector<PlannedBlock>& plan);
     Change(const Change&) = delete;
     Change& operator=(const Change&) = delete;
     ~Change();
+    // What the block will hold: from any thread, while the layer below may be at work already. Until
+    // then a read that finds neither this nor what was there waits for the change to end.
+    void announce(BlockNumber block, const Content& content);
     void commit() { committed_ = true; }
 
    private:
@@ -154,7 +160,8 @@ class DigestTable {
     State state = State::unknown;
     std::uint32_t pins = 0;
     std::optional<Content> settled;       // written: what is there; writing: what was there
-    std::optional<Content> coming;        // writing: what will be there
+    std::uint32_t coming_length = 0;      // writing: of what will be known; 0: nothing will
+    std::optional<Content> coming;        // writing: what will be there, once that is announced
     std::optional<TimePoint> changed_at;  // end of the last change
     ByAge::node_type age;                 // its place in by_age_, kept here while it is pinned
   };
@@ -166,11 +173,12 @@ class DigestTable {
   Entries::iterator find_current(BlockNumber block);
   [[nodiscard]] bool is_over(TimePoint changed_at) const;
   static std::optional<Expectation> expectation_of(const Entry& entry, std::uint32_t length);
+  [[nodiscard]] bool is_worth_keeping(const Entry& entry) const;
   bool make_room(std::size_t limit);
   Entries::iterator create(BlockNumber block);
   void pin(Entries::iterator entry, Pins& pins);
   void release(Entries::iterator entry);
-  void begin(Entry& entry, const std::optional<Content>& coming);
+  static void begin(Entry& entry, const PlannedBlock& planned);
   void settle(Entry& entry, bool succeeded, TimePoint now);
   std::uint64_t take(BlockNumber first, std::uint64_t count, std::size_t limit, Pins& pins);
   template <typename Visit>

@@ -2,6 +2,7 @@
 // md5_layer.hpp.
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "common/block/block_size.hpp"
@@ -9,6 +10,8 @@
 #include "common/nbdkit/export_registry.hpp"
 #include "common/nbdkit/filter.hpp"
 #include "common/nbdkit/nbdkit_clock.hpp"
+#include "filters/md5/disk_check.hpp"
+#include "filters/md5/locked_digest_file.hpp"
 #include "filters/md5/md5_layer.hpp"
 
 // Set by nbdkit for -D md5.verbose=1, before the filter is configured.
@@ -33,6 +36,8 @@ class Md5Filter final : public Filter {
                          "blocks whose digest is remembered"),
         duration_parameter("md5-cache-time", cache_time_ms_,
                            "how long a digest is remembered, 0 for ever"),
+        path_parameter("md5-file", file_path_,
+                       "remember digests there, for ever and across restarts"),
         duration_parameter("md5-min-write-delay", min_write_delay_ms_,
                            "least time between two writes of a block"),
         duration_parameter("md5-retry-time", retry_time_ms_,
@@ -41,24 +46,46 @@ class Md5Filter final : public Filter {
   }
 
   void config_complete() override {
-    if (cache_time_ms_ != 0 && min_write_delay_ms_ > cache_time_ms_) {
+    if (file_path_.empty() && cache_time_ms_ != 0 && min_write_delay_ms_ > cache_time_ms_) {
       throw Error(EINVAL,
                   "md5-min-write-delay must not be longer than md5-cache-time: a block's "
                   "last write would be forgotten before the next is allowed");
     }
   }
 
+  // Whether the file can be used is found out now, while there is somebody to be told.
+  void get_ready() override {
+    if (file_path_.empty()) return;
+    file_.emplace(file_path_);
+    const auto& found = file_->identity();
+    if (found && block_size_ != 0 && block_size_ != found->block_size) {
+      throw Error(EINVAL, fmt::format("md5-file {} has digests of blocks of {} bytes: leave out "
+                                      "md5-block-size={}, or name another file",
+                                      file_path_, found->block_size, block_size_));
+    }
+  }
+
   std::unique_ptr<Layer> open(Layer& below, const OpenRequest& request) override {
-    auto state = exports_.find_or_make(request.export_name, [&] {
-      const auto wanted = static_cast<std::uint32_t>(block_size_);
-      return std::make_shared<Md5Export>(
-          options(), block_size_over(below.traits(), wanted, "md5-block-size"), clock_);
-    });
+    auto state = exports_.find_or_make(request.export_name,
+                                       [&] { return make_export(below, request.export_name); });
     return std::make_unique<Md5Layer>(below, std::move(state));
   }
 
  private:
   static constexpr unsigned kMostBlocks = 100'000'000;  // some 20 GB of memory
+
+  [[nodiscard]] std::shared_ptr<Md5Export> make_export(Layer& below,
+                                                       const std::string& export_name) {
+    auto wanted = static_cast<std::uint32_t>(block_size_);
+    if (file_ && file_->identity()) wanted = file_->identity()->block_size;
+    const std::uint32_t size = block_size_over(below.traits(), wanted, "md5-block-size");
+    std::unique_ptr<DigestFile> file;
+    if (file_) {
+      file = file_->claim(export_name, size);
+      expect_same_disk(*file, below, BlockGeometry(below.traits().size_bytes, size));
+    }
+    return std::make_shared<Md5Export>(options(), size, clock_, std::move(file));
+  }
 
   [[nodiscard]] Md5Options options() const {
     return {.table_blocks = cache_size_,
@@ -71,10 +98,12 @@ class Md5Filter final : public Filter {
   std::uint64_t block_size_ = 0;  // 0: not given
   unsigned cache_size_ = 10'000;
   std::uint64_t cache_time_ms_ = 10'000;
+  std::string file_path_;
   std::uint64_t min_write_delay_ms_ = 0;
   std::uint64_t retry_time_ms_ = 30'000;
 
   NbdkitClock clock_;
+  std::optional<LockedDigestFile> file_;  // from get_ready on, with md5-file
   ExportRegistry<Md5Export> exports_;
 };
 

@@ -9,6 +9,9 @@
 namespace nbdstack {
 namespace {
 
+// Beside the thread of the request.
+constexpr std::size_t kHelpers = 3;
+
 Md5Digest md5_of_zeros(std::uint32_t length) {
   return md5(std::vector<std::byte>(length));
 }
@@ -16,22 +19,34 @@ Md5Digest md5_of_zeros(std::uint32_t length) {
 }  // namespace
 
 Md5Export::Md5Export(const Md5Options& md5_options, std::uint32_t block_size_bytes,
-                     Clock& the_clock)
+                     Clock& the_clock, std::unique_ptr<DigestFile> file)
     : options(md5_options),
       block_size(block_size_bytes),
       zeros_digest(md5_of_zeros(block_size_bytes)),
       clock(the_clock),
-      table({.capacity = md5_options.table_blocks,
-             .cache_time = md5_options.cache_time,
-             .min_write_delay = md5_options.min_write_delay,
-             .longest_time_pinned = md5_options.retry_time},
-            the_clock) {}
+      digests({.capacity = md5_options.table_blocks,
+               .cache_time = md5_options.cache_time,
+               .min_write_delay = md5_options.min_write_delay,
+               .longest_time_pinned = md5_options.retry_time},
+              the_clock, std::move(file)),
+      hashing(kHelpers) {}
 
 Md5Layer::Md5Layer(Layer& below, std::shared_ptr<Md5Export> shared)
     : below_(below),
       shared_(std::move(shared)),
       geometry_(below.traits().size_bytes, shared_->block_size),
       traits_(traits_preferring(below.traits(), shared_->block_size)) {}
+
+// The last chance to settle what this client has written.
+void Md5Layer::finalize() {
+  if (!shared_->digests.has_unsettled()) return;
+  try {
+    shared_->digests.flush(below_);
+  } catch (const Error& error) {
+    log::error("md5: the last flush for a client that leaves failed: {}",
+               error.is_reported() ? "see the message above" : error.what());
+  }
+}
 
 Md5Layer::Blocks Md5Layer::blocks_of(const Range& range) const {
   const BlockNumber first = geometry_.block_at(range.offset);

@@ -22,8 +22,13 @@
 // A merged block goes down whole although only a part is new: a layer that is asked for a part of
 // its preferred block reads the rest itself, and would merge into a stale copy, unverified.
 //
-// Calls below are made on the caller's thread, one after the other, so whatever thread model the
-// layer below asked for is kept.
+// Calls below are made one after the other, so whatever thread model the layer below asked for is
+// kept. Digests of large requests are computed by several threads, those of a write while the layer
+// below is at work already.
+//
+// With an md5-file (digest_file.hpp) every block that was written is remembered, also by the next
+// server. Those that are doubtful after a crash are confirmed by the first read that finds them
+// right, and unknown after one that does not.
 #pragma once
 
 #include <chrono>
@@ -40,7 +45,8 @@
 #include "common/log.hpp"
 #include "common/sync/clock.hpp"
 #include "common/sync/range_lock.hpp"
-#include "filters/md5/digest_table.hpp"
+#include "common/sync/worker_pool.hpp"
+#include "filters/md5/digests.hpp"
 
 namespace nbdstack {
 
@@ -54,14 +60,17 @@ struct Md5Options {
 
 // What the connections to one export share.
 struct Md5Export {
-  Md5Export(const Md5Options& md5_options, std::uint32_t block_size_bytes, Clock& the_clock);
+  // `file` may be none.
+  Md5Export(const Md5Options& md5_options, std::uint32_t block_size_bytes, Clock& the_clock,
+            std::unique_ptr<DigestFile> file = nullptr);
 
   const Md5Options options;
   const std::uint32_t block_size;
   const Md5Digest zeros_digest;  // of a block of full length
   Clock& clock;
   RangeLock changes;  // owned block by block, by whoever changes one or must not see it change
-  DigestTable table;
+  Digests digests;
+  WorkerPool hashing;
 };
 
 class Md5Layer final : public Layer {
@@ -73,7 +82,8 @@ class Md5Layer final : public Layer {
   void pread(std::span<std::byte> buffer, std::uint64_t offset) override;
   void pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
               Durability durability) override;
-  void flush() override { below_.flush(); }
+  void flush() override { shared_->digests.flush(below_); }
+  void finalize() override;
   void zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) override;
   void trim(std::uint64_t length, std::uint64_t offset, Durability durability) override;
   void cache(std::uint64_t length, std::uint64_t offset) override { below_.cache(length, offset); }
@@ -91,8 +101,9 @@ class Md5Layer final : public Layer {
   // Whether the range of a block that is read again is owned already.
   enum class Owner : std::uint8_t { nobody, caller };
   struct Mismatch {
-    Md5Digest expected;
+    DigestRecord expected;
     Md5Digest found;
+    bool all_zeros;
   };
   using Merge = std::function<void(std::span<std::byte> part_of_block)>;
 
@@ -103,9 +114,13 @@ class Md5Layer final : public Layer {
   // Reading (md5_read.cpp)
   void read_below(std::span<std::byte> buffer, std::uint64_t offset);
   void read_and_verify(std::span<std::byte> buffer, std::uint64_t offset,
-                       const DigestTable::Watch& watch);
+                       const Digests::Watch& watch);
   void read_until_right(BlockNumber block, std::span<std::byte> data, Owner owner);
   std::optional<Mismatch> read_again(BlockNumber block, std::span<std::byte> data, Owner owner);
+  [[noreturn]] void give_up(BlockNumber block, const Mismatch& wrong, unsigned reads,
+                            Duration spent) const;
+  void confirm(BlockNumber block, const Md5Digest& found);
+  void resolve(BlockNumber block, const std::optional<Content>& content);
 
   // Changing (md5_write.cpp), with the range owned
   [[nodiscard]] bool must_fold(const Range& piece) const;

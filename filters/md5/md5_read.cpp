@@ -1,9 +1,13 @@
 // Md5Layer: reading and verifying.
+#include <fmt/chrono.h>
+
 #include <algorithm>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "common/error.hpp"
+#include "filters/md5/hashing.hpp"
 #include "filters/md5/md5_layer.hpp"
 
 namespace nbdstack {
@@ -16,11 +20,20 @@ std::int64_t in_ms(Duration duration) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
 }
 
+bool is_all_zeros(std::span<const std::byte> data) {
+  return std::all_of(data.begin(), data.end(), [](std::byte each) { return each == std::byte{0}; });
+}
+
+std::string written_at(const DigestRecord& record) {
+  if (record.written_at_s == 0) return "";
+  return fmt::format(", written {:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(record.written_at_s));
+}
+
 }  // namespace
 
 void Md5Layer::pread(std::span<std::byte> buffer, std::uint64_t offset) {
   const Range asked{offset, buffer.size()};
-  const DigestTable::Watch watch = shared_->table.watch(asked, geometry_);
+  const Digests::Watch watch = shared_->digests.watch(asked, geometry_);
   Range wide = asked;
   if (!watch.blocks.empty()) {
     // Only the ends of what was asked for can be parts of blocks.
@@ -49,16 +62,22 @@ void Md5Layer::read_below(std::span<std::byte> buffer, std::uint64_t offset) {
 }
 
 void Md5Layer::read_and_verify(std::span<std::byte> buffer, std::uint64_t offset,
-                               const DigestTable::Watch& watch) {
+                               const Digests::Watch& watch) {
   read_below(buffer, offset);
+  std::vector<std::span<std::byte>> blocks;
   for (const auto& [block, expectation] : watch.blocks) {
     const Range range = geometry_.range_of(block);
-    const auto data = buffer.subspan(range.offset - offset, range.length);
-    if (expectation.accepts(md5(data))) {
-      explain("md5: read of block {}: verified", block.value);
-    } else {
-      read_until_right(block, data, Owner::nobody);
+    blocks.push_back(buffer.subspan(range.offset - offset, range.length));
+  }
+  const std::vector<Md5Digest> found = md5_of_each(blocks, shared_->hashing);
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    const auto& [block, expectation] = watch.blocks[i];
+    if (!expectation.accepts(found[i])) {
+      read_until_right(block, blocks[i], Owner::nobody);
+      continue;
     }
+    explain("md5: read of block {}: verified", block.value);
+    if (expectation.doubtful) confirm(block, found[i]);
   }
 }
 
@@ -81,19 +100,32 @@ void Md5Layer::read_until_right(BlockNumber block, std::span<std::byte> data, Ow
       log::debug(
           "md5: block {} is not what was last written (expected MD5 {}, found {}): reading "
           "again for up to {} ms",
-          block.value, to_hex(wrong->expected), to_hex(wrong->found), in_ms(retry_time));
+          block.value, to_hex(wrong->expected.content.digest), to_hex(wrong->found),
+          in_ms(retry_time));
     }
-    if (now >= deadline) {
-      throw Error(EIO, fmt::format("md5: block {} (offset {}, {} bytes): expected MD5 {}, found {} "
-                                   "after {} reads in {} ms: the layer below returns old or "
-                                   "damaged data",
-                                   block.value, geometry_.offset_of(block), data.size(),
-                                   to_hex(wrong->expected), to_hex(wrong->found), reads,
-                                   in_ms(now - deadline + retry_time)));
-    }
+    if (now >= deadline) give_up(block, *wrong, reads, now - deadline + retry_time);
     clock.sleep_for(std::min(pause, deadline - now));
     pause = std::min(pause * 2, kLongestPause);
   }
+}
+
+void Md5Layer::give_up(BlockNumber block, const Mismatch& wrong, unsigned reads,
+                       Duration spent) const {
+  const auto& [expected, found, all_zeros] = wrong;
+  const bool is_previous = expected.previous && expected.previous->digest == found;
+  const char* diagnosis = "the layer below returns old or damaged data";
+  if (all_zeros) {
+    diagnosis = "it reads as zeros: the layer below has lost it";
+  } else if (is_previous) {
+    diagnosis = "the layer below returns an old copy, what was there before";
+  } else if (shared_->digests.file() != nullptr) {
+    diagnosis = "the layer below returns damaged data, another block's, or a much older copy";
+  }
+  throw Error(EIO, fmt::format("md5: block {} (offset {}, {} bytes{}): expected MD5 {}, found {} "
+                               "after {} reads in {} ms: {}",
+                               block.value, geometry_.offset_of(block), expected.content.length,
+                               written_at(expected), to_hex(expected.content.digest), to_hex(found),
+                               reads, in_ms(spent), diagnosis));
 }
 
 // One attempt, with no change of the block under way: what is found is right, or wrong, or there is
@@ -103,14 +135,44 @@ std::optional<Md5Layer::Mismatch> Md5Layer::read_again(BlockNumber block, std::s
   std::optional<RangeLock::Guard> owned;
   if (owner == Owner::nobody) owned.emplace(shared_->changes, geometry_.range_of(block));
   read_below(data, geometry_.offset_of(block));
-  const auto expected = shared_->table.remembered(block, static_cast<std::uint32_t>(data.size()));
+  const auto expected = shared_->digests.known(block, static_cast<std::uint32_t>(data.size()));
   if (!expected) {
     explain("md5: read of block {}: unknown by now, passed", block.value);
     return std::nullopt;
   }
   const Md5Digest found = md5(data);
-  if (found == *expected) return std::nullopt;
-  return Mismatch{*expected, found};
+  const bool right = found == expected->content.digest;
+  if (expected->doubtful) {
+    resolve(block, right ? std::optional(expected->content) : std::nullopt);
+    return std::nullopt;
+  }
+  if (right) return std::nullopt;
+  return Mismatch{*expected, found, is_all_zeros(data)};
+}
+
+// --- Doubtful blocks ---
+
+void Md5Layer::confirm(BlockNumber block, const Md5Digest& found) {
+  const auto owned = shared_->changes.try_acquire(geometry_.range_of(block));
+  if (!owned) return;  // whoever changes it ends the doubt
+  const auto record = shared_->digests.known(block, geometry_.length_of(block));
+  if (record && record->doubtful && record->content.digest == found) {
+    resolve(block, record->content);
+  }
+}
+
+// With the range owned. A read does not fail because its outcome cannot be recorded.
+void Md5Layer::resolve(BlockNumber block, const std::optional<Content>& content) {
+  try {
+    Digests::Change change(shared_->digests, below_, geometry_, geometry_.range_of(block),
+                           Digests::Outcome::contents);
+    change.commit([&](BlockNumber) { return content; });
+  } catch (const Error& error) {
+    log::debug("md5: block {} stays doubtful: {}", block.value, error.what());
+    return;
+  }
+  log::debug("md5: block {} was being changed when a server ended: {}", block.value,
+             content ? "it is what was recorded" : "it is something else, and unknown from now on");
 }
 
 }  // namespace nbdstack

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "common/error.hpp"
+#include "filters/md5/hashing.hpp"
 #include "filters/md5/md5_layer.hpp"
 
 namespace nbdstack {
@@ -13,7 +14,8 @@ void Md5Layer::pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
   for (std::uint64_t position = offset; position < end;) {
     const Blocks blocks = blocks_of({position, end - position});
     // In the order that excludes deadlock: entries in the table first, then the range.
-    const auto reserved = shared_->table.reserve(blocks.first, blocks.count);
+    const auto reserved = shared_->digests.table().reserve(
+        blocks.first, std::min(blocks.count, shared_->digests.most_in_a_change()));
     const BlockNumber after{blocks.first.value + reserved.blocks};
     const Range part{position, std::min(end, geometry_.offset_of(after)) - position};
     const RangeLock::Guard owned(shared_->changes, widened(part));
@@ -52,17 +54,12 @@ void Md5Layer::zero(std::uint64_t length, std::uint64_t offset, const ZeroOption
 
 void Md5Layer::trim(std::uint64_t length, std::uint64_t offset, Durability durability) {
   const Range range{offset, length};
-  const Blocks blocks = blocks_of(range);
   const RangeLock::Guard owned(shared_->changes, widened(range));
-  wait_for_delay(blocks);
-  std::vector<PlannedBlock> plan;
-  for (const BlockNumber block : shared_->table.entries_in(blocks.first, blocks.count)) {
-    plan.push_back({block, std::nullopt});
-    explain("md5: trim of block {}: unknown from now on", block.value);
-  }
-  DigestTable::Change change(shared_->table, plan);
+  wait_for_delay(blocks_of(range));
+  explain("md5: trim of {} bytes at {}: unknown from now on", length, offset);
+  Digests::Change change(shared_->digests, below_, geometry_, range, Digests::Outcome::unknown);
   below_.trim(length, offset, durability);
-  change.commit();
+  change.commit([](BlockNumber) { return std::nullopt; });
 }
 
 // Splits a change into the parts of remembered blocks at its ends, which are folded, and what is
@@ -87,7 +84,9 @@ void Md5Layer::change(const Range& range, Fold&& fold, Direct&& direct) {
 bool Md5Layer::must_fold(const Range& piece) const {
   const BlockNumber block = geometry_.block_at(piece.offset);
   const std::uint32_t length = geometry_.length_of(block);
-  return piece.length < length && shared_->table.remembered(block, length).has_value();
+  if (piece.length >= length) return false;
+  const auto record = shared_->digests.known(block, length);
+  return record && !record->doubtful;
 }
 
 void Md5Layer::fold(const Range& piece, const Merge& merge, Durability durability) {
@@ -100,48 +99,54 @@ void Md5Layer::fold(const Range& piece, const Merge& merge, Durability durabilit
   write_run(data, whole.offset, durability);
 }
 
-// Whole blocks, and parts of blocks that are not remembered.
+// Whole blocks, and parts of blocks that are not remembered. Digests are computed while the layer
+// below works, where there is enough of them to be worth a thread.
 void Md5Layer::write_run(std::span<const std::byte> data, std::uint64_t offset,
                          Durability durability) {
-  std::vector<PlannedBlock> plan;
-  for (const BlockPiece& piece : geometry_.split({offset, data.size()})) {
-    if (geometry_.is_whole(piece)) {
-      const Md5Digest digest = md5(data.subspan(piece.offset_in_request, piece.length));
-      plan.push_back({piece.block, Content{digest, piece.length}});
-      explain("md5: write of block {}: MD5 {}", piece.block.value, to_hex(digest));
-    } else {
-      plan.push_back({piece.block, std::nullopt});
+  const Range run{offset, data.size()};
+  const std::vector<BlockPiece> pieces = geometry_.split(run);
+  std::vector<std::optional<Content>> contents(pieces.size());
+  Digests::Change change(shared_->digests, below_, geometry_, run, Digests::Outcome::contents);
+  const auto digest = [&](std::size_t index) {
+    const BlockPiece& piece = pieces[index];
+    if (!geometry_.is_whole(piece)) {
       explain("md5: write of a part of block {}: unknown, passed", piece.block.value);
+      return;
     }
-  }
-  DigestTable::Change change(shared_->table, plan);
-  below_.pwrite(data, offset, durability);
-  change.commit();
+    const Md5Digest found = md5(data.subspan(piece.offset_in_request, piece.length));
+    contents[index] = Content{found, piece.length};
+    change.announce(piece.block, *contents[index]);
+    explain("md5: write of block {}: MD5 {}", piece.block.value, to_hex(found));
+  };
+  hash_beside(shared_->hashing, data.size(), pieces.size(), digest,
+              [&] { below_.pwrite(data, offset, durability); });
+  change.commit([&](BlockNumber block) { return contents[block.value - pieces[0].block.value]; });
 }
 
 void Md5Layer::zero_run(const Range& run, const ZeroOptions& options) {
   const Blocks blocks = blocks_of(run);
-  const auto is_whole = [&](BlockNumber block) { return run.contains(geometry_.range_of(block)); };
   // The parts at the ends may get an entry here, which is gone again when the pins are.
-  const DigestTable::Pins pins = shared_->table.reserve_if_free(blocks.first, blocks.count);
-  std::vector<PlannedBlock> plan;
-  for (const BlockNumber block : shared_->table.entries_in(blocks.first, blocks.count)) {
+  const DigestTable::Pins pins =
+      shared_->digests.table().reserve_if_free(blocks.first, blocks.count);
+  const auto zeros = [&](BlockNumber block) -> std::optional<Content> {
+    if (!run.contains(geometry_.range_of(block))) return std::nullopt;
     const std::uint32_t length = geometry_.length_of(block);
-    if (is_whole(block)) {
-      plan.push_back({block, Content{digest_of_zeros(length), length}});
-      explain("md5: zeroing of block {}: remembered", block.value);
-    } else {
-      plan.push_back({block, std::nullopt});
-    }
+    return Content{digest_of_zeros(length), length};
+  };
+  Digests::Change change(shared_->digests, below_, geometry_, run, Digests::Outcome::contents);
+  for (const BlockNumber block : shared_->digests.table().entries_in(blocks.first, blocks.count)) {
+    const auto content = zeros(block);
+    if (!content) continue;
+    change.announce(block, *content);
+    explain("md5: zeroing of block {}: remembered", block.value);
   }
-  DigestTable::Change change(shared_->table, plan);
   below_.zero(run.length, run.offset, options);
-  change.commit();
+  change.commit(zeros);
 }
 
 void Md5Layer::wait_for_delay(const Blocks& blocks) {
   if (shared_->options.min_write_delay == Duration::zero()) return;
-  const TimePoint due = shared_->table.may_change_at(blocks.first, blocks.count);
+  const TimePoint due = shared_->digests.table().may_change_at(blocks.first, blocks.count);
   try {
     for (TimePoint now = shared_->clock.now(); now < due; now = shared_->clock.now()) {
       explain("md5: write of block {} waits (md5-min-write-delay)", blocks.first.value);

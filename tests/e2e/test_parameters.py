@@ -50,6 +50,8 @@ BAD_MD5 = [
     *((f"md5-cache-time={time}", "md5-cache-time") for time in ("-1", "soon", "1y", "nan", "inf")),
     *((f"md5-retry-time={time}", "md5-retry-time") for time in ("-1", "soon", "", "1e300")),
     ("md5-min-write-delay=-1", "md5-min-write-delay"),
+    ("md5-file=/nonexistent/x.md5", "md5-file"),
+    ("md5-file=/tmp", "md5-file"),
     ("md5-min-write-delay=5 md5-cache-time=2", "md5-min-write-delay"),
     ("md5-cache=1", "md5-cache"),
 ]

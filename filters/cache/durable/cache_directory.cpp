@@ -6,14 +6,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <charconv>
-#include <map>
-#include <random>
 #include <string_view>
 #include <vector>
 
 #include "common/error.hpp"
+#include "common/io/key_value_text.hpp"
 
 namespace nbdstack {
 namespace {
@@ -23,46 +21,13 @@ constexpr const char* kNewIdentity = "identity.new";
 constexpr const char* kLock = "lock";
 constexpr std::string_view kFormat = "1";
 
-std::string escaped(std::string_view text) {
-  std::string result;
-  for (const char c : text) {
-    if (c > ' ' && c < '\x7f' && c != '%') {
-      result += c;
-    } else {
-      result += fmt::format("%{:02X}", static_cast<unsigned char>(c));
-    }
-  }
-  return result;
-}
-
-std::optional<std::string> unescaped(std::string_view text) {
-  std::string result;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      result += text[i];
-      continue;
-    }
-    unsigned value = 0;
-    if (i + 2 >= text.size()) return std::nullopt;
-    const auto [end, failure] = std::from_chars(&text[i + 1], &text[i + 1] + 2, value, 16);
-    if (failure != std::errc() || end != &text[i + 1] + 2) return std::nullopt;
-    result += static_cast<char>(value);
-    i += 2;
-  }
-  return result;
-}
-
-std::string random_uuid() {
-  std::random_device random;
-  std::string digits;
-  for (int i = 0; i < 4; ++i) digits += fmt::format("{:08x}", random());
-  return digits;
-}
-
 std::string to_text(const CacheIdentity& identity) {
-  return fmt::format("format={}\nexport={}\ndisk_size={}\nblock_size={}\ncache_id={}\nuuid={}\n",
-                     kFormat, escaped(identity.export_name), identity.disk_size_bytes,
-                     identity.block_size_bytes, escaped(identity.cache_id), random_uuid());
+  return to_key_value_text({{"format", std::string(kFormat)},
+                            {"export", identity.export_name},
+                            {"disk_size", std::to_string(identity.disk_size_bytes)},
+                            {"block_size", std::to_string(identity.block_size_bytes)},
+                            {"cache_id", identity.cache_id},
+                            {"uuid", random_uuid()}});
 }
 
 template <typename Number>
@@ -72,17 +37,9 @@ bool parse(const std::string& text, Number& value) {
 }
 
 std::optional<CacheIdentity> from_text(std::string_view text) {
-  std::map<std::string, std::string, std::less<>> values;
-  while (!text.empty()) {
-    const std::size_t end = text.find('\n');
-    const std::string_view line = text.substr(0, end);
-    const std::size_t equals = line.find('=');
-    if (end == std::string_view::npos || equals == std::string_view::npos) return std::nullopt;
-    const auto value = unescaped(line.substr(equals + 1));
-    if (!value) return std::nullopt;
-    values.emplace(line.substr(0, equals), *value);
-    text.remove_prefix(end + 1);
-  }
+  auto parsed = parse_key_value_text(text);
+  if (!parsed) return std::nullopt;
+  KeyValues& values = *parsed;
   CacheIdentity identity{.export_name = values["export"],
                          .disk_size_bytes = 0,
                          .block_size_bytes = 0,

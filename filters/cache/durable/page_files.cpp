@@ -1,13 +1,13 @@
 #include "filters/cache/durable/page_files.hpp"
 
-#include <xxhash.h>
-
 #include <bit>
+
+#include "common/hash/xxh3.hpp"
 
 namespace nbdstack {
 
 std::uint64_t checksum_of(std::span<const std::byte> bytes, std::uint64_t seed) {
-  return XXH3_64bits_withSeed(bytes.data(), bytes.size(), seed);
+  return xxh3_64(bytes, seed);
 }
 
 std::uint64_t combined(std::span<const std::uint64_t> checksums) {

@@ -75,7 +75,7 @@ class Md5StressTest : public Md5Test {
     }
     threads.emplace_back([this] { write_whole_blocks(); });
     for (std::thread& thread : threads) thread.join();
-    EXPECT_LE(shared->table.size(), shared->options.table_blocks);
+    EXPECT_LE(shared->digests.table().size(), shared->options.table_blocks);
   }
 
  private:

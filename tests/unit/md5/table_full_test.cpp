@@ -15,7 +15,7 @@ TEST_F(Md5Test, WriteWaitsForTheOldestToExpireRatherThanForgetAFreshOne) {
   write_block(2, 1);
   EXPECT_GE(clock.slept(), seconds(10));
   EXPECT_LT(clock.slept(), seconds(11)) << "block 1 expires only at 14 s";
-  EXPECT_EQ(shared->table.size(), 2U);
+  EXPECT_EQ(shared->digests.table().size(), 2U);
   corrupt_reads();
   EXPECT_EQ(error_of([&] { read_block(0); }), 0);
   EXPECT_EQ(error_of([&] { read_block(1); }), EIO);
@@ -41,7 +41,7 @@ TEST_F(Md5Test, KeptForEverTheOldestMakesRoomWithoutWaiting) {
   clock.advance(seconds(1));
   write_block(2, 1);
   EXPECT_EQ(clock.slept(), seconds(3));
-  EXPECT_EQ(shared->table.size(), 2U);
+  EXPECT_EQ(shared->digests.table().size(), 2U);
   corrupt_reads();
   EXPECT_EQ(error_of([&] { read_block(1); }), 0);
   EXPECT_EQ(error_of([&] { read_block(0); }), EIO);
@@ -62,7 +62,7 @@ TEST_F(Md5Test, WriteLongerThanTheTableGoesDownInParts) {
   EXPECT_EQ(below.content({0, 10 * kBlock}), data);
   ASSERT_EQ(below.calls().size(), 3U);
   EXPECT_EQ(below.calls()[1].range, (Range{4 * kBlock, 4 * kBlock}));
-  EXPECT_EQ(shared->table.size(), 4U);
+  EXPECT_EQ(shared->digests.table().size(), 4U);
   EXPECT_GE(clock.slept(), seconds(20));
   corrupt_reads();
   EXPECT_EQ(error_of([&] { read_block(9); }), EIO);
@@ -71,7 +71,7 @@ TEST_F(Md5Test, WriteLongerThanTheTableGoesDownInParts) {
 TEST_F(Md5Test, PartlyWrittenUnknownBlocksDoNotFillTheTable) {
   open({.table_blocks = 2});
   for (std::uint64_t block = 0; block < kBlocks; ++block) write(pattern(10, 1), block * kBlock);
-  EXPECT_EQ(shared->table.size(), 0U);
+  EXPECT_EQ(shared->digests.table().size(), 0U);
   EXPECT_EQ(clock.slept(), Duration::zero());
 }
 
@@ -81,7 +81,7 @@ TEST_F(Md5Test, ZeroingMuchNeitherWaitsNorMakesTheNextWriteWait) {
   write_block(7, 1);
   write_block(8, 1);
   EXPECT_EQ(clock.slept(), Duration::zero());
-  EXPECT_EQ(shared->table.size(), 4U);
+  EXPECT_EQ(shared->digests.table().size(), 4U);
 }
 
 TEST_F(Md5Test, ZeroingForgetsWhatItOverwritesEvenWithoutRoomToRememberIt) {
@@ -117,7 +117,7 @@ TEST_F(Md5Test, WaitForRoomIsBoundedAndTheWriteGoesOnUnverified) {
   EXPECT_GE(clock.slept(), seconds(15));
   EXPECT_LT(clock.slept(), seconds(16));
   EXPECT_EQ(read_block(1), data);
-  EXPECT_EQ(shared->table.size(), 1U);
+  EXPECT_EQ(shared->digests.table().size(), 1U);
   gate.open();
   slow.join();
 }

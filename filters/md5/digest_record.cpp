@@ -1,0 +1,66 @@
+#include "filters/md5/digest_record.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "common/hash/xxh3.hpp"
+
+namespace nbdstack {
+namespace {
+
+enum class RecordState : std::uint8_t { unknown = 0, written = 1, doubtful = 2 };
+
+// As it lies in the file.
+struct RawRecord {
+  Md5Digest digest;
+  Md5Digest previous_digest;
+  std::int64_t written_at_s;
+  std::uint32_t length;
+  std::uint32_t previous_length;
+  RecordState state;
+  std::array<std::byte, 7> unused;
+  std::uint64_t checksum;
+};
+static_assert(sizeof(RawRecord) == kRecord_bytes);
+
+std::uint64_t checksum_of(const RawRecord& raw, BlockNumber block, std::uint64_t seed) {
+  return xxh3_64(std::as_bytes(std::span(&raw, 1)).first(offsetof(RawRecord, checksum)),
+                 seed + block.value);
+}
+
+}  // namespace
+
+void encode_record(const std::optional<DigestRecord>& record, BlockNumber block, std::uint64_t seed,
+                   RecordBytes bytes) {
+  RawRecord raw{};
+  if (record) {
+    raw.digest = record->content.digest;
+    raw.length = record->content.length;
+    if (record->previous) {
+      raw.previous_digest = record->previous->digest;
+      raw.previous_length = record->previous->length;
+    }
+    raw.written_at_s = record->written_at_s;
+    raw.state = record->doubtful ? RecordState::doubtful : RecordState::written;
+    raw.checksum = checksum_of(raw, block, seed);
+  }
+  std::memcpy(bytes.data(), &raw, sizeof(raw));
+}
+
+DecodedRecord decode_record(std::span<const std::byte, kRecord_bytes> bytes, BlockNumber block,
+                            std::uint64_t seed) {
+  const auto is_zero = [](std::byte each) { return each == std::byte{0}; };
+  if (std::all_of(bytes.begin(), bytes.end(), is_zero)) return {};
+  RawRecord raw{};
+  std::memcpy(&raw, bytes.data(), sizeof(raw));
+  const bool known = raw.state == RecordState::written || raw.state == RecordState::doubtful;
+  if (!known || raw.checksum != checksum_of(raw, block, seed)) return {std::nullopt, true};
+  DigestRecord record{.content = {raw.digest, raw.length},
+                      .previous = std::nullopt,
+                      .written_at_s = raw.written_at_s,
+                      .doubtful = raw.state == RecordState::doubtful};
+  if (raw.previous_length > 0) record.previous = Content{raw.previous_digest, raw.previous_length};
+  return {record, false};
+}
+
+}  // namespace nbdstack

@@ -1,0 +1,62 @@
+// One block's record in an md5-file: 64 bytes, in the machine's byte order.
+//
+//   bytes 0-15   MD5 of what the block holds
+//   bytes 16-31  MD5 of what it held before: names an old copy that comes back
+//   bytes 32-39  when it was written, seconds since 1970
+//   bytes 40-43  length of what it holds; the last block of a disk may be short
+//   bytes 44-47  length of what it held before, 0: not known
+//   byte  48     state
+//   bytes 49-55  0
+//   bytes 56-63  checksum of all that precedes, seeded with the file's identity and the block's
+//                number: a record that lies in another place, or in another file, is none
+//
+//   state      bytes                 means
+//   unknown    all 64 are 0          nothing is known of the block
+//   written    1                     the block holds this, or is damaged
+//   doubtful   2                     the block may hold this: a server ended while it, or a
+//                                    neighbour, was being changed (open_regions.hpp)
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "common/block/range.hpp"
+#include "common/hash/digest.hpp"
+
+namespace nbdstack {
+
+// The length belongs to it: the last block of a disk may be short, and is longer after the disk has
+// grown. Contents of different lengths say nothing about each other.
+struct Content {
+  Md5Digest digest{};
+  std::uint32_t length = 0;
+
+  friend bool operator==(const Content&, const Content&) = default;
+};
+
+struct DigestRecord {
+  Content content;
+  std::optional<Content> previous;
+  std::int64_t written_at_s = 0;
+  bool doubtful = false;
+
+  friend bool operator==(const DigestRecord&, const DigestRecord&) = default;
+};
+
+constexpr std::size_t kRecord_bytes = 64;
+using RecordBytes = std::span<std::byte, kRecord_bytes>;
+
+void encode_record(const std::optional<DigestRecord>& record, BlockNumber block, std::uint64_t seed,
+                   RecordBytes bytes);
+
+struct DecodedRecord {
+  std::optional<DigestRecord> record;
+  bool damaged = false;  // neither a record of this block nor none
+};
+DecodedRecord decode_record(std::span<const std::byte, kRecord_bytes> bytes, BlockNumber block,
+                            std::uint64_t seed);
+
+}  // namespace nbdstack

@@ -1,0 +1,53 @@
+#include "filters/md5/locked_digest_file.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include <filesystem>
+
+#include "common/error.hpp"
+
+namespace nbdstack {
+namespace {
+
+File opened(const std::string& path) {
+  try {
+    return File::open(path, O_RDWR | O_CREAT);
+  } catch (const Error& error) {
+    throw Error(error.code(), fmt::format("md5-file: {}", error.what()));
+  }
+}
+
+File lock_of(const std::string& path) {
+  File lock = opened(path);
+  if (::flock(lock.descriptor(), LOCK_EX | LOCK_NB) == 0) return lock;
+  if (errno != EWOULDBLOCK) throw system_error(errno, "md5-file: lock {}", path);
+  throw Error(EBUSY, fmt::format("md5-file {} is in use by another server: each disk needs a file "
+                                 "of its own",
+                                 path));
+}
+
+}  // namespace
+
+LockedDigestFile::LockedDigestFile(const std::string& path)
+    : path_(path),
+      lock_(lock_of(path)),
+      directory_(std::filesystem::path(path).parent_path()),
+      name_(std::filesystem::path(path).filename()),
+      identity_(DigestFile::identity_of(*directory_.open(name_))) {}
+
+std::unique_ptr<DigestFile> LockedDigestFile::claim(const std::string& export_name,
+                                                    std::uint32_t block_size) {
+  const std::lock_guard lock(mutex_);
+  auto file = directory_.open(name_);
+  if (!identity_) identity_ = DigestFile::create(*file, directory_, export_name, block_size);
+  if (identity_->export_name != export_name) {
+    throw Error(EINVAL,
+                fmt::format("md5-file {} is for export \"{}\", and cannot serve \"{}\", too: "
+                            "start a server with a file of its own for that",
+                            path_, identity_->export_name, export_name));
+  }
+  return std::make_unique<DigestFile>(std::move(file), *identity_);
+}
+
+}  // namespace nbdstack

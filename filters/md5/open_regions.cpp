@@ -1,0 +1,228 @@
+#include "filters/md5/open_regions.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <span>
+
+#include "common/error.hpp"
+#include "common/hash/xxh3.hpp"
+#include "filters/md5/md5_file_layout.hpp"
+
+namespace nbdstack {
+namespace {
+
+// As it lies in the file.
+struct RawEntry {
+  std::uint64_t region_plus_1;
+  std::uint64_t settled;
+  std::uint64_t records_checksum;
+  std::uint64_t checksum;
+};
+static_assert(sizeof(RawEntry) == OpenRegions::kEntry_bytes);
+static_assert(kRegionList_offset + OpenRegions::kEntries * sizeof(RawEntry) <= kRecords_offset);
+
+std::uint64_t checksum_of(const RawEntry& raw, std::uint64_t seed) {
+  return xxh3_64(std::as_bytes(std::span(&raw, 1)).first(offsetof(RawEntry, checksum)), seed);
+}
+
+}  // namespace
+
+// --- The list in the file ---
+
+std::vector<std::uint64_t> OpenRegions::doubted() const {
+  std::vector<RawEntry> entries(kEntries);
+  file_.read_at(std::as_writable_bytes(std::span(entries)), kRegionList_offset);
+  std::vector<std::uint64_t> regions;
+  for (const RawEntry& raw : entries) {
+    if (raw.region_plus_1 == 0 && raw.checksum == 0) continue;
+    if (raw.checksum != checksum_of(raw, seed_)) {
+      throw Error(EINVAL, fmt::format("md5-file {} is damaged: its list of regions cannot be read. "
+                                      "To begin anew, remove it: all digests in it are forgotten",
+                                      file_.path()));
+    }
+    const std::uint64_t region = raw.region_plus_1 - 1;
+    if (raw.settled != 0 && raw.records_checksum == checksum_of_records(region)) continue;
+    regions.push_back(region);
+  }
+  return regions;
+}
+
+void OpenRegions::clear() {
+  const std::vector<std::byte> nothing(kEntries * kEntry_bytes);
+  file_.write_at(nothing, kRegionList_offset);
+  file_.sync_data();
+}
+
+void OpenRegions::write_entry(std::size_t entry, std::uint64_t region, bool settled) const {
+  RawEntry raw{.region_plus_1 = region + 1,
+               .settled = settled ? 1U : 0U,
+               .records_checksum = settled ? checksum_of_records(region) : 0,
+               .checksum = 0};
+  raw.checksum = checksum_of(raw, seed_);
+  file_.write_at(std::as_bytes(std::span(&raw, 1)), kRegionList_offset + entry * sizeof(raw));
+}
+
+std::uint64_t OpenRegions::checksum_of_records(std::uint64_t region) const {
+  std::vector<std::byte> records(kRegion_bytes);
+  read_padded(file_, records, offset_of_record({region * kBlocksPerRegion}));
+  return xxh3_64(records, seed_ + region);
+}
+
+// --- Opening ---
+
+std::optional<OpenRegions::Hold> OpenRegions::open(const Regions& regions) {
+  std::optional<Hold> hold;  // outlives the lock, which its end takes
+  Lock lock(mutex_);
+  changed_.wait(lock, [&] { return !any_is(regions, State::settling); });
+  if (!find_places(regions)) return std::nullopt;
+  for (std::uint64_t i = 0; i < regions.count; ++i) {
+    const std::uint64_t region = regions.first + i;
+    Region& mine = regions_.at(region);
+    ++mine.holds;
+    ++mine.changes;
+    if (mine.state != State::closed && mine.state != State::settled) continue;
+    pending_.emplace_back(region, mine.entry);
+    set_state(region, State::opening);
+  }
+  ++held_;
+  hold.emplace(*this, regions);
+  while (any_is(regions, State::opening)) {
+    if (somebody_syncs_) {
+      changed_.wait(lock);
+    } else {
+      open_pending(lock);
+    }
+  }
+  if (any_is(regions, State::closed)) std::rethrow_exception(failure_);
+  return hold;
+}
+
+void OpenRegions::open_pending(Lock& lock) {
+  const auto opening = std::exchange(pending_, {});
+  somebody_syncs_ = true;
+  lock.unlock();
+  std::exception_ptr failure;
+  try {
+    for (const auto& [region, entry] : opening) write_entry(entry, region, false);
+    file_.sync_data();
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  lock.lock();
+  somebody_syncs_ = false;
+  if (failure) failure_ = failure;
+  for (const auto& [region, entry] : opening) {
+    set_state(region, failure ? State::closed : State::open);
+  }
+  changed_.notify_all();
+}
+
+// True: each of the regions is in the table.
+bool OpenRegions::find_places(const Regions& regions) {
+  std::vector<std::uint64_t> missing;
+  std::size_t settled_among_them = 0;
+  for (std::uint64_t i = 0; i < regions.count; ++i) {
+    const auto found = regions_.find(regions.first + i);
+    if (found == regions_.end()) {
+      missing.push_back(regions.first + i);
+    } else if (found->second.state == State::settled) {
+      ++settled_among_them;
+    }
+  }
+  const std::size_t free = kEntries - used_entries_ + settled_.size() - settled_among_them;
+  if (missing.size() > free) return false;
+  for (const std::uint64_t region : missing) {
+    Region& added = regions_[region];
+    added.entry = take_place(regions);
+    added.age = added.node.insert(added.node.end(), region);
+  }
+  return true;
+}
+
+// There is one. Regions that are asked for keep theirs.
+std::size_t OpenRegions::take_place(const Regions& regions) {
+  if (used_entries_ < kEntries) return used_entries_++;
+  const auto oldest = std::find_if(settled_.begin(), settled_.end(), [&](std::uint64_t region) {
+    return region < regions.first || region - regions.first >= regions.count;
+  });
+  const auto region = regions_.find(*oldest);
+  const std::size_t entry = region->second.entry;
+  set_state(*oldest, State::closed);
+  regions_.erase(region);
+  return entry;
+}
+
+bool OpenRegions::any_is(const Regions& regions, State state) const {
+  for (std::uint64_t i = 0; i < regions.count; ++i) {
+    const auto found = regions_.find(regions.first + i);
+    if (found != regions_.end() && found->second.state == state) return true;
+  }
+  return false;
+}
+
+void OpenRegions::set_state(std::uint64_t region, State state) {
+  Region& changed = regions_.at(region);
+  if (changed.state == State::settled)
+    changed.node.splice(changed.node.end(), settled_, changed.age);
+  changed.state = state;
+  if (state == State::settled) settled_.splice(settled_.end(), changed.node, changed.age);
+}
+
+void OpenRegions::release(const Regions& regions) {
+  const std::lock_guard lock(mutex_);
+  for (std::uint64_t i = 0; i < regions.count; ++i) --regions_.at(regions.first + i).holds;
+  --held_;
+  ++releases_;
+  changed_.notify_all();
+}
+
+// --- Settling ---
+
+OpenRegions::Quiet OpenRegions::quiet() const {
+  Quiet quiet;
+  const std::lock_guard lock(mutex_);
+  for (const auto& [number, region] : regions_) {
+    if (region.holds > 0 || region.state == State::settled) continue;
+    quiet.emplace_back(number, region.changes);
+  }
+  return quiet;
+}
+
+void OpenRegions::settle(const Quiet& quiet) {
+  std::vector<std::pair<std::uint64_t, std::size_t>> chosen;  // region, entry
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [number, changes] : quiet) {
+      const auto found = regions_.find(number);
+      if (found == regions_.end()) continue;
+      const Region& region = found->second;
+      const bool untouched = region.holds == 0 && region.changes == changes;
+      if (!untouched || (region.state != State::open && region.state != State::closed)) continue;
+      chosen.emplace_back(number, region.entry);
+      set_state(number, State::settling);
+    }
+  }
+  if (chosen.empty()) return;
+  const auto end_with = [&](State state) {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [number, entry] : chosen) set_state(number, state);
+    changed_.notify_all();
+  };
+  try {
+    for (const auto& [number, entry] : chosen) write_entry(entry, number, true);
+    file_.sync_data();
+  } catch (...) {
+    end_with(State::closed);
+    throw;
+  }
+  end_with(State::settled);
+}
+
+void OpenRegions::wait_for_release() {
+  Lock lock(mutex_);
+  const std::uint64_t before = releases_;
+  changed_.wait(lock, [&] { return held_ == 0 || releases_ != before; });
+}
+
+}  // namespace nbdstack

@@ -1,0 +1,133 @@
+// Which records of an md5-file may be older than the disk, should the server or the machine stop
+// now.
+//
+// The disk and the md5-file are changed one after the other, and a crash comes between. So before
+// the first change of a region's blocks the region is put on a list in the file, durably; it is
+// taken off when the layer below and the records are both flushed. What a crash finds on the list
+// is doubted: its records may be right, and prove nothing where they are not (the way of DRBD's
+// activity log and of md's write-intent bitmap).
+//
+//   state      on the list as            brought about by                      may go from the list
+//   --------   -----------------------   -----------------------------------   --------------------
+//   closed     anything                  given a place; a failure of the disk  no
+//   opening    open, perhaps             open(), until the list is synced      no
+//   open       open                      the list was synced                   no
+//   settling   either                    settle(), until the file is synced    no
+//   settled    settled, with checksum    the file was synced                   yes
+//
+// "settled" comes with a checksum of the region's records, so that one sync makes records and entry
+// durable, in whatever order: an entry whose checksum does not fit is as good as open.
+//
+// open() is a group commit: one caller writes and syncs the entries of all who came meanwhile.
+//
+// The list has 1,024 entries of 32 bytes: region + 1 (0: free), state, checksum of the records,
+// checksum of the entry.
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <list>
+#include <mutex>
+#include <optional>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "common/io/directory.hpp"
+
+namespace nbdstack {
+
+class OpenRegions {
+ public:
+  static constexpr std::size_t kEntries = 1024;
+  static constexpr std::size_t kEntry_bytes = 32;
+
+  // Consecutive regions; at most kMostAtOnce of them.
+  struct Regions {
+    std::uint64_t first;
+    std::uint64_t count;
+  };
+  static constexpr std::uint64_t kMostAtOnce = kEntries / 2;
+
+  // Keeps regions open for as long as it lives: somebody changes their blocks.
+  class Hold {
+   public:
+    Hold(OpenRegions& owner, const Regions& regions) : owner_(&owner), regions_(regions) {}
+    Hold(Hold&& other) noexcept
+        : owner_(std::exchange(other.owner_, nullptr)), regions_(other.regions_) {}
+    Hold& operator=(Hold&&) = delete;
+    ~Hold() {
+      if (owner_ != nullptr) owner_->release(regions_);
+    }
+
+   private:
+    OpenRegions* owner_;
+    Regions regions_;
+  };
+
+  // Regions whose changes had all ended at some moment, and how many there had been.
+  using Quiet = std::vector<std::pair<std::uint64_t, std::uint64_t>>;
+
+  // `file` and what it holds behind the list outlive this object. The list starts as empty.
+  OpenRegions(StorageFile& file, std::uint64_t seed) : file_(file), seed_(seed) {}
+
+  // What is on the list of a file that is not in use, and must be doubted: open, or settled with a
+  // checksum that does not fit. An entry that is damaged is an Error(EINVAL).
+  [[nodiscard]] std::vector<std::uint64_t> doubted() const;
+  // Empties the list, durably.
+  void clear();
+
+  // The regions are open, durably, until the Hold ends; nothing: there is no place on the list for
+  // all of them before some are settled. Errors are the disk's.
+  [[nodiscard]] std::optional<Hold> open(const Regions& regions);
+
+  // Before the layer below is flushed.
+  [[nodiscard]] Quiet quiet() const;
+  // After it was: those of them that have not been changed since are settled when this returns.
+  void settle(const Quiet& quiet);
+  // Until somebody's Hold has ended, if there is any.
+  void wait_for_release();
+
+ private:
+  enum class State : std::uint8_t { closed, opening, open, settling, settled };
+  struct Region {
+    std::size_t entry = 0;  // its place on the list
+    State state = State::closed;
+    std::uint64_t holds = 0;
+    std::uint64_t changes = 0;  // holds there have ever been
+    // Its number: the node that goes to settled_ and back, so that no change of state allocates.
+    std::list<std::uint64_t> node;
+    std::list<std::uint64_t>::iterator age;  // that node
+  };
+  using Table = std::unordered_map<std::uint64_t, Region>;
+  using Lock = std::unique_lock<std::mutex>;
+
+  // All with mutex_ held.
+  bool find_places(const Regions& regions);
+  std::size_t take_place(const Regions& regions);
+  [[nodiscard]] bool any_is(const Regions& regions, State state) const;
+  void open_pending(Lock& lock);
+  void set_state(std::uint64_t region, State state);
+
+  void release(const Regions& regions);
+  void write_entry(std::size_t entry, std::uint64_t region, bool settled) const;
+  [[nodiscard]] std::uint64_t checksum_of_records(std::uint64_t region) const;
+
+  StorageFile& file_;
+  const std::uint64_t seed_;
+
+  mutable std::mutex mutex_;  // protects everything below; never held across I/O
+  std::condition_variable changed_;
+  Table regions_;
+  std::size_t used_entries_ = 0;      // entries from here on have never been used
+  std::list<std::uint64_t> settled_;  // longest ago first
+  std::vector<std::pair<std::uint64_t, std::size_t>> pending_;  // region, entry
+  bool somebody_syncs_ = false;  // and will open what is pending when it began
+  std::exception_ptr failure_;   // the last one of an open
+  std::uint64_t held_ = 0;       // Holds there are
+  std::uint64_t releases_ = 0;   // Holds that have ended
+};
+
+}  // namespace nbdstack
