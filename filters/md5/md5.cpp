@@ -1,5 +1,6 @@
 // The md5 filter: parameters, and a Md5Layer for each connection. What it does stands in
 // md5_layer.hpp.
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -31,7 +32,8 @@ class Md5Filter final : public Filter {
     return ParameterTable({
         size_parameter("md5-block-size", block_size_,
                        {.minimum = 512, .maximum = 32U << 20U, .power_of_two = true},
-                       "what the layer below prefers, else 64K", "bytes that have one digest"),
+                       "what the layer below prefers, else 64K; with md5-file at most 64K",
+                       "bytes that have one digest"),
         number_parameter("md5-cache-size", cache_size_, 1, kMostBlocks,
                          "blocks whose digest is remembered"),
         duration_parameter("md5-cache-time", cache_time_ms_,
@@ -78,7 +80,10 @@ class Md5Filter final : public Filter {
                                                        const std::string& export_name) {
     auto wanted = static_cast<std::uint32_t>(block_size_);
     if (file_ && file_->identity()) wanted = file_->identity()->block_size;
-    const std::uint32_t size = block_size_over(below.traits(), wanted, "md5-block-size");
+    std::uint32_t size = block_size_over(below.traits(), wanted, "md5-block-size");
+    // What is remembered for ever is read in whole blocks for ever: a cache that misses 64 KiB must
+    // not fetch an object of 1 MiB each time.
+    if (file_ && wanted == 0) size = std::min(size, kDefaultBlockSize);
     std::unique_ptr<DigestFile> file;
     if (file_) {
       file = file_->claim(export_name, size);

@@ -63,8 +63,8 @@ void Md5Layer::trim(std::uint64_t length, std::uint64_t offset, Durability durab
 }
 
 // Splits a change into the parts of remembered blocks at its ends, which are folded, and what is
-// between or simply not remembered, which is changed directly, in one run. The ends first: nothing
-// has been changed yet when one cannot be folded.
+// between or simply not remembered, which is changed directly, in one run. The ends first: the run
+// has not been changed yet when one of them cannot be folded.
 template <typename Fold, typename Direct>
 void Md5Layer::change(const Range& range, Fold&& fold, Direct&& direct) {
   Range run = range;

@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import pathlib
 import re
 import subprocess
 import tempfile
@@ -11,6 +10,7 @@ import unittest
 
 import nbd
 
+from e2e.faulty_disk import FaultyDisk
 from support import data
 from support.model import Mix, ShadowDisk, Workload
 from support.nbdkit import ROOT, Nbdkit, our_nbdkit, run_expecting_failure
@@ -22,7 +22,7 @@ SIZE = 16 * BLOCK
 # one at a time. A file in `control` named for what is wrong with it holds how wrong:
 #   stale   seconds: reads return what was there so long ago
 #   damage  reads: so many reads from now on have their first bit flipped
-FAULTY_DISK = f'''
+FAULTY_DISK = f"""
 import pathlib, time
 
 API_VERSION = 2
@@ -69,36 +69,12 @@ def pread(history, buffer, offset, flags):
     if reads > 0:
         buffer[0] ^= 1
         (control / "damage").write_text(str(reads - 1))
-'''
-
-
-class FaultyDisk:
-    """The disk above under a server of the test's choice, and the switches of its faults."""
-
-    def __init__(self, test):
-        directory = tempfile.TemporaryDirectory(prefix="md5-test-")
-        test.addCleanup(directory.cleanup)
-        self.control = pathlib.Path(directory.name)
-        self.script = self.control / "disk.py"
-        self.script.write_text(FAULTY_DISK)
-        self._test = test
-
-    def serve(self, *arguments, filters=("--filter=md5",)):
-        """A server of this disk; -v, for what the filter says."""
-        server = Nbdkit(
-            *filters, "python", self.script, f"control={self.control}", *arguments, verbose=True
-        )
-        self._test.addCleanup(server.stop)
-        return server
-
-    def set(self, fault, amount):
-        """Switches a fault on, or with 0 off."""
-        (self.control / fault).write_text(str(amount))
+"""
 
 
 class Verifying(unittest.TestCase):
     def setUp(self):
-        self.disk = FaultyDisk(self)
+        self.disk = FaultyDisk(self, FAULTY_DISK)
         self.old = data.random_bytes(1, BLOCK)
         self.new = data.random_bytes(2, BLOCK)
 
@@ -200,7 +176,7 @@ class Verifying(unittest.TestCase):
 
 class Writing(unittest.TestCase):
     def test_full_table_makes_a_write_wait_and_says_so(self):
-        server = FaultyDisk(self).serve("md5-cache-size=2", "md5-cache-time=1")
+        server = FaultyDisk(self, FAULTY_DISK).serve("md5-cache-size=2", "md5-cache-time=1")
         handle = server.connect()
         content = data.random_bytes(1, 4 * BLOCK)
         handle.pwrite(content, 0)
@@ -226,7 +202,9 @@ class Writing(unittest.TestCase):
             self.assertEqual(disk.read(2 * BLOCK), content)
 
     def test_minimum_delay_separates_writes_of_a_block(self):
-        server = FaultyDisk(self).serve("md5-min-write-delay=300ms", "-D", "md5.verbose=1")
+        server = FaultyDisk(self, FAULTY_DISK).serve(
+            "md5-min-write-delay=300ms", "-D", "md5.verbose=1"
+        )
         handle = server.connect()
         started = time.monotonic()
         for _ in range(3):

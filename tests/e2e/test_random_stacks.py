@@ -2,6 +2,7 @@
 are, nor on where it stands. NBDSTACK_STACK_SEED chooses other stacks."""
 
 import os
+import pathlib
 import random
 import unittest
 
@@ -26,7 +27,12 @@ PARAMETERS = {
     ],
     "cacheextents": [[], ["cacheextents-scan=on"]],
     "zeroblock": [[], ["zeroblock-size=16K"], ["zeroblock-scan=off"]],
-    "md5": [[], ["md5-block-size=16K"], ["md5-cache-size=100"]],
+    "md5": [
+        ["md5-file=OBJECTS.md5"],
+        ["md5-file=OBJECTS.md5", "md5-block-size=4K"],
+        ["md5-block-size=16K"],
+        ["md5-cache-size=100"],
+    ],
 }
 
 
@@ -44,6 +50,8 @@ class RandomStacks(StackCheck, unittest.TestCase):
         self.addCleanup(self.store.close)
         mix = Mix(flush=1, fua_share=0.05, cache=1 if "cache" in layers else 0)
         filters = [f"--filter={layer}" for layer in layers]
+        words = [word.replace("OBJECTS", str(self.store.directory)) for word in words]
+        self.addCleanup(pathlib.Path(f"{self.store.directory}.md5").unlink, missing_ok=True)
         with self.subTest(filters=" ".join(filters), parameters=" ".join(words), seed=seed):
             self.check(seed, *words, size=SIZE, filters=filters, requests=400, mix=mix)
 
