@@ -35,7 +35,7 @@ bool PrefetchThreads::submit(std::uint64_t bytes, std::function<void()> fetch) {
   return true;
 }
 
-void PrefetchThreads::stop() {
+void PrefetchThreads::give_up() {
   std::deque<Job> dropped;
   {
     const std::lock_guard lock(mutex_);
@@ -43,6 +43,10 @@ void PrefetchThreads::stop() {
     dropped.swap(jobs_);
   }
   changed_.notify_all();
+}
+
+void PrefetchThreads::stop() {
+  give_up();
   if (runner_.joinable()) runner_.join();
 }
 

@@ -30,9 +30,11 @@ class PrefetchThreads {
   // started, or because too many jobs wait already.
   bool submit(std::uint64_t bytes, std::function<void()> fetch);
 
-  // Drops the jobs that wait, and waits for those that have begun.
+  // Drops the jobs that wait, now and from now on.
+  void give_up();
+  // The same, and waits for those that have begun.
   void stop();
-  // Whether that has begun. For tests.
+  // Whether either has been called.
   [[nodiscard]] bool is_stopping();
 
  private:

@@ -8,6 +8,7 @@
 #include "common/log.hpp"
 #include "common/nbdkit/export_registry.hpp"
 #include "common/nbdkit/filter.hpp"
+#include "common/nbdkit/server_stop.hpp"
 #include "filters/readahead/readahead_layer.hpp"
 
 // Set by nbdkit for -D readahead.verbose=1, before the filter is configured.
@@ -64,6 +65,11 @@ class ReadaheadFilter final : public Filter {
     return std::make_unique<ReadaheadLayer>(below, std::move(shared));
   }
 
+  void after_fork(Backend& /*backend*/) override {
+    stop_ = std::make_unique<ServerStop>();
+    options_.server_stops = [this] { return stop_->has_begun(); };
+  }
+
   void cleanup(Backend& /*backend*/) override { threads_->stop(); }
 
  private:
@@ -79,6 +85,7 @@ class ReadaheadFilter final : public Filter {
 
   ReadaheadOptions options_;
   std::atomic<bool> said_ = false;
+  std::unique_ptr<ServerStop> stop_;          // from after_fork on; before what asks it
   std::unique_ptr<PrefetchThreads> threads_;  // from get_ready on; before the exports that use them
   ExportRegistry<ReadaheadExport> exports_;
 };

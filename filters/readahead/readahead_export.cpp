@@ -64,7 +64,10 @@ void ReadaheadExport::read_ends(const Range& read) {
 void ReadaheadExport::fetch_in_background(const Range& piece,
                                           const std::shared_ptr<LentLayer>& below) {
   auto job = [self = shared_from_this(), piece, below] {
-    if (!below->with([&](Layer& layer) { self->fetch(layer, piece); })) self->drop(piece);
+    if (self->options_.server_stops()) self->threads_.give_up();
+    const bool wanted = !self->threads_.is_stopping();
+    if (!wanted || !below->with([&](Layer& layer) { self->fetch(layer, piece); }))
+      self->drop(piece);
   };
   if (!threads_.submit(piece.length, std::move(job))) drop(piece);
 }

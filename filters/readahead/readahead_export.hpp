@@ -12,11 +12,13 @@
 // A read of what is being fetched is passed on as it is: the layer below, a cache, lets it wait for
 // the fetch under way.
 //
-// Errors: none. A fetch that fails is forgotten; the layer below has said why.
+// Errors: none. A fetch that fails is forgotten; the layer below has said why. None begins when the
+// server has been told to stop: a layer below may take its time for what is asked after that.
 #pragma once
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -33,7 +35,8 @@ struct ReadaheadOptions {
   std::uint64_t first_window_bytes = 128ULL << 10U;
   std::uint64_t largest_window_bytes = 32ULL << 20U;
   std::uint64_t most_bytes_in_flight = 64ULL << 20U;
-  bool verbose = false;  // log what is asked for
+  bool verbose = false;                                       // log what is asked for
+  std::function<bool()> server_stops = [] { return false; };  // asked before each fetch
 };
 
 class ReadaheadExport : public std::enable_shared_from_this<ReadaheadExport> {

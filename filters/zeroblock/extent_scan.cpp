@@ -85,15 +85,13 @@ bool ExtentScan::walk(Layer& below, ZeroMap& map, Progress& progress,
   return true;
 }
 
-// A failure while the client leaves is no failure of the walk: the layer below may have been told
-// to hurry.
 void ExtentScan::main() {
   bool over = true;
   try {
     over = walk(*asked_, map_, progress_, stopping_);
     if (over) log::debug("zeroblock: the scan has ended; {} runs of blocks are known", map_.runs());
   } catch (const Error& error) {
-    over = !stopping_;
+    over = !stopping_ || (server_stops_ && server_stops_());
     if (over) {
       log::debug("zeroblock: the scan was given up: {}",
                  error.is_reported() ? "see the message above" : error.what());

@@ -11,14 +11,20 @@
 // layer below tells 2 GiB at a time does not keep both busy for ever: what lies behind 128 TiB is
 // learnt from what passes then. Many extents at once enter the map in portions, so that requests do
 // not wait for long. A client that leaves waits for the question under way on its connection.
+//
+// A question that fails while its client leaves is asked again on another connection, because the
+// layer below may have been told to hurry; not where the server stops, which is what it may have
+// been told as well: a layer below takes its time for what is asked after that.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include "common/block/layer.hpp"
 #include "filters/zeroblock/zero_map.hpp"
@@ -34,8 +40,10 @@ class ExtentScan {
     std::size_t questions = 0;
   };
 
-  // `map` outlives the scan.
-  explicit ExtentScan(ZeroMap& map) : map_(map) {}
+  // `map` outlives the scan. `server_stops` is asked when a question has failed; empty: it never
+  // does.
+  explicit ExtentScan(ZeroMap& map, std::function<bool()> server_stops = {})
+      : map_(map), server_stops_(std::move(server_stops)) {}
   ExtentScan(const ExtentScan&) = delete;
   ExtentScan& operator=(const ExtentScan&) = delete;
   ~ExtentScan() { stop(); }
@@ -62,6 +70,7 @@ class ExtentScan {
   void main();
 
   ZeroMap& map_;
+  const std::function<bool()> server_stops_;
   std::atomic<bool> stopping_ = false;
 
   std::mutex mutex_;  // protects everything below but progress_

@@ -10,6 +10,7 @@
 #include "common/error.hpp"
 #include "common/nbdkit/export_registry.hpp"
 #include "common/nbdkit/filter.hpp"
+#include "common/nbdkit/server_stop.hpp"
 #include "filters/zeroblock/extent_scan.hpp"
 #include "filters/zeroblock/zeroblock_layer.hpp"
 
@@ -38,6 +39,10 @@ class ZeroBlockFilter final : public Filter {
     });
   }
 
+  void after_fork(Backend& /*backend*/) override {
+    if (scan_) stop_ = std::make_unique<ServerStop>();
+  }
+
   std::unique_ptr<Layer> open(Layer& below, const OpenRequest& request) override;
 
   // The layer below is about to go. Scans have ended with their clients; this one is sure.
@@ -48,10 +53,11 @@ class ZeroBlockFilter final : public Filter {
   }
 
  private:
-  std::shared_ptr<ZeroBlockState> make_state(const LayerTraits& below) const;
+  [[nodiscard]] std::shared_ptr<ZeroBlockState> make_state(const LayerTraits& below) const;
 
   std::uint64_t block_size_ = 0;  // 0: not given
   bool scan_ = true;
+  std::unique_ptr<ServerStop> stop_;  // from after_fork on, with a scan
 
   // Where the layer below takes one call at a time, which may mean on all connections to all
   // exports, clients and scans share this.
@@ -63,7 +69,9 @@ std::shared_ptr<ZeroBlockState> ZeroBlockFilter::make_state(const LayerTraits& b
   const std::uint32_t size =
       block_size_over(below, static_cast<std::uint32_t>(block_size_), "zeroblock-size");
   auto state = std::make_shared<ZeroBlockState>(below, size, zeroblock_debug_verbose != 0);
-  if (scan_) state->scan = std::make_unique<ExtentScan>(state->map);
+  if (scan_) {
+    state->scan = std::make_unique<ExtentScan>(state->map, [this] { return stop_->has_begun(); });
+  }
   return state;
 }
 

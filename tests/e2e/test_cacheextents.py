@@ -5,7 +5,6 @@ import pathlib
 import re
 import subprocess
 import tempfile
-import time
 import unittest
 
 import nbd
@@ -14,6 +13,8 @@ from support import data
 from support.cases import GIB, KIB, MIB, logged_requests
 from support.model import Mix, ShadowDisk, Workload
 from support.nbdkit import ROOT, Nbdkit, our_nbdkit, run_expecting_failure
+from support.stopping import AT_ONCE_S, SlowExtents, StallingVolume
+from support.stopping import seconds_after_release, seconds_to_end
 
 FRAGMENTS = 3000
 DISK_BYTES = 100 * GIB
@@ -136,16 +137,6 @@ class FragmentedDisk(CacheextentsCase):
             handle.pwrite(b"y" * 4096, self.offset_of(i) + 8192)
         self.assertEqual(len(full_map(handle)), 2 * FRAGMENTS + 200)
 
-    def test_stopping_does_not_wait_for_the_scan(self):
-        server = self.serve(
-            "--filter=delay", "file", self.disk, "cacheextents-scan=on", "delay-extents=2",
-        )  # fmt: skip
-        server.connect()
-        data.wait_until(lambda: self.questions() > 0, 30, "the walk's first question")
-        started = time.monotonic()
-        self.assertEqual(server.terminate(), 0)
-        self.assertLess(time.monotonic() - started, 10)  # of 100 s
-
     def test_failing_scan_changes_nothing(self):
         fail = self.scratch / "fail"
         fail.touch()
@@ -172,6 +163,67 @@ class FragmentedDisk(CacheextentsCase):
         for _ in range(2):
             self.assertEqual(block_status(handle, MIB, MIB), [(MIB, 3)])
         self.assertEqual(self.questions(), 2)
+
+
+class Scanning(CacheextentsCase):
+    """The scan fails, or takes its time when the server is to end."""
+
+    def test_scan_that_fails_changes_nothing(self):
+        """Always, and half of the time: every other server. The clients' requests are all right,
+        and so is the map, once the layer below tells it."""
+        for rate in ("100%", "50%"):
+            with self.subTest(rate):
+                fail = self.scratch / "fail"
+                fail.touch()
+                server = self.serve(
+                    "--filter=error", "memory", "16M", "cacheextents-scan=on", "error-extents=EIO",
+                    f"error-extents-rate={rate}", f"error-file={fail}", verbose=True,
+                )  # fmt: skip
+                server.connect()
+                data.wait_until(lambda: "the walk " in server.log(), 30, "the walk's end")
+                disk = ShadowDisk(16 * MIB)
+                workload = Workload(
+                    disk, seed=7, requests=500, connections=2, in_flight=8, block_size=32 * KIB,
+                    max_bytes=256 * KIB, mix=Mix(cache=0, trim=10, zero=10),
+                )  # fmt: skip
+                workload.run(server.connect)
+                fail.unlink()
+                handle = server.connect()
+                disk.compare_with(handle)
+                for offset, length, flags in full_map(handle):
+                    if flags & nbd.STATE_ZERO:
+                        self.assertEqual(handle.pread(length, offset), bytes(length))
+                self.assertEqual(server.terminate(), 0)
+
+    def test_server_ends_in_the_midst_of_a_question(self):
+        server = self.serve("--filter=delay", "memory", "16M", "cacheextents-scan=on",
+                            "delay-extents=1000")  # fmt: skip
+        server.connect()
+        data.wait_until(self.questions, 30, "the scan's first question")
+        server.disconnect()
+        self.assertLess(seconds_to_end(server), AT_ONCE_S)
+
+    def test_question_that_a_plugin_cannot_give_up(self):
+        """It is waited for, and no other is asked."""
+        below = SlowExtents(self.scratch)
+        server = self.serve(*below.arguments, "cacheextents-scan=on", verbose=True)
+        self.assertEqual(server.connect().pread(10, 0), b"\7" * 10)
+        below.wait_for_question()
+        server.disconnect()
+        took = seconds_after_release(server, "cacheextents: cleanup", below.release)
+        self.assertLess(took, AT_ONCE_S)
+        self.assertEqual(below.questions(), 1)
+
+    def test_service_that_does_not_answer(self):
+        volume = StallingVolume()
+        self.addCleanup(volume.close)
+        volume.stall(volume.is_listing)
+        server = self.serve(*volume.words("own=none", "cacheextents-scan=on"))
+        self.assertEqual(server.connect().pread(volume.SIZE, 0), volume.content)
+        volume.wait_until_under_way(volume.is_listing)
+        server.disconnect()
+        self.assertLess(seconds_to_end(server), AT_ONCE_S)
+        self.assertEqual(len(volume.arrived(volume.is_listing)), 1)
 
 
 class Changes(CacheextentsCase):

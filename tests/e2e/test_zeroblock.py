@@ -4,7 +4,6 @@ import errno
 import pathlib
 import subprocess
 import tempfile
-import time
 import unittest
 
 import nbd
@@ -151,85 +150,6 @@ class Exports(unittest.TestCase):
             with self.assertRaises(nbd.Error):
                 server.connect()
             self.assertIn("restart the server to serve the new size", server.log())
-
-
-class Scanning(unittest.TestCase):
-    """nbdkit's log filter below tells what was asked and read."""
-
-    def setUp(self):
-        self.folder = scratch_of(self)
-        self.disk, self.log = self.folder / "disk", self.folder / "log"
-        with open(self.disk, "wb") as disk:
-            disk.truncate(64 * MIB)
-            disk.seek(10 * MIB)
-            disk.write(data.random_bytes(1, MIB))
-
-    def serve(self, *words):
-        """A server of the disk: filters below zeroblock, then parameters."""
-        filters = [word for word in words if word.startswith("--filter=")]
-        parameters = [word for word in words if word not in filters]
-        server = Nbdkit(
-            "--filter=zeroblock", "--filter=log", *filters, "file", self.disk,
-            f"logfile={self.log}", *parameters, verbose=True,
-        )  # fmt: skip
-        self.addCleanup(server.stop)
-        return server
-
-    def logged(self, kind):
-        """How many requests of a kind have reached the layer below."""
-        return self.log.read_text().count(f" {kind} id=")
-
-    def test_scan_finds_the_holes(self):
-        server = self.serve()
-        handle = server.connect()
-        data.wait_until(lambda: "the scan has ended" in server.log(), 20, "the scan")
-        for offset in range(0, 64 * MIB, 8 * MIB):
-            handle.pread(MIB, offset)
-        self.assertEqual(self.logged("Read"), 0)
-        handle.pread(8 * MIB, 8 * MIB)
-        self.assertEqual(self.logged("Read"), 1)
-
-    def test_no_scan_where_it_is_not_wanted(self):
-        server = self.serve("zeroblock-scan=off")
-        server.connect().pread(MIB, 0)
-        self.assertEqual((self.logged("Extents"), self.logged("Read")), (0, 1))
-
-    def test_scan_that_fails_changes_nothing(self):
-        server = self.serve("--filter=error", "error-extents=EIO", "error-extents-rate=100%")
-        handle = server.connect()
-        data.wait_until(lambda: "the scan was given up" in server.log(), 20, "the failure")
-        self.assertEqual(handle.pread(MIB, 10 * MIB), data.random_bytes(1, MIB))
-        handle.pwrite(b"part", 5 * MIB)
-        self.assertEqual(handle.pread(10, 5 * MIB), b"part" + bytes(6))
-        self.assertEqual(server.terminate(), 0)
-
-    def test_scan_over_a_disk_that_serves_one_request_at_a_time(self):
-        server = self.serve("--filter=noparallel")
-        handle = server.connect()
-        handle.pwrite(b"part", 5 * MIB)
-        data.wait_until(lambda: "the scan has ended" in server.log(), 20, "the scan")
-        self.assertEqual(handle.pread(10, 5 * MIB), b"part" + bytes(6))
-
-    def test_server_ends_in_the_midst_of_a_question(self):
-        self.end_during_scan("delay-extents=1000")
-
-    def test_server_ends_in_the_midst_of_a_long_walk(self):
-        self.disk.write_bytes(b"\x07" * BLOCK)
-        with open(self.disk, "r+b") as disk:
-            disk.truncate(1 << 43)
-        self.end_during_scan("delay-extents=20ms")
-
-    def end_during_scan(self, delay):
-        """SIGTERM while the layer below takes its time, with a client connected; six seconds stand
-        for one on a busy machine."""
-        server = self.serve("--filter=delay", delay)
-        server.connect()
-        data.wait_until(lambda: self.log.exists() and self.logged("Extents") > 0, 20, "a question")
-        started = time.monotonic()
-        server.process.terminate()
-        self.assertEqual(server.terminate(), 0)
-        self.assertLess(time.monotonic() - started, 6)
-        self.assertNotIn("the scan has ended", server.log())
 
 
 class AnyStack(unittest.TestCase):

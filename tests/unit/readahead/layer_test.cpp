@@ -69,6 +69,25 @@ TEST_F(ReadaheadLayerTest, AStreamIsFetchedByTheThreads) {
   EXPECT_TRUE(elsewhere);
 }
 
+TEST_F(ReadaheadLayerTest, NoFetchBeginsWhenTheServerStops) {
+  std::atomic<bool> stops = false;
+  open({.first_window_bytes = 2 * kRead,
+        .largest_window_bytes = 64 * kRead,
+        .most_bytes_in_flight = 1,  // one at a time
+        .server_stops = [&] { return stops.load(); }});
+  below.on_call([&](const Call& call) {
+    if (call.op == Op::cache) gate.pass();
+  });
+  read(0, 3);
+  gate.wait_for_arrivals(1);
+  read(3, 20);
+  stops = true;
+  gate.open();
+  while (!threads->is_stopping()) std::this_thread::yield();
+  threads->stop();
+  EXPECT_EQ(below.calls(Op::cache).size(), 1U);
+}
+
 TEST_F(ReadaheadLayerTest, ReadersDoNotWaitForAFetch) {
   open();
   below.on_call([&](const Call& call) {

@@ -105,6 +105,24 @@ TEST(PrefetchThreads, StoppingWaitsForWhatHasBegunAndDropsTheRest) {
   threads.stop();
 }
 
+TEST(PrefetchThreads, GivingUpDropsWhatWaitsAndTakesNoMore) {
+  Gate gate;
+  std::atomic<int> begun = 0;
+  PrefetchThreads threads(1, 1000);
+  threads.submit(10, [&] {
+    ++begun;
+    gate.pass();
+    threads.give_up();
+  });
+  gate.wait_for_arrivals(1);
+  for (int i = 0; i < 10; ++i) threads.submit(10, [&] { ++begun; });
+  gate.open();
+  while (!threads.is_stopping()) std::this_thread::yield();
+  EXPECT_FALSE(threads.submit(10, [&] { ++begun; }));
+  threads.stop();
+  EXPECT_EQ(begun, 1);
+}
+
 TEST(PrefetchThreads, WithoutAJobThereIsNothingToStop) {
   PrefetchThreads threads(2, 1000);
   threads.stop();

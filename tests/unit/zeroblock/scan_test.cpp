@@ -114,6 +114,33 @@ TEST_F(ExtentScanTest, AFailureEndsItForGood) {
   EXPECT_EQ(read(blocks(3)), Bytes(kBlock, std::byte{7}));
 }
 
+// A question that was given up while its client left: the next client's turn, unless the server
+// stops, which is why it was given up then.
+TEST_F(ExtentScanTest, AQuestionGivenUpForALeavingClientIsAskedAgainUnlessTheServerStops) {
+  for (const bool server_stops : {false, true}) {
+    Gate gate;
+    other.forget_calls();
+    below.on_call([&](const Call& call) {
+      if (call.op != Op::extents) return;
+      gate.pass();
+      throw Error(ESHUTDOWN, "told to hurry");
+    });
+    ExtentScan scan(shared->map, [&] { return server_stops; });
+    scan.add(below);
+    scan.add(other);
+    gate.wait_for_arrivals(1);
+    std::thread leaving([&] { scan.remove(below); });
+    while (!scan.is_ending()) std::this_thread::yield();
+    gate.open();
+    leaving.join();
+    if (!server_stops) {
+      while (!scan.is_over()) std::this_thread::yield();
+    }
+    scan.remove(other);
+    EXPECT_EQ(other.calls(Op::extents).size(), server_stops ? 0 : 1);
+  }
+}
+
 TEST_F(ExtentScanTest, AClientThatLeavesWaitsForTheQuestionUnderWay) {
   Gate gate;
   below.on_call([&](const Call& call) {
