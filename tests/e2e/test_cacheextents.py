@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import re
 import subprocess
 import tempfile
 import unittest
@@ -12,7 +11,7 @@ import nbd
 from support import data
 from support.cases import GIB, KIB, MIB, logged_requests
 from support.model import Mix, ShadowDisk, Workload
-from support.nbdkit import ROOT, Nbdkit, our_nbdkit, run_expecting_failure
+from support.nbdkit import Nbdkit, run_expecting_failure
 from support.stopping import AT_ONCE_S, SlowExtents, StallingVolume
 from support.stopping import seconds_after_release, seconds_to_end
 
@@ -334,15 +333,6 @@ class Starting(unittest.TestCase):
             "--filter=cacheextents", "--filter=noextents", "memory", "1M", "cacheextents-scan=on"
         ) as server:
             self.assertEqual(full_map(server.connect()), [[0, MIB, 0]])
-
-    def test_manual_and_help_know_the_same_parameters(self):
-        command = [our_nbdkit(), "--filter=cacheextents", "memory", "--help"]
-        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        manual = (ROOT / "man" / "nbdkit-cacheextents-filter.pod").read_text()
-        in_help = set(re.findall(r"^ *(cacheextents-[a-z0-9-]+)=", shown, re.MULTILINE))
-        in_manual = set(re.findall(r"^=item B<(cacheextents-[a-z0-9-]+)=", manual, re.MULTILINE))
-        self.assertEqual(in_help, in_manual)
-        self.assertTrue(in_help)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 import errno
 import hashlib
-import re
-import subprocess
 import tempfile
 import time
 import unittest
@@ -13,7 +11,7 @@ import nbd
 from e2e.faulty_disk import FaultyDisk
 from support import data
 from support.model import Mix, ShadowDisk, Workload
-from support.nbdkit import ROOT, Nbdkit, our_nbdkit, run_expecting_failure
+from support.nbdkit import Nbdkit, run_expecting_failure
 
 BLOCK = 65536
 SIZE = 16 * BLOCK
@@ -274,15 +272,6 @@ class Starting(unittest.TestCase):
                     handle = server.connect()
                     self.assertEqual(handle.get_block_size(nbd.SIZE_PREFERRED), expected)
                     self.assertEqual(handle.get_block_size(nbd.SIZE_MINIMUM), 1)
-
-    def test_manual_and_help_know_the_same_parameters(self):
-        command = [our_nbdkit(), "--filter=md5", "memory", "--help"]
-        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        manual = (ROOT / "man" / "nbdkit-md5-filter.pod").read_text()
-        in_help = set(re.findall(r"^ *(md5-[a-z0-9-]+)=", shown, re.MULTILINE))
-        in_manual = set(re.findall(r"^=item B<(md5-[a-z0-9-]+)=", manual, re.MULTILINE))
-        self.assertEqual(in_help, in_manual)
-        self.assertTrue(in_help)
 
 
 if __name__ == "__main__":
