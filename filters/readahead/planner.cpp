@@ -13,8 +13,7 @@ constexpr std::uint64_t kReadsPerTurn = 16;
 Planner::Planner(const PlannerOptions& options)
     : options_(options),
       strangers_(options.streams),
-      allowance_(options.streams * options.window.first_bytes,
-                 options.streams * options.window.largest_bytes) {}
+      allowance_(options.streams, options.window.first_bytes, options.window.largest_bytes) {}
 
 std::vector<Range> Planner::read_begins(const Range& read) {
   const AskedRanges::Removed found = asked_.remove(read);
@@ -33,9 +32,11 @@ std::uint64_t Planner::share_of(const Stream& stream) const {
   const auto active = std::count_if(streams_.begin(), streams_.end(), [&](const Stream& other) {
     return other.last_arrival() + recently > stream_reads_;
   });
-  const std::uint64_t left = allowance_.left_bytes();
-  const std::uint64_t equal = (left + asked_.bytes()) / static_cast<std::uint64_t>(active);
+  const std::uint64_t all = allowance_.left_bytes() + asked_.bytes();
+  const std::uint64_t equal = all / static_cast<std::uint64_t>(active);
   const std::uint64_t ahead = stream.ahead_bytes();
+  const std::uint64_t left =
+      stream.reads_on() ? allowance_.left_bytes() : allowance_.left_for_guesses_bytes();
   return std::min(left, equal - std::min(equal, ahead));
 }
 

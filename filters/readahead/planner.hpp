@@ -4,8 +4,9 @@
 // belong to none (recent_reads.hpp). There is room for some streams; a new one takes the place of
 // that which was read longest ago. A read of a stream may move its window: the part of it that
 // nobody has asked for (asked_ranges.hpp) and no read is under way for is asked for, as far as the
-// allowance goes (allowance.hpp), of which the streams that are being read have equal shares. Reads
-// that belong to no stream fetch nothing.
+// allowance goes (allowance.hpp), of which the streams that are being read have equal shares, and
+// of which a part is kept from those that are no more than a guess. Reads that belong to no stream
+// fetch nothing.
 //
 // What is asked for comes in pieces, cut at multiples of the largest piece, so that several are
 // fetched at once, whole blocks of the layer below each.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
 
 namespace nbdstack {
 namespace {
@@ -12,11 +13,11 @@ constexpr std::uint64_t kLongestStride_bytes = 16ULL << 20U;
 constexpr std::size_t kRememberedPerStream = 8;
 // Of these, a sequence is looked for among the latest.
 constexpr std::size_t kFreshPerStream = 4;
-// What pairs in order weigh, less pairs out of order: two soon after each other, or three.
-constexpr int kEvidence = 6;
-constexpr int kWeightOfSoon = 3;
-constexpr int kWeightOfLater = 2;
-constexpr std::uint64_t kSoon_arrivals = 2;  // one stream, or two in turn
+// What neighbours in order weigh, less those out of order: two pairs in rhythm, or three.
+constexpr int kEvidence = 5;
+constexpr int kWeightOfPair = 2;
+constexpr int kWeightOfRhythm = 1;
+constexpr std::int64_t kRhythmSlack_arrivals = 1;  // others are not quite regular
 
 // Whether `second` goes on where `first` ends, nearly enough.
 bool adjoin(const Range& first, const Range& second) {
@@ -67,37 +68,43 @@ RecentReads::Read* RecentReads::nearest_above(const Range& range) {
 }
 
 std::optional<Course> RecentReads::find_sequence(const Read& read) {
-  Read* const below = nearest_below(read.range);
-  Read* const above = nearest_above(read.range);
-  if (below == nullptr && above == nullptr) return std::nullopt;
-  std::vector<Read*> others;
-  int evidence = 0;  // for forward
-  const auto compare = [&](const Read& lower, const Read& higher) {
-    const bool up = lower.arrival < higher.arrival;
-    const std::uint64_t apart =
-        up ? higher.arrival - lower.arrival : lower.arrival - higher.arrival;
-    const int weight = apart <= kSoon_arrivals ? kWeightOfSoon : kWeightOfLater;
-    evidence += up ? weight : -weight;
-  };
-  const Read* lowest = &read;
-  for (Read* next = below; next != nullptr; next = nearest_below(lowest->range)) {
-    compare(*next, *lowest);
-    others.push_back(next);
-    lowest = next;
+  std::vector<Read*> below;
+  for (Read* next = nearest_below(read.range); next != nullptr; next = nearest_below(next->range)) {
+    below.push_back(next);
   }
-  const Read* highest = &read;
-  for (Read* next = above; next != nullptr; next = nearest_above(highest->range)) {
-    compare(*highest, *next);
-    others.push_back(next);
-    highest = next;
+  std::vector<Read*> above;
+  for (Read* next = nearest_above(read.range); next != nullptr; next = nearest_above(next->range)) {
+    above.push_back(next);
   }
+  if (below.empty() && above.empty()) return std::nullopt;
+  std::vector<Read> chain;  // from the lowest on
+  std::transform(below.rbegin(), below.rend(), std::back_inserter(chain),
+                 [](const Read* next) { return *next; });
+  chain.push_back(read);
+  for (const Read* next : above) chain.push_back(*next);
+
+  const int evidence = evidence_for_forward(chain);
   if (std::abs(evidence) < kEvidence) return std::nullopt;
-  const Course course = evidence > 0
-                            ? Course{.direction = Direction::forward, .next = highest->range.end()}
-                            : Course{.direction = Direction::backward,
-                                     .next = along(Direction::backward, lowest->range).end()};
-  for (Read* other : others) *other = {};
-  return course;
+  for (Read* other : below) *other = {};
+  for (Read* other : above) *other = {};
+  if (evidence > 0) return Course{.next = chain.back().range.end()};
+  return Course{.direction = Direction::backward,
+                .next = along(Direction::backward, chain.front().range).end()};
+}
+
+int RecentReads::evidence_for_forward(const std::vector<Read>& chain) {
+  int evidence = 0;
+  std::int64_t before = 0;  // from the arrival of the lower neighbour to that of the higher one
+  for (std::size_t i = 1; i < chain.size(); ++i) {
+    const auto apart = static_cast<std::int64_t>(chain[i].arrival - chain[i - 1].arrival);
+    const int way = apart > 0 ? 1 : -1;
+    evidence += way * kWeightOfPair;
+    if (apart * before > 0 && std::abs(apart - before) <= kRhythmSlack_arrivals) {
+      evidence += way * kWeightOfRhythm;
+    }
+    before = apart;
+  }
+  return evidence;
 }
 
 std::optional<Course> RecentReads::find_stride(const Read& read) const {

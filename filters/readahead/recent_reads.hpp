@@ -4,10 +4,12 @@
 //
 //   sequence  reads that adjoin each other. Of two neighbours the later one has to be the higher
 //             for a stream that goes forward, the lower for one that goes backward. Pairs speak for
-//             one direction or the other, and louder when they arrived one soon after the other:
-//             three reads in order prove a stream then, four otherwise. With many requests in
-//             flight some overtake others; then it takes a few reads more, and chance still proves
-//             next to nothing.
+//             one direction or the other, and louder when two that follow each other are in
+//             rhythm: when as many reads came between the first two as between the last two, which
+//             are none for one reader, and seven for eight who read as fast as each other. Three
+//             reads in order prove a stream then, four otherwise. With many requests in flight some
+//             overtake others; then it takes a few reads more, and chance still proves next to
+//             nothing.
 //   stride    five reads of one length at equal distances, in order. Reads of a small area are soon
 //             at equal distances by chance, which is why more of them are asked for.
 //
@@ -43,6 +45,8 @@ class RecentReads {
   };
 
   std::optional<Course> find_sequence(const Read& read);
+  // What the neighbours in `chain`, from the lowest on, say for forward; below 0: for backward.
+  [[nodiscard]] static int evidence_for_forward(const std::vector<Read>& chain);
   [[nodiscard]] std::optional<Course> find_stride(const Read& read) const;
   [[nodiscard]] bool continues_stride(const Read& read, const Read& before) const;
   [[nodiscard]] Read* nearest_below(const Range& range);

@@ -31,7 +31,9 @@ Stream::Stream(const Course& course, std::uint64_t disk_size_bytes, const Window
 Stream::Match Stream::match(const Range& read, bool others_under_way) const {
   const Range place = along(direction_, read);
   if (step_ == 0 ? place.end() <= next_ : place.offset < next_) {
-    return {gaps_.overlaps(place) ? Relation::late : Relation::stranger, 0};
+    const bool fits =
+        step_ == 0 || (place.length == length_ && (next_ - place.offset) % step_ == 0);
+    return {fits && gaps_.overlaps(place) ? Relation::late : Relation::stranger, 0};
   }
   if (step_ != 0) return match_step(place);
   const std::uint64_t left_out = place.offset - std::min(place.offset, next_);
@@ -60,6 +62,7 @@ std::optional<Range> Stream::take(const Range& read, Relation relation) {
   if (left_out > 0) gaps_.assign({next_, left_out}, true);
   skipped_ = left_out >= place.length;
   score_ = skipped_ ? score_ - kWorthOfGap : std::min(score_ + kWorthOfNext, kHighestScore);
+  if (!skipped_) ++in_order_;
   next_ = step_ == 0 ? place.end() : place.offset + step_;
   asked_to_ = std::max(asked_to_, next_);
   if (gaps_.size() <= kMostGaps) return std::nullopt;

@@ -16,7 +16,7 @@
 //
 // When it ends. Reads that leave something out speak against the stream, those that do not, or that
 // fill a gap, for it; nothing is asked for upon the former. Who skips more often than not is no
-// stream (is_lost).
+// stream (is_lost). Until it has been read on where it was expected it is a guess (reads_on).
 //
 // No locking: the owner holds its mutex around every call.
 #pragma once
@@ -57,6 +57,8 @@ class Stream {
   // Takes a read that is no stranger. Returns a gap that is not waited for any longer.
   std::optional<Range> take(const Range& read, Relation relation);
   [[nodiscard]] bool is_lost() const { return score_ < 0; }
+  // Whether he has gone on where he was expected twice since he was found: chance hardly does that.
+  [[nodiscard]] bool reads_on() const { return in_order_ >= 2; }
 
   // When it was last read, in reads of all streams.
   void note_arrival(std::uint64_t number) { last_arrival_ = number; }
@@ -92,7 +94,8 @@ class Stream {
   std::uint64_t window_;    // in bytes to be read
   RunMap<bool> gaps_;       // along the way; at most kMostGaps
   int score_;
-  bool skipped_ = false;  // by the last read: it is no reason to ask for anything
+  std::uint64_t in_order_ = 0;  // reads that left out nothing
+  bool skipped_ = false;        // by the last read: it is no reason to ask for anything
   std::uint64_t last_arrival_ = 0;
 };
 

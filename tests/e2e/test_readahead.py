@@ -240,7 +240,7 @@ class EndOfTheServer(ReadaheadCase):
         handle = server.connect()
         self.start_stream(handle)
         asked = re.compile("readahead: asking for")
-        data.wait_until(lambda: self._is_quiet(below), 30, "the fetches' end")
+        self._wait_until_quiet(below.requests)
         below.forget_requests()
         before = len(asked.findall(server.log()))
         below.hold("pread")
@@ -254,10 +254,15 @@ class EndOfTheServer(ReadaheadCase):
         self.assertLess(took, AT_ONCE_S)
         self.assertEqual(len(below.requests("pread")), 1)
 
-    def _is_quiet(self, below):
-        before = len(below.requests())
-        time.sleep(0.2)
-        return len(below.requests()) == before
+    def _wait_until_quiet(self, requests):
+        """Until no fetch is under way, and none waits for its turn."""
+
+        def is_quiet():
+            before = len(requests())
+            time.sleep(0.2)
+            return len(requests()) == before
+
+        data.wait_until(is_quiet, 30, "the fetches' end")
 
     def test_service_that_does_not_answer(self):
         """Objects are fetched ahead from a service that is asked and says nothing."""
@@ -266,7 +271,7 @@ class EndOfTheServer(ReadaheadCase):
         server = self.serve(*STACK, *volume.words())
         handle = server.connect()
         self.start_stream(handle)
-        volume.proxy.wait_until_idle()
+        self._wait_until_quiet(lambda: volume.arrived(volume.is_block))
         before = len(volume.arrived(volume.is_block))
         volume.stall(volume.is_block)
         self.read_until(handle, lambda: len(volume.arrived(volume.is_block)) > before)
@@ -282,7 +287,7 @@ class EndOfTheServer(ReadaheadCase):
         server = self.serve(*STACK, *volume.words("readahead-inflight=128k"))
         handle = server.connect()
         self.start_stream(handle)
-        volume.proxy.wait_until_idle()
+        self._wait_until_quiet(lambda: volume.arrived(volume.is_block))
         before = len(volume.arrived(volume.is_block))
         volume.stall(volume.is_block)
         self.read_until(handle, lambda: len(volume.arrived(volume.is_block)) > before)

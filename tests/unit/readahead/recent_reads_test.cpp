@@ -54,8 +54,21 @@ TEST(RecentReads, ThreeReadsInOrderAreAStreamBesideAnother) {
   EXPECT_EQ(last_of({10, 100, 11, 101, 12}), forward(13));
 }
 
-TEST(RecentReads, ReadsFurtherApartHaveToBeFour) {
-  EXPECT_EQ(last_of({10, 100, 300, 11, 101, 301, 12, 102, 302, 13}), forward(14));
+TEST(RecentReads, ThreeReadsInRhythmAreAStreamBesideAnyNumberOfOthers) {
+  EXPECT_EQ(last_of({10, 100, 300, 500, 11, 207, 301, 909, 12}), forward(13));
+  EXPECT_EQ(last_of({12, 100, 300, 500, 11, 207, 301, 909, 10}), backward(10));
+  EXPECT_EQ(last_of({10, 100, 300, 500, 11, 207, 301, 909, 700, 12}), forward(13));
+}
+
+TEST(RecentReads, ReadsOutOfRhythmHaveToBeFour) {
+  EXPECT_EQ(last_of({10, 100, 11, 300, 207, 909, 12, 13}), forward(14));
+  EXPECT_EQ(last_of({10, 11, 300, 207, 909, 12, 13}), forward(14));
+  EXPECT_EQ(last_of({13, 100, 12, 300, 207, 909, 11, 10}), backward(10));
+}
+
+TEST(RecentReads, PairsThatContradictEachOtherAreNotInRhythm) {
+  EXPECT_FALSE(last_of({11, 300, 10, 500, 12}));
+  EXPECT_FALSE(last_of({10, 300, 12, 500, 11}));
 }
 
 TEST(RecentReads, TwoReadsAreNone) {
@@ -72,7 +85,7 @@ TEST(RecentReads, ReadsOfDifferentLengthsAreAStream) {
 
 TEST(RecentReads, OvertakenReadsAreAStreamWhenTheOrderIsPlain) {
   EXPECT_EQ(last_of({10, 12, 11, 13, 14}), forward(15));
-  EXPECT_EQ(last_of({11, 10, 13, 12, 14, 15, 16, 17}), forward(18));
+  EXPECT_EQ(last_of({11, 10, 13, 12, 14, 15, 16}), forward(17));
   EXPECT_EQ(last_of({20, 18, 19, 17, 16}), backward(16));
 }
 
@@ -115,7 +128,7 @@ TEST(RecentReads, DistancesThatAreTooLongAreNoStride) {
 TEST(RecentReads, StreamsInTurnAreFoundEach) {
   RecentReads reads(kStreams);
   unsigned found = 0;
-  for (unsigned i = 0; i < 4; ++i) {
+  for (unsigned i = 0; i < 3; ++i) {
     for (unsigned s = 0; s < kStreams; ++s) found += reads.add(block(s * 1000 + i)) ? 1 : 0;
   }
   EXPECT_EQ(found, kStreams);

@@ -153,6 +153,18 @@ TEST(Stream, NothingIsAskedForUponASkip) {
   EXPECT_THAT(stream.move_window(kPlenty), ElementsAre(read(128, 128)));
 }
 
+TEST(Stream, WhoGoesOnTwiceWhereHeIsExpectedReadsOn) {
+  Stream stream = forward_from(0);
+  take(stream, read(64));  // skips
+  take(stream, read(0));   // fills the gap
+  take(stream, read(128));
+  EXPECT_FALSE(stream.reads_on());
+  take(stream, read(256));
+  EXPECT_FALSE(stream.reads_on());
+  take(stream, read(320));
+  EXPECT_TRUE(stream.reads_on());
+}
+
 TEST(Stream, SkippingOneReadInFourIsNoReasonToBeLost) {
   Stream stream = forward_from(0);
   for (unsigned i = 0; i < 400; ++i) {
@@ -187,6 +199,17 @@ TEST(Stream, AStrideIsAskedForStepByStep) {
   EXPECT_THAT(stream.move_window(kPlenty), IsEmpty());
   take(stream, read(256));
   EXPECT_THAT(stream.move_window(64 * kKiB), ElementsAre(read(1280)));
+}
+
+// Between the steps that were left out others may read.
+TEST(Stream, OnlyReadsOnAStepFillTheGapsOfAStride) {
+  Stream stream({.next = 0, .step = 256 * kKiB, .length = 64 * kKiB}, kStreamedDisk, kLimits);
+  take(stream, read(512));
+  for (const Range& other : {read(64), read(320), read(256, 32), read(320, 128)}) {
+    EXPECT_EQ(stream.match(other, true).relation, Relation::stranger) << other.offset;
+  }
+  EXPECT_EQ(stream.match(read(256), true).relation, Relation::late);
+  EXPECT_EQ(stream.match(read(0), true).relation, Relation::late);
 }
 
 TEST(Stream, AStrideBackwardsEndsWithTheDisk) {
