@@ -40,6 +40,30 @@ void WorkerPool::run(std::size_t count, const std::function<void(std::size_t)>& 
     for (std::size_t i = 0; i < count; ++i) body(i);
     return;
   }
+  const auto job = enqueue(count, count - 1, body, on_failure);
+  work_on(*job);
+  wait_for(*job);
+}
+
+void WorkerPool::run_beside(const std::function<void()>& own, std::size_t count,
+                            const std::function<void(std::size_t)>& body) {
+  const auto job = enqueue(count, count, body, OnFailure::stop);
+  try {
+    own();
+  } catch (...) {
+    std::unique_lock lock(job->mutex);
+    job->count = job->next;
+    job->all_done.wait(lock, [&] { return job->done == job->count; });
+    throw;
+  }
+  work_on(*job);
+  wait_for(*job);
+}
+
+// The caller may work along.
+std::shared_ptr<WorkerPool::Job> WorkerPool::enqueue(std::size_t count, std::size_t helpers,
+                                                     const std::function<void(std::size_t)>& body,
+                                                     OnFailure on_failure) {
   const auto job = std::make_shared<Job>();
   job->body = &body;
   job->on_failure = on_failure;
@@ -47,13 +71,16 @@ void WorkerPool::run(std::size_t count, const std::function<void(std::size_t)>& 
   {
     const std::lock_guard lock(mutex_);
     if (threads_.empty()) start_threads();
-    queue_.insert(queue_.end(), std::min(count - 1, threads_.size()), job);
+    queue_.insert(queue_.end(), std::min(helpers, threads_.size()), job);
   }
   wake_.notify_all();
-  work_on(*job);
-  std::unique_lock lock(job->mutex);
-  job->all_done.wait(lock, [&] { return job->done == job->count; });
-  if (job->failure != nullptr) std::rethrow_exception(std::move(job->failure));
+  return job;
+}
+
+void WorkerPool::wait_for(Job& job) {
+  std::unique_lock lock(job.mutex);
+  job.all_done.wait(lock, [&] { return job.done == job.count; });
+  if (job.failure != nullptr) std::rethrow_exception(std::move(job.failure));
 }
 
 // A machine that has no more threads to give makes requests slower, not impossible: callers work

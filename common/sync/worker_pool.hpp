@@ -38,12 +38,21 @@ class WorkerPool {
   void run(std::size_t count, const std::function<void(std::size_t)>& body,
            OnFailure on_failure = OnFailure::finish);
 
+  // The same, while the caller does something of his own first, which stays on his thread: what
+  // belongs to a thread (nbdkit keeps a request's error and connection so) is not lost. When that
+  // throws, pieces that have not begun are left out, and its exception is thrown.
+  void run_beside(const std::function<void()>& own, std::size_t count,
+                  const std::function<void(std::size_t)>& body);
+
  private:
   struct Job;
 
+  std::shared_ptr<Job> enqueue(std::size_t count, std::size_t helpers,
+                               const std::function<void(std::size_t)>& body, OnFailure on_failure);
   void start_threads();  // with mutex_ held
   void thread_main();
   static void work_on(Job& job);
+  static void wait_for(Job& job);
 
   const std::size_t thread_count_;
 

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <chrono>
 #include <string_view>
+#include <utility>
 
 #include "common/error.hpp"
 #include "common/hash/xxh3.hpp"
@@ -50,6 +51,18 @@ RecordBytes record_at(std::span<std::byte> bytes, std::size_t index) {
   return bytes.subspan(index * kRecord_bytes).first<kRecord_bytes>();
 }
 
+// From the first to behind the last that is known. The others are so in the file already, perhaps
+// because there is a hole, which must not be filled: the disk may be full.
+template <typename Optionals>
+std::pair<std::size_t, std::size_t> known_part(const Optionals& each) {
+  const auto is_known = [](const auto& one) { return one.has_value(); };
+  const auto begin = std::find_if(each.begin(), each.end(), is_known);
+  if (begin == each.end()) return {0, 0};
+  const auto end = std::find_if(each.rbegin(), each.rend(), is_known).base();
+  return {static_cast<std::size_t>(begin - each.begin()),
+          static_cast<std::size_t>(end - each.begin())};
+}
+
 std::int64_t seconds_since_1970() {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   return std::chrono::duration_cast<std::chrono::seconds>(now).count();
@@ -60,15 +73,15 @@ std::int64_t seconds_since_1970() {
 // --- Identity ---
 
 std::optional<DigestFile::Identity> DigestFile::identity_of(const StorageFile& file) {
-  std::string text(kIdentity_bytes, '\0');
+  std::string text(kRecords_offset, '\0');
   read_padded(file, std::as_writable_bytes(std::span(text)), 0);
+  const bool empty = text.find_first_not_of('\0') == std::string::npos;
+  text.resize(kIdentity_bytes);
   text.resize(text.find_last_not_of('\0') + 1);
-  const std::string_view begin = std::string_view(text).substr(0, kFirstKey.size());
-  const bool ours = begin == kFirstKey;
-  const bool empty = begin.find_first_not_of('\0') == std::string_view::npos;
+  const bool ours = text.starts_with(kFirstKey);
   if (!ours && !(empty && file.size_bytes() <= kRecords_offset)) {
-    throw Error(EINVAL, fmt::format("{} is not an md5-file: name one, or a file that is not there "
-                                    "yet",
+    throw Error(EINVAL, fmt::format("{} is not an md5-file: a server makes one where there is no "
+                                    "file yet",
                                     file.path()));
   }
   auto identity = parse_identity(text);
@@ -80,8 +93,8 @@ std::optional<DigestFile::Identity> DigestFile::identity_of(const StorageFile& f
                                   file.path()));
 }
 
-DigestFile::Identity DigestFile::create(StorageFile& file, Directory& directory,
-                                        const std::string& export_name, std::uint32_t block_size) {
+DigestFile::Identity DigestFile::create(StorageFile& file, const std::string& export_name,
+                                        std::uint32_t block_size) {
   Identity identity{export_name, block_size, random_uuid()};
   std::string text = to_key_value_text({{"md5-file", kVersion},
                                         {"export", export_name},
@@ -96,11 +109,10 @@ DigestFile::Identity DigestFile::create(StorageFile& file, Directory& directory,
   std::copy_n(std::as_bytes(std::span(text)).begin(), text.size(), bytes.begin());
   file.write_at(bytes, 0);
   file.sync_data();
-  directory.sync();
   return identity;
 }
 
-DigestFile::DigestFile(std::unique_ptr<StorageFile> file, const Identity& identity)
+DigestFile::DigestFile(std::shared_ptr<StorageFile> file, const Identity& identity)
     : file_(std::move(file)),
       identity_(identity),
       seed_(seed_of(identity.uuid)),
@@ -148,6 +160,11 @@ DigestFile::Records DigestFile::read_records(const StorageFile& file, const Iden
   return records;
 }
 
+std::vector<std::uint64_t> DigestFile::doubted_regions(StorageFile& file, const Identity& identity,
+                                                       std::optional<std::uint64_t> only) {
+  return OpenRegions(file, seed_of(identity.uuid)).doubted(only);
+}
+
 DigestFile::Records DigestFile::load(BlockNumber first, std::uint64_t count) const {
   std::vector<std::byte> bytes(count * kRecord_bytes);
   read_padded(*file_, bytes, offset_of_record(first));
@@ -189,15 +206,11 @@ std::optional<DigestFile::Change> DigestFile::begin(BlockNumber first, std::uint
   return Change(*this, first, std::move(before), std::move(*hold));
 }
 
-// What is unknown already is not written: its place in the file may be a hole, and the disk full.
 void DigestFile::make_unknown(BlockNumber first, const Records& before) {
-  const auto is_known = [](const auto& record) { return record.has_value(); };
-  const auto begin = std::find_if(before.begin(), before.end(), is_known);
-  if (begin == before.end()) return;
-  const auto end = std::find_if(before.rbegin(), before.rend(), is_known).base();
-  const auto skipped = static_cast<std::uint64_t>(begin - before.begin());
+  const auto [begin, end] = known_part(before);
+  if (begin == end) return;
   try {
-    store({first.value + skipped}, Records(static_cast<std::size_t>(end - begin)));
+    store({first.value + begin}, Records(end - begin));
   } catch (const Error& error) {
     throw Error(error.code(), fmt::format("md5: {}: an old digest must not stay in the md5-file. "
                                           "Mend its disk, or stop the server and remove the file",
@@ -206,27 +219,50 @@ void DigestFile::make_unknown(BlockNumber first, const Records& before) {
 }
 
 void DigestFile::Change::record(std::span<const std::optional<Content>> contents) {
-  Records records(contents.size());
+  const auto [begin, end] = known_part(contents);
+  if (begin == end) return;
+  Records records(end - begin);
   const std::int64_t now_s = seconds_since_1970();
-  for (std::size_t i = 0; i < contents.size(); ++i) {
+  for (std::size_t i = begin; i < end; ++i) {
     if (!contents[i]) continue;
+    DigestRecord& record = records[i - begin].emplace();
+    record = {.content = *contents[i], .previous = std::nullopt, .written_at_s = now_s};
     const auto& before = before_[i];
-    records[i] = DigestRecord{.content = *contents[i],
-                              .previous = std::nullopt,
-                              .written_at_s = now_s,
-                              .doubtful = false};
     if (!before) continue;
     // Written again with what it held, it is older than that.
-    records[i]->previous = before->content == *contents[i] ? before->previous : before->content;
+    record.previous = before->content == *contents[i] ? before->previous : before->content;
   }
+  file_->store_or_say({first_.value + begin}, records);
+}
+
+void DigestFile::Change::undo() {
+  const auto [begin, end] = known_part(before_);
+  if (begin == end) return;
+  file_->store_or_say({first_.value + begin},
+                      Records(before_.begin() + static_cast<std::ptrdiff_t>(begin),
+                              before_.begin() + static_cast<std::ptrdiff_t>(end)));
+}
+
+void DigestFile::store_or_say(BlockNumber first, const Records& records) {
   try {
-    file_->store(first_, records);
-    file_->fails_ = false;
+    store(first, records);
+    fails_ = false;
   } catch (const Error& error) {
-    if (file_->fails_.exchange(true)) return;
+    if (fails_.exchange(true)) return;
     log::error("md5: {}: blocks that are written are not remembered until this is mended",
                error.what());
   }
+}
+
+bool DigestFile::resolve(BlockNumber block, bool right) {
+  const auto hold = regions_.open(regions_of(block, 1));
+  if (!hold) return false;
+  Records records = load(block, 1);
+  if (!records[0]) return true;
+  records[0]->doubtful = false;
+  if (!right) records[0].reset();
+  store(block, records);
+  return true;
 }
 
 bool DigestFile::forget(BlockNumber first, std::uint64_t count) {
@@ -235,7 +271,7 @@ bool DigestFile::forget(BlockNumber first, std::uint64_t count) {
   const auto tail = regions_.open(regions_of({first.value + count - 1}, 1));
   if (!head || !tail) return false;
   punch(first, count);
-  file_->sync_data();
+  regions_.sync();
   return true;
 }
 

@@ -6,7 +6,8 @@
 //  - a block whose last change was followed by a flush that succeeded is held against its digest
 //    from then on, also after a crash.
 // Blocks changed after the last flush before a crash, and up to 255 neighbours of each, are
-// doubtful: right where they match, unknown where they do not.
+// doubtful: right where they match, unknown where they do not. To confirm a doubtful block counts
+// as changing it.
 //
 // What a change does to a record:
 //
@@ -54,6 +55,8 @@ class DigestFile {
     // After the layer below has done it: one for each block, nothing where it is unknown. Where the
     // disk is full or fails the blocks stay unknown, and the log says so.
     void record(std::span<const std::optional<Content>> contents);
+    // Nothing has happened below: what was known still is.
+    void undo();
     // What was known before.
     [[nodiscard]] const Records& before() const { return before_; }
 
@@ -75,13 +78,17 @@ class DigestFile {
   [[nodiscard]] static std::optional<Identity> identity_of(const StorageFile& file);
 
   // A file that has been claimed: recovers from a crash. Nobody else uses the file.
-  DigestFile(std::unique_ptr<StorageFile> file, const Identity& identity);
-  // Makes an empty md5-file of a file of which identity_of() says nothing. `directory` is synced.
-  static Identity create(StorageFile& file, Directory& directory, const std::string& export_name,
+  DigestFile(std::shared_ptr<StorageFile> file, const Identity& identity);
+  // Makes an empty md5-file of a file of which identity_of() says nothing.
+  static Identity create(StorageFile& file, const std::string& export_name,
                          std::uint32_t block_size);
   // For reading only, also while a server uses the file.
   static Records read_records(const StorageFile& file, const Identity& identity, BlockNumber first,
                               std::uint64_t count);
+  // Likewise: OpenRegions::doubted(). Writes nothing.
+  static std::vector<std::uint64_t> doubted_regions(
+      StorageFile& file, const Identity& identity,
+      std::optional<std::uint64_t> only = std::nullopt);
 
   [[nodiscard]] const std::string& path() const { return file_->path(); }
   [[nodiscard]] const Identity& identity() const { return identity_; }
@@ -96,6 +103,10 @@ class DigestFile {
   // begin().
   [[nodiscard]] bool forget(BlockNumber first, std::uint64_t count);
 
+  // A doubtful block, whose range the caller owns, has been read: it is written if that was right,
+  // else unknown. At no time is it unknown and right. False: as begin().
+  [[nodiscard]] bool resolve(BlockNumber block, bool right);
+
   // flush below goes between the two.
   [[nodiscard]] OpenRegions::Quiet quiet() const { return regions_.quiet(); }
   void settle(const OpenRegions::Quiet& quiet) { regions_.settle(quiet); }
@@ -105,10 +116,11 @@ class DigestFile {
   void recover();
   void doubt(std::uint64_t region);
   void store(BlockNumber first, const Records& records);
+  void store_or_say(BlockNumber first, const Records& records);
   void make_unknown(BlockNumber first, const Records& before);
   void punch(BlockNumber first, std::uint64_t count);
 
-  const std::unique_ptr<StorageFile> file_;
+  const std::shared_ptr<StorageFile> file_;
   const Identity identity_;
   const std::uint64_t seed_;
   OpenRegions regions_;

@@ -89,11 +89,12 @@ void DigestTable::begin(Entry& entry, const PlannedBlock& planned) {
   entry.coming.reset();
 }
 
-void DigestTable::settle(Entry& entry, bool succeeded, TimePoint now) {
-  entry.settled = succeeded ? entry.coming : std::nullopt;
+void DigestTable::settle(Entry& entry, End end, TimePoint now) {
+  if (end == End::failed) entry.settled.reset();
+  if (end == End::succeeded) entry.settled = entry.coming;
   entry.coming.reset();
   entry.state = entry.settled ? State::written : State::unknown;
-  entry.changed_at = now;
+  if (end != End::undone || !entry.changed_at) entry.changed_at = now;
 }
 
 // Pins blocks from `first` on, making entries where there are none, until there is no room.
@@ -271,7 +272,7 @@ DigestTable::Change::~Change() {
   const TimePoint now = table_.clock_.now();
   const std::lock_guard lock(table_.mutex_);
   for (const BlockNumber block : pins_.blocks_) {
-    table_.settle(table_.entries_.find(block)->second, committed_, now);
+    settle(table_.entries_.find(block)->second, end_, now);
   }
 }
 

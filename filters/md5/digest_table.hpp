@@ -65,6 +65,9 @@ struct PlannedBlock {
 };
 
 class DigestTable {
+ private:
+  enum class End : std::uint8_t { failed, succeeded, undone };
+
  public:
   struct Options {
     std::size_t capacity = 10000;    // blocks, at least 1
@@ -117,12 +120,14 @@ class DigestTable {
     // What the block will hold: from any thread, while the layer below may be at work already. Until
     // then a read that finds neither this nor what was there waits for the change to end.
     void announce(BlockNumber block, const Content& content);
-    void commit() { committed_ = true; }
+    void commit() { end_ = End::succeeded; }
+    // Nothing has happened: what was there still is.
+    void undo() { end_ = End::undone; }
 
    private:
     DigestTable& table_;
     Pins pins_;
-    bool committed_ = false;
+    End end_ = End::failed;
   };
 
   DigestTable(const Options& options, Clock& clock);
@@ -179,7 +184,7 @@ class DigestTable {
   void pin(Entries::iterator entry, Pins& pins);
   void release(Entries::iterator entry);
   static void begin(Entry& entry, const PlannedBlock& planned);
-  void settle(Entry& entry, bool succeeded, TimePoint now);
+  static void settle(Entry& entry, End end, TimePoint now);
   std::uint64_t take(BlockNumber first, std::uint64_t count, std::size_t limit, Pins& pins);
   template <typename Visit>
   void for_each_in(BlockNumber first, std::uint64_t count, Visit&& visit) const;

@@ -8,6 +8,8 @@
 namespace nbdstack {
 namespace {
 
+constexpr unsigned kMostLooks = 100;
+
 void flush_if_it_can(Layer& below) {
   if (below.traits().can_flush) below.flush();
 }
@@ -29,9 +31,22 @@ std::uint64_t Digests::most_in_a_change() const {
   return file_ == nullptr ? std::numeric_limits<std::uint64_t>::max() : DigestFile::kLongestChange;
 }
 
-// The file first: a change that ends between the two looks has left the table and is in the file
-// only.
+// A change that ends between a look at the file and one at the table was known to neither: then
+// they are looked at again. Not for ever: each time somebody else has got on.
 Digests::Watch Digests::watch(const Range& range, const BlockGeometry& geometry) {
+  const std::uint64_t count =
+      geometry.block_at(range.end() - 1).value - geometry.block_at(range.offset).value + 1;
+  for (unsigned looks = 1;; ++looks) {
+    const std::uint64_t ended_before = changes_ended_;
+    Watch watch = look(range, geometry);
+    const bool all_known = watch.blocks.size() == count;
+    if (file_ == nullptr || all_known || changes_ended_ == ended_before || looks == kMostLooks) {
+      return watch;
+    }
+  }
+}
+
+Digests::Watch Digests::look(const Range& range, const BlockGeometry& geometry) {
   const BlockNumber first = geometry.block_at(range.offset);
   const BlockNumber last = geometry.block_at(range.end() - 1);
   DigestFile::Records records;
@@ -122,6 +137,21 @@ void Digests::Change::commit(const std::function<std::optional<Content>(BlockNum
     file_change_.reset();
   }
   table_change_->commit();
+}
+
+void Digests::Change::undo() {
+  if (file_change_) file_change_->undo();
+  table_change_->undo();
+}
+
+// In this order: who finds neither the record nor the entry finds that a change has ended.
+Digests::Change::~Change() {
+  file_change_.reset();
+  ++digests_.changes_ended_;
+}
+
+void Digests::resolve(Layer& below, BlockNumber block, bool right) {
+  while (!file_->resolve(block, right)) make_room(*file_, below);
 }
 
 // --- Flushing ---

@@ -14,6 +14,7 @@
 // The file needs the layer below to be flushed: flush() goes through here.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -50,8 +51,14 @@ class Digests {
 
     // What a covered block will hold, from any thread; lets reads of it go on meanwhile.
     void announce(BlockNumber block, const Content& content);
+    Change(const Change&) = delete;
+    Change& operator=(const Change&) = delete;
+    ~Change();
+
     // The layer below has done it; what blocks hold, nothing where that is unknown.
     void commit(const std::function<std::optional<Content>(BlockNumber)>& content_of);
+    // The layer below has refused it and changed nothing: what was known still is.
+    void undo();
 
    private:
     void begin_in_file(DigestFile& file, Layer& below);
@@ -74,6 +81,9 @@ class Digests {
   // What is known of a block of this length. The caller owns its range.
   [[nodiscard]] std::optional<DigestRecord> known(BlockNumber block, std::uint32_t length);
 
+  // A doubtful block, whose range the caller owns, was read and is right or not. May flush `below`.
+  void resolve(Layer& below, BlockNumber block, bool right);
+
   // More blocks cannot be changed and remembered in one piece.
   [[nodiscard]] std::uint64_t most_in_a_change() const;
 
@@ -83,10 +93,13 @@ class Digests {
   void flush(Layer& below);
 
  private:
+  Watch look(const Range& range, const BlockGeometry& geometry);
   void make_room(DigestFile& file, Layer& below);
 
   const std::unique_ptr<DigestFile> file_;
   DigestTable table_;
+  // Changes that are in the file, and about to leave the table.
+  std::atomic<std::uint64_t> changes_ended_{0};
 };
 
 }  // namespace nbdstack

@@ -47,16 +47,7 @@ void hash_beside(WorkerPool& pool, std::size_t size_bytes, std::size_t count,
     work();
     return;
   }
-  pool.run(
-      of + 1,
-      [&](std::size_t index) {
-        if (index == 0) {
-          work();
-        } else {
-          for_share(index - 1, of, count, digest);
-        }
-      },
-      WorkerPool::OnFailure::stop);
+  pool.run_beside(work, of, [&](std::size_t index) { for_share(index, of, count, digest); });
 }
 
 }  // namespace nbdstack

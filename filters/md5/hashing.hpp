@@ -14,9 +14,9 @@ namespace nbdstack {
 std::vector<Md5Digest> md5_of_each(const std::vector<std::span<std::byte>>& blocks,
                                    WorkerPool& pool);
 
-// digest(0) ... digest(count - 1), and `work` once: at the same time where `size_bytes`, of all that
-// is digested, is worth waking a thread for; else the digests first. When work() throws, so does
-// this, after the digests that have begun.
+// digest(0) ... digest(count - 1), and `work` once, on the caller's thread: at the same time where
+// `size_bytes`, of all that is digested, is worth waking a thread for; else the digests first. When
+// work() throws, so does this, after the digests that have begun.
 void hash_beside(WorkerPool& pool, std::size_t size_bytes, std::size_t count,
                  const std::function<void(std::size_t)>& digest, const std::function<void()>& work);
 

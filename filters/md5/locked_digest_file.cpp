@@ -18,6 +18,10 @@ File opened(const std::string& path) {
   }
 }
 
+std::string directory_of(const std::string& path) {
+  return std::filesystem::path(path).parent_path();
+}
+
 File lock_of(const std::string& path) {
   File lock = opened(path);
   if (::flock(lock.descriptor(), LOCK_EX | LOCK_NB) == 0) return lock;
@@ -32,22 +36,22 @@ File lock_of(const std::string& path) {
 LockedDigestFile::LockedDigestFile(const std::string& path)
     : path_(path),
       lock_(lock_of(path)),
-      directory_(std::filesystem::path(path).parent_path()),
-      name_(std::filesystem::path(path).filename()),
-      identity_(DigestFile::identity_of(*directory_.open(name_))) {}
+      file_(SystemDirectory(directory_of(path)).open(std::filesystem::path(path).filename())),
+      identity_(DigestFile::identity_of(*file_)) {
+  if (!identity_) sync_directory(directory_of(path));
+}
 
 std::unique_ptr<DigestFile> LockedDigestFile::claim(const std::string& export_name,
                                                     std::uint32_t block_size) {
   const std::lock_guard lock(mutex_);
-  auto file = directory_.open(name_);
-  if (!identity_) identity_ = DigestFile::create(*file, directory_, export_name, block_size);
+  if (!identity_) identity_ = DigestFile::create(*file_, export_name, block_size);
   if (identity_->export_name != export_name) {
     throw Error(EINVAL,
                 fmt::format("md5-file {} is for export \"{}\", and cannot serve \"{}\", too: "
                             "start a server with a file of its own for that",
                             path_, identity_->export_name, export_name));
   }
-  return std::make_unique<DigestFile>(std::move(file), *identity_);
+  return std::make_unique<DigestFile>(file_, *identity_);
 }
 
 }  // namespace nbdstack

@@ -30,8 +30,8 @@ class LockedDigestFile {
  private:
   std::string path_;
   File lock_;  // flock; another descriptor of the same file
-  SystemDirectory directory_;
-  std::string name_;
+  // Opened at the start, because the server may change its user afterwards.
+  std::shared_ptr<StorageFile> file_;
   std::mutex mutex_;  // protects identity_ while clients open exports
   std::optional<DigestFile::Identity> identity_;
 };

@@ -120,7 +120,7 @@ class Md5Layer final : public Layer {
   [[noreturn]] void give_up(BlockNumber block, const Mismatch& wrong, unsigned reads,
                             Duration spent) const;
   void confirm(BlockNumber block, const Md5Digest& found);
-  void resolve(BlockNumber block, const std::optional<Content>& content);
+  void resolve(BlockNumber block, bool right);
 
   // Changing (md5_write.cpp), with the range owned
   [[nodiscard]] bool must_fold(const Range& piece) const;

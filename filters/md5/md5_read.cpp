@@ -146,7 +146,7 @@ std::optional<Md5Layer::Mismatch> Md5Layer::read_again(BlockNumber block, std::s
   const Md5Digest found = md5(data);
   const bool right = found == expected->content.digest;
   if (expected->doubtful) {
-    resolve(block, right ? std::optional(expected->content) : std::nullopt);
+    resolve(block, right);
     return std::nullopt;
   }
   if (right) return std::nullopt;
@@ -160,22 +160,20 @@ void Md5Layer::confirm(BlockNumber block, const Md5Digest& found) {
   if (!owned) return;  // whoever changes it ends the doubt
   const auto record = shared_->digests.known(block, geometry_.length_of(block));
   if (record && record->doubtful && record->content.digest == found) {
-    resolve(block, record->content);
+    resolve(block, true);
   }
 }
 
 // With the range owned. A read does not fail because its outcome cannot be recorded.
-void Md5Layer::resolve(BlockNumber block, const std::optional<Content>& content) {
+void Md5Layer::resolve(BlockNumber block, bool right) {
   try {
-    Digests::Change change(shared_->digests, below_, geometry_, geometry_.range_of(block),
-                           Digests::Outcome::contents);
-    change.commit([&](BlockNumber) { return content; });
+    shared_->digests.resolve(below_, block, right);
   } catch (const Error& error) {
     log::debug("md5: block {} stays doubtful: {}", block.value, error.what());
     return;
   }
   log::debug("md5: block {} was being changed when a server ended: {}", block.value,
-             content ? "it is what was recorded" : "it is something else, and unknown from now on");
+             right ? "it is what was recorded" : "it is something else, and unknown from now on");
 }
 
 }  // namespace nbdstack

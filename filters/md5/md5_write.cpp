@@ -140,7 +140,13 @@ void Md5Layer::zero_run(const Range& run, const ZeroOptions& options) {
     change.announce(block, *content);
     explain("md5: zeroing of block {}: remembered", block.value);
   }
-  below_.zero(run.length, run.offset, options);
+  try {
+    below_.zero(run.length, run.offset, options);
+  } catch (const Error& error) {
+    // Not fast: nothing has been zeroed.
+    if (options.fast && error.code() == ENOTSUP) change.undo();
+    throw;
+  }
   change.commit(zeros);
 }
 

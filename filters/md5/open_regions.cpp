@@ -30,7 +30,7 @@ std::uint64_t checksum_of(const RawEntry& raw, std::uint64_t seed) {
 
 // --- The list in the file ---
 
-std::vector<std::uint64_t> OpenRegions::doubted() const {
+std::vector<std::uint64_t> OpenRegions::doubted(std::optional<std::uint64_t> only) const {
   std::vector<RawEntry> entries(kEntries);
   file_.read_at(std::as_writable_bytes(std::span(entries)), kRegionList_offset);
   std::vector<std::uint64_t> regions;
@@ -42,6 +42,7 @@ std::vector<std::uint64_t> OpenRegions::doubted() const {
                                       file_.path()));
     }
     const std::uint64_t region = raw.region_plus_1 - 1;
+    if (only && *only != region) continue;
     if (raw.settled != 0 && raw.records_checksum == checksum_of_records(region)) continue;
     regions.push_back(region);
   }
@@ -88,7 +89,7 @@ std::optional<OpenRegions::Hold> OpenRegions::open(const Regions& regions) {
   ++held_;
   hold.emplace(*this, regions);
   while (any_is(regions, State::opening)) {
-    if (somebody_syncs_) {
+    if (somebody_opens_) {
       changed_.wait(lock);
     } else {
       open_pending(lock);
@@ -100,17 +101,22 @@ std::optional<OpenRegions::Hold> OpenRegions::open(const Regions& regions) {
 
 void OpenRegions::open_pending(Lock& lock) {
   const auto opening = std::exchange(pending_, {});
-  somebody_syncs_ = true;
-  lock.unlock();
+  somebody_opens_ = true;
   std::exception_ptr failure;
-  try {
-    for (const auto& [region, entry] : opening) write_entry(entry, region, false);
-    file_.sync_data();
-  } catch (...) {
-    failure = std::current_exception();
-  }
-  lock.lock();
-  somebody_syncs_ = false;
+  std::uint64_t failed_before = 0;
+  do {
+    failed_before = failed_syncs_;
+    lock.unlock();
+    try {
+      for (const auto& [region, entry] : opening) write_entry(entry, region, false);
+      sync();
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    lock.lock();
+    // Somebody else's sync may have lost what this one then found clean.
+  } while (!failure && failed_syncs_ != failed_before);
+  somebody_opens_ = false;
   if (failure) failure_ = failure;
   for (const auto& [region, entry] : opening) {
     set_state(region, failure ? State::closed : State::open);
@@ -190,33 +196,112 @@ OpenRegions::Quiet OpenRegions::quiet() const {
 }
 
 void OpenRegions::settle(const Quiet& quiet) {
-  std::vector<std::pair<std::uint64_t, std::size_t>> chosen;  // region, entry
-  {
-    const std::lock_guard lock(mutex_);
-    for (const auto& [number, changes] : quiet) {
-      const auto found = regions_.find(number);
-      if (found == regions_.end()) continue;
-      const Region& region = found->second;
-      const bool untouched = region.holds == 0 && region.changes == changes;
-      if (!untouched || (region.state != State::open && region.state != State::closed)) continue;
-      chosen.emplace_back(number, region.entry);
-      set_state(number, State::settling);
+  Lock lock(mutex_);
+  for (;;) {
+    const std::vector<Chosen> chosen = choose(quiet);
+    if (!chosen.empty()) {
+      lock.unlock();
+      settle_chosen(chosen);
+      lock.lock();
+      continue;
     }
+    // What another flush is settling is not settled before that has ended; or has failed, then it
+    // is our turn.
+    const auto is_under_way = [&] { return any_untouched_is(quiet, State::settling); };
+    if (!is_under_way()) return;
+    changed_.wait(lock, [&] { return !is_under_way(); });
   }
-  if (chosen.empty()) return;
-  const auto end_with = [&](State state) {
-    const std::lock_guard lock(mutex_);
-    for (const auto& [number, entry] : chosen) set_state(number, state);
-    changed_.notify_all();
-  };
+}
+
+// Whether it has had no change since.
+bool OpenRegions::is_untouched(const Region& region, std::uint64_t changes) {
+  return region.holds == 0 && region.changes == changes;
+}
+
+bool OpenRegions::any_untouched_is(const Quiet& quiet, State state) const {
+  return std::any_of(quiet.begin(), quiet.end(), [&](const auto& each) {
+    const auto found = regions_.find(each.first);
+    return found != regions_.end() && is_untouched(found->second, each.second) &&
+           found->second.state == state;
+  });
+}
+
+std::vector<OpenRegions::Chosen> OpenRegions::choose(const Quiet& quiet) {
+  std::vector<Chosen> chosen;
+  for (const auto& [number, changes] : quiet) {
+    const auto found = regions_.find(number);
+    if (found == regions_.end()) continue;
+    Region& region = found->second;
+    const bool may_be = region.state == State::open || region.state == State::closed;
+    if (!may_be || !is_untouched(region, changes)) continue;
+    chosen.push_back({number, region.entry, std::exchange(region.rewrite, false)});
+    set_state(number, State::settling);
+  }
+  return chosen;
+}
+
+void OpenRegions::settle_chosen(const std::vector<Chosen>& chosen) {
+  std::exception_ptr failure;
   try {
-    for (const auto& [number, entry] : chosen) write_entry(entry, number, true);
+    for (const Chosen& each : chosen) {
+      if (each.rewrite) rewrite_records(each.region);
+      write_entry(each.entry, each.region, true);
+    }
+    sync();
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  bool lost = false;
+  {
+    const Lock lock(mutex_);
+    for (const Chosen& each : chosen) {
+      Region& region = regions_.at(each.region);
+      if (failure) region.rewrite = true;
+      lost = lost || region.rewrite;
+      set_state(each.region, region.rewrite ? State::closed : State::settled);
+    }
+    changed_.notify_all();
+  }
+  if (failure) std::rethrow_exception(failure);
+  if (lost) throw Error(EIO, fmt::format("{}: a sync failed meanwhile", file_.path()));
+}
+
+// --- Syncing ---
+
+// One at a time: the kernel reports a failure to one of those who sync, once, and then takes the
+// pages that it could not write for clean. So after a failure nothing is believed to be on the disk
+// that has not been written again.
+void OpenRegions::sync() {
+  Lock lock(mutex_);
+  changed_.wait(lock, [&] { return !syncing_; });
+  syncing_ = true;
+  lock.unlock();
+  std::exception_ptr failure;
+  try {
     file_.sync_data();
   } catch (...) {
-    end_with(State::closed);
-    throw;
+    failure = std::current_exception();
   }
-  end_with(State::settled);
+  lock.lock();
+  syncing_ = false;
+  if (failure) {
+    ++failed_syncs_;
+    for (auto& [number, region] : regions_) {
+      if (region.state != State::settled) region.rewrite = true;
+    }
+  }
+  changed_.notify_all();
+  lock.unlock();
+  if (failure) std::rethrow_exception(failure);
+}
+
+void OpenRegions::rewrite_records(std::uint64_t region) const {
+  const std::uint64_t offset = offset_of_record({region * kBlocksPerRegion});
+  const std::uint64_t size = file_.size_bytes();
+  if (offset >= size) return;
+  std::vector<std::byte> records(std::min<std::uint64_t>(kRegion_bytes, size - offset));
+  file_.read_at(records, offset);
+  file_.write_at(records, offset);
 }
 
 void OpenRegions::wait_for_release() {

@@ -20,6 +20,9 @@
 //
 // open() is a group commit: one caller writes and syncs the entries of all who came meanwhile.
 //
+// A sync that has failed may have lost what others had written: the records of every region that is
+// not settled are then written again before it is settled, and entries before they are relied on.
+//
 // The list has 1,024 entries of 32 bytes: region + 1 (0: free), state, checksum of the records,
 // checksum of the entry.
 #pragma once
@@ -74,8 +77,11 @@ class OpenRegions {
   OpenRegions(StorageFile& file, std::uint64_t seed) : file_(file), seed_(seed) {}
 
   // What is on the list of a file that is not in use, and must be doubted: open, or settled with a
-  // checksum that does not fit. An entry that is damaged is an Error(EINVAL).
-  [[nodiscard]] std::vector<std::uint64_t> doubted() const;
+  // checksum that does not fit. An entry that is damaged is an Error(EINVAL). `only`: whether it is
+  // this region. From outside a file that is in use: what its server has not settled, and while it
+  // writes an entry perhaps that Error.
+  [[nodiscard]] std::vector<std::uint64_t> doubted(
+      std::optional<std::uint64_t> only = std::nullopt) const;
   // Empties the list, durably.
   void clear();
 
@@ -85,8 +91,11 @@ class OpenRegions {
 
   // Before the layer below is flushed.
   [[nodiscard]] Quiet quiet() const;
-  // After it was: those of them that have not been changed since are settled when this returns.
+  // After it was: those of them that have not been changed since are settled when this returns,
+  // whoever does it.
   void settle(const Quiet& quiet);
+  // What has been written is durable. Errors are the disk's.
+  void sync();
   // Until somebody's Hold has ended, if there is any.
   void wait_for_release();
 
@@ -97,9 +106,15 @@ class OpenRegions {
     State state = State::closed;
     std::uint64_t holds = 0;
     std::uint64_t changes = 0;  // holds there have ever been
+    bool rewrite = false;       // its records, because a sync has failed
     // Its number: the node that goes to settled_ and back, so that no change of state allocates.
     std::list<std::uint64_t> node;
     std::list<std::uint64_t>::iterator age;  // that node
+  };
+  struct Chosen {
+    std::uint64_t region;
+    std::size_t entry;
+    bool rewrite;
   };
   using Table = std::unordered_map<std::uint64_t, Region>;
   using Lock = std::unique_lock<std::mutex>;
@@ -109,9 +124,14 @@ class OpenRegions {
   std::size_t take_place(const Regions& regions);
   [[nodiscard]] bool any_is(const Regions& regions, State state) const;
   void open_pending(Lock& lock);
+  [[nodiscard]] static bool is_untouched(const Region& region, std::uint64_t changes);
+  [[nodiscard]] bool any_untouched_is(const Quiet& quiet, State state) const;
+  std::vector<Chosen> choose(const Quiet& quiet);
   void set_state(std::uint64_t region, State state);
 
   void release(const Regions& regions);
+  void settle_chosen(const std::vector<Chosen>& chosen);
+  void rewrite_records(std::uint64_t region) const;
   void write_entry(std::size_t entry, std::uint64_t region, bool settled) const;
   [[nodiscard]] std::uint64_t checksum_of_records(std::uint64_t region) const;
 
@@ -124,10 +144,12 @@ class OpenRegions {
   std::size_t used_entries_ = 0;      // entries from here on have never been used
   std::list<std::uint64_t> settled_;  // longest ago first
   std::vector<std::pair<std::uint64_t, std::size_t>> pending_;  // region, entry
-  bool somebody_syncs_ = false;  // and will open what is pending when it began
-  std::exception_ptr failure_;   // the last one of an open
-  std::uint64_t held_ = 0;       // Holds there are
-  std::uint64_t releases_ = 0;   // Holds that have ended
+  bool somebody_opens_ = false;  // and will look at what is pending when it has begun
+  bool syncing_ = false;
+  std::uint64_t failed_syncs_ = 0;
+  std::exception_ptr failure_;  // the last one of an open
+  std::uint64_t held_ = 0;      // Holds there are
+  std::uint64_t releases_ = 0;  // Holds that have ended
 };
 
 }  // namespace nbdstack

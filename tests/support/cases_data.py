@@ -19,6 +19,7 @@ from support.cases import (
     wait_for_file,
     wrong_blocks,
 )
+from support.small_file_system import CannotMount, in_small_file_system
 
 
 @case("A")
@@ -171,17 +172,10 @@ def full_cache_disk(side):
     """The cache file's disk is full: the client's reads fail with ENOSPC"""
     calls = range(16 * MIB // BLOCK)
     with Scratch() as scratch:
-        # In a mount namespace of the server's own, so that nothing is left behind. It is made private
-        # by hand: unshare would insist, and cannot where the root is no mount point (a chroot).
-        mount = ["unshare", "--mount", "--propagation", "unchanged"]
-        if os.geteuid() != 0:
-            mount = ["unshare", "--user", "--map-root-user", "--mount"]
-        private = "mount --make-rprivate / 2>/dev/null"
-        script = f'{private}; mount -t tmpfs -o size=2M tmpfs {scratch} && exec "$@"'
-        mount += ["sh", "-c", script, "sh"]
-        probe = subprocess.run([*mount, "true"], capture_output=True, text=True, check=False)
-        if probe.returncode != 0:
-            raise CannotRun(f"no small file system for the cache: {probe.stderr.strip()}")
+        try:
+            mount = in_small_file_system(scratch, "2M")
+        except CannotMount as error:
+            raise CannotRun(str(error)) from None
         with side.nbdkit(
             "--filter=cache", "memory", "32M", "cache-on-read=true", launcher=mount, tmpdir=scratch
         ) as server:

@@ -104,6 +104,33 @@ TEST(WorkerPool, DoesNotStartTheRestAfterAFailureWhereThatIsWanted) {
   EXPECT_EQ(started, 100U);
 }
 
+// The pieces are done by others while the caller is busy with what is his.
+TEST(WorkerPool, RunsPiecesBesideWhatTheCallerDoesHimself) {
+  for (const std::size_t threads : {0, 3}) {
+    WorkerPool pool(threads);
+    std::atomic<int> pieces = 0;
+    std::thread::id own_thread;
+    const auto own = [&] {
+      own_thread = std::this_thread::get_id();
+      while (threads > 0 && pieces < 5) std::this_thread::yield();
+    };
+    pool.run_beside(own, 5, [&](std::size_t) { ++pieces; });
+    EXPECT_EQ(own_thread, std::this_thread::get_id());
+    EXPECT_EQ(pieces, 5);
+  }
+}
+
+TEST(WorkerPool, ThrowsWhatTheCallersOwnWorkThrowsAndBeginsNoMorePieces) {
+  WorkerPool alone(0);
+  std::atomic<int> pieces = 0;
+  const auto count = [&](std::size_t) { ++pieces; };
+  EXPECT_THROW(alone.run_beside([] { throw std::runtime_error("own"); }, 5, count),
+               std::runtime_error);
+  EXPECT_EQ(pieces, 0);
+  const auto fail = [](std::size_t) { throw std::logic_error("piece"); };
+  EXPECT_THROW(alone.run_beside([] {}, 5, fail), std::logic_error);
+}
+
 TEST(WorkerPool, MayBeNestedDeeperThanItHasThreads) {
   WorkerPool pool(1);
   std::atomic<int> leaves = 0;

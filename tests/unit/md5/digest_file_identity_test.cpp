@@ -1,0 +1,127 @@
+// What an md5-file says it is, and what is not one.
+#include <gmock/gmock.h>
+
+#include "tests/unit/md5/file_fixture.hpp"
+
+namespace nbdstack::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::Each;
+using ::testing::Eq;
+using ::testing::HasSubstr;
+
+class DigestFileIdentityTest : public ::testing::Test {
+ protected:
+  void SetUp() override { open_digests(disk); }
+
+  void add_a_record() const {
+    put_record(disk, {0},
+               DigestRecord{.content = {md5(pattern(kBlock, 1)), kBlock}, .previous = {}});
+  }
+  void make_file(const std::string& text, std::size_t size) const {
+    const auto made = disk.directory()->open("other");
+    std::vector<std::byte> bytes(size);
+    std::copy_n(std::as_bytes(std::span(text)).begin(), std::min(text.size(), size), bytes.begin());
+    made->write_at(bytes, 0);
+  }
+  [[nodiscard]] std::optional<DigestFile::Identity> identity_of(const char* name) const {
+    return DigestFile::identity_of(*disk.directory()->open(name));
+  }
+  [[nodiscard]] std::string refusal_of(const char* name) const {
+    std::string message;
+    EXPECT_EQ(error_of([&] { (void)identity_of(name); }, &message), EINVAL);
+    EXPECT_THAT(message, HasSubstr(name));
+    return message;
+  }
+
+  SimulatedDisk disk;
+};
+
+TEST_F(DigestFileIdentityTest, SaysWhatItIsFor) {
+  const auto directory = disk.directory();
+  const std::string name = "a name = 100% \n strange";
+  const auto made = DigestFile::create(*directory->open("other"), name, 512);
+  const auto found = identity_of("other");
+  ASSERT_TRUE(found.has_value());
+  EXPECT_EQ(found->export_name, name);
+  EXPECT_EQ(found->block_size, 512);
+  EXPECT_EQ(found->uuid, made.uuid);
+  EXPECT_NE(found->uuid, identity_of(kFileName)->uuid);
+}
+
+TEST_F(DigestFileIdentityTest, EmptyFileIsNothingYet) {
+  make_file("", 0);
+  EXPECT_FALSE(identity_of("other").has_value());
+}
+
+TEST_F(DigestFileIdentityTest, CreationThatIsCutShortIsBegunAgain) {
+  SimulatedDisk fresh;
+  const auto directory = fresh.directory();
+  std::size_t crashes = 0;
+  std::size_t identified = 0;
+  fresh.set_hook([&](const SimulatedDisk::Operation&) {
+    for (std::uint64_t seed = 0; seed < kCrashSeeds; ++seed, ++crashes) {
+      SimulatedDisk cut = fresh.copy();
+      cut.crash(seed);
+      const auto found = DigestFile::identity_of(*cut.directory()->open(kFileName));
+      identified += found ? 1 : 0;
+      EXPECT_THAT(open_digests(cut)->load({0}, 4), Each(Eq(std::nullopt)));
+    }
+  });
+  DigestFile::create(*directory->open(kFileName), "disk", kBlock);
+  fresh.set_hook({});
+  EXPECT_GE(crashes, 3 * kCrashSeeds);
+  EXPECT_LT(identified, crashes);
+}
+
+TEST_F(DigestFileIdentityTest, AnotherFileIsRefused) {
+  make_file("QFI\xfb something else", 1U << 20U);
+  EXPECT_THAT(refusal_of("other"), HasSubstr("is not an md5-file"));
+  make_file("x", 1);
+  EXPECT_THAT(refusal_of("other"), HasSubstr("is not an md5-file"));
+}
+
+// It may be a disk's image.
+TEST_F(DigestFileIdentityTest, LargeFileThatBeginsWithZerosIsRefused) {
+  make_file("", kRecords_offset + 1);
+  EXPECT_THAT(refusal_of("other"), HasSubstr("is not an md5-file"));
+}
+
+// A torn creation leaves zeros behind the identity, and nothing else.
+TEST_F(DigestFileIdentityTest, SmallFileThatBeginsWithZerosAndGoesOnIsRefused) {
+  make_file(std::string(kIdentity_bytes, '\0') + "somebody's", kRecords_offset);
+  EXPECT_THAT(refusal_of("other"), HasSubstr("is not an md5-file"));
+}
+
+TEST_F(DigestFileIdentityTest, DamagedIdentityIsRefusedWhereRecordsAreLost) {
+  add_a_record();
+  disk.overwrite(kFileName, 12, std::byte{'?'});
+  EXPECT_THAT(refusal_of(kFileName), AllOf(HasSubstr("damaged"), HasSubstr("remove it")));
+}
+
+TEST_F(DigestFileIdentityTest, AnotherVersionIsRefused) {
+  add_a_record();
+  std::string text = "md5-file=2\nexport=\nblock_size=4096\nuuid=1\n";
+  text += fmt::format("check={:016x}\n", xxh3_64(std::as_bytes(std::span(text)), 0));
+  std::vector<std::byte> bytes(kIdentity_bytes);
+  std::copy_n(std::as_bytes(std::span(text)).begin(), text.size(), bytes.begin());
+  disk.directory()->open(kFileName)->write_at(bytes, 0);
+  EXPECT_THAT(refusal_of(kFileName), HasSubstr("of another version"));
+}
+
+TEST_F(DigestFileIdentityTest, NameThatDoesNotFitIsRefused) {
+  const auto directory = disk.directory();
+  std::string message;
+  EXPECT_EQ(error_of(
+                [&] {
+                  DigestFile::create(*directory->open("other"), std::string(kIdentity_bytes, 'n'),
+                                     512);
+                },
+                &message),
+            EINVAL);
+  EXPECT_THAT(message, HasSubstr("name is too long"));
+}
+
+}  // namespace
+}  // namespace nbdstack::testing
