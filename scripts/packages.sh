@@ -1,7 +1,7 @@
 # Sourced by quickstart and check: installs the Debian packages that are missing, and says what takes time.
 
 BUILD_PACKAGES="cmake ninja-build g++ pkg-config perl nbdkit nbdkit-plugin-dev libcurl4-openssl-dev libssl-dev
-    libfmt-dev libpugixml-dev libxxhash-dev libzstd-dev nlohmann-json3-dev zlib1g-dev ca-certificates"
+    libfmt-dev libnbd-dev libpugixml-dev libxxhash-dev libzstd-dev nlohmann-json3-dev zlib1g-dev ca-certificates"
 CLIENT_PACKAGES="file libnbd-bin qemu-utils"
 TEST_PACKAGES="libgmock-dev libgtest-dev clang-format clang-tidy python3 python3-libnbd nbdkit-plugin-python python3-boto3
     radosgw ceph-mon ceph-osd ceph-common s3backer openssl e2fsprogs fuse3 mount procps sqlite3"

@@ -4,8 +4,8 @@ import re
 import subprocess
 import unittest
 
+from support.command import run_command
 from support.nbdkit import ROOT, our_nbdkit
-from support.s3_command import run_s3_command
 
 PAGES = {
     "nbdkit-cache-filter": ["--filter=cache", "null"],
@@ -15,7 +15,8 @@ PAGES = {
     "nbdkit-zeroblock-filter": ["--filter=zeroblock", "null"],
     "nbdkit-s3-plugin": ["s3"],
 }
-COMMAND = "nbdstack-s3"
+COMMANDS = ("nbdstack-md5-verify", "nbdstack-s3")
+OVERVIEW = "nbdstack"
 
 
 def parameters_of_help(command):
@@ -66,29 +67,44 @@ def plain(pod):
     return pod
 
 
-def words_of_command_help():
-    """The verbs, options and own parameters that nbdstack-s3 --help names."""
-    own = run_s3_command("--help").stdout.split("\nParameters of the s3 plugin:")[0]
-    return set(re.findall(r"^  ([a-z-]+) ", own, re.M)) | set(re.findall(r"^([a-z-]+)=", own, re.M))
+def words_of_command_help(command):
+    """The verbs, options and own parameters that a command's --help names."""
+    own = run_command(command, "--help").stdout.split("\nParameters of the s3 plugin:")[0]
+    indented = re.findall(r"^  ([a-z0-9-]+)(?:=\w+)? ", own, re.M)
+    return {*indented, *re.findall(r"^([a-z-]+)=", own, re.M)}
 
 
-def words_of_command_page():
-    """The same of its man page's items."""
-    text = (ROOT / "man" / f"{COMMAND}.pod").read_text()
-    return set(re.findall(r"^=item B<([a-z-]+)=?>", text, re.M))
+def words_of_command_page(command):
+    """The same of its man page's items: of what comes behind the description and the examples."""
+    text = (ROOT / "man" / f"{command}.pod").read_text()
+    text = text[text.index("=head1 EXAMPLES") :]
+    return set(re.findall(r"^=item B<([a-z][a-z-]*|--[a-z-]+)=?>", text, re.M))
 
 
 class ManPages(unittest.TestCase):
     def test_every_page_is_there(self):
         """A module without a page, or a page that no test looks at."""
         pages = {path.stem for path in (ROOT / "man").glob("*.pod")}
-        self.assertEqual(pages, {*PAGES, COMMAND})
+        self.assertEqual(pages, {*PAGES, *COMMANDS, OVERVIEW})
 
-    def test_commands_page_is_its_help(self):
+    def test_overview_leads_to_every_page(self):
+        """A layer that the page about all of them leaves out."""
+        text = (ROOT / "man" / f"{OVERVIEW}.pod").read_text()
+        see_also = text[text.index("=head1 SEE ALSO") :]
+        ours = set(re.findall(r"L<(nbd(?:kit-\w+-(?:filter|plugin)|stack-[\w-]+))\(1\)>", see_also))
+        self.assertEqual(ours, {*PAGES, *COMMANDS})
+
+    def test_page_of_a_command_is_its_help(self):
         """A verb or option that is not documented, or documented and not there."""
-        offered = words_of_command_help()
-        self.assertLess({"create", "delete", "--yes", "new-passphrase"}, offered)
-        self.assertEqual(words_of_command_page(), offered)
+        some = {
+            "nbdstack-md5-verify": {"--requests", "--json", "--help"},
+            "nbdstack-s3": {"create", "delete", "--yes", "new-passphrase"},
+        }
+        for command in COMMANDS:
+            with self.subTest(command):
+                offered = words_of_command_help(command)
+                self.assertLess(some[command], offered)
+                self.assertEqual(words_of_command_page(command), offered)
 
     def test_parameters_are_those_of_help(self):
         """A parameter that is not documented, or documented and not there."""
@@ -124,7 +140,7 @@ class ManPages(unittest.TestCase):
 
     def test_pod_is_clean(self):
         """A page that is rendered with its mark-up or with parts missing."""
-        for page in (*PAGES, COMMAND):
+        for page in (*PAGES, *COMMANDS, OVERVIEW):
             with self.subTest(page):
                 done = subprocess.run(
                     ["podchecker", "-warnings", "-warnings", str(ROOT / "man" / f"{page}.pod")],

@@ -1,28 +1,13 @@
-"""Running nbdstack-s3, which is built beside the wrapper of nbdkit."""
+"""Running nbdstack-s3."""
 
-import os
-import pathlib
-import subprocess
-
-from support.nbdkit import NbdkitError, our_nbdkit
+from support.command import our_command, run_command
 
 
 def our_s3_command():
     """The program's path."""
-    path = pathlib.Path(our_nbdkit()).parent / "nbdstack-s3"
-    if not os.access(path, os.X_OK):
-        raise NbdkitError(f"{path}: not there; build first")
-    return str(path)
+    return our_command("nbdstack-s3")
 
 
-def run_s3_command(*words, input_text=None, pass_fds=(), timeout_s=120):
-    """Runs it to its end, away from any terminal; the CompletedProcess with its output as text. A
-    signal that ended it is an error: a crash is not a refusal."""
-    done = subprocess.run(
-        [our_s3_command(), *(str(word) for word in words)], capture_output=True, text=True,
-        input=input_text if input_text is not None else "", pass_fds=pass_fds, timeout=timeout_s,
-        check=False,
-    )  # fmt: skip
-    if done.returncode < 0:
-        raise NbdkitError(f"nbdstack-s3 {words} ended with {done.returncode}:\n{done.stderr}")
-    return done
+def run_s3_command(*words, **how):
+    """run_command()."""
+    return run_command("nbdstack-s3", *words, **how)

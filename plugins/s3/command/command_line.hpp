@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "common/error.hpp"
+#include "common/command/usage_error.hpp"
 #include "common/nbdkit/parameters.hpp"
 #include "plugins/s3/s3_parameters.hpp"
 
@@ -22,12 +22,6 @@ enum class Verb : std::uint8_t {
   check,
   remove,
   passphrase
-};
-
-// The command was not understood: exit code 2.
-class UsageError : public Error {
- public:
-  explicit UsageError(const std::string& message) : Error(EINVAL, message) {}
 };
 
 class CommandLine {

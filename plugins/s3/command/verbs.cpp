@@ -10,13 +10,13 @@
 #include <optional>
 #include <string>
 
+#include "common/command/progress.hpp"
 #include "common/error.hpp"
 #include "common/log.hpp"
 #include "common/sync/boottime_clock.hpp"
 #include "common/sync/system_clock.hpp"
 #include "plugins/s3/command/found_volume.hpp"
 #include "plugins/s3/command/held_lease.hpp"
-#include "plugins/s3/command/progress.hpp"
 #include "plugins/s3/command/volume_check.hpp"
 #include "plugins/s3/command/volume_create.hpp"
 #include "plugins/s3/command/volume_delete.hpp"
@@ -34,11 +34,6 @@ void print(const std::string& text) {
   fmt::print("{}", text);
 }
 
-ProgressStyle style_of(const CommandLine& command) {
-  if (::isatty(STDERR_FILENO) == 1) return ProgressStyle::terminal;
-  return command.progress() ? ProgressStyle::lines : ProgressStyle::none;
-}
-
 std::string in_words(const CheckResult& so_far) {
   const auto percent = so_far.position_percent;
   return fmt::format("{}{} objects, {}, {} damaged",
@@ -52,10 +47,7 @@ class VerbRun {
       : command_(command),
         settings_(command.parameters().serving()),
         stores_(command.parameters().store(), Surroundings::of_process()),
-        progress_(style_of(command), clock_, [](const std::string& text) {
-          fmt::print(stderr, "{}", text);
-          std::fflush(stderr);
-        }) {}
+        progress_(style_on_stderr(command.progress()), clock_, print_on_stderr) {}
 
   int run() {
     switch (command_.verb()) {

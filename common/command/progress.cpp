@@ -1,9 +1,11 @@
-#include "plugins/s3/command/progress.hpp"
+#include "common/command/progress.hpp"
 
 #include <fmt/core.h>
+#include <unistd.h>
 
 #include <array>
 #include <chrono>
+#include <cstdio>
 #include <utility>
 
 namespace nbdstack {
@@ -33,6 +35,16 @@ void Progress::show(const std::string& line) {
 
 void Progress::clear() {
   if (std::exchange(on_screen_, false)) print_(kWipe);
+}
+
+ProgressStyle style_on_stderr(bool asked_for) {
+  if (::isatty(STDERR_FILENO) == 1) return ProgressStyle::terminal;
+  return asked_for ? ProgressStyle::lines : ProgressStyle::none;
+}
+
+void print_on_stderr(const std::string& text) {
+  fmt::print(stderr, "{}", text);
+  std::fflush(stderr);
 }
 
 std::string approximate_size(std::uint64_t size_bytes) {

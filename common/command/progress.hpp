@@ -1,4 +1,4 @@
-// How far a verb has come, in one line that is shown from time to time.
+// How far a command has come, in one line that is shown from time to time.
 //
 //   style     shown as                                     at most every
 //   none      nothing
@@ -44,6 +44,10 @@ class Progress {
   const TimePoint begun_at_;
   bool on_screen_ = false;
 };
+
+// How it is shown on standard error: on a terminal always, elsewhere where it was asked for.
+ProgressStyle style_on_stderr(bool asked_for);
+void print_on_stderr(const std::string& text);
 
 // "1.5 GiB", for people.
 std::string approximate_size(std::uint64_t size_bytes);

@@ -1,0 +1,75 @@
+// What an md5-file says about an export, seen from outside: a server may be using the file.
+//
+// A record of this file is no promise by itself. There are three reasons to doubt it:
+//  - it says so ("doubtful", digest_record.hpp);
+//  - its region is on the list of those that are to be doubted (open_regions.hpp): it was changed,
+//    and the disk was not flushed since. Whether the server that did it still runs, or has crashed,
+//    cannot be told from outside without taking its lock; so both count as a crash;
+//  - it is being changed. Who judges by it has to look twice (verify_pass.hpp).
+//
+// Records whose length is not that of the export's block are unknown: the last block of a disk is
+// longer after the disk has grown. Records of blocks behind the end are an Error: a copy that was
+// cut short must not pass.
+//
+// Holes in the file are skipped, the rest is read in large steps. One thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <unordered_set>
+#include <vector>
+
+#include "common/block/range.hpp"
+#include "common/sync/clock.hpp"
+#include "filters/md5/digest_file.hpp"
+
+namespace nbdstack {
+
+struct KnownBlock {
+  BlockNumber block;
+  DigestRecord record;
+};
+
+class KnownBlocks {
+ public:
+  // ReadOnlyFile::next_data().
+  using NextData = std::function<std::uint64_t(std::uint64_t offset)>;
+
+  // `file` and `clock` outlive this. An Error where the file is no md5-file, or a new one, or knows
+  // blocks behind the end of an export of `size_bytes`.
+  KnownBlocks(StorageFile& file, std::uint64_t size_bytes, Clock& clock, NextData next_data);
+
+  [[nodiscard]] const BlockGeometry& geometry() const { return geometry_; }
+
+  // The known blocks that follow, in order, some thousands at a time; none: those were all. What is
+  // to be doubted, for whichever reason, is doubtful here. The list is looked at once a second at
+  // most.
+  std::vector<KnownBlock> next();
+  // How much of the file next() has gone through: 0 to 100.
+  [[nodiscard]] double percent_done() const;
+
+  // What the file says now. Nothing: unknown, or just being written.
+  [[nodiscard]] std::optional<DigestRecord> look(BlockNumber block) const;
+  // Whether the list says now that records of this block's region are to be doubted.
+  [[nodiscard]] bool is_on_list(BlockNumber block) const;
+
+ private:
+  [[nodiscard]] std::uint64_t end_of_records() const;
+  [[nodiscard]] std::vector<std::uint64_t> doubted(std::optional<std::uint64_t> only) const;
+  void expect_nothing_behind_end() const;
+  void refresh_list();
+  [[nodiscard]] std::vector<KnownBlock> known_among(BlockNumber first,
+                                                    const DigestFile::Records& records) const;
+
+  StorageFile& file_;
+  const DigestFile::Identity identity_;
+  const BlockGeometry geometry_;
+  Clock& clock_;
+  const NextData next_data_;
+  std::uint64_t position_ = 0;  // block
+  std::unordered_set<std::uint64_t> on_list_;
+  std::optional<TimePoint> list_seen_at_;
+};
+
+}  // namespace nbdstack
