@@ -64,7 +64,7 @@ void WorkerPool::run_beside(const std::function<void()>& own, std::size_t count,
 std::shared_ptr<WorkerPool::Job> WorkerPool::enqueue(std::size_t count, std::size_t helpers,
                                                      const std::function<void(std::size_t)>& body,
                                                      OnFailure on_failure) {
-  const auto job = std::make_shared<Job>();
+  auto job = std::make_shared<Job>();
   job->body = &body;
   job->on_failure = on_failure;
   job->count = count;

@@ -63,6 +63,18 @@ std::pair<std::size_t, std::size_t> known_part(const Optionals& each) {
           static_cast<std::size_t>(end - each.begin())};
 }
 
+// A change that the file cannot be told of is not made.
+template <typename Action>
+auto or_refuse(Action&& action) {
+  try {
+    return action();
+  } catch (const Error& error) {
+    throw Error(error.code(), fmt::format("md5: {}: an old digest must not stay in the md5-file. "
+                                          "Mend its disk, or stop the server and remove the file",
+                                          error.what()));
+  }
+}
+
 std::int64_t seconds_since_1970() {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   return std::chrono::duration_cast<std::chrono::seconds>(now).count();
@@ -199,23 +211,19 @@ void DigestFile::store(BlockNumber first, const Records& records) {
 // --- Changes ---
 
 std::optional<DigestFile::Change> DigestFile::begin(BlockNumber first, std::uint64_t count) {
-  auto hold = regions_.open(regions_of(first, count));
-  if (!hold) return std::nullopt;
-  Records before = load(first, count);
-  make_unknown(first, before);
-  return Change(*this, first, std::move(before), std::move(*hold));
+  return or_refuse([&]() -> std::optional<Change> {
+    auto hold = regions_.open(regions_of(first, count));
+    if (!hold) return std::nullopt;
+    Records before = load(first, count);
+    make_unknown(first, before);
+    return Change(*this, first, std::move(before), std::move(*hold));
+  });
 }
 
 void DigestFile::make_unknown(BlockNumber first, const Records& before) {
   const auto [begin, end] = known_part(before);
   if (begin == end) return;
-  try {
-    store({first.value + begin}, Records(end - begin));
-  } catch (const Error& error) {
-    throw Error(error.code(), fmt::format("md5: {}: an old digest must not stay in the md5-file. "
-                                          "Mend its disk, or stop the server and remove the file",
-                                          error.what()));
-  }
+  store({first.value + begin}, Records(end - begin));
 }
 
 void DigestFile::Change::record(std::span<const std::optional<Content>> contents) {
@@ -266,13 +274,15 @@ bool DigestFile::resolve(BlockNumber block, bool right) {
 }
 
 bool DigestFile::forget(BlockNumber first, std::uint64_t count) {
-  // The regions at the ends have other blocks, too.
-  const auto head = regions_.open(regions_of(first, 1));
-  const auto tail = regions_.open(regions_of({first.value + count - 1}, 1));
-  if (!head || !tail) return false;
-  punch(first, count);
-  regions_.sync();
-  return true;
+  return or_refuse([&] {
+    // The regions at the ends have other blocks, too.
+    const auto head = regions_.open(regions_of(first, 1));
+    const auto tail = regions_.open(regions_of({first.value + count - 1}, 1));
+    if (!head || !tail) return false;
+    punch(first, count);
+    regions_.sync();
+    return true;
+  });
 }
 
 void DigestFile::punch(BlockNumber first, std::uint64_t count) {

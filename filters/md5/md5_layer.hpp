@@ -22,9 +22,9 @@
 // A merged block goes down whole although only a part is new: a layer that is asked for a part of
 // its preferred block reads the rest itself, and would merge into a stale copy, unverified.
 //
-// Calls below are made one after the other, so whatever thread model the layer below asked for is
-// kept. Digests of large requests are computed by several threads, those of a write while the layer
-// below is at work already.
+// Calls below are made on the caller's thread, one after the other, so whatever thread model the
+// layer below asked for is kept. Digests of large requests are computed by several threads, those of
+// a write while the layer below is at work already.
 //
 // With an md5-file (digest_file.hpp) every block that was written is remembered, also by the next
 // server. Those that are doubtful after a crash are confirmed by the first read that finds them

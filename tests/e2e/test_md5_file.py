@@ -231,7 +231,7 @@ class Refusals(_DiskCase):
     def test_server_that_changes_its_user(self):
         """The file was opened by the user who started it, and is nobody else's."""
         user = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
-        client = 'nbdsh -u "$uri" -c "h.pwrite(bytes(65536), 0); h.flush(); h.pread(65536, 0)"'
+        client = 'head -c 65536 /dev/zero | nbdcopy --flush - "$uri" && nbdcopy "$uri" null:'
         for _ in range(2):
             done = subprocess.run(
                 [our_nbdkit(), "-U", "-", "-u", user, "--filter=md5", "memory", "1M",

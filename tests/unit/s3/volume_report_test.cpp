@@ -3,8 +3,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "plugins/s3/command/deletion_mark.hpp"
 #include "common/command/progress.hpp"
+#include "plugins/s3/command/deletion_mark.hpp"
 #include "plugins/s3/command/volume_create.hpp"
 #include "plugins/s3/lease_record.hpp"
 #include "plugins/s3/s3backer_open.hpp"
