@@ -20,7 +20,10 @@ class LockedDigestFile {
   explicit LockedDigestFile(const std::string& path);
 
   // What it is for; nothing while it is new.
-  [[nodiscard]] const std::optional<DigestFile::Identity>& identity() const { return identity_; }
+  [[nodiscard]] std::optional<DigestFile::Identity> identity() const {
+    const std::lock_guard lock(mutex_);
+    return identity_;
+  }
 
   // Recovered and ready, for this export; a new file is that export's from now on. An
   // Error(EINVAL) where it is another one's. Once, unless it failed.
@@ -32,7 +35,7 @@ class LockedDigestFile {
   File lock_;  // flock; another descriptor of the same file
   // Opened at the start, because the server may change its user afterwards.
   std::shared_ptr<StorageFile> file_;
-  std::mutex mutex_;  // protects identity_ while clients open exports
+  mutable std::mutex mutex_;  // protects identity_ while clients open exports
   std::optional<DigestFile::Identity> identity_;
 };
 

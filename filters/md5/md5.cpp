@@ -59,7 +59,7 @@ class Md5Filter final : public Filter {
   void get_ready() override {
     if (file_path_.empty()) return;
     file_.emplace(file_path_);
-    const auto& found = file_->identity();
+    const auto found = file_->identity();
     if (found && block_size_ != 0 && block_size_ != found->block_size) {
       throw Error(EINVAL, fmt::format("md5-file {} has digests of blocks of {} bytes: leave out "
                                       "md5-block-size={}, or name another file",
@@ -78,11 +78,11 @@ class Md5Filter final : public Filter {
 
   [[nodiscard]] std::shared_ptr<Md5Export> make_export(Layer& below,
                                                        const std::string& export_name) {
-    auto wanted = static_cast<std::uint32_t>(block_size_);
-    if (file_ && file_->identity()) wanted = file_->identity()->block_size;
+    const auto found = file_ ? file_->identity() : std::nullopt;
+    const auto wanted = found ? found->block_size : static_cast<std::uint32_t>(block_size_);
     std::uint32_t size = block_size_over(below.traits(), wanted, "md5-block-size");
     // What is remembered for ever is read in whole blocks for ever: a cache that misses 64 KiB must
-    // not fetch an object of 1 MiB each time.
+    // not fetch an object of 1 MiB each time. (NBD allows no greater minimum than this.)
     if (file_ && wanted == 0) size = std::min(size, kDefaultBlockSize);
     std::unique_ptr<DigestFile> file;
     if (file_) {

@@ -169,8 +169,9 @@ bool OpenRegions::any_is(const Regions& regions, State state) const {
 
 void OpenRegions::set_state(std::uint64_t region, State state) {
   Region& changed = regions_.at(region);
-  if (changed.state == State::settled)
+  if (changed.state == State::settled) {
     changed.node.splice(changed.node.end(), settled_, changed.age);
+  }
   changed.state = state;
   if (state == State::settled) settled_.splice(settled_.end(), changed.node, changed.age);
 }

@@ -17,6 +17,11 @@ BLOCK = 64 * KIB
 SIZE = 16 * BLOCK
 
 
+def identity_lines(md5_file):
+    """What an md5-file says of itself."""
+    return md5_file.read_bytes()[:16384].rstrip(b"\0").decode().splitlines()
+
+
 class PairCase(unittest.TestCase):
     """A scratch directory, and servers that end with the test."""
 
@@ -206,8 +211,7 @@ class Sizes(PairCase):
         for offset in range(0, 16 * MIB, MIB):
             handle.pwrite(data.random_bytes(offset, MIB), offset)
         handle.flush()
-        identity = md5_file.read_bytes()[:16384].rstrip(b"\0").decode().splitlines()
-        self.assertIn("block_size=65536", identity)
+        self.assertIn("block_size=65536", identity_lines(md5_file))
         before = len(self.requests("Read"))
         handle.pread(4 * KIB, 100 * KIB)
         self.assertEqual(self.requests("Read")[before:], [(64 * KIB, 64 * KIB)])
