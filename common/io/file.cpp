@@ -1,6 +1,7 @@
 #include "common/io/file.hpp"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -72,6 +73,12 @@ void File::punch_hole(std::uint64_t length, std::uint64_t offset) const {
 
 void File::sync_data() const {
   if (::fdatasync(descriptor_) == -1) throw system_error(errno, "sync {}", path_);
+}
+
+bool File::try_lock() const {
+  if (::flock(descriptor_, LOCK_EX | LOCK_NB) == 0) return true;
+  if (errno != EWOULDBLOCK) throw system_error(errno, "lock {}", path_);
+  return false;
 }
 
 std::uint64_t File::size_bytes() const {

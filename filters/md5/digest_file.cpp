@@ -1,7 +1,6 @@
 #include "filters/md5/digest_file.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <string_view>
 #include <utility>
@@ -34,10 +33,7 @@ std::optional<DigestFile::Identity> parse_identity(std::string_view text) {
   if (!values || (*values)["check"] != checksum_text(text.substr(0, check))) return std::nullopt;
   DigestFile::Identity identity{
       .export_name = (*values)["export"], .block_size = 0, .uuid = (*values)["uuid"]};
-  const std::string& size = (*values)["block_size"];
-  const auto [end, failure] =
-      std::from_chars(size.data(), size.data() + size.size(), identity.block_size);
-  if (failure != std::errc() || end != size.data() + size.size()) return std::nullopt;
+  if (!parse_number((*values)["block_size"], identity.block_size)) return std::nullopt;
   return (*values)["md5-file"] == kVersion ? std::optional(identity) : std::nullopt;
 }
 
@@ -49,6 +45,17 @@ OpenRegions::Regions regions_of(BlockNumber first, std::uint64_t count) {
 
 RecordBytes record_at(std::span<std::byte> bytes, std::size_t index) {
   return bytes.subspan(index * kRecord_bytes).first<kRecord_bytes>();
+}
+
+std::vector<DecodedRecord> read_decoded(const StorageFile& file, std::uint64_t seed,
+                                        BlockNumber first, std::uint64_t count) {
+  std::vector<std::byte> bytes(count * kRecord_bytes);
+  read_padded(file, bytes, offset_of_record(first));
+  std::vector<DecodedRecord> decoded(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    decoded[i] = decode_record(record_at(bytes, i), {first.value + i}, seed);
+  }
+  return decoded;
 }
 
 // From the first to behind the last that is known. The others are so in the file already, perhaps
@@ -162,12 +169,10 @@ void DigestFile::doubt(std::uint64_t region) {
 
 DigestFile::Records DigestFile::read_records(const StorageFile& file, const Identity& identity,
                                              BlockNumber first, std::uint64_t count) {
-  const std::uint64_t seed = seed_of(identity.uuid);
-  std::vector<std::byte> bytes(count * kRecord_bytes);
-  read_padded(file, bytes, offset_of_record(first));
-  Records records(count);
-  for (std::size_t i = 0; i < count; ++i) {
-    records[i] = decode_record(record_at(bytes, i), {first.value + i}, seed).record;
+  Records records;
+  records.reserve(count);
+  for (const auto& decoded : read_decoded(file, seed_of(identity.uuid), first, count)) {
+    records.push_back(decoded.record);
   }
   return records;
 }
@@ -178,16 +183,14 @@ std::vector<std::uint64_t> DigestFile::doubted_regions(StorageFile& file, const 
 }
 
 DigestFile::Records DigestFile::load(BlockNumber first, std::uint64_t count) const {
-  std::vector<std::byte> bytes(count * kRecord_bytes);
-  read_padded(*file_, bytes, offset_of_record(first));
+  std::vector<DecodedRecord> all = read_decoded(*file_, seed_, first, count);
   Records records(count);
   for (std::size_t i = 0; i < count; ++i) {
     const BlockNumber block{first.value + i};
-    DecodedRecord decoded = decode_record(record_at(bytes, i), block, seed_);
+    DecodedRecord& decoded = all[i];
     // Who owns no range may meet a record that is just being written.
     for (unsigned tries = 0; decoded.damaged && tries < kReadsOfDamaged; ++tries) {
-      read_padded(*file_, record_at(bytes, i), offset_of_record(block));
-      decoded = decode_record(record_at(bytes, i), block, seed_);
+      decoded = read_decoded(*file_, seed_, block, 1).front();
     }
     records[i] = decoded.record;
     if (decoded.damaged && !damaged_.exchange(true)) {
@@ -210,13 +213,12 @@ void DigestFile::store(BlockNumber first, const Records& records) {
 
 // --- Changes ---
 
-std::optional<DigestFile::Change> DigestFile::begin(BlockNumber first, std::uint64_t count) {
+std::optional<DigestFile::Change> DigestFile::begin(BlockNumber first, const Records& before) {
   return or_refuse([&]() -> std::optional<Change> {
-    auto hold = regions_.open(regions_of(first, count));
+    auto hold = regions_.open(regions_of(first, before.size()));
     if (!hold) return std::nullopt;
-    Records before = load(first, count);
     make_unknown(first, before);
-    return Change(*this, first, std::move(before), std::move(*hold));
+    return Change(*this, first, before, std::move(*hold));
   });
 }
 

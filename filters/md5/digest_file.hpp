@@ -57,8 +57,6 @@ class DigestFile {
     void record(std::span<const std::optional<Content>> contents);
     // Nothing has happened below: what was known still is.
     void undo();
-    // What was known before.
-    [[nodiscard]] const Records& before() const { return before_; }
 
    private:
     friend class DigestFile;
@@ -95,9 +93,9 @@ class DigestFile {
 
   [[nodiscard]] Records load(BlockNumber first, std::uint64_t count) const;
 
-  // Nothing: too much has been changed since the last flush. Settle, then try again. `count` is at
-  // most kLongestChange.
-  [[nodiscard]] std::optional<Change> begin(BlockNumber first, std::uint64_t count);
+  // `before`: what load() says of the blocks that are to be changed, at most kLongestChange.
+  // Nothing: too much has been changed since the last flush. Settle, then try again.
+  [[nodiscard]] std::optional<Change> begin(BlockNumber first, const Records& before);
 
   // Blocks whose ranges the caller owns, however many, are unknown from now on, durably. False: as
   // begin().

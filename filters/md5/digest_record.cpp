@@ -1,8 +1,8 @@
 #include "filters/md5/digest_record.hpp"
 
-#include <algorithm>
 #include <cstring>
 
+#include "common/block/zeros.hpp"
 #include "common/hash/xxh3.hpp"
 
 namespace nbdstack {
@@ -49,8 +49,7 @@ void encode_record(const std::optional<DigestRecord>& record, BlockNumber block,
 
 DecodedRecord decode_record(std::span<const std::byte, kRecord_bytes> bytes, BlockNumber block,
                             std::uint64_t seed) {
-  const auto is_zero = [](std::byte each) { return each == std::byte{0}; };
-  if (std::all_of(bytes.begin(), bytes.end(), is_zero)) return {};
+  if (is_zero(bytes)) return {};
   RawRecord raw{};
   std::memcpy(&raw, bytes.data(), sizeof(raw));
   const bool known = raw.state == RecordState::written || raw.state == RecordState::doubtful;

@@ -107,16 +107,17 @@ Digests::Change::Change(Digests& digests, Layer& below, const BlockGeometry& geo
     plan.push_back(planned);
   }
   table_change_.emplace(digests_.table_, plan);
-  if (file != nullptr) begin_in_file(*file, below);
+  if (file != nullptr) begin_in_file(*file, below, before);
 }
 
-void Digests::Change::begin_in_file(DigestFile& file, Layer& below) {
+void Digests::Change::begin_in_file(DigestFile& file, Layer& below,
+                                    const DigestFile::Records& before) {
   if (count_ > DigestFile::kLongestChange) {
     while (!file.forget(first_, count_)) digests_.make_room(file, below);
     return;
   }
   for (;;) {
-    auto change = file.begin(first_, count_);
+    auto change = file.begin(first_, before);
     if (change) {
       file_change_.emplace(std::move(*change));
       return;

@@ -61,7 +61,7 @@ class Digests {
     void undo();
 
    private:
-    void begin_in_file(DigestFile& file, Layer& below);
+    void begin_in_file(DigestFile& file, Layer& below, const DigestFile::Records& before);
 
     Digests& digests_;
     BlockNumber first_{};

@@ -1,7 +1,6 @@
 #include "filters/md5/locked_digest_file.hpp"
 
 #include <fcntl.h>
-#include <sys/file.h>
 
 #include <filesystem>
 
@@ -10,22 +9,17 @@
 namespace nbdstack {
 namespace {
 
-File opened(const std::string& path) {
-  try {
-    return File::open(path, O_RDWR | O_CREAT);
-  } catch (const Error& error) {
-    throw Error(error.code(), fmt::format("md5-file: {}", error.what()));
-  }
-}
-
 std::string directory_of(const std::string& path) {
   return std::filesystem::path(path).parent_path();
 }
 
 File lock_of(const std::string& path) {
-  File lock = opened(path);
-  if (::flock(lock.descriptor(), LOCK_EX | LOCK_NB) == 0) return lock;
-  if (errno != EWOULDBLOCK) throw system_error(errno, "md5-file: lock {}", path);
+  try {
+    File lock = File::open(path, O_RDWR | O_CREAT);
+    if (lock.try_lock()) return lock;
+  } catch (const Error& error) {
+    throw Error(error.code(), fmt::format("md5-file: {}", error.what()));
+  }
   throw Error(EBUSY, fmt::format("md5-file {} is in use by another server: each disk needs a file "
                                  "of its own",
                                  path));

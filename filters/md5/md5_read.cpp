@@ -1,12 +1,12 @@
 // Md5Layer: reading and verifying.
-#include <fmt/chrono.h>
-
 #include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "common/block/zeros.hpp"
 #include "common/error.hpp"
+#include "common/utc_text.hpp"
 #include "filters/md5/hashing.hpp"
 #include "filters/md5/md5_layer.hpp"
 
@@ -20,13 +20,9 @@ std::int64_t in_ms(Duration duration) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
 }
 
-bool is_all_zeros(std::span<const std::byte> data) {
-  return std::all_of(data.begin(), data.end(), [](std::byte each) { return each == std::byte{0}; });
-}
-
 std::string written_at(const DigestRecord& record) {
   if (record.written_at_s == 0) return "";
-  return fmt::format(", written {:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(record.written_at_s));
+  return ", written " + utc_text(record.written_at_s);
 }
 
 }  // namespace
@@ -150,7 +146,7 @@ std::optional<Md5Layer::Mismatch> Md5Layer::read_again(BlockNumber block, std::s
     return std::nullopt;
   }
   if (right) return std::nullopt;
-  return Mismatch{*expected, found, is_all_zeros(data)};
+  return Mismatch{*expected, found, is_zero(data)};
 }
 
 // --- Doubtful blocks ---

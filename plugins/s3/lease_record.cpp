@@ -1,6 +1,5 @@
 #include "plugins/s3/lease_record.hpp"
 
-#include <fmt/chrono.h>
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 #include <string_view>
 
 #include "common/error.hpp"
+#include "common/utc_text.hpp"
 #include "plugins/s3/record_reader.hpp"
 
 namespace nbdstack {
@@ -99,7 +99,7 @@ LeaseRecord LeaseRecord::make(const Processes& processes, std::chrono::milliseco
   LeaseRecord record{.state = State::held,
                      .owner = random_owner(),
                      .process = processes.self(),
-                     .since = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr))),
+                     .since = utc_text(std::time(nullptr)),
                      .renewals = 0,
                      .duration = duration};
   record.process.pid = 0;

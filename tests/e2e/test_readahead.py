@@ -264,11 +264,12 @@ class EndOfTheServer(ReadaheadCase):
 
         data.wait_until(is_quiet, 30, "the fetches' end")
 
-    def test_service_that_does_not_answer(self):
-        """Objects are fetched ahead from a service that is asked and says nothing."""
+    def _stalled_fetch(self, *parameters):
+        """A service that is asked to fetch ahead and says nothing: the volume, the server, and its
+        client, who stays."""
         volume = StallingVolume()
         self.addCleanup(volume.close)
-        server = self.serve(*STACK, *volume.words())
+        server = self.serve(*STACK, *volume.words(*parameters))
         handle = server.connect()
         self.start_stream(handle)
         self._wait_until_quiet(lambda: volume.arrived(volume.is_block))
@@ -276,22 +277,18 @@ class EndOfTheServer(ReadaheadCase):
         volume.stall(volume.is_block)
         self.read_until(handle, lambda: len(volume.arrived(volume.is_block)) > before)
         volume.wait_until_under_way(volume.is_block, before + 1)
+        return volume, server, handle
+
+    def test_service_that_does_not_answer(self):
+        """Objects are fetched ahead from a service that is asked and says nothing."""
+        _, server, handle = self._stalled_fetch()
         handle.aio_disconnect()
         self.assertLess(seconds_to_end(server), AT_ONCE_S)
 
     def test_nothing_is_fetched_when_the_server_stops(self):
         """Fetches wait for one that SIGTERM gives up, and their client stays: what began after the
         stop would get the time of a last write from the plugin."""
-        volume = StallingVolume()
-        self.addCleanup(volume.close)
-        server = self.serve(*STACK, *volume.words("readahead-inflight=128k"))
-        handle = server.connect()
-        self.start_stream(handle)
-        self._wait_until_quiet(lambda: volume.arrived(volume.is_block))
-        before = len(volume.arrived(volume.is_block))
-        volume.stall(volume.is_block)
-        self.read_until(handle, lambda: len(volume.arrived(volume.is_block)) > before)
-        volume.wait_until_under_way(volume.is_block, before + 1)
+        volume, server, handle = self._stalled_fetch("readahead-inflight=128k")
         asked = len(volume.arrived(volume.is_block))
         server.process.terminate()
         data.wait_until(lambda: "shutting down" in server.log(), 30, "the end of the fetch")

@@ -1,12 +1,10 @@
 #include "filters/cache/durable/cache_directory.hpp"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <string_view>
 #include <vector>
 
@@ -30,12 +28,6 @@ std::string to_text(const CacheIdentity& identity) {
                             {"uuid", random_uuid()}});
 }
 
-template <typename Number>
-bool parse(const std::string& text, Number& value) {
-  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return failure == std::errc() && end == text.data() + text.size();
-}
-
 std::optional<CacheIdentity> from_text(std::string_view text) {
   auto parsed = parse_key_value_text(text);
   if (!parsed) return std::nullopt;
@@ -45,8 +37,8 @@ std::optional<CacheIdentity> from_text(std::string_view text) {
                          .block_size_bytes = 0,
                          .cache_id = values["cache_id"]};
   const bool valid =
-      values["format"] == kFormat && parse(values["disk_size"], identity.disk_size_bytes) &&
-      parse(values["block_size"], identity.block_size_bytes) && values.contains("uuid");
+      values["format"] == kFormat && parse_number(values["disk_size"], identity.disk_size_bytes) &&
+      parse_number(values["block_size"], identity.block_size_bytes) && values.contains("uuid");
   if (!valid) return std::nullopt;
   return identity;
 }
@@ -74,8 +66,7 @@ void refuse_foreign_files(const SystemDirectory& directory) {
 
 File take_lock(const std::string& path) {
   File lock = File::open(path + "/" + kLock, O_RDWR | O_CREAT);
-  if (::flock(lock.descriptor(), LOCK_EX | LOCK_NB) == -1) {
-    if (errno != EWOULDBLOCK) throw system_error(errno, "lock {}", lock.path());
+  if (!lock.try_lock()) {
     const std::string holder = read_all(lock);
     throw Error(EBUSY, fmt::format("cache-dir {} is in use by another server{}{}", path,
                                    holder.empty() ? "" : ", process ", holder));

@@ -1,12 +1,12 @@
 #include "filters/md5/command/verify_report.hpp"
 
-#include <fmt/chrono.h>
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "common/command/progress.hpp"
+#include "common/utc_text.hpp"
 
 namespace nbdstack {
 namespace {
@@ -25,7 +25,7 @@ const char* name_of(Damage damage) {
 }
 
 std::string time_of(const Finding& finding) {
-  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time_t{finding.written_at_s}));
+  return utc_text(finding.written_at_s);
 }
 
 }  // namespace

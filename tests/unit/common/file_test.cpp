@@ -46,6 +46,18 @@ TEST(File, APunchedHoleReadsAsZerosAndTakesNoStorage) {
   EXPECT_LT(status.st_blocks * 512, static_cast<blkcnt_t>(kSize));
 }
 
+TEST(File, IsLockedByOneAtATimeUntilItIsClosed) {
+  const auto path = std::filesystem::temp_directory_path() / "nbdstack-file-test-lock";
+  const File waiting = File::open(path, O_RDWR | O_CREAT);
+  {
+    const File owner = File::open(path, O_RDWR);
+    EXPECT_TRUE(owner.try_lock());
+    EXPECT_FALSE(waiting.try_lock());
+  }
+  EXPECT_TRUE(waiting.try_lock());
+  std::filesystem::remove(path);
+}
+
 TEST(File, AMissingFileIsAnErrorWithItsErrnoAndName) {
   try {
     File::open("/nonexistent/file", O_RDONLY);

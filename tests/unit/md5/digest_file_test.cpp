@@ -25,7 +25,7 @@ class DigestFileTest : public ::testing::Test {
 
   void reopen() { file = open_digests(disk); }
   void change(std::uint64_t block, const std::vector<std::optional<Content>>& contents) const {
-    auto begun = file->begin({block}, contents.size());
+    auto begun = file->begin({block}, file->load({block}, contents.size()));
     ASSERT_TRUE(begun.has_value());
     begun->record(contents);
   }
@@ -79,11 +79,12 @@ TEST_F(DigestFileTest, RecordNamesWhatWasThereBefore) {
 
 TEST_F(DigestFileTest, BlocksAreUnknownWhileTheyAreChanged) {
   change(3, {content_of(1), content_of(2)});
-  const auto begun = file->begin({3}, 1);
+  const auto before = file->load({3}, 1);
+  const auto begun = file->begin({3}, before);
   EXPECT_EQ(known(3), std::nullopt);
   EXPECT_EQ(known(4), content_of(2));
-  ASSERT_THAT(begun->before(), SizeIs(1));
-  EXPECT_EQ(begun->before().front()->content, content_of(1));
+  ASSERT_THAT(before, SizeIs(1));
+  EXPECT_EQ(before.front()->content, content_of(1));
 }
 
 TEST_F(DigestFileTest, RecordInAnotherPlaceIsNone) {
@@ -113,7 +114,7 @@ TEST_F(DigestFileTest, DamagedRecordIsUnknownAndThatIsSaidOnce) {
 TEST_F(DigestFileTest, HighestBlockOfTheLargestDiskIsUnknown) {
   const std::uint64_t last = (std::numeric_limits<std::int64_t>::max() - 1) / 512;
   EXPECT_EQ(known(last), std::nullopt);
-  EXPECT_TRUE(file->begin({last}, 1).has_value());
+  EXPECT_TRUE(file->begin({last}, file->load({last}, 1)).has_value());
   EXPECT_TRUE(file->forget({0}, last + 1));
 }
 
@@ -242,13 +243,13 @@ TEST_F(DigestFileTest, TooMuchChangedAsksForAFlush) {
     change(region * kBlocksPerRegion, {content_of(1)});
   }
   const std::uint64_t more = OpenRegions::kEntries * kBlocksPerRegion;
-  EXPECT_FALSE(file->begin({more}, 1).has_value());
+  EXPECT_FALSE(file->begin({more}, file->load({more}, 1)).has_value());
   EXPECT_FALSE(file->forget({more}, 1));
   EXPECT_FALSE(file->forget({0}, more + 1)) << "its head has a place, its tail has none";
   EXPECT_EQ(known(0), content_of(1));
   flush();
   EXPECT_TRUE(file->forget({more}, 1));
-  EXPECT_TRUE(file->begin({more}, DigestFile::kLongestChange).has_value());
+  EXPECT_TRUE(file->begin({more}, file->load({more}, DigestFile::kLongestChange)).has_value());
 }
 
 // --- A disk that is full or fails ---
@@ -257,7 +258,7 @@ TEST_F(DigestFileTest, WhatCannotBeRecordedIsUnknownAndThatIsSaidOnce) {
   change(3, {content_of(1)});
   const LoggedErrors errors;
   for (unsigned turn = 0; turn < 2; ++turn) {
-    auto begun = file->begin({3}, 1);
+    auto begun = file->begin({3}, file->load({3}, 1));
     fail_disk(disk, Kind::write, ENOSPC);
     begun->record(std::vector<std::optional<Content>>{content_of(2)});
     disk.set_hook({});
@@ -267,7 +268,7 @@ TEST_F(DigestFileTest, WhatCannotBeRecordedIsUnknownAndThatIsSaidOnce) {
   change(3, {content_of(3)});
   EXPECT_EQ(known(3), content_of(3));
   EXPECT_THAT(errors.lines(), SizeIs(1));
-  auto begun = file->begin({3}, 1);
+  auto begun = file->begin({3}, file->load({3}, 1));
   fail_disk(disk, Kind::write, ENOSPC);
   begun->record(std::vector<std::optional<Content>>{content_of(2)});
   EXPECT_THAT(errors.lines(), SizeIs(2)) << "it failed anew";
@@ -278,7 +279,7 @@ TEST_F(DigestFileTest, NothingIsWrittenWhereNothingIsKnown) {
   change(3, {content_of(1)});
   const std::size_t size = disk.content(kFileName).size();
   const LoggedErrors errors;
-  auto begun = file->begin({1000}, 50);
+  auto begun = file->begin({1000}, file->load({1000}, 50));
   fail_disk(disk, Kind::write, ENOSPC);
   begun->record(std::vector<std::optional<Content>>(50));
   EXPECT_THAT(errors.lines(), IsEmpty());
@@ -289,7 +290,7 @@ TEST_F(DigestFileTest, OldRecordThatCannotBeMadeUnknownFailsTheChange) {
   change(3, {content_of(1)});
   fail_disk(disk, Kind::write, EIO);
   std::string message;
-  EXPECT_EQ(error_of([&] { (void)file->begin({3}, 1); }, &message), EIO);
+  EXPECT_EQ(error_of([&] { (void)file->begin({3}, file->load({3}, 1)); }, &message), EIO);
   EXPECT_THAT(message, HasSubstr("an old digest must not stay"));
   disk.set_hook({});
   EXPECT_EQ(known(3), content_of(1));
@@ -299,7 +300,7 @@ TEST_F(DigestFileTest, OldRecordThatCannotBeMadeUnknownFailsTheChange) {
 
 TEST_F(DigestFileTest, RegionThatCannotBeOpenedFailsTheChange) {
   fail_disk(disk, Kind::sync, EIO);
-  EXPECT_EQ(error_of([&] { (void)file->begin({3}, 1); }), EIO);
+  EXPECT_EQ(error_of([&] { (void)file->begin({3}, file->load({3}, 1)); }), EIO);
   disk.set_hook({});
   change(3, {content_of(1)});
   EXPECT_EQ(known(3), content_of(1));

@@ -147,12 +147,12 @@ TEST_F(KnownBlocksTest, ListIsLookedAtAgainAfterASecond) {
   stop();
   const auto digests = open_digests(disk);
   put(1);
-  const auto first = digests->begin({2}, 1);
+  const auto first = digests->begin({2}, digests->load({2}, 1));
   put(20000);
   const auto file = disk.directory()->open(kFileName);
   KnownBlocks known(*file, 30000 * kBlock, clock, next_data);
   EXPECT_TRUE(known.next().at(0).record.doubtful);
-  const auto second = digests->begin({20000}, 1);
+  const auto second = digests->begin({20000}, digests->load({20000}, 1));
   EXPECT_TRUE(known.is_on_list({20000}));
   EXPECT_FALSE(known.is_on_list({10000}));
   put(20000);

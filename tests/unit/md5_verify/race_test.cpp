@@ -70,7 +70,7 @@ class Storm {
   }
 
   void begin_change(std::uint64_t block) {
-    auto begun = file_->begin({block}, 1);
+    auto begun = file_->begin({block}, file_->load({block}, 1));
     ASSERT_TRUE(begun.has_value());
     change_.emplace(std::move(*begun));
     block_ = block;

@@ -99,7 +99,7 @@ TEST_F(SuspectsTest, WriteUnderWayIsNotJudged) {
   std::optional<DigestFile::Change> change;
   reader.before_read = [&](const Range&) {
     if (change) return;
-    auto begun = digests->begin({3}, 1);
+    auto begun = digests->begin({3}, digests->load({3}, 1));
     ASSERT_TRUE(begun.has_value());
     change.emplace(std::move(*begun));
     put_back(data, 3);
@@ -132,7 +132,7 @@ TEST_F(SuspectsTest, RecordThatCameBackIsNotTheSame) {
   const Bytes data = pattern(kBlock, 1);
   std::optional<DigestFile::Change> change;
   const auto begin = [&] {
-    auto begun = digests->begin({3}, 1);
+    auto begun = digests->begin({3}, digests->load({3}, 1));
     ASSERT_TRUE(begun.has_value());
     change.emplace(std::move(*begun));
     damage(3);
