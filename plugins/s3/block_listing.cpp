@@ -47,7 +47,7 @@ void list_part(ObjectStore& store, const BlockFormat& format, Part part,
              [&](const ListedObject& object) {
                const auto block = format.parse_name(object.key);
                if (block.has_value() && *block >= part.end) return false;
-               if (block.has_value()) page.push_back({*block, object.size_bytes});
+               if (block.has_value()) page.push_back({*block, object.size_bytes, object.etag});
                if (++keys % kPage != 0) return true;
                hand_on(page.empty() ? part.first : page.back().block.next());
                shorten(part);
@@ -211,7 +211,7 @@ void BlockListing::add(const ListedObject& object, BlockNumber first, BlockNumbe
                        std::vector<ListedBlock>& blocks) const {
   const auto block = format_.parse_name(object.key);
   if (block.has_value() && *block >= first && *block < end) {
-    blocks.push_back({*block, object.size_bytes});
+    blocks.push_back({*block, object.size_bytes, object.etag});
   }
 }
 

@@ -30,6 +30,7 @@ namespace nbdstack {
 struct ListedBlock {
   BlockNumber block;
   std::uint64_t size_bytes = 0;
+  std::string etag{};  // ListedObject's
 };
 
 struct ListedBlocks {

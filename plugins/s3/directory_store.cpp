@@ -291,7 +291,7 @@ void DirectoryStore::list(const std::string& prefix, const std::string& start_af
   walk_objects(root_, {.prefix = prefix, .start_after = start_after}, [&](const std::string& key) {
     const auto file = ObjectFile::open(root_ + "/" + key);
     if (!file.has_value()) return true;  // removed since the directory was read
-    return visit({.key = key, .size_bytes = file->body_bytes()});
+    return visit({.key = key, .size_bytes = file->body_bytes(), .etag = file->etag()});
   });
 }
 

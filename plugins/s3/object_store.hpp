@@ -69,6 +69,7 @@ struct ObjectPart {
 struct ListedObject {
   std::string key;
   std::uint64_t size_bytes = 0;
+  std::string etag{};  // as the store gave it; empty where the listing tells none
 };
 
 class ObjectStore {

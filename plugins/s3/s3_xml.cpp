@@ -63,8 +63,9 @@ std::optional<ListPage> parse_list_page(const std::string& text) {
   ListPage page;
   for (const pugi::xml_node& node : root.children("Contents")) {
     const char* key = node.child_value("Key");
-    page.objects.push_back(
-        {encoded ? decode_url(key) : std::string(key), node.child("Size").text().as_ullong()});
+    page.objects.push_back({.key = encoded ? decode_url(key) : std::string(key),
+                            .size_bytes = node.child("Size").text().as_ullong(),
+                            .etag = node.child_value("ETag")});
   }
   const bool truncated = root.child("IsTruncated").text().as_bool();
   if (truncated) {

@@ -222,7 +222,9 @@ class MemoryStore final : public ObjectStore {
         page.has_next = true;
         break;
       }
-      page.objects.push_back({.key = at->first, .size_bytes = at->second.size()});
+      page.objects.push_back({.key = at->first,
+                              .size_bytes = at->second.size(),
+                              .etag = info_of(at->first).etag});
     }
     return page;
   }

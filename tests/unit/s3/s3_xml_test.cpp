@@ -27,12 +27,15 @@ TEST(S3Xml, ListingKeepsOddKeys) {
       "<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
       "<EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>"
       "<NextContinuationToken>t/1=</NextContinuationToken>"
-      "<Contents><Key>a%2Bb+c%0A%25</Key><Size>8589934592</Size></Contents>"
+      "<Contents><Key>a%2Bb+c%0A%25</Key><Size>8589934592</Size>"
+      "<ETag>&quot;9b2cf535f27731c974343645a3985328-2&quot;</ETag></Contents>"
       "<Contents><Key>b</Key><Size>0</Size></Contents></ListBucketResult>");
   ASSERT_TRUE(page.has_value());
   ASSERT_EQ(page->objects.size(), 2U);
   EXPECT_EQ(page->objects[0].key, "a+b c\n%");
   EXPECT_EQ(page->objects[0].size_bytes, 8589934592U);
+  EXPECT_EQ(page->objects[0].etag, "\"9b2cf535f27731c974343645a3985328-2\"");
+  EXPECT_EQ(page->objects[1].etag, "");
   EXPECT_EQ(page->next_token, "t/1=");
 }
 
