@@ -54,7 +54,7 @@ struct HttpStoreConfig {
   std::shared_ptr<CredentialSource> credentials;
   unsigned connections = 16;
   std::uint32_t timeout_ms = 60'000;  // of one operation with all its attempts
-  unsigned retries = 8;
+  unsigned retries = kRetries_unlimited;
   std::string ca_file;  // empty: the system's
   bool tls_verify = true;
   ServiceOptions options;

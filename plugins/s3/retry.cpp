@@ -105,6 +105,7 @@ void Retrier::run(const std::string& operation,
   const TimePoint start = clock_.now();
   const TimePoint deadline = start + policy_.timeout;
   std::string former_reason;
+  unsigned damaged = 0;
   for (unsigned number = 1;; ++number) {
     const std::optional<Failure> failure = attempt({number, deadline - clock_.now()});
     if (!failure) return;
@@ -112,7 +113,8 @@ void Retrier::run(const std::string& operation,
       throw Error(failure->code, fmt::format("{}: {}", operation, failure->reason));
     }
     const auto elapsed_s = std::chrono::duration<double>(clock_.now() - start).count();
-    if (number > policy_.retries) {
+    if (failure->is_damage) ++damaged;
+    if (number > policy_.retries || damaged == kDamagedAttempts_max) {
       throw Error(failure->code, fmt::format("{}: gave up after {} attempts in {:.1f} s: {}",
                                              operation, number, elapsed_s, failure->reason));
     }

@@ -9,14 +9,18 @@
 //
 // The pause before the next attempt is a random part of a bound that doubles (full jitter, after
 // Brooker's "Exponential Backoff And Jitter"): clients that failed together do not come back
-// together. Where the service says Retry-After, that is the least pause. An operation ends after
-// `retries` further attempts or at its `timeout`, whichever comes first, and the last failure is
-// its error.
+// together. Where the service says Retry-After, that is the least pause.
+//
+// An operation ends at its `timeout`, and the last failure is its error: an outage that is shorter
+// passes unnoticed, however often a refused connection has been tried meanwhile. A number of
+// attempts ends it earlier in two cases only: where the user has set one (`retries`), and where
+// every attempt brought a body that is damaged, because then the object itself is.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <mutex>
 #include <optional>
 #include <random>
@@ -34,6 +38,7 @@ struct Failure {
   int code = EIO;      // the errno if this is the last attempt
   std::string reason;  // for people: status, the service's code and words, what can be done
   std::optional<Duration> retry_after{};
+  bool is_damage = false;  // there was an answer, and its body was not what had been stored
 };
 
 Failure failure_of(const TransportFailure& failure);
@@ -42,8 +47,11 @@ Failure failure_of(int status, const ServiceError& error, std::optional<Duration
 // One key of a DeleteObjects answer: a code without a status.
 Failure failure_of(const ServiceError& error);
 
+inline constexpr unsigned kRetries_unlimited = std::numeric_limits<unsigned>::max();
+inline constexpr unsigned kDamagedAttempts_max = 9;
+
 struct RetryPolicy {
-  unsigned retries = 8;  // after the first attempt
+  unsigned retries = kRetries_unlimited;  // after the first attempt
   Duration timeout = std::chrono::seconds(60);
   Duration first_pause = std::chrono::milliseconds(200);  // bound of the first pause
   Duration longest_pause = std::chrono::seconds(10);      // Retry-After may be longer

@@ -85,7 +85,8 @@ std::optional<Failure> verify_checksum(const HttpResponse& response,
   return Failure{.may_pass = true,
                  .reason = fmt::format("the object is corrupted: its checksum is {}, but that of "
                                        "the body that came is {}",
-                                       *stored, computed)};
+                                       *stored, computed),
+                 .is_damage = true};
 }
 
 std::optional<Failure> judge_whole(const HttpResponse& response, std::span<const std::byte> body) {

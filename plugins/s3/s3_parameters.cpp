@@ -34,6 +34,12 @@ Parameter text_parameter(std::string name, std::optional<std::string>& target, s
           .set = [&target](const std::string& text) { target = text; }};
 }
 
+Parameter retries_parameter(unsigned& target) {
+  Parameter row = number_parameter("retries", target, 0, 100, "attempts after the first one");
+  row.default_text = "unlimited";
+  return row;
+}
+
 Parameter given_password(Parameter row, const std::string& read,
                          std::optional<std::string>& target) {
   auto set = [read_it = std::move(row.set), name = row.name, &read,
@@ -160,7 +166,7 @@ S3Parameters::Rows S3Parameters::transfer_rows() {
       number_parameter("connections", store_.connections, 1, 256, "connections to the service"),
       duration_parameter("timeout", store_.timeout_ms,
                          "longest time that one operation takes, with all its attempts"),
-      number_parameter("retries", store_.retries, 0, 100, "attempts after the first one"),
+      retries_parameter(store_.retries),
       bool_parameter("http2", options.http2, "use HTTP/2 where the service offers it"),
       bool_parameter("hedge", options.hedging,
                      "send reads a second time that take longer than nearly all others"),

@@ -28,7 +28,7 @@ struct StoreSettings {
   CredentialParameters identity;
   unsigned connections = 16;
   std::uint64_t timeout_ms = 60'000;
-  unsigned retries = 8;
+  unsigned retries = kRetries_unlimited;
   std::string ca_file;  // empty: the system's
   bool tls_verify = true;
   bool virtual_host = false;

@@ -79,6 +79,30 @@ TEST(Retry, NumberOfAttemptsIsABound) {
   EXPECT_EQ(run_failing({.retries = 0}, kPasses).attempts, 1U);
 }
 
+TEST(Retry, AnOutageThatIsShorterThanTheTimeoutPassesUnnoticed) {
+  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+    FakeClock clock;
+    Retrier retrier({.timeout = 60s}, clock, seed);
+    const TimePoint back = clock.now() + 25s;
+    bool done = false;
+    retrier.run("PUT key", [&](const Attempt&) -> std::optional<Failure> {
+      clock.advance(1ms);  // refused at once
+      if (clock.now() < back) return failure_of({Kind::connection, "refused"});
+      done = true;
+      return std::nullopt;
+    });
+    EXPECT_TRUE(done) << seed;
+  }
+}
+
+TEST(Retry, AnObjectThatIsDamagedAgainAndAgainIsNotReadUntilTheTimeout) {
+  Failure damaged = kPasses;
+  damaged.is_damage = true;
+  const Outcome outcome = run_failing({.timeout = 1h}, damaged);
+  EXPECT_EQ(outcome.attempts, kDamagedAttempts_max);
+  EXPECT_EQ(outcome.code, EIO);
+}
+
 TEST(Retry, TimeoutIsABoundHoweverManyRetriesAreLeft) {
   const Outcome outcome = run_failing({.retries = 1000000, .timeout = 10s}, kPasses, 1s);
   EXPECT_EQ(outcome.code, ETIMEDOUT);
