@@ -6,6 +6,7 @@
 // it would be lost to the client and overwrite somebody else's.
 #pragma once
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstddef>
 #include <functional>
@@ -81,6 +82,12 @@ class LentLayers {
       layers_.push_back(std::move(layer));
     }
     on_lent_();
+  }
+
+  // with_one() has failed with the first one: it comes after all others the next time.
+  void put_first_last() {
+    const std::lock_guard lock(mutex_);
+    if (!layers_.empty()) std::rotate(layers_.begin(), layers_.begin() + 1, layers_.end());
   }
 
   // Waits for those who use it. May be called again, and for what was never lent.

@@ -53,27 +53,47 @@ void BlockCache::want_background() {
   wake_();
 }
 
-TimePoint BlockCache::background_step(Layer& below, TimePoint now) {
-  {
-    Lock lock(mutex_);
-    advance_ticks(lock, now);
-    drop_expired(lock);
-  }
-  bool done = false;
+TimePoint BlockCache::background_step_here(TimePoint now) {
+  Lock lock(mutex_);
+  advance_ticks(lock, now);
+  drop_expired(lock);
+  lock.unlock();
+  std::optional<Error> failure;
   try {
     if (store_->is_durable()) store_->commit();
-    done = write_back_due(below, now);
+  } catch (const Error& error) {
+    failure = error;
+  }
+  lock.lock();
+  if (failure) log::error("cache: {}", failure->what());
+  return next_step(lock, now);
+}
+
+TimePoint BlockCache::background_step(Layer& below, TimePoint now) {
+  const TimePoint next = background_step_here(now);
+  if (!may_work_below(now)) return next;
+  std::optional<Error> failure;
+  try {
+    write_back_due(below, now);
     relieve_all(below);
   } catch (const Error& error) {
-    Lock lock(mutex_);
-    background_failed(lock, now, error);
+    failure = error;
+  } catch (const std::bad_alloc&) {
+    failure = Error(ENOMEM, "cache: out of memory");
   }
   Lock lock(mutex_);
-  if (done) {
+  if (failure) {
+    background_failed(lock, now, *failure);
+  } else {
     retry_at_.reset();
     retry_delay_ = Duration::zero();
   }
   return next_step(lock, now);
+}
+
+bool BlockCache::may_work_below(TimePoint now) const {
+  const Lock lock(mutex_);
+  return !retry_at_ || now >= *retry_at_;
 }
 
 TimePoint BlockCache::background_could_not_open(TimePoint now, const Error& error) {
@@ -129,13 +149,11 @@ void BlockCache::advance_ticks(Lock& /*lock*/, TimePoint now) {
   if (settings_.timeout > Duration::zero()) clean_tick_ = tick_of(elapsed, settings_.timeout);
 }
 
-// False: it is too early to try again after a failure.
-bool BlockCache::write_back_due(Layer& below, TimePoint now) {
+void BlockCache::write_back_due(Layer& below, TimePoint now) {
   std::vector<BlockNumber> blocks;
   std::vector<Range> zeros;
   {
     Lock lock(mutex_);
-    if (retry_at_ && now < *retry_at_) return false;
     const bool everything = std::exchange(background_wanted_, false);
     if (zeros_.empty()) {
       zeros_since_.reset();
@@ -156,11 +174,10 @@ bool BlockCache::write_back_due(Layer& below, TimePoint now) {
     }
   }
   if (store_->is_durable() && doubts_ != settled_doubts_) flush_below(below);
-  if (blocks.empty() && zeros.empty()) return true;
+  if (blocks.empty() && zeros.empty()) return;
   const auto settling = settlement(below);
   write_back(below, std::move(blocks), std::move(zeros), Durability::on_flush);
   settle(below);
-  return true;
 }
 
 // Oldest first, so the first one that is not due ends the search.

@@ -32,6 +32,9 @@ class BackgroundBelow {
   // Calls use(layer), and lets out what that throws. False: there is no layer now. Throws Error when
   // it cannot be opened.
   virtual bool with(const Use& use) = 0;
+  // What was done with the layer failed, and its connection may be lost: the next with() takes
+  // another one.
+  virtual void take_another() = 0;
 };
 
 class OwnBelow final : public BackgroundBelow {
@@ -44,6 +47,7 @@ class OwnBelow final : public BackgroundBelow {
     use(*layer_);
     return true;
   }
+  void take_another() override { layer_.reset(); }
 
  private:
   const Open open_;
@@ -55,6 +59,7 @@ class ClientsBelow final : public BackgroundBelow {
   // `clients` outlives this.
   explicit ClientsBelow(LentLayers& clients) : clients_(clients) {}
   bool with(const Use& use) override { return clients_.with_one(use); }
+  void take_another() override { clients_.put_first_last(); }
 
  private:
   LentLayers& clients_;

@@ -45,12 +45,15 @@ void BackgroundThread::main() {
 
 TimePoint BackgroundThread::step(TimePoint now) {
   try {
+    if (!cache_.may_work_below(now)) return cache_.background_step_here(now);
     TimePoint next = TimePoint::max();  // until there is a layer
     below_->with([&](Layer& below) { next = cache_.background_step(below, now); });
+    if (!cache_.may_work_below(now)) below_->take_another();
     return next;
   } catch (const Error& error) {
     return cache_.background_could_not_open(now, error);
   } catch (const std::exception& error) {
+    below_->take_another();
     return cache_.background_could_not_open(now, Error(EIO, error.what()));
   }
 }

@@ -101,8 +101,7 @@ std::size_t BlockCache::occupied(const Lock& /*lock*/) const {
 // A slot for an absent block, from what is free or by dropping a clean block. Nothing: write back
 // first.
 std::optional<Slot> BlockCache::take_slot(Lock& lock, BlockNumber block) {
-  const bool full = !table_.has_room() || occupied(lock) >= table_.max_slots();
-  if (full) {
+  if (!has_free_slot(lock)) {
     const Slot victim = next_victim(lock);
     if (victim == kNoSlot) return std::nullopt;
     evict(lock, victim);
@@ -233,10 +232,11 @@ void BlockCache::damaged(Lock& lock, Slot slot) {
   for_each_page_run(pages.stored() & pages.dirty, [&](unsigned first, unsigned count) {
     log::error(
         "cache: {} bytes at offset {} were written by a client, had not reached the plugin, and "
-        "are DAMAGED in the cache directory: reading them is an error until they are written again",
+        "are DAMAGED in {}: reading them and flushing are errors until they are overwritten, "
+        "zeroed or trimmed",
         std::min<std::uint64_t>(std::uint64_t{count} * pages_.page_size(),
                                 range.length - pages_.offset_of(first)),
-        range.offset + pages_.offset_of(first));
+        range.offset + pages_.offset_of(first), store_->name());
   });
   pages.valid &= pages.zero;
   pages.zero &= pages.valid;
@@ -244,25 +244,23 @@ void BlockCache::damaged(Lock& lock, Slot slot) {
   set_pages(lock, slot, pages);
 }
 
-// The disk of the cache is full, or broken. What is cached stays; from now on slots are only
-// reused.
-void BlockCache::storage_failed(const Error& error) {
-  const bool full = error.code() == ENOSPC || error.code() == EDQUOT || error.code() == EFBIG;
-  if (!full) {
-    log::error("cache: {}: the request passes through to the plugin", error.what());
-    return;
-  }
-  Lock lock(mutex_);
-  const bool news = table_.is_growing();
-  table_.stop_growing();
-  const std::uint64_t size_mib = (table_.cached_blocks() * settings_.block_size) >> 20U;
-  lock.unlock();
-  if (news) {
-    log::error(
-        "cache: {}: going on with the {} MiB that are cached; what does not fit passes "
-        "through to the plugin",
-        error.what(), size_mib);
-  }
+// A flush cannot make durable what is lost. The client gets rid of the error by getting rid of what
+// is damaged.
+void BlockCache::report_damage() {
+  const Lock lock(mutex_);
+  if (table_.damaged_blocks() == 0) return;
+  Slot first = kNoSlot;
+  table_.policy().in_eviction_order([&](Slot slot) {
+    const bool damaged = table_.pages(slot).damaged() != 0;
+    if (damaged && (first == kNoSlot || table_[slot].block() < table_[first].block())) first = slot;
+    return true;
+  });
+  throw Error(EIO,
+              fmt::format("cache: what clients wrote to {} blocks, the first of them at offset "
+                          "{}, was damaged in {} before it reached the plugin: a flush "
+                          "succeeds again when all of it is overwritten, zeroed or trimmed",
+                          table_.damaged_blocks(), geometry_.offset_of(table_[first].block()),
+                          store_->name()));
 }
 
 void BlockCache::run_in_parallel(const Layer& below, WorkerPool& pool, std::size_t count,

@@ -98,6 +98,10 @@ class BlockCache {
   // Does what is due at `now` and says when to come back at the latest; wake_background() asks for
   // it to come earlier. A failed write-back is logged, and tried again after a growing delay.
   TimePoint background_step(Layer& below, TimePoint now);
+  // Not before the pause after a failure is over. Until then only the part of a step that needs no
+  // layer below is done.
+  [[nodiscard]] bool may_work_below(TimePoint now) const;
+  TimePoint background_step_here(TimePoint now);
   // The step cannot run, because the layer below could not be opened.
   TimePoint background_could_not_open(TimePoint now, const Error& error);
   // Called whenever the next step should come at once. Set before the first request.
@@ -141,7 +145,18 @@ class BlockCache {
   // released meanwhile.
   void verify(Lock& lock, Slot slot);
   void damaged(Lock& lock, Slot slot);
+  void report_damage();
+
+  // --- storage_pressure.cpp: the disk of the cache is full ---
   void storage_failed(const Error& error);
+  // The slot's storage took what was written to it.
+  void storage_worked(Lock& lock, Slot slot);
+  // Whether take_slot() finds a free slot below the bound.
+  [[nodiscard]] bool has_free_slot(Lock& lock);
+  // Whether waiting may help who finds nothing to evict and nothing to write back.
+  [[nodiscard]] bool room_may_come(const Lock& lock) const;
+
+  // --- more of block_cache.cpp ---
   void set_pages(Lock& lock, Slot slot, const Pages& pages);
 
   // --- fetch.cpp: reading and loading ---
@@ -240,7 +255,7 @@ class BlockCache {
 
   // --- background.cpp ---
   void advance_ticks(Lock& lock, TimePoint now);
-  bool write_back_due(Layer& below, TimePoint now);
+  void write_back_due(Layer& below, TimePoint now);
   std::vector<BlockNumber> overdue_blocks(Lock& lock) const;
   void drop_expired(Lock& lock);
   void background_failed(Lock& lock, TimePoint now, const Error& error);
@@ -289,6 +304,9 @@ class BlockCache {
   std::optional<TimePoint> retry_at_;     // after a failure: not before
   Duration retry_delay_{};                // what was waited after the last failure
   std::optional<Error> unreported_;       // of the background: the next flush says it
+  // While the cache's disk is full.
+  std::optional<TimePoint> full_until_;  // when one more slot is tried
+  Slot tried_slot_ = kNoSlot;            // the one that tells whether there is room again
 
   // Changes below that have failed, and how many of them a flush below has followed. While they
   // differ, what can be read there may not be durable, so a durable store keeps nothing of it.

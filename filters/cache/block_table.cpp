@@ -1,5 +1,6 @@
 #include "filters/cache/block_table.hpp"
 
+#include <new>
 #include <utility>
 
 namespace nbdstack {
@@ -9,7 +10,8 @@ constexpr std::size_t kFirstBuckets = 1024;
 
 BlockTable::BlockTable(Slot max_slots, unsigned pages_per_block,
                        std::unique_ptr<EvictionPolicy> policy)
-    : max_slots_(max_slots),
+    : most_slots_(max_slots),
+      max_slots_(max_slots),
       narrow_(pages_per_block <= 16),
       buckets_(kFirstBuckets, kNoSlot),
       policy_(std::move(policy)) {}
@@ -30,6 +32,9 @@ Pages BlockTable::pages(Slot slot) const {
 }
 
 void BlockTable::set_pages(Slot slot, const Pages& pages) {
+  const bool was_damaged = this->pages(slot).damaged() != 0;
+  if (was_damaged) --damaged_;
+  if (pages.damaged() != 0) ++damaged_;
   if (narrow_) {
     narrow_pages_[slot] = {
         static_cast<std::uint16_t>(pages.valid), static_cast<std::uint16_t>(pages.dirty),
@@ -45,14 +50,18 @@ void BlockTable::set_pages(Slot slot, const Pages& pages) {
   }
 }
 
+// What may run out of memory comes before the entries: a slot that there is has all it needs, and
+// set_pages() allocates nothing.
 void BlockTable::grow_to(std::size_t slots) {
-  entries_.grow_to(slots);
   if (narrow_) {
     narrow_pages_.grow_to(slots);
   } else {
     wide_pages_.grow_to(slots);
   }
-  while (entries_.size() > buckets_.size() * 2) grow_buckets();
+  unwritten_.reach(slots);
+  entries_.grow_to(slots);
+  while (entries_.size() > buckets_.size() * 2 && grow_buckets()) {
+  }
 }
 
 Slot BlockTable::insert(BlockNumber block) {
@@ -114,11 +123,41 @@ void BlockTable::retire(Slot slot) {
 
 void BlockTable::unpin(Slot slot) {
   Entry& entry = entries_[slot];
-  if (--entry.pins == 0 && !entry.attached_) release(slot);
+  if (--entry.pins != 0) return;
+  --pinned_;
+  if (!entry.attached_) release(slot);
 }
 
-void BlockTable::grow_buckets() {
-  buckets_.assign(buckets_.size() * 2, kNoSlot);
+void BlockTable::grow_again() {
+  max_slots_ = most_slots_;
+  for (Slot slot = 0; slot < slots(); ++slot) {
+    Entry& entry = entries_[slot];
+    if (!entry.retired_) continue;
+    entry.retired_ = false;
+    if (!entry.attached_ && entry.pins == 0) release(slot);
+  }
+}
+
+Slot BlockTable::grow_by_one() {
+  for (Slot slot = 0; slot < slots(); ++slot) {
+    Entry& entry = entries_[slot];
+    if (!entry.retired_ || entry.attached_ || entry.pins != 0) continue;
+    entry.retired_ = false;
+    release(slot);
+    return slot;
+  }
+  if (free_ != kNoSlot || slots() >= most_slots_) return kNoSlot;
+  max_slots_ = slots() + 1;
+  return slots();
+}
+
+// Returns false where memory is short: longer chains do as well.
+bool BlockTable::grow_buckets() {
+  try {
+    buckets_.assign(buckets_.size() * 2, kNoSlot);
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
   for (Slot slot = 0; slot < entries_.size(); ++slot) {
     Entry& entry = entries_[slot];
     if (!entry.attached_) continue;  // a free slot's link belongs to the chain of free ones
@@ -126,6 +165,7 @@ void BlockTable::grow_buckets() {
     entry.bucket_next_ = head;
     head = slot;
   }
+  return true;
 }
 
 void BlockTable::release(Slot slot) {

@@ -75,7 +75,7 @@ class BlockTable {
     }
     // Found under its block number. Not: free, or free as soon as it is unpinned.
     bool attached_ : 1 = false;
-    bool retired_ : 1 = false;  // has no storage and is not used again
+    bool retired_ : 1 = false;  // has no storage
     // Two halves: with one 64-bit member an entry would be 24 bytes.
     std::uint32_t block_low_ = 0;
     std::uint32_t block_high_ = 0;
@@ -104,19 +104,29 @@ class BlockTable {
 
   // The block is absent from now on. Its slot becomes free when the last pin goes.
   void erase(Slot slot, EvictionPolicy::Removal why = EvictionPolicy::Removal::dropped);
-  // The same, and the slot is never used again: there is no storage for it.
+  // The same, and the slot is not used again before grow_again(): there is no storage for it.
   void retire(Slot slot);
 
-  void pin(Slot slot) { ++entries_[slot].pins; }
+  void pin(Slot slot) {
+    if (entries_[slot].pins++ == 0) ++pinned_;
+  }
   void unpin(Slot slot);
   void touch(Slot slot) { policy_->used(slot); }
 
-  // Lowers the bound to what is in use: the disk of the cache is full.
+  // Lowers the bound to what is in use, while the disk of the cache is full; and lifts it again,
+  // which makes retired slots free. In between, grow_by_one() makes one such slot the next that
+  // insert() takes, and returns it; or kNoSlot, while there are free slots that have storage.
   [[nodiscard]] bool is_growing() const { return entries_.size() < max_slots_; }
   void stop_growing() { max_slots_ = static_cast<Slot>(entries_.size()); }
+  void grow_again();
+  Slot grow_by_one();
 
   [[nodiscard]] std::size_t cached_blocks() const { return cached_; }
   [[nodiscard]] Slot max_slots() const { return max_slots_; }
+  // Slots that somebody uses outside the mutex.
+  [[nodiscard]] std::size_t pinned_slots() const { return pinned_; }
+  // Blocks with damaged pages.
+  [[nodiscard]] std::size_t damaged_blocks() const { return damaged_; }
   // Slots that have ever been used.
   [[nodiscard]] Slot slots() const { return static_cast<Slot>(entries_.size()); }
   [[nodiscard]] EvictionPolicy& policy() { return *policy_; }
@@ -131,7 +141,7 @@ class BlockTable {
   }
   void attach(Slot slot, BlockNumber block);
   void grow_to(std::size_t slots);
-  void grow_buckets();
+  bool grow_buckets();
   void release(Slot slot);
 
   template <typename Word>
@@ -139,7 +149,8 @@ class BlockTable {
     Word valid, dirty, zero, hole;
   };
 
-  Slot max_slots_;
+  const Slot most_slots_;  // ever
+  Slot max_slots_;         // now
   ChunkedVector<Entry> entries_;
   // One of the two, by pages a block.
   bool narrow_;
@@ -148,6 +159,8 @@ class BlockTable {
   std::vector<Slot> buckets_;  // heads of chains; a power of two, at least one for two entries
   Slot free_ = kNoSlot;        // head of the chain of free slots
   std::size_t cached_ = 0;
+  std::size_t pinned_ = 0;
+  std::size_t damaged_ = 0;
   SlotList unwritten_;
   std::unique_ptr<EvictionPolicy> policy_;
 };

@@ -163,6 +163,7 @@ void BlockCache::Bypass::store_absent(BlockNumber block, std::span<const std::by
     lock.lock();
     cache_.store_->wrote(*slot, block, stored, false);
     cache_.set_pages(lock, *slot, {.valid = stored.pages, .dirty = 0, .zero = 0, .hole = 0});
+    cache_.storage_worked(lock, *slot);
   } catch (const Error& error) {
     cache_.storage_failed(error);
     lock.lock();

@@ -346,6 +346,7 @@ void BlockCache::store_fetched_block(Fetch& fetch, BlockNumber block) {
       pages.zero &= ~part.pages;
     }
     set_pages(lock, slot, pages);
+    if (!stored.empty()) storage_worked(lock, slot);
   }
   give_back(lock, slot);
 }

@@ -11,6 +11,7 @@ void BlockCache::flush(Layer& below) {
   if (settings_.flush == FlushTo::local) {
     store_->commit();
     want_background();
+    report_damage();
     return;
   }
   const auto settling = settlement(below);
@@ -24,6 +25,7 @@ void BlockCache::flush(Layer& below) {
     throw;
   }
   report_background_failure();
+  report_damage();
 }
 
 // A layer that cannot be flushed stores what it has acknowledged.

@@ -69,6 +69,7 @@ bool BlockCache::make_room(Lock& lock, Layer& below) {
     const std::vector<BlockNumber> dirty =
         evicting_ ? std::vector<BlockNumber>() : next_dirty(lock, below, kReliefBlocks);
     if (dirty.empty()) {
+      if (!room_may_come(lock)) return false;
       changed_.wait(lock);
     } else if (write_back_some(lock, below, dirty)) {
       return false;

@@ -24,10 +24,11 @@ struct CacheSettings {
   // Of max_size_bytes: above the high one blocks go, down to the low one.
   unsigned high_threshold_percent = 95;
   unsigned low_threshold_percent = 80;
-  std::uint64_t max_dirty_bytes = 0;  // writers wait above it; 0: no bound
-  std::size_t threads = 16;           // requests of write-backs under way below at once
-  Duration write_delay{};             // 0: dirty blocks wait for a flush
-  Duration timeout{};                 // clean blocks are dropped then; 0: never
+  std::uint64_t max_dirty_bytes = 0;              // writers wait above it; 0: no bound
+  std::size_t threads = 16;                       // requests of write-backs under way below at once
+  Duration write_delay{};                         // 0: dirty blocks wait for a flush
+  Duration full_retry = std::chrono::seconds(1);  // while the cache's disk is full
+  Duration timeout{};                             // clean blocks are dropped then; 0: never
   CachePolicy policy = CachePolicy::lru;
   std::uint64_t protect_bytes = 0;                             // of the disk: evicted last
   std::function<bool()> cache_on_read = [] { return false; };  // asked for each read

@@ -29,6 +29,9 @@ class SlotList {
     return links_[slot].newer == kFront ? kNoSlot : links_[slot].newer;
   }
 
+  // push_front() of smaller slots allocates nothing.
+  void reach(std::size_t slots) { links_.grow_to(slots); }
+
   void push_front(Slot slot) {
     if (slot >= links_.size()) links_.grow_to(slot + 1);
     links_[slot] = {.newer = kFront, .older = front_};

@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "common/block/range.hpp"
@@ -65,6 +66,8 @@ class SlotStore {
 
   // Whether what is committed survives the process.
   [[nodiscard]] virtual bool is_durable() const { return false; }
+  // For messages: where the content lies.
+  [[nodiscard]] virtual std::string name() const { return "the cache's temporary file"; }
   // Asked once, before anything else.
   virtual Recovered recover() { return {}; }
 

@@ -147,6 +147,7 @@ BlockCache::Stored BlockCache::note_stored(Lock& lock, Slot slot, const StoredPa
   pages.zero &= ~stored.pages;
   pages.hole &= ~stored.pages;
   set_pages(lock, slot, pages);
+  storage_worked(lock, slot);
   return Stored::yes;
 }
 

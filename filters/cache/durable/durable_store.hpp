@@ -94,6 +94,7 @@ class DurableStore final : public SlotStore {
   ~DurableStore() override;
 
   [[nodiscard]] bool is_durable() const override { return true; }
+  [[nodiscard]] std::string name() const override { return directory_->path() + "/data"; }
   // Throws where the files cannot be read or a new snapshot cannot be written; damage is no reason.
   Recovered recover() override;
 

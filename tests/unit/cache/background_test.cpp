@@ -374,6 +374,93 @@ TEST_F(CacheBackgroundThread, WritesBackOverALayerOfItsOwn) {
   EXPECT_EQ(below.content(block(0)), data(1));
 }
 
+// A connection to the layer below, of which there may be several, and which may be lost for good.
+class Connection final : public Layer {
+ public:
+  Connection(Layer& below, bool lost) : below_(below), lost_(lost) {}
+  [[nodiscard]] const LayerTraits& traits() const override { return below_.traits(); }
+  void pread(std::span<std::byte> buffer, std::uint64_t offset) override {
+    use().pread(buffer, offset);
+  }
+  void pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
+              Durability durability) override {
+    use().pwrite(buffer, offset, durability);
+  }
+  void flush() override { use().flush(); }
+  void zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) override {
+    use().zero(length, offset, options);
+  }
+  void trim(std::uint64_t length, std::uint64_t offset, Durability durability) override {
+    use().trim(length, offset, durability);
+  }
+  void cache(std::uint64_t length, std::uint64_t offset) override { use().cache(length, offset); }
+  void extents(std::uint64_t length, std::uint64_t offset, bool only_one,
+               ExtentList& extents) override {
+    use().extents(length, offset, only_one, extents);
+  }
+
+ private:
+  Layer& use() {
+    if (lost_) throw Error(ENOTCONN, "this connection is lost");
+    return below_;
+  }
+  Layer& below_;
+  const bool lost_;
+};
+
+TEST_F(CacheBackgroundThread, OpensTheLayerBelowAnewWhenItsConnectionIsLost) {
+  settings.flush = FlushTo::local;
+  durable_store = true;
+  write(data(1), 0);
+  Gate gate;
+  stop_at(gate, Op::pwrite);
+  std::atomic<int> opened = 0;
+  {
+    const BackgroundThread thread(cache(), std::make_unique<OwnBelow>([&] {
+                                    return std::make_unique<Connection>(below, ++opened == 1);
+                                  }));
+    layer().flush();
+    gate.wait_for_arrivals(1);
+    gate.open();
+  }
+  EXPECT_EQ(below.content(block(0)), data(1));
+  EXPECT_EQ(opened, 2);
+}
+
+// The first of the clients has lost its connection below, and has not noticed.
+TEST_F(CacheBackgroundThread, TakesAnotherClientsLayerWhenOneHasLostItsConnection) {
+  settings.flush = FlushTo::local;
+  durable_store = true;
+  write(data(1), 0);
+  Gate gate;
+  stop_at(gate, Op::pwrite);
+  Connection lost(below, true);
+  LentLayers clients;
+  const auto first = std::make_shared<LentLayer>(lost);
+  const auto second = std::make_shared<LentLayer>(below);
+  clients.lend(first);
+  clients.lend(second);
+  {
+    const BackgroundThread thread(cache(), std::make_unique<ClientsBelow>(clients));
+    layer().flush();
+    gate.wait_for_arrivals(1);
+    gate.open();
+  }
+  clients.take_back(first);
+  clients.take_back(second);
+  EXPECT_EQ(below.content(block(0)), data(1));
+}
+
+TEST_F(CacheBackground, NothingIsAskedOfTheLayerBelowDuringThePauseAfterAFailure) {
+  settings.write_delay = kDelay;
+  step(seconds(0));
+  const Error error(ENOTCONN, "as the test wants it");
+  cache().background_could_not_open(at(seconds(1)), error);
+  cache().background_could_not_open(at(seconds(2)), error);
+  EXPECT_FALSE(cache().may_work_below(at(milliseconds(3999))));
+  EXPECT_TRUE(cache().may_work_below(at(seconds(4))));
+}
+
 // Of an export with a name: what was dirty before the first client came waits for it.
 TEST_F(CacheBackgroundThread, WritesBackOverAClientsLayerWhileItIsThere) {
   settings.flush = FlushTo::local;

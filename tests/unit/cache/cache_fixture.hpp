@@ -19,7 +19,7 @@
 namespace nbdstack::testing {
 
 // What the cache asks of its store, as far as tests stop or count it.
-enum class StoreOp : std::uint8_t { read, write, forget, commit };
+enum class StoreOp : std::uint8_t { read, write, forget, commit, verify };
 
 // A store whose content hooks can stop or let fail. It can say that it is durable, so that what
 // depends on that is tested without files.
@@ -66,11 +66,23 @@ class HookedStore final : public SlotStore {
   }
   void discard(Slot slot) override { store_->discard(slot); }
   void commit() override { hook_.call(StoreOp::commit); }
+  // What a test wants to have been left by an earlier server. A hook that throws damages a block.
+  void pretend(Recovered recovered) { recovered_ = std::move(recovered); }
+  Recovered recover() override { return recovered_; }
+  bool verify(Slot /*slot*/, PageMask /*stored*/) override {
+    try {
+      hook_.call(StoreOp::verify);
+      return true;
+    } catch (const Error&) {
+      return false;
+    }
+  }
 
  private:
   std::unique_ptr<SlotStore> store_;
   const Hook& hook_;
   const bool durable_;
+  Recovered recovered_;
 };
 
 class CacheTest : public ::testing::Test {

@@ -80,6 +80,33 @@ TEST_F(CacheStorage, WhatWasDirtyBeforeTheDiskWasFullIsStillWrittenBack) {
   EXPECT_EQ(below.content(block(10, 4)), pattern(4 * kBlock, 2));
 }
 
+TEST_F(CacheStorage, GrowsOnWhenThereIsRoomAgain) {
+  settings.full_retry = {};
+  layer();
+  let_files_grow_to(2 * kBlock);
+  const auto content = pattern(kDiskSize, 2);
+  write(content, 0);
+  ASSERT_LE(cache().cached_bytes(), 2 * kBlock);
+  let_files_grow_to(kDiskSize);
+  EXPECT_EQ(read({0, kDiskSize}), content);
+  EXPECT_EQ(read({0, kDiskSize}), content);
+  EXPECT_EQ(cache().cached_bytes(), kDiskSize);
+  layer().flush();
+  EXPECT_EQ(below.content(), content);
+}
+
+TEST_F(CacheStorage, StaysAsItIsWhileThereIsNoRoom) {
+  settings.full_retry = {};
+  layer();
+  let_files_grow_to(2 * kBlock);
+  for (unsigned round = 1; round < 10; ++round) {
+    const auto content = pattern(kDiskSize, round);
+    write(content, 0);
+    EXPECT_EQ(read({0, kDiskSize}), content);
+    EXPECT_LE(cache().cached_bytes(), 2 * kBlock);
+  }
+}
+
 TEST_F(CacheStorage, ACleanBlockThatCannotBeReadIsFetchedAgain) {
   const auto content = pattern(kDiskSize, 1);
   below.pwrite(content, 0, Durability::on_flush);

@@ -1,0 +1,54 @@
+// The disk of the cache is full, or broken.
+//
+// What is cached stays. While the disk is full slots are only reused, and what does not fit passes
+// through to the layer below; now and then one more slot is tried, and when it can be stored the
+// cache grows on as before. One line in the log tells of the beginning, one of the end.
+#include "common/io/lack_of_room.hpp"
+#include "common/log.hpp"
+#include "filters/cache/block_cache.hpp"
+
+namespace nbdstack {
+
+void BlockCache::storage_failed(const Error& error) {
+  if (!is_for_lack_of_room(error)) {
+    log::error("cache: {}: the request passes through to the plugin", error.what());
+    return;
+  }
+  Lock lock(mutex_);
+  const bool news = !full_until_;
+  table_.stop_growing();
+  full_until_ = std::chrono::steady_clock::now() + settings_.full_retry;
+  tried_slot_ = kNoSlot;
+  const std::uint64_t size_mib = (table_.cached_blocks() * settings_.block_size) >> 20U;
+  lock.unlock();
+  if (news) {
+    log::error(
+        "cache: {}: going on with the {} MiB that are cached; what does not fit passes "
+        "through to the plugin until there is room again",
+        error.what(), size_mib);
+  }
+}
+
+void BlockCache::storage_worked(Lock& /*lock*/, Slot slot) {
+  if (slot != tried_slot_) return;
+  tried_slot_ = kNoSlot;
+  full_until_.reset();
+  table_.grow_again();
+  log::error("cache: there is room for the cache again: it is used as before");
+}
+
+bool BlockCache::has_free_slot(Lock& lock) {
+  if (full_until_ && std::chrono::steady_clock::now() >= *full_until_) {
+    // The next insert() takes it. If it cannot be stored either, storage_failed() comes again.
+    full_until_ = std::chrono::steady_clock::now() + settings_.full_retry;
+    tried_slot_ = table_.grow_by_one();
+  }
+  return table_.has_room() && occupied(lock) < table_.max_slots();
+}
+
+// Blocks that are damaged, and nothing but damaged, will not go by themselves.
+bool BlockCache::room_may_come(const Lock& /*lock*/) const {
+  return evicting_ || table_.pinned_slots() > 0 || table_.unwritten().size() > 0;
+}
+
+}  // namespace nbdstack
