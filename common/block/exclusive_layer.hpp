@@ -23,6 +23,8 @@ class ExclusiveLayer final : public Layer {
       : owned_(std::move(below)), below_(*owned_), mutex_(mutex) {}
 
   [[nodiscard]] const LayerTraits& traits() const override { return below_.traits(); }
+  // Not a request, so it needs no turn of its own.
+  std::shared_ptr<const DiskIdentity> identity() override { return below_.identity(); }
   void pread(std::span<std::byte> buffer, std::uint64_t offset) override {
     const std::lock_guard lock(mutex_);
     below_.pread(buffer, offset);

@@ -15,8 +15,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 
+#include "common/block/disk_identity.hpp"
 #include "common/block/extents.hpp"
 
 namespace nbdstack {
@@ -77,6 +79,11 @@ class Layer {
   // with `only_one` a layer may stop after the first.
   virtual void extents(std::uint64_t length, std::uint64_t offset, bool only_one,
                        ExtentList& extents) = 0;
+
+  // Which disk this is, and whether this server may write it (disk_identity.hpp); null where that
+  // is not known. Unlike traits() it may change, so it may be asked for with each request: what
+  // has not changed is the same object, at the cost of a lock that nobody holds for long.
+  virtual std::shared_ptr<const DiskIdentity> identity() { return nullptr; }
 
   // The client is about to leave; the layer below still works. What must not get lost is written
   // now.

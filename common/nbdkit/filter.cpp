@@ -80,11 +80,12 @@ void cleanup(nbdkit_backend* /*backend*/) {
 // --- Once per client ---
 
 void* open(nbdkit_next_open* next, nbdkit_context* context, int readonly, const char* exportname,
-           int /*is_tls*/) {
+           int is_tls) {
   std::unique_ptr<Connection> connection;
   const int code = guarded([&] {
     connection = std::make_unique<Connection>();
-    connection->request = {.export_name = exportname, .readonly = readonly != 0};
+    connection->request = {
+        .export_name = exportname, .readonly = readonly != 0, .is_tls = is_tls != 0};
   });
   if (code != 0 || next(context, readonly, exportname) == -1) return nullptr;
   return connection.release();

@@ -37,6 +37,7 @@ namespace nbdstack {
 struct OpenRequest {
   std::string export_name;  // state belongs to an export, never to the process
   bool readonly = false;
+  bool is_tls = false;  // a plugin may show such a client another disk under the same name
 };
 
 // nbdkit tells a plugin the name of an export only where a client has asked for it (elsewhere

@@ -149,6 +149,18 @@ void NextLayer::extents(std::uint64_t length, std::uint64_t offset, bool only_on
   }
 }
 
+std::shared_ptr<const DiskIdentity> NextLayer::identity() {
+  const char* const description = next_->export_description(next_);
+  if (description == nullptr) return nullptr;
+  const std::lock_guard lock(mutex_);
+  if (description_ != description) {
+    const auto told = DiskIdentity::parse(description);
+    identity_ = told ? std::make_shared<const DiskIdentity>(*told) : nullptr;
+    description_ = description;
+  }
+  return identity_;
+}
+
 namespace {
 
 // A connection to the chain below that belongs to no client: opened and prepared on construction,

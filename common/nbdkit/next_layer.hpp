@@ -9,6 +9,7 @@
 #include <nbdkit-filter.h>
 
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "common/block/layer.hpp"
@@ -32,10 +33,14 @@ class NextLayer : public Layer {
   void cache(std::uint64_t length, std::uint64_t offset) override;
   void extents(std::uint64_t length, std::uint64_t offset, bool only_one,
                ExtentList& extents) override;
+  std::shared_ptr<const DiskIdentity> identity() override;
 
  private:
   nbdkit_next* next_;
   LayerTraits traits_;
+  std::mutex mutex_;                              // protects what follows
+  std::string description_;                       // as nbdkit gave it last
+  std::shared_ptr<const DiskIdentity> identity_;  // what it says
 };
 
 // The chain below a filter; what it opens has a connection of its own, closed with the layer.

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "common/nbdkit/conversions.hpp"
+#include "common/nbdkit/description_texts.hpp"
 #include "common/nbdkit/guard.hpp"
 
 namespace nbdstack {
@@ -20,8 +21,16 @@ struct Registration {
 };
 Registration* registered = nullptr;
 
+// One client's connection.
+struct Client {
+  explicit Client(std::unique_ptr<Layer> of) : layer(std::move(of)) {}
+
+  const std::unique_ptr<Layer> layer;
+  DescriptionTexts descriptions;
+};
+
 Layer& layer_of(void* handle) {
-  return *static_cast<Layer*>(handle);
+  return *static_cast<Client*>(handle)->layer;
 }
 
 // A plugin's errno travels in errno and in nbdkit's own place: the latter is lost in threads that
@@ -70,11 +79,13 @@ void dump_plugin() {
 // --- Once per client ---
 
 void* open(int readonly) {
-  std::unique_ptr<Layer> layer;
+  std::unique_ptr<Client> client;
   const char* const name = nbdkit_export_name();
-  const int code = request(
-      [&] { layer = registered->plugin->open(readonly != 0, name == nullptr ? "" : name); });
-  return code == 0 ? layer.release() : nullptr;
+  const int code = request([&] {
+    client = std::make_unique<Client>(
+        registered->plugin->open(readonly != 0, name == nullptr ? "" : name));
+  });
+  return code == 0 ? client.release() : nullptr;
 }
 
 int list_exports(int /*readonly*/, int /*is_tls*/, nbdkit_exports* found) {
@@ -88,7 +99,18 @@ int list_exports(int /*readonly*/, int /*is_tls*/, nbdkit_exports* found) {
 }
 
 void close(void* handle) {
-  delete static_cast<Layer*>(handle);
+  delete static_cast<Client*>(handle);
+}
+
+// Asked when a client comes, and by filters whenever they want to know whether the disk is still
+// this server's to write.
+const char* export_description(void* handle) {
+  const char* text = nullptr;
+  guarded([&] {
+    auto& client = *static_cast<Client*>(handle);
+    text = client.descriptions.text_of(client.layer->identity());
+  });
+  return text;
 }
 
 // --- What the layer can do ---
@@ -189,6 +211,7 @@ nbdkit_plugin callbacks_of(const PluginInfo& info, const std::string& help) {
   callbacks.open = open;
   callbacks.list_exports = list_exports;
   callbacks.close = close;
+  callbacks.export_description = export_description;
   callbacks.get_size = get_size;
   callbacks.block_size = block_size;
   callbacks.can_write = can_write;

@@ -34,6 +34,7 @@ class CacheextentsLayer final : public Layer {
       : owned_(std::move(below)), below_(*owned_), known_(std::move(known)), verbose_(verbose) {}
 
   [[nodiscard]] const LayerTraits& traits() const override { return below_.traits(); }
+  std::shared_ptr<const DiskIdentity> identity() override { return below_.identity(); }
   void pread(std::span<std::byte> buffer, std::uint64_t offset) override {
     below_.pread(buffer, offset);
   }

@@ -79,6 +79,7 @@ class Md5Layer final : public Layer {
   Md5Layer(Layer& below, std::shared_ptr<Md5Export> shared);
 
   [[nodiscard]] const LayerTraits& traits() const override { return traits_; }
+  std::shared_ptr<const DiskIdentity> identity() override { return below_.identity(); }
   void pread(std::span<std::byte> buffer, std::uint64_t offset) override;
   void pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
               Durability durability) override;

@@ -17,6 +17,7 @@ class ReadaheadLayer final : public Layer {
   ~ReadaheadLayer() override { lent_->take_back(); }
 
   [[nodiscard]] const LayerTraits& traits() const override { return below_.traits(); }
+  std::shared_ptr<const DiskIdentity> identity() override { return below_.identity(); }
   void pread(std::span<std::byte> buffer, std::uint64_t offset) override {
     if (shared_ == nullptr) {
       below_.pread(buffer, offset);

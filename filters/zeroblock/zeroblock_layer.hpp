@@ -70,6 +70,7 @@ class ZeroBlockLayer final : public Layer {
   ~ZeroBlockLayer() override;
 
   [[nodiscard]] const LayerTraits& traits() const override { return traits_; }
+  std::shared_ptr<const DiskIdentity> identity() override { return below_.identity(); }
   void pread(std::span<std::byte> buffer, std::uint64_t offset) override;
   void pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
               Durability durability) override;

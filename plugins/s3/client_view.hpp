@@ -1,6 +1,8 @@
 // One client's view of a disk that all clients share: read-only for those who asked for that.
 #pragma once
 
+#include <memory>
+
 #include "common/block/layer.hpp"
 #include "common/error.hpp"
 
@@ -17,6 +19,7 @@ class ClientView final : public Layer {
   }
 
   [[nodiscard]] const LayerTraits& traits() const override { return traits_; }
+  std::shared_ptr<const DiskIdentity> identity() override { return disk_.identity(); }
 
   void pread(std::span<std::byte> buffer, std::uint64_t offset) override {
     disk_.pread(buffer, offset);

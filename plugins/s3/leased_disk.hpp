@@ -20,6 +20,7 @@ class LeasedDisk final : public Layer {
       : below_(std::move(below)), lease_(lease) {}
 
   [[nodiscard]] const LayerTraits& traits() const override { return below_->traits(); }
+  std::shared_ptr<const DiskIdentity> identity() override { return below_->identity(); }
 
   void pread(std::span<std::byte> buffer, std::uint64_t offset) override {
     below_->pread(buffer, offset);

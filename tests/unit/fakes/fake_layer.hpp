@@ -7,7 +7,9 @@
 #include <condition_variable>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -85,6 +87,16 @@ class FakeLayer final : public Layer {
   void set_extents(const ExtentList& extents) {
     const std::lock_guard lock(mutex_);
     extents_ = extents;
+  }
+
+  // What the layer tells of its disk; nothing unless set. May change while the layer is in use.
+  void set_identity(const std::optional<DiskIdentity>& identity) {
+    const std::lock_guard lock(mutex_);
+    identity_ = identity ? std::make_shared<const DiskIdentity>(*identity) : nullptr;
+  }
+  std::shared_ptr<const DiskIdentity> identity() override {
+    const std::lock_guard lock(mutex_);
+    return identity_;
   }
 
   [[nodiscard]] std::vector<Call> calls() const {
@@ -171,6 +183,7 @@ class FakeLayer final : public Layer {
   std::vector<std::byte> data_;
   std::vector<Call> calls_;
   ExtentList extents_;
+  std::shared_ptr<const DiskIdentity> identity_;
   Hook hook_;
   std::function<void(std::span<std::byte>, std::uint64_t)> read_hook_;
 };
