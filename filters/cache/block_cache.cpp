@@ -1,6 +1,7 @@
 #include "filters/cache/block_cache.hpp"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "common/error.hpp"
@@ -108,6 +109,12 @@ std::optional<Slot> BlockCache::take_slot(Lock& lock, BlockNumber block) {
     if (!table_.has_room()) return std::nullopt;
   }
   const Slot slot = table_.insert(block);
+  try {
+    store_->taken(slot);
+  } catch (const std::bad_alloc&) {  // as if it had not been asked for
+    table_.erase(slot);
+    throw;
+  }
   table_[slot].cached_since = clean_tick_;
   if (occupied(lock) > high_slots_) pressed_ = true;
   return slot;
@@ -130,19 +137,30 @@ void BlockCache::evict(Lock& lock, Slot slot) {
 
 // A cache that has been made smaller has more slots than it may fill: a slot's storage counts until
 // it is given back, so it is not used again before that.
-void BlockCache::drop(Lock& /*lock*/, Slot slot, EvictionPolicy::Removal why) {
+void BlockCache::drop(Lock& lock, Slot slot, EvictionPolicy::Removal why) {
   fetches_.erase(table_[slot].block());
   store_->dropped(slot);
   if (table_.slots() > table_.max_slots()) {
-    table_.pin(slot);
     to_discard_.push_back(slot);
+    table_.pin(slot);
   }
   table_.erase(slot, why);
+  note_vacated(lock, slot);
 }
 
+// The slot belongs to no block, or a pin has gone. Its storage is nobody's when both are so.
+void BlockCache::note_vacated(Lock& /*lock*/, Slot slot) {
+  const BlockTable::Entry& entry = table_[slot];
+  if (!entry.is_attached() && entry.pins == 0) store_->vacated(slot);
+}
+
+// A reader may still be copying from such a slot: then its turn comes later.
 void BlockCache::discard_dropped(Lock& lock) {
-  const std::vector<Slot> slots = std::exchange(to_discard_, {});
+  const auto used = std::partition(to_discard_.begin(), to_discard_.end(),
+                                   [this](Slot slot) { return table_[slot].pins > 1; });
+  const std::vector<Slot> slots(used, to_discard_.end());
   if (slots.empty()) return;
+  to_discard_.erase(used, to_discard_.end());
   lock.unlock();
   for (const Slot slot : slots) {
     try {
@@ -152,13 +170,17 @@ void BlockCache::discard_dropped(Lock& lock) {
     }
   }
   lock.lock();
-  for (const Slot slot : slots) table_.unpin(slot);
+  for (const Slot slot : slots) {
+    table_.unpin(slot);
+    note_vacated(lock, slot);
+  }
 }
 
-void BlockCache::retire(Lock& /*lock*/, Slot slot) {
+void BlockCache::retire(Lock& lock, Slot slot) {
   fetches_.erase(table_[slot].block());
   store_->dropped(slot);
   table_.retire(slot);
+  note_vacated(lock, slot);
 }
 
 std::vector<Slot> BlockCache::cached_in(const Lock& /*lock*/, const Range& range) const {
@@ -184,7 +206,9 @@ std::vector<Slot> BlockCache::cached_in(const Lock& /*lock*/, const Range& range
 void BlockCache::give_back(Lock& lock, Slot slot) {
   table_.unpin(slot);
   const BlockTable::Entry& entry = table_[slot];
-  if (entry.is_attached() && entry.pins == 0 && table_.pages(slot) == Pages()) {
+  if (!entry.is_attached()) {
+    note_vacated(lock, slot);
+  } else if (entry.pins == 0 && table_.pages(slot) == Pages()) {
     drop(lock, slot, EvictionPolicy::Removal::dropped);
   }
   changed_.notify_all();

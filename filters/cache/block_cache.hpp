@@ -138,6 +138,7 @@ class BlockCache {
   [[nodiscard]] std::vector<Slot> cached_in(const Lock& lock, const Range& range) const;
   // The block is not cached any more, and a fetch of it is not stored.
   void drop(Lock& lock, Slot slot, EvictionPolicy::Removal why);
+  void note_vacated(Lock& lock, Slot slot);
   void retire(Lock& lock, Slot slot);
   void discard_dropped(Lock& lock);
   void give_back(Lock& lock, Slot slot);
@@ -223,6 +224,9 @@ class BlockCache {
   // first failure after trying all, or so many that the layer below must be out of order.
   void write_back(Layer& below, std::vector<BlockNumber> blocks, std::vector<Range> zeros,
                   Durability durability);
+  void wait_until_not_busy(const Layer& below, const std::vector<BlockNumber>& blocks,
+                           const std::vector<Range>& zeros);
+  void write_back_unchanged(WriteBack& work, BlockNumber block);
   // The same for what is plainly dirty, without waiting for anybody and without throwing.
   void write_back_dirty(WriteBack& work, const std::vector<BlockNumber>& blocks);
   void write_back_group(WriteBack& work, std::span<const BlockNumber> blocks);

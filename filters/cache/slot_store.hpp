@@ -10,10 +10,50 @@
 //    which things happened; costs memory operations only and never fails.
 //  - durability: publish() and commit(). Never called with the engine's mutex held.
 //
-// What the engine guarantees:
+// The life of a slot. The engine says each step, with its mutex held; a durable store checks it:
+//
+//   state    the slot               next             by
+//   free     is nobody's            taken            taken(): a block has got it
+//   taken    is a block's, nothing  named            wrote(), zeroed()
+//            has been noted of it   dropped          dropped()
+//   named    is a block's, as the   named            wrote(), zeroed(), forgotten(), cleaned()
+//            index says             dropped          dropped()
+//   dropped  is no block's, but is  free             vacated(): the last one has gone
+//            still used by readers
+//            and writers
+//
+// Who may do what, and what the other side has to expect meanwhile:
+//
+//   verb          in states       beside it may run
+//   read          taken - dropped anything: a reader sees old or new bytes of a page that changes,
+//                                 and never storage that was given back, because that waits for
+//                                 vacated()
+//   write, then   taken - dropped changes of other pages of the slot; reads; and any number of
+//     wrote()     taken, named    commits, before, between and after the two: what write() did is
+//                                 part of the commits that begin after wrote(). Where the slot has
+//                                 been dropped in between, there is no wrote().
+//   forget, then  taken - dropped the same
+//     zeroed(),   taken, named
+//     forgotten() named
+//   verify        named, dropped  reads; the engine lets nobody change a block before it is verified
+//   cleaned       named           a write() of the same pages that has no wrote() yet: that comes
+//                                 later, and makes them dirty again
+//   discard       dropped         a reader that does not mind zeros: the block was zeroed or trimmed
+//   commit,       -               everything
+//     publish
+//
+// A slot whose pages a committed index still calls dirty (held: durable_store.hpp) goes through all
+// of these states like any other; its storage is given back when it is both free and not held, and
+// that alone decides. A state that a verb does not allow is a fault of this program: it is logged,
+// and every commit() fails from then on, so that no flush claims what may not be there.
+//
+// What the engine guarantees besides:
 //  - two changes of one page never run at the same time (it owns the page in its RangeLock from
 //    write() to wrote()), but changes of different pages of one slot do, and reads at any time;
-//  - a slot that is read or written is pinned: it does not become another block's meanwhile.
+//  - a slot that is read or written is pinned: it is not vacated meanwhile, and so does not become
+//    another block's;
+//  - a range of zeros is registered as on its way below before it is asked whether it is committed:
+//    while it is, nothing of it becomes clean (write_back_zeros.cpp).
 #pragma once
 
 #include <cstddef>
@@ -34,6 +74,7 @@ namespace nbdstack {
 struct StoredPages {
   PageMask pages = 0;
   PageMask copies = 0;
+  PageMask rewritten = 0;
   std::uint64_t checksum_change = 0;
   std::vector<std::uint64_t> page_checksums;
 };
@@ -83,7 +124,7 @@ class SlotStore {
   // What write() would say of pages whose content is about to be given up: they become zeros or are
   // forgotten. `stored` as above.
   virtual StoredPages forget(Slot /*slot*/, PageMask pages, PageMask /*stored*/) {
-    return {.pages = pages, .copies = 0, .checksum_change = 0, .page_checksums = {}};
+    return {.pages = pages};
   }
   // Gives the storage of a slot that belongs to no block back to the file system.
   virtual void discard(Slot slot) = 0;
@@ -92,6 +133,8 @@ class SlotStore {
 
   // --- Index ---
 
+  // The slot is a block's from now on. Comes before the first write().
+  virtual void taken(Slot /*slot*/) {}
   // Pages hold what write() stored. Not dirty: it came from below.
   virtual void wrote(Slot /*slot*/, BlockNumber /*block*/, const StoredPages& /*stored*/,
                      bool /*dirty*/) {}
@@ -102,8 +145,10 @@ class SlotStore {
   virtual void forgotten(Slot /*slot*/, const StoredPages& /*given_up*/) {}
   // Dirty pages have been written or zeroed below, or are of no interest any more.
   virtual void cleaned(Slot /*slot*/, PageMask /*pages*/) {}
-  // The slot belongs to no block.
+  // The slot belongs to no block. Its content may be in use still.
   virtual void dropped(Slot /*slot*/) {}
+  // And nobody uses its content any more.
+  virtual void vacated(Slot /*slot*/) {}
   // Whole blocks are zeros and dirty. This takes the place of whatever slots hold of these blocks:
   // such slots are reported as dropped next, in a call of their own. Of a slot and a range of zeros
   // that both speak of a block, the later word is true.
@@ -113,6 +158,13 @@ class SlotStore {
   // Which of the slot's dirty pages, as they are now, have been committed: only these may go below,
   // so that no crash can bring back what was there before.
   [[nodiscard]] virtual PageMask committed(Slot /*slot*/, PageMask dirty) const { return dirty; }
+  // Which of the slot's dirty pages were dirty in what was committed, too, and have been changed
+  // since: whoever was promised that the committed ones go below must commit and look again.
+  [[nodiscard]] virtual PageMask changed_since(Slot /*slot*/, PageMask /*dirty*/) const {
+    return 0;
+  }
+  // Whether all zeros_added() in the range has been committed: the same for ranges of zeros.
+  [[nodiscard]] virtual bool zeros_committed(const Range& /*range*/) const { return true; }
   // Whether the slot of a clean block may be given to another one. False while a crash would still
   // take its old content for dirty data: until the next commit().
   [[nodiscard]] virtual bool may_reuse(Slot /*slot*/) const { return true; }

@@ -63,26 +63,47 @@ std::vector<BlockNumber> BlockCache::unwritten_blocks(Lock& /*lock*/, BlockNumbe
 // was changed after he had begun or he failed, and in both cases it is dirty again and ours to
 // write. Waiting happens between the rounds, when nothing is registered as being written by us, so
 // two who wait for each other's blocks cannot exist.
+//
+// A page that a client changes between the commit and its turn is not sent, because what it holds
+// now is not committed, and what was committed is not where it was. Such blocks are tried once more,
+// all together; then one by one, while clients are kept from changing them.
 void BlockCache::write_back(Layer& below, std::vector<BlockNumber> blocks, std::vector<Range> zeros,
                             Durability durability) {
   WriteBack work{.below = below, .durability = durability};
-  while (true) {
+  for (bool is_first = true;; is_first = false) {
     write_back_dirty(work, blocks);
     write_back_zeros(work, zeros);
-    if (work.busy.empty() && work.busy_zeros.empty()) break;
     blocks = std::exchange(work.busy, {});
     zeros = std::exchange(work.busy_zeros, {});
+    const std::vector<BlockNumber> changed = std::exchange(work.changed, {});
+    if (blocks.empty() && zeros.empty() && changed.empty()) break;
+    wait_until_not_busy(below, blocks, zeros);
+    if (is_first) {
+      blocks.insert(blocks.end(), changed.begin(), changed.end());
+    } else {
+      for (const BlockNumber block : changed) write_back_unchanged(work, block);
+    }
     std::sort(blocks.begin(), blocks.end());
-    Lock lock(mutex_);
-    for (const BlockNumber block : blocks) {
-      const Range unit = unit_covering(below, geometry_.range_of(block));
-      changed_.wait(lock, [&] { return !is_busy_below(lock, unit); });
-    }
-    for (const Range& range : zeros) {
-      changed_.wait(lock, [&] { return !is_busy_below(lock, range); });
-    }
   }
   if (work.failure) throw Error(*work.failure);
+}
+
+void BlockCache::wait_until_not_busy(const Layer& below, const std::vector<BlockNumber>& blocks,
+                                     const std::vector<Range>& zeros) {
+  Lock lock(mutex_);
+  for (const BlockNumber block : blocks) {
+    const Range unit = unit_covering(below, geometry_.range_of(block));
+    changed_.wait(lock, [&] { return !is_busy_below(lock, unit); });
+  }
+  for (const Range& range : zeros) {
+    changed_.wait(lock, [&] { return !is_busy_below(lock, range); });
+  }
+}
+
+// The caller owns no range of changes_.
+void BlockCache::write_back_unchanged(WriteBack& work, BlockNumber block) {
+  const RangeLock::Guard unchanged(changes_, geometry_.range_of(block));
+  write_back_dirty(work, {block});
 }
 
 bool BlockCache::is_busy_below(const Lock& /*lock*/, const Range& range) const {
@@ -149,6 +170,10 @@ bool BlockCache::claim_group(WriteBack& work, std::span<const BlockNumber> block
     if (slot == kNoSlot || table_[slot].unverified) continue;
     Pages pages = table_.pages(slot);
     const PageMask sent = store_->committed(slot, pages.unwritten());
+    const PageMask held_back = pages.unwritten() & ~sent;
+    if (held_back != 0 && store_->changed_since(slot, held_back) != 0) {
+      work.changed.push_back(block);
+    }
     if (sent == 0) continue;
     const Range block_range = geometry_.range_of(block);
     const Range wanted = work.wanted.intersection(block_range);

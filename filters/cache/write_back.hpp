@@ -56,6 +56,9 @@ struct BlockCache::WriteBack {
   // Somebody else is writing these back, or changing them below.
   std::vector<BlockNumber> busy;
   std::vector<Range> busy_zeros;
+  // Have pages that a client has changed since they were committed, which is what the caller wants
+  // below.
+  std::vector<BlockNumber> changed;
   std::uint64_t durable_bytes = 0;  // of the blocks in `wanted`: sent by us, and nobody else
   std::size_t written = 0;          // groups and ranges of zeros
   std::size_t failures = 0;         // the same

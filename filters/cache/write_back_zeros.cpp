@@ -50,6 +50,11 @@ void BlockCache::write_back_zeros(WriteBack& work, const std::vector<Range>& ran
 // What is still remembered of the range goes below. A block that a client writes meanwhile leaves
 // the range and is zeroed again before its own turn. Whether the next run is still remembered is
 // asked when its turn comes: what has been written since may be below already.
+//
+// A block of the run may have been written, have gone below and be zeros again since the caller's
+// commit. If it were zeroed below now, a crash could bring back the block, clean, as it was in
+// between. So there is one more commit then. It comes after the run has been registered: nothing of
+// it becomes clean from there on, so what is zeroed later still does no harm.
 void BlockCache::write_back_zero_run(WriteBack& work, const Range& range) {
   Lock lock(mutex_);
   for (std::uint64_t position = range.offset; position < range.end();) {
@@ -62,9 +67,11 @@ void BlockCache::write_back_zero_run(WriteBack& work, const Range& range) {
       continue;
     }
     const auto registered = write_backs_.insert(write_backs_.end(), part);
+    const bool committed = store_->zeros_committed(part);
     lock.unlock();
     std::optional<Error> failure;
     try {
+      if (!committed) store_->commit();
       const Durability wanted = store_->is_durable() ? Durability::fua : work.durability;
       zero_below(work.below, part, run->value, supported(wanted, work.below));
       if (store_->is_durable()) complete_durability(work.below, wanted);

@@ -136,6 +136,7 @@ bool StoreWorkload::may_change(Slot slot) const {
 void StoreWorkload::drop(Slot slot) {
   note_changed(slot);
   store_->dropped(slot);
+  store_->vacated(slot);
   view_.slots.erase(slot);
   free_.push_back(slot);
 }
@@ -160,6 +161,7 @@ Slot StoreWorkload::claim(std::uint64_t block) {
   const Slot slot = *usable;
   free_.erase(usable);
   view_.slots[slot] = {{block}, {}};
+  store_->taken(slot);
   if (view_.zeros.contains(block)) {
     const PageMask all = page_run(0, pages_of(block));
     note_changed(slot);
@@ -363,8 +365,12 @@ void StoreWorkload::trim_around(std::uint64_t block) {
     below_[block * kPagesPerBlock + page] = {};
     history_.changed(block * kPagesPerBlock + page, {});
   }
-  drop(slot);
+  note_changed(slot);
+  store_->dropped(slot);
   store_->discard(slot);
+  store_->vacated(slot);
+  view_.slots.erase(slot);
+  free_.push_back(slot);
 }
 
 }  // namespace nbdstack::testing

@@ -55,6 +55,9 @@ bool DurableStore::must_wait(const Lock& /*lock*/, Slot slot, PageMask touched,
 
 DurableStore::Placement DurableStore::place(Lock& lock, Slot slot, PageMask touched,
                                             PageMask stored) {
+  if (!allows(lock, slot, "write", {SlotUse::taken, SlotUse::named, SlotUse::dropped})) {
+    throw Error(*failure_);
+  }
   while (true) {
     if (stale_second_.contains(slot) && !punching_.contains(slot)) {
       punch_stale(lock, slot);
@@ -71,7 +74,7 @@ DurableStore::Placement DurableStore::place(Lock& lock, Slot slot, PageMask touc
   Placement placement;
   if (marks_.held(slot)) placement.flipped = touched & ~fresh & known;
   placement.copies = (marks_.copies(slot) ^ placement.flipped) & touched;
-  if (marks_.in_use(slot)) {
+  if (marks_.is_named(slot)) {
     const PageMask overwritten = touched & stored & ~placement.flipped;
     placement.rewritten = overwritten & marks_.dirty(slot);
     placement.forgotten = overwritten & ~placement.rewritten;
@@ -102,12 +105,12 @@ void DurableStore::end_overwriting(Slot slot, const Placement& placement, PageMa
                                    std::span<const std::uint64_t> now, bool failed) {
   const Lock lock(mutex_);
   if (placement.copies != 0) second_written_ = true;
-  if (failed && marks_.in_use(slot)) {
+  if (failed && marks_.is_named(slot)) {
     const auto back = those_of(now, pages, placement.forgotten);
     marks_.set_checksum(slot, marks_.checksum(slot) ^ combined(back));
   }
   if (placement.rewritten == 0) return;
-  if (marks_.in_use(slot)) {
+  if (marks_.is_named(slot)) {
     std::vector<std::uint64_t> gone = those_of(old, pages, placement.rewritten);
     std::vector<std::uint64_t> come = those_of(now, pages, placement.rewritten);
     marks_.set_checksum(slot, marks_.checksum(slot) ^ combined(gone) ^ combined(come));
@@ -183,12 +186,16 @@ StoredPages DurableStore::write(Slot slot, std::span<const std::byte> data,
   now.insert(now.end(), old.begin(), old.end());
   return {.pages = touched,
           .copies = placement.flipped,
+          .rewritten = placement.rewritten,
           .checksum_change = change,
           .page_checksums = std::move(now)};
 }
 
 StoredPages DurableStore::forget(Slot slot, PageMask pages, PageMask stored) {
   Lock lock(mutex_);
+  if (!allows(lock, slot, "forget", {SlotUse::taken, SlotUse::named, SlotUse::dropped})) {
+    throw Error(*failure_);
+  }
   const PageMask copies = marks_.copies(slot);
   lock.unlock();
   const PageMask gone = pages & stored;
@@ -208,6 +215,7 @@ StoredPages DurableStore::forget(Slot slot, PageMask pages, PageMask stored) {
 
 bool DurableStore::verify(Slot slot, PageMask stored) {
   Lock lock(mutex_);
+  if (!allows(lock, slot, "verify", {SlotUse::named, SlotUse::dropped})) return false;
   const PageMask copies = marks_.copies(slot);
   const std::uint64_t checksum = marks_.checksum(slot);
   lock.unlock();
@@ -220,7 +228,7 @@ bool DurableStore::verify(Slot slot, PageMask stored) {
   if (intact) return true;
   lock.lock();
   marks_.set_checksum(slot, 0);
-  if (marks_.in_use(slot)) {
+  if (marks_.is_named(slot)) {
     open_.try_emplace(slot);
     append({.kind = Record::Kind::damaged, .slot = slot});
   }
@@ -230,7 +238,7 @@ bool DurableStore::verify(Slot slot, PageMask stored) {
 void DurableStore::discard(Slot slot) {
   Lock lock(mutex_);
   changed_.wait(lock, [&] { return !punching_.contains(slot); });
-  if (marks_.in_use(slot) || marks_.held(slot)) return;
+  if (!allows(lock, slot, "discard", {SlotUse::dropped}) || marks_.held(slot)) return;
   stale_second_.insert(slot);
   punch_stale(lock, slot);
   punching_.insert(slot);

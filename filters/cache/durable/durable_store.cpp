@@ -1,6 +1,7 @@
 #include "filters/cache/durable/durable_store.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <utility>
 
@@ -55,7 +56,7 @@ Recovered DurableStore::take_over(const SlotIndex& index) {
     marks_.set_checksum(slot, entry.checksum);
     marks_.set_copies(slot, entry.copies);
     marks_.set_dirty(slot, entry.pages.dirty);
-    marks_.set_in_use(slot, true);
+    marks_.set_use(slot, SlotUse::named);
     marks_.set_held(slot, entry.pages.dirty != 0);
     if (entry.copies != 0) second_.insert(slot);
     recovered.blocks.push_back({slot, entry.block, entry.pages});
@@ -90,21 +91,49 @@ DurableStore::Changes DurableStore::changes_in(const Epoch& epoch, Slot slot) {
   return found == epoch.end() ? Changes() : found->second;
 }
 
+// What slot_store.hpp says about the states. A violation is a fault of this program, and must not
+// cost data silently: from now on no commit claims that anything is durable.
+bool DurableStore::allows(const Lock& /*lock*/, Slot slot, const char* verb,
+                          std::initializer_list<SlotUse> uses) {
+  const SlotUse use = marks_.use(slot);
+  if (std::find(uses.begin(), uses.end(), use) != uses.end()) return true;
+  static constexpr std::array kNames{"free", "taken", "named", "dropped"};
+  Error error(
+      EIO, fmt::format("cache: a fault in this program: {} of slot {} in {}, which is {}; "
+                       "what is cached is not durable from now on, start again",
+                       verb, slot, directory_->path(), kNames.at(static_cast<std::size_t>(use))));
+  log::error("{}", error.what());
+  if (!failure_) failure_ = std::move(error);
+  return false;
+}
+
+void DurableStore::taken(Slot slot) {
+  const Lock lock(mutex_);
+  if (allows(lock, slot, "taken", {SlotUse::free})) marks_.set_use(slot, SlotUse::taken);
+}
+
 void DurableStore::begin_use(Lock& /*lock*/, Slot slot) {
-  if (marks_.in_use(slot)) return;
+  if (marks_.is_named(slot)) return;
   marks_.set_checksum(slot, 0);
   marks_.set_dirty(slot, 0);
-  marks_.set_in_use(slot, true);
+  marks_.set_use(slot, SlotUse::named);
 }
 
 void DurableStore::wrote(Slot slot, BlockNumber block, const StoredPages& stored, bool dirty) {
   Lock lock(mutex_);
+  if (!allows(lock, slot, "wrote", {SlotUse::taken, SlotUse::named})) return;
   begin_use(lock, slot);
   marks_.set_checksum(slot, marks_.checksum(slot) ^ stored.checksum_change);
   marks_.set_copies(slot, marks_.copies(slot) ^ stored.copies);
   const PageMask before = marks_.dirty(slot);
   marks_.set_dirty(slot, dirty ? before | stored.pages : before & ~stored.pages);
-  if (dirty || marks_.held(slot) || open_.contains(slot)) open_[slot].written |= stored.pages;
+  // What was rewritten is fresh in the epoch in which that happened: a commit may have begun since.
+  const PageMask fresh = stored.pages & ~stored.rewritten;
+  if (dirty || marks_.held(slot) || open_.contains(slot)) {
+    Changes& changes = open_[slot];
+    changes.replaced |= before & fresh & ~changes.written;
+    changes.written |= fresh;
+  }
   const auto half = static_cast<std::ptrdiff_t>(stored.page_checksums.size() / 2);
   append({.kind = Record::Kind::wrote,
           .flag = dirty,
@@ -119,11 +148,15 @@ void DurableStore::wrote(Slot slot, BlockNumber block, const StoredPages& stored
 void DurableStore::zeroed(Slot slot, BlockNumber block, const StoredPages& given_up,
                           bool may_trim) {
   Lock lock(mutex_);
+  if (!allows(lock, slot, "zeroed", {SlotUse::taken, SlotUse::named})) return;
   begin_use(lock, slot);
   const bool all = given_up.pages == files_.pages().all(geometry_.length_of(block));
   marks_.set_checksum(slot, all ? 0 : marks_.checksum(slot) ^ given_up.checksum_change);
-  marks_.set_dirty(slot, marks_.dirty(slot) | given_up.pages);
-  open_[slot].given_up |= given_up.pages;
+  const PageMask before = marks_.dirty(slot);
+  marks_.set_dirty(slot, before | given_up.pages);
+  Changes& changes = open_[slot];
+  changes.replaced |= before & given_up.pages & ~(changes.written | changes.given_up);
+  changes.given_up |= given_up.pages;
   append({.kind = Record::Kind::zeroed,
           .flag = may_trim,
           .slot = slot,
@@ -135,6 +168,7 @@ void DurableStore::zeroed(Slot slot, BlockNumber block, const StoredPages& given
 
 void DurableStore::forgotten(Slot slot, const StoredPages& given_up) {
   const Lock lock(mutex_);
+  if (!allows(lock, slot, "forgotten", {SlotUse::named})) return;
   marks_.set_checksum(slot, marks_.checksum(slot) ^ given_up.checksum_change);
   marks_.set_dirty(slot, marks_.dirty(slot) & ~given_up.pages);
   open_[slot].given_up |= given_up.pages;
@@ -147,31 +181,45 @@ void DurableStore::forgotten(Slot slot, const StoredPages& given_up) {
 
 void DurableStore::cleaned(Slot slot, PageMask pages) {
   const Lock lock(mutex_);
+  if (!allows(lock, slot, "cleaned", {SlotUse::named})) return;
   marks_.set_dirty(slot, marks_.dirty(slot) & ~pages);
   open_.try_emplace(slot);
   append({.kind = Record::Kind::cleaned, .slot = slot, .second = pages});
 }
 
 void DurableStore::dropped(Slot slot) {
-  Lock lock(mutex_);
-  if (!marks_.in_use(slot)) return;
-  marks_.set_in_use(slot, false);
+  const Lock lock(mutex_);
+  if (!allows(lock, slot, "dropped", {SlotUse::taken, SlotUse::named})) return;
+  const bool was_named = marks_.is_named(slot);
+  marks_.set_use(slot, SlotUse::dropped);
   marks_.set_checksum(slot, 0);
   marks_.set_dirty(slot, 0);
-  open_[slot].given_up = ~PageMask{0};
+  if (!was_named) return;
+  Changes& changes = open_[slot];
+  changes.given_up = ~PageMask{0};
+  changes.replaced = 0;
   append({.kind = Record::Kind::dropped, .slot = slot});
+}
+
+void DurableStore::vacated(Slot slot) {
+  Lock lock(mutex_);
+  if (!allows(lock, slot, "vacated", {SlotUse::dropped})) return;
+  marks_.set_use(slot, SlotUse::free);
   release_if_unused(lock, slot);
 }
 
-// Nothing of the slot is of use any more, be it now or after a crash.
+// Nothing of the slot is of use any more, be it now or after a crash. A slot that has been taken
+// again is in use though nothing has been noted of it: a page may be on its way into data2.
 void DurableStore::release_if_unused(Lock& /*lock*/, Slot slot) {
-  if (marks_.in_use(slot) || marks_.held(slot)) return;
+  if (marks_.use(slot) != SlotUse::free || marks_.held(slot)) return;
   marks_.set_copies(slot, 0);
   open_.erase(slot);
   if (second_.contains(slot)) stale_second_.insert(slot);
 }
 
 void DurableStore::zeros_added(const Range& range, bool may_trim) {
+  const Lock lock(mutex_);
+  open_zeros_.assign(range, true);
   append({.kind = Record::Kind::zeros_added,
           .flag = may_trim,
           .first = range.offset,
@@ -182,11 +230,22 @@ void DurableStore::zeros_removed(const Range& range) {
   append({.kind = Record::Kind::zeros_removed, .first = range.offset, .second = range.length});
 }
 
+bool DurableStore::zeros_committed(const Range& range) const {
+  const Lock lock(mutex_);
+  return !open_zeros_.overlaps(range) && !closing_zeros_.overlaps(range);
+}
+
 PageMask DurableStore::committed(Slot slot, PageMask dirty) const {
   const Lock lock(mutex_);
   const Changes open = changes_in(open_, slot);
   const Changes closing = changes_in(closing_, slot);
   return dirty & ~(open.written | open.given_up | closing.written | closing.given_up);
+}
+
+// Both epochs count: of a page that was changed in each, the older change is not committed either.
+PageMask DurableStore::changed_since(Slot slot, PageMask dirty) const {
+  const Lock lock(mutex_);
+  return dirty & (changes_in(open_, slot).replaced | changes_in(closing_, slot).replaced);
 }
 
 bool DurableStore::may_reuse(Slot slot) const {
@@ -210,7 +269,7 @@ void DurableStore::commit() {
   const std::uint64_t wanted = journal_->last_sequence();
   while (true) {
     if (failure_) throw Error(*failure_);
-    if (committed_sequence_ >= wanted) return;
+    if (committed_sequence_ >= wanted) return punch_all_stale(lock);
     if (committing_) {
       changed_.wait(lock);
       continue;
@@ -242,6 +301,7 @@ std::uint64_t DurableStore::begin_closing(Lock& lock, bool start_next) {
   cutting_ = false;
   const std::uint64_t covered = journal_->cut(start_next);
   closing_ = std::exchange(open_, {});
+  closing_zeros_ = std::exchange(open_zeros_, {});
   for (auto& [slot, changes] : closing_) {
     changes.dirty_at_end = marks_.dirty(slot);
     if (changes.dirty_at_end != 0) marks_.set_held(slot, true);
@@ -269,6 +329,7 @@ void DurableStore::lead_commit(Lock& lock, bool start_next, std::span<const Slot
   }
   lock.lock();
   committing_ = false;
+  if (!failure) failure = failure_;  // a fault that was found meanwhile
   if (failure) {
     failure_ = failure;
   } else {
@@ -293,6 +354,7 @@ void DurableStore::end_epoch(Lock& lock) {
     release_if_unused(lock, slot);
   }
   closing_.clear();
+  closing_zeros_.clear();
 }
 
 // What failed is no reason to fail a commit: the old snapshot and all journals since say the same.

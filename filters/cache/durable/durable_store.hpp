@@ -32,17 +32,21 @@
 // the slot was dirty in the committed index, and its checksum finds out. Where it is dirty (and
 // fresh, and so not committed), the page's new checksum is noted when it is written, before
 // wrote(): `rewrote`. A commit starts between such overwrites, never during one: so content that a
-// commit covers is whole when the content is synced.
+// commit covers is whole when the content is synced. That page is fresh in the epoch in which it was
+// overwritten, whenever its wrote() comes: if a commit has begun in between, it has been committed,
+// and is not overwritten in place again.
 //
 // A commit: (1) at one moment under the mutex the journal is cut, the epoch ends, and slots of the
 // epoch with dirty pages become held; (2) the journal is written out; (3) data, and data2 where it
 // was written, is synced; (4) a commit record is written and synced; (5) slots of that epoch in
-// which nothing was dirty at (1) are not held any more. A crash before (4) leaves the state of the
+// which nothing was dirty at (1) are not held any more. Between write() and wrote() any of these
+// may happen: where write() puts a page depends on what was held then, and stays right, because (5)
+// gives no storage back of a slot that is not free (slot_store.hpp has the states). A crash before (4) leaves the state of the
 // commit before, whose content has not been touched, or, if the record made it, the new one, whose
 // content was durable by (3). Everything noted after that is the journal's tail (tail.hpp).
 //
-// A slot with pages in data2 takes the room of two (extra_slots()) until it is dropped and not
-// held; then data2's part is punched: at the next commit, or before the slot is used again.
+// A slot with pages in data2 takes the room of two (extra_slots()) until it is free and not held;
+// then data2's part is punched: at the next commit, or before the slot is used again.
 //
 // A long journal starts a new one in a commit, and the committer then makes a new snapshot of the
 // old snapshot and the journals before the new one, from the files: that takes memory for the whole
@@ -52,9 +56,10 @@
 // A failure to write the journal or to sync anything is final: publish() and commit() report it
 // from then on, write() does where it would have to wait for a commit, and reads go on.
 //
-// Memory: 12 bytes and two bits for each slot with up to 16 pages (slot_marks.hpp), and a node for
+// Memory: 12 bytes and four bits for each slot with up to 16 pages (slot_marks.hpp), and a node for
 // each slot with pages in data2, and for each that became dirty, or was held and changed, since the
-// last commit: who writes much without a commit pays for it. A slot that is filled from below and
+// last commit, and one for each range of zeros since then: who writes much without a commit pays for
+// it. A slot that is filled from below and
 // not held needs none: nothing of it has to survive.
 //
 // Locks: mutex_ protects the marks and the epochs, is taken inside the engine's mutex, and is never
@@ -64,6 +69,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -74,6 +80,7 @@
 #include <vector>
 
 #include "common/block/range.hpp"
+#include "common/block/run_map.hpp"
 #include "common/error.hpp"
 #include "common/io/directory.hpp"
 #include "filters/cache/durable/journal.hpp"
@@ -106,14 +113,18 @@ class DurableStore final : public SlotStore {
   void discard(Slot slot) override;
   bool verify(Slot slot, PageMask stored) override;
 
+  void taken(Slot slot) override;
   void wrote(Slot slot, BlockNumber block, const StoredPages& stored, bool dirty) override;
   void zeroed(Slot slot, BlockNumber block, const StoredPages& given_up, bool may_trim) override;
   void forgotten(Slot slot, const StoredPages& given_up) override;
   void cleaned(Slot slot, PageMask pages) override;
   void dropped(Slot slot) override;
+  void vacated(Slot slot) override;
   void zeros_added(const Range& range, bool may_trim) override;
   void zeros_removed(const Range& range) override;
   [[nodiscard]] PageMask committed(Slot slot, PageMask dirty) const override;
+  [[nodiscard]] PageMask changed_since(Slot slot, PageMask dirty) const override;
+  [[nodiscard]] bool zeros_committed(const Range& range) const override;
   [[nodiscard]] bool may_reuse(Slot slot) const override;
   [[nodiscard]] std::size_t extra_slots() const override;
 
@@ -131,6 +142,7 @@ class DurableStore final : public SlotStore {
   struct Changes {
     PageMask written = 0;   // fresh
     PageMask given_up = 0;  // were zeroed, forgotten, or dropped
+    PageMask replaced = 0;  // are new, and were dirty before
     PageMask dirty_at_end = 0;
   };
   using Epoch = std::unordered_map<Slot, Changes>;
@@ -152,6 +164,7 @@ class DurableStore final : public SlotStore {
   void end_overwriting(Slot slot, const Placement& placement, PageMask pages,
                        std::span<const std::uint64_t> old, std::span<const std::uint64_t> now,
                        bool failed);
+  bool allows(const Lock& lock, Slot slot, const char* verb, std::initializer_list<SlotUse> uses);
   void begin_use(Lock& lock, Slot slot);
   void punch_stale(Lock& lock, Slot slot);
   void punch_all_stale(Lock& lock);
@@ -179,6 +192,9 @@ class DurableStore final : public SlotStore {
   SlotMarks marks_;
   Epoch open_;
   Epoch closing_;  // of the commit under way
+  // Ranges of zeros that were added in the two.
+  RunMap<bool> open_zeros_;
+  RunMap<bool> closing_zeros_;
   bool committing_ = false;
   bool replacing_ = false;       // a new snapshot is being made
   bool cutting_ = false;         // a commit waits for overwriting_ to become 0

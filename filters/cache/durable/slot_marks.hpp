@@ -1,5 +1,5 @@
 // What the durable store remembers of every slot: 8 bytes, two masks of 2 bytes each where a block
-// has up to 16 pages (else of 8), and two bits.
+// has up to 16 pages (else of 8), and four bits.
 #pragma once
 
 #include <cstdint>
@@ -10,18 +10,22 @@
 
 namespace nbdstack {
 
+// Whose a slot is, as the engine has said: the table of states in slot_store.hpp.
+enum class SlotUse : std::uint8_t { free, taken, named, dropped };
+
 class SlotMarks {
  public:
   explicit SlotMarks(unsigned pages_per_block) : narrow_(pages_per_block <= 16) {}
 
+  // Checksums last: their number is what the others are asked by, and each may run out of memory.
   void grow_to(std::size_t slots) {
-    checksums_.grow_to(slots);
     bits_.grow_to(slots / kSlotsAByte + 1);
     if (narrow_) {
       narrow_masks_.grow_to(slots);
     } else {
       wide_masks_.grow_to(slots);
     }
+    checksums_.grow_to(slots);
   }
 
   [[nodiscard]] std::uint64_t checksum(Slot slot) const {
@@ -29,10 +33,11 @@ class SlotMarks {
   }
   [[nodiscard]] PageMask copies(Slot slot) const { return masks(slot).copies; }
   [[nodiscard]] PageMask dirty(Slot slot) const { return masks(slot).dirty; }
-  // The slot belongs to a block.
-  [[nodiscard]] bool in_use(Slot slot) const { return bit(slot, 0); }
+  [[nodiscard]] SlotUse use(Slot slot) const { return static_cast<SlotUse>(bits(slot) & kUseMask); }
+  // The index as it is now says that the slot belongs to a block.
+  [[nodiscard]] bool is_named(Slot slot) const { return use(slot) == SlotUse::named; }
   // The committed index may call pages of the slot dirty.
-  [[nodiscard]] bool held(Slot slot) const { return bit(slot, 1); }
+  [[nodiscard]] bool held(Slot slot) const { return (bits(slot) & kHeldMask) != 0; }
 
   void set_checksum(Slot slot, std::uint64_t checksum) {
     reach(slot);
@@ -40,11 +45,14 @@ class SlotMarks {
   }
   void set_copies(Slot slot, PageMask copies) { set_masks(slot, {copies, dirty(slot)}); }
   void set_dirty(Slot slot, PageMask dirty) { set_masks(slot, {copies(slot), dirty}); }
-  void set_in_use(Slot slot, bool value) { set_bit(slot, 0, value); }
-  void set_held(Slot slot, bool value) { set_bit(slot, 1, value); }
+  void set_use(Slot slot, SlotUse use) { set_bits(slot, kUseMask, static_cast<unsigned>(use)); }
+  void set_held(Slot slot, bool value) { set_bits(slot, kHeldMask, value ? kHeldMask : 0U); }
 
  private:
-  static constexpr std::size_t kSlotsAByte = 4;
+  static constexpr std::size_t kSlotsAByte = 2;
+  static constexpr unsigned kBitsASlot = 4;
+  static constexpr unsigned kUseMask = 0b0011;
+  static constexpr unsigned kHeldMask = 0b0100;
   template <typename Word>
   struct Masks {
     Word copies = 0;
@@ -68,18 +76,16 @@ class SlotMarks {
       wide_masks_[slot] = masks;
     }
   }
-  [[nodiscard]] static unsigned shift(Slot slot, unsigned which) {
-    return static_cast<unsigned>(slot % kSlotsAByte) * 2 + which;
+  [[nodiscard]] static unsigned shift(Slot slot) {
+    return static_cast<unsigned>(slot % kSlotsAByte) * kBitsASlot;
   }
-  [[nodiscard]] bool bit(Slot slot, unsigned which) const {
-    return slot < checksums_.size() &&
-           ((bits_[slot / kSlotsAByte] >> shift(slot, which)) & 1U) != 0;
+  [[nodiscard]] unsigned bits(Slot slot) const {
+    return slot < checksums_.size() ? unsigned{bits_[slot / kSlotsAByte]} >> shift(slot) : 0;
   }
-  void set_bit(Slot slot, unsigned which, bool value) {
+  void set_bits(Slot slot, unsigned mask, unsigned value) {
     reach(slot);
     std::uint8_t& byte = bits_[slot / kSlotsAByte];
-    const unsigned mask = 1U << shift(slot, which);
-    byte = static_cast<std::uint8_t>(value ? byte | mask : byte & ~mask);
+    byte = static_cast<std::uint8_t>((byte & ~(mask << shift(slot))) | (value << shift(slot)));
   }
 
   bool narrow_;

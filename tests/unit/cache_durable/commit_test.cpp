@@ -145,6 +145,7 @@ TEST_F(CommitTest, ManyThreads) {
   std::vector<std::thread> threads;
   for (Slot slot = 0; slot < 4; ++slot) {
     threads.emplace_back([&, slot] {
+      store_->taken(slot);
       PageMask stored = 0;
       for (int round = 1; round <= kRounds; ++round) {
         const unsigned page = static_cast<unsigned>(round) % 4;

@@ -30,7 +30,8 @@ TEST_F(DurableStoreTest, KeepsTheRestOfAStoredPage) {
 
 TEST_F(DurableStoreTest, FillsTheRestOfANewPageWithZeros) {
   put(0, 0, 9, false);
-  store_->dropped(0);
+  drop(0);
+  take(0);
   const StoredPages stored = store_->write(0, bytes(100, 2), 50, 0);
   store_->wrote(0, {1}, stored, true);
   std::vector<std::byte> page(kPage);
@@ -108,7 +109,7 @@ TEST_F(DurableStoreTest, ADroppedSlotGivesItsSecondCopyBack) {
   store_->cleaned(0, 0b0001);
   store_->commit();
   EXPECT_EQ(store_->extra_slots(), 1U);
-  store_->dropped(0);
+  drop(0);
   store_->commit();
   EXPECT_EQ(store_->extra_slots(), 0U);
   EXPECT_EQ(disk_.content("data2")[0], std::byte{0});
@@ -120,7 +121,8 @@ TEST_F(DurableStoreTest, ASlotThatIsUsedAgainGivesItsSecondCopyBackFirst) {
   put(0, 0, 2, true, 0b0001);
   store_->cleaned(0, 0b0001);
   store_->commit();
-  store_->dropped(0);
+  drop(0);
+  take(0);
   const StoredPages stored = store_->write(0, bytes(kPage, 5), 0, 0);
   store_->wrote(0, {9}, stored, true);
   EXPECT_EQ(store_->extra_slots(), 0U);
@@ -194,11 +196,13 @@ TEST_F(DurableStoreTest, ASecondCopyThatCannotBePunchedIsUsedOn) {
   put(0, 0, 2, true, 0b0001);
   store_->cleaned(0, 0b0001);
   store_->commit();
-  store_->dropped(0);
+  drop(0);
   fail_on(Kind::punch, "data", EIO);
   store_->commit();
   EXPECT_EQ(store_->extra_slots(), 1U);
   EXPECT_EQ(logged_errors().size(), 1U);
+  take(0);
+  store_->dropped(0);
   EXPECT_THROW(store_->discard(0), Error);
 }
 

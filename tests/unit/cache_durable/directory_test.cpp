@@ -189,6 +189,8 @@ TEST_F(DirectoryTest, AStoreInARealDirectory) {
     if (round > 0) {
       ASSERT_EQ(recovered.blocks.size(), 1U);
       EXPECT_TRUE(store.verify(0, 0xffff));
+    } else {
+      store.taken(0);
     }
     store.wrote(0, {4}, store.write(0, data, 0, recovered.blocks.empty() ? 0 : 0xffff), true);
     store.commit();

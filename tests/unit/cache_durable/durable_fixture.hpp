@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -39,6 +40,8 @@ class DurableStoreTest : public ::testing::Test {
     store_.reset();
     store_ = std::make_unique<DurableStore>(disk_.directory(), kBlock, kDisk);
     recovered_ = store_->recover();
+    taken_.clear();
+    for (const RecoveredBlock& block : recovered_.blocks) taken_.insert(block.slot);
   }
   void crash(std::uint64_t seed) {
     store_.reset();
@@ -49,12 +52,24 @@ class DurableStoreTest : public ::testing::Test {
   static std::vector<std::byte> bytes(std::size_t size, int value) {
     return std::vector<std::byte>(size, static_cast<std::byte>(value));
   }
+  // The slot is a block's from now on, if it is not already.
+  void take(Slot slot) {
+    if (taken_.insert(slot).second) store_->taken(slot);
+  }
+  // It is nobody's, and nobody uses it.
+  void drop(Slot slot) {
+    store_->dropped(slot);
+    store_->vacated(slot);
+    taken_.erase(slot);
+  }
   // One page of the block with the same number as the slot.
   void put(Slot slot, unsigned page, int value, bool dirty, PageMask stored = 0) {
+    take(slot);
     const StoredPages pages = store_->write(slot, bytes(kPage, value), page * kPage, stored);
     store_->wrote(slot, {slot}, pages, dirty);
   }
   void zero(Slot slot, PageMask pages, PageMask stored) {
+    take(slot);
     store_->zeroed(slot, {slot}, store_->forget(slot, pages, stored), false);
   }
   // The byte that a page is full of; -1: of several.
@@ -94,6 +109,7 @@ class DurableStoreTest : public ::testing::Test {
   SimulatedDisk disk_;
   std::unique_ptr<DurableStore> store_;
   Recovered recovered_;
+  std::set<Slot> taken_;
 };
 
 using Kind = SimulatedDisk::Kind;

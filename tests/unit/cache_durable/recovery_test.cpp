@@ -90,7 +90,8 @@ TEST_F(DurableStoreTest, ACleanPageThatWasOverwrittenIsForgottenAndNothingElse) 
 TEST_F(DurableStoreTest, ASlotThatWentToAnotherBlockInTheTail) {
   put(0, 0, 1, false);
   store_->commit();
-  store_->dropped(0);
+  drop(0);
+  take(0);
   store_->wrote(0, {7}, store_->write(0, bytes(kPage, 4), 0, 0), true);
   store_->publish();
   restart();
@@ -112,6 +113,7 @@ TEST_F(DurableStoreTest, ZerosOverASlotCountThoughItsDropIsLost) {
 TEST_F(DurableStoreTest, ASlotThatTakesOverZerosCounts) {
   store_->zeros_added({5 * kBlock, 2 * kBlock}, false);
   store_->commit();
+  take(5);
   store_->zeroed(5, {5}, {.pages = 0b1111, .copies = 0, .checksum_change = 0, .page_checksums = {}},
                  false);
   store_->publish();
@@ -262,6 +264,7 @@ TEST_F(DurableStoreTest, PagesOfLargeBlocksAreKeptApart) {
   constexpr std::uint32_t kLarge = 1U << 20U;
   auto store = std::make_unique<DurableStore>(disk.directory(), kLarge, 4 * kLarge);
   store->recover();
+  store->taken(1);
   const StoredPages stored = store->write(1, bytes(16384, 3), 63 * 16384, 0);
   store->wrote(1, {2}, stored, true);
   store->commit();

@@ -58,6 +58,7 @@ class CacheStartUp : public ::testing::Test {
                           .checksum_change = 1,
                           .page_checksums = std::vector<std::uint64_t>(32, 1)};
     for (Slot slot = 0; slot < kBlocks; ++slot) {
+      store->taken(slot);
       store->wrote(slot, {std::uint64_t{slot} * 97'000'003}, all, false);
       if (slot % 50'000 == 0) store->commit();
     }
