@@ -246,7 +246,7 @@ nbdkit_filter callbacks_of(const FilterInfo& info, const std::string& help) {
 }  // namespace
 
 nbdkit_filter* register_filter(std::unique_ptr<Filter> filter) {
-  log_to_nbdkit();
+  prepare_process();
   if (registered != nullptr) {
     // nbdkit has loaded the library once, and what a filter knows is kept once in it.
     nbdkit_error("--filter=%s is given twice: it can stand in a stack once", filter->info().name);

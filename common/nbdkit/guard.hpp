@@ -39,7 +39,9 @@ Result guarded_result(Body&& body) noexcept {
   return guarded([&] { result = body(); }) == 0 ? result : Result{-1};
 }
 
-// nbdkit's log behind log::error and log::debug.
-void log_to_nbdkit();
+// What every library of ours does when it is loaded: nbdkit's log stands behind log::error and
+// log::debug, and a file that grows past the process's limit (RLIMIT_FSIZE) is a write that fails
+// with EFBIG, not a signal that ends the server.
+void prepare_process();
 
 }  // namespace nbdstack

@@ -13,6 +13,10 @@ namespace {
 constexpr std::uint64_t kLongestTransfer = 64ULL << 20;
 // zero, trim, cache and extents carry 32-bit lengths; cut at a multiple of every block size.
 constexpr std::uint64_t kLongestCommand = 1ULL << 31;
+// nbdkit 1.32 emulates a zero that the plugin answers with EOPNOTSUPP, and then zeroes its first 64
+// MiB only, without an error. Which plugin will answer so shows when it is asked; a disk that tells
+// its identity (common/block/disk_identity.hpp) is one of ours, which never does.
+constexpr std::uint64_t kLongestEmulatedZero = 64ULL << 20;
 // Clients ask about just as much at once: cut shorter, each question would become two.
 constexpr std::uint64_t kLongestQuestion = 0xffff0000;
 
@@ -43,6 +47,12 @@ void in_pieces(std::uint64_t length, std::uint64_t offset, std::uint64_t longest
     offset += part;
     length -= part;
   }
+}
+
+// Of one read or write. A layer that states no maximum takes what nbdkit takes.
+std::uint64_t longest_transfer(const LayerTraits& traits) {
+  const std::uint64_t stated = traits.maximum_block_size;
+  return stated == 0 ? kLongestTransfer : std::min(stated, kLongestTransfer);
 }
 
 LayerTraits ask_traits(nbdkit_next* next, bool readonly, bool parallel) {
@@ -78,10 +88,12 @@ NextLayer::NextLayer(nbdkit_next* next, bool readonly, bool parallel)
 
 void NextLayer::pread(std::span<std::byte> buffer, std::uint64_t offset) {
   std::byte* position = buffer.data();
-  in_pieces(buffer.size(), offset, kLongestTransfer, [&](std::uint32_t length, std::uint64_t at) {
-    attempt([&](int* code) { return next_->pread(next_, position, length, at, 0, code); });
-    position += length;
-  });
+  in_pieces(
+      buffer.size(), offset, longest_transfer(traits_),
+      [&](std::uint32_t length, std::uint64_t at) {
+        attempt([&](int* code) { return next_->pread(next_, position, length, at, 0, code); });
+        position += length;
+      });
 }
 
 void NextLayer::pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
@@ -89,12 +101,13 @@ void NextLayer::pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
   require(traits_.can_write, "writing");
   require(durability != Durability::fua || traits_.fua != Support::none, "FUA");
   const std::byte* position = buffer.data();
-  in_pieces(buffer.size(), offset, kLongestTransfer, [&](std::uint32_t length, std::uint64_t at) {
-    attempt([&](int* code) {
-      return next_->pwrite(next_, position, length, at, flags_of(durability), code);
-    });
-    position += length;
-  });
+  in_pieces(buffer.size(), offset, longest_transfer(traits_),
+            [&](std::uint32_t length, std::uint64_t at) {
+              attempt([&](int* code) {
+                return next_->pwrite(next_, position, length, at, flags_of(durability), code);
+              });
+              position += length;
+            });
 }
 
 void NextLayer::flush() {
@@ -108,7 +121,8 @@ void NextLayer::zero(std::uint64_t length, std::uint64_t offset, const ZeroOptio
   if (options.fast && !traits_.can_fast_zero) {
     throw Error(ENOTSUP, "the layer below has no fast zero");
   }
-  in_pieces(length, offset, kLongestCommand, [&](std::uint32_t part, std::uint64_t at) {
+  const std::uint64_t longest = identity() == nullptr ? kLongestEmulatedZero : kLongestCommand;
+  in_pieces(length, offset, longest, [&](std::uint32_t part, std::uint64_t at) {
     attempt([&](int* code) { return next_->zero(next_, part, at, flags_of(options), code); });
   });
 }

@@ -5,6 +5,7 @@
 #include <nbdkit-plugin.h>
 
 #include <string>
+#include <utility>
 
 #include "common/nbdkit/conversions.hpp"
 #include "common/nbdkit/description_texts.hpp"
@@ -78,9 +79,18 @@ void dump_plugin() {
 
 // --- Once per client ---
 
+// Whether this thread is that of a client who comes. A filter above opens a plugin for no client,
+// too; to ask for an export's name then is logged as an error, though nothing is wrong.
+thread_local bool client_comes = false;
+
+int preconnect(int /*readonly*/) {
+  client_comes = true;
+  return 0;
+}
+
 void* open(int readonly) {
   std::unique_ptr<Client> client;
-  const char* const name = nbdkit_export_name();
+  const char* const name = std::exchange(client_comes, false) ? nbdkit_export_name() : nullptr;
   const int code = request([&] {
     client = std::make_unique<Client>(
         registered->plugin->open(readonly != 0, name == nullptr ? "" : name));
@@ -208,6 +218,7 @@ nbdkit_plugin callbacks_of(const PluginInfo& info, const std::string& help) {
   callbacks.get_ready = get_ready;
   callbacks.after_fork = after_fork;
   callbacks.cleanup = cleanup;
+  callbacks.preconnect = preconnect;
   callbacks.open = open;
   callbacks.list_exports = list_exports;
   callbacks.close = close;
@@ -236,7 +247,7 @@ nbdkit_plugin callbacks_of(const PluginInfo& info, const std::string& help) {
 }  // namespace
 
 nbdkit_plugin* register_plugin(std::unique_ptr<Plugin> plugin) {
-  log_to_nbdkit();
+  prepare_process();
   registered = new Registration;
   registered->parameters = plugin->parameters();
   registered->help = registered->parameters.help();

@@ -141,8 +141,9 @@ void CacheParameters::check() {
   settings_.threads = threads_;
   settings_.write_delay = std::chrono::milliseconds(write_delay_ms_);
   settings_.timeout = std::chrono::milliseconds(timeout_ms_);
-  const char* directory = std::getenv("TMPDIR");
-  temporary_directory_ = absolute_path("TMPDIR", directory == nullptr ? "/var/tmp" : directory);
+  const char* const directory = std::getenv("TMPDIR");
+  const bool given = directory != nullptr && *directory != '\0';
+  temporary_directory_ = absolute_path("TMPDIR", given ? directory : "/var/tmp");
 }
 
 void CacheParameters::fit_to_file_system() {
@@ -169,9 +170,17 @@ void CacheParameters::fit_to_file_system() {
 
 void CacheParameters::fit_sizes(std::uint64_t total_bytes, std::uint64_t available_bytes) {
   settings_.max_size_bytes = max_size_bytes_;
+  // Some file systems (ramfs, some in user space) do not state how large they are.
+  const bool is_stated = total_bytes != 0;
+  if (max_size_percent_ != 0 && !is_stated) {
+    throw Error(EINVAL,
+                fmt::format("cache-max-size={}%: the file system of {} does not state its "
+                            "size: give a number of bytes",
+                            max_size_percent_, is_durable() ? cache_dir_ : temporary_directory_));
+  }
   if (max_size_percent_ != 0) {
     settings_.max_size_bytes = std::max<std::uint64_t>(1, total_bytes / 100 * max_size_percent_);
-  } else if (is_durable() && max_size_bytes_ == 0) {
+  } else if (is_durable() && max_size_bytes_ == 0 && is_stated) {
     const std::uint64_t free = available_bytes + used_by_files_in(cache_dir_);
     settings_.max_size_bytes = std::max<std::uint64_t>(1, free / 100 * kDefaultPercentOfFree);
   }

@@ -115,8 +115,10 @@ void BlockCache::remember_zeros(Layer& below, const Range& blocks, bool may_trim
     cached = cached_in(lock, blocks);
     for (const Slot slot : cached) {
       const BlockNumber block = table_[slot].block();
-      const bool is_zero = table_.pages(slot).zero == pages_.all(geometry_.length_of(block));
-      if (table_[slot].writing && !is_zero) on_their_way.push_back(block);
+      const Pages pages = table_.pages(slot);
+      const bool is_zero = pages.zero == pages_.all(geometry_.length_of(block));
+      const bool is_enough = is_zero && (may_trim || pages.hole == 0);
+      if (table_[slot].writing && !is_enough) on_their_way.push_back(block);
     }
     if (on_their_way.empty()) break;
     lock.unlock();

@@ -82,14 +82,21 @@ void ZeroBlockLayer::write_run(const Range& run, std::span<const std::byte> buff
 void ZeroBlockLayer::zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) {
   const Range range{offset, length};
   const bool droppable = may_drop(options.durability);
-  if (droppable && map_.is_zeros(range)) {
+  if (droppable && options.may_trim && map_.is_zeros(range)) {
     explain("a zero", range, 0);
     return;
   }
   OwnedChange owned = begin_change(range);
   const std::vector<Extent>& zeros = owned.change.zeros_before();
   const Range widened = zeroblock::widened_over_zeros(geometry_, range, zeros);
-  const Range sent = droppable ? zeroblock::without_zeros_at_ends(widened, zeros) : widened;
+  Range sent = widened;
+  if (droppable) {
+    std::vector<Extent> enough = zeros;
+    // Who asks for zeros that are no hole wants them to have their place in the storage.
+    if (!options.may_trim)
+      std::erase_if(enough, [](const Extent& known) { return known.type.hole; });
+    sent = zeroblock::without_zeros_at_ends(widened, enough);
+  }
   std::vector<ZeroMap::Content> contents;
   if (sent.empty()) {
     zeroblock::keep_zeros(zeros, widened, sent, contents);

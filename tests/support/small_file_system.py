@@ -9,8 +9,8 @@ class CannotMount(Exception):
 
 
 def in_small_file_system(directory, size):
-    """Words before a command that mount a file system of `size` ("2M") on `directory` for it alone:
-    in a mount namespace of its own, so that nothing is left behind."""
+    """Words before a command that mount a file system of `size` ("2M"; 0: without a bound, which then
+    states no size either) on `directory` for it alone: in a mount namespace of its own, so that nothing is left behind."""
     # Made private by hand: unshare would insist, and cannot where the root is no mount point (a
     # chroot).
     mount = ["unshare", "--mount", "--propagation", "unchanged"]

@@ -24,6 +24,23 @@ TEST_F(CacheZero, FollowsABlockThatIsOnItsWayBelow) {
   EXPECT_EQ(read(block(0)), zeros(block(0)));
 }
 
+TEST_F(CacheZero, OneThatMustNotBeAHoleIsNoneThoughATrimOfTheBlockIsWaiting) {
+  Gate gate;
+  write(block(0), 1);
+  below->on_change = [&](Op op, const Range&) {
+    if (op == Op::pwrite) gate.pass();
+  };
+  auto write_back = later([this] { cache().write_back_all(*below); });
+  gate.wait_for_arrivals(1);
+  trim(block(0));
+  zero(block(0), {.may_trim = false});
+  gate.open();
+  write_back.get();
+  layer().flush();
+  ASSERT_FALSE(below->zeros().empty());
+  EXPECT_FALSE(below->zeros().back().may_trim);
+}
+
 TEST_F(CacheZero, AWriteDuringItsWayBelowFollowsIt) {
   Gate gate;
   zero(block(0, 3));

@@ -24,6 +24,17 @@ TEST_F(ZeroBlockZeroTest, ZerosThatMayNotBeAHoleAreNone) {
   EXPECT_THAT(known(blocks(2)), ElementsAre(Extent{blocks(2), kStoredZeros}));
 }
 
+TEST_F(ZeroBlockZeroTest, ZerosThatMayNotBeAHoleFillOne) {
+  make_zeros(blocks(2, 2), true);
+  make_zeros(blocks(4), false);
+  zero(blocks(2, 3), {.may_trim = false});
+  EXPECT_THAT(below.calls(), ElementsAre(Call{Op::zero, blocks(2, 2)}));
+  EXPECT_THAT(known(blocks(2, 3)), ElementsAre(Extent{blocks(2, 3), kStoredZeros}));
+  below.forget_calls();
+  zero(blocks(2, 3), {.may_trim = false});
+  EXPECT_THAT(below.calls(), IsEmpty());
+}
+
 TEST_F(ZeroBlockZeroTest, PartsOfBlocksAtTheEndsPassAndStayUnknown) {
   const Range range{2 * kBlock + 5, 3 * kBlock};
   zero(range);

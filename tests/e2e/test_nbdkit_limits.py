@@ -1,0 +1,124 @@
+"""What nbdkit, a plugin or the system limits or gets wrong, and our layers keep away from users."""
+
+import pathlib
+import tempfile
+import textwrap
+import unittest
+
+from support.nbdkit import Nbdkit
+from support.small_file_system import in_small_file_system
+
+KIB, MIB = 1 << 10, 1 << 20
+
+# A disk in a file that answers zero with EOPNOTSUPP, states how much it takes in one request, and
+# notes the longest read and write.
+_PLUGIN = """
+    import errno, nbdkit, os
+    builtin_open = open
+    API_VERSION = 2
+    folder = None
+    longest = {"read": 0, "write": 0}
+    def config(key, value):
+        global folder
+        folder = value
+    def thread_model(): return nbdkit.THREAD_MODEL_SERIALIZE_ALL_REQUESTS
+    def open(readonly): return os.open(folder + "/disk", os.O_RDWR)
+    def get_size(h): return os.fstat(h).st_size
+    def block_size(h): return (1, 4096, 128 * 1024)
+    def note(kind, length):
+        if length > longest[kind]:
+            longest[kind] = length
+            with builtin_open(folder + "/longest-" + kind, "w") as out: out.write(str(length))
+    def pread(h, buf, offset, flags):
+        note("read", len(buf))
+        os.preadv(h, [buf], offset)
+    def pwrite(h, buf, offset, flags):
+        note("write", len(buf))
+        os.pwrite(h, buf, offset)
+    def flush(h, flags): pass
+    def zero(h, count, offset, flags):
+        nbdkit.set_error(errno.EOPNOTSUPP)
+        raise RuntimeError("zero is not supported")
+"""
+
+
+class OverALimitedPlugin(unittest.TestCase):
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.folder = pathlib.Path(directory.name)
+        self.disk = self.folder / "disk"
+        script = self.folder / "plugin.py"
+        script.write_text(textwrap.dedent(_PLUGIN))
+        self.plugin = ("python", script, f"folder={self.folder}")
+
+    def test_all_of_a_long_zero_reaches_a_plugin_that_cannot_zero(self):
+        """nbdkit 1.32 zeroes the first 64 MiB of it; what a layer of ours joins or passes on is
+        stored as a whole all the same."""
+        stacks = (("--filter=cache",), ("--filter=cache", "--filter=zeroblock"), ("--filter=md5",))
+        for filters in stacks:
+            with self.subTest(filters=filters):
+                self.disk.write_bytes(b"\xaa" * (160 * MIB))
+                with Nbdkit(*filters, *self.plugin) as server:
+                    handle = server.connect()
+                    handle.zero(160 * MIB, 0)
+                    handle.flush()
+                self.assertEqual(self.disk.read_bytes().count(b"\xaa"), 0)
+
+    def test_no_request_is_longer_than_the_plugin_says_it_takes(self):
+        self.disk.write_bytes(b"\xaa" * (4 * MIB))
+        for filters in (("--filter=cache",), ("--filter=md5",), ("--filter=zeroblock",)):
+            with self.subTest(filters=filters), Nbdkit(*filters, *self.plugin) as server:
+                handle = server.connect()
+                handle.pread(2 * MIB, 0)
+                handle.pwrite(b"x" * (2 * MIB), MIB)
+                handle.flush()
+                for kind in ("read", "write"):
+                    longest = int((self.folder / f"longest-{kind}").read_text())
+                    self.assertLessEqual(longest, 128 * KIB, kind)
+
+
+class Surroundings(unittest.TestCase):
+    def test_background_work_over_the_s3_plugin_logs_no_error(self):
+        """The plugin asked for the name of an export that no client has opened, and nbdkit said so
+        in the log of each regular start."""
+        with tempfile.TemporaryDirectory() as directory:
+            stack = ("--filter=cache", "s3", "bucket=v", "size=4M", f"endpoint-url=file://{directory}",
+                     f"cache-dir={directory}/cache", "cache-flush=local")  # fmt: skip
+            for life in ("first", "second"):
+                with self.subTest(life=life), Nbdkit(*stack) as server:
+                    handle = server.connect()
+                    handle.pwrite(b"x" * 4096, 0)
+                    handle.flush()
+                    self.assertEqual(server.terminate(), 0)
+                    self.assertNotIn("error", server.log())
+
+    def test_a_limit_on_the_size_of_files_ends_no_server(self):
+        """RLIMIT_FSIZE: a signal that ends the process, where nobody ignores it. What the cache's
+        file cannot hold passes through."""
+        limited = ("prlimit", f"--fsize={2 * MIB}:{2 * MIB}")
+        with Nbdkit("--filter=cache", "memory", "16M", launcher=limited) as server:
+            handle = server.connect()
+            for block in range(8):
+                handle.pwrite(bytes([block + 1]) * MIB, block * MIB)
+            for block in range(8):
+                self.assertEqual(handle.pread(MIB, block * MIB), bytes([block + 1]) * MIB)
+            self.assertEqual(server.terminate(), 0)
+
+    def test_an_empty_tmpdir_counts_as_none(self):
+        with Nbdkit("--filter=cache", "memory", "1M", environment={"TMPDIR": ""}) as server:
+            server.connect().pwrite(b"x", 0)
+
+    def test_a_cache_dir_on_a_file_system_that_states_no_size(self):
+        """A tmpfs without a bound, as ramfs: no bound by default, which nobody had given; a part of it cannot be asked for."""
+        with tempfile.TemporaryDirectory() as directory:
+            launcher = in_small_file_system(directory, 0)
+            arguments = ("--filter=cache", "memory", "1M", f"cache-dir={directory}/cache")
+            with Nbdkit(*arguments, launcher=launcher) as server:
+                server.connect().pwrite(b"x" * 4096, 0)
+            with self.assertRaisesRegex(Exception, "cache-max-size=50%: .* does not state its size"):
+                Nbdkit(*arguments, "cache-max-size=50%", launcher=launcher)
+
+
+if __name__ == "__main__":
+    unittest.main()
