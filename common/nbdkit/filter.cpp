@@ -108,8 +108,9 @@ int prepare(nbdkit_next* next, void* handle, int /*readonly*/) {
 int finalize(nbdkit_next* /*next*/, void* handle) {
   // A failure has been logged; there is nobody left to be told, and the other layers still want
   // their turn.
-  const auto& layer = static_cast<Connection*>(handle)->layer;
-  if (layer != nullptr) guarded([&] { layer->finalize(); });
+  const auto& connection = *static_cast<Connection*>(handle);
+  if (connection.layer != nullptr) guarded([&] { connection.layer->finalize(); });
+  guarded([&] { connection.request.stay->end(); });
   return 0;
 }
 

@@ -27,25 +27,12 @@
 #include <string>
 
 #include "common/block/layer.hpp"
+#include "common/block/open_request.hpp"
 #include "common/nbdkit/parameters.hpp"
 
 struct nbdkit_filter;
 
 namespace nbdstack {
-
-// Who asks for which disk.
-struct OpenRequest {
-  std::string export_name;  // state belongs to an export, never to the process
-  bool readonly = false;
-  bool is_tls = false;  // a plugin may show such a client another disk under the same name
-};
-
-// nbdkit tells a plugin the name of an export only where a client has asked for it (elsewhere
-// nbdkit_export_name fails): what is opened for no client is the default export, and an export with
-// a name is there only while a client of it lends its layer (common/block/lent_layer.hpp).
-inline bool is_default_export(const std::string& export_name) {
-  return export_name.empty();
-}
 
 // The chain below this filter, to open its default export outside any client's connection.
 class Backend {

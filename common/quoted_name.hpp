@@ -1,0 +1,16 @@
+// Names that a client or a service has chosen, made fit for a line of the log.
+//
+// An export's name may hold line ends, terminal controls or thousands of bytes: put into a message
+// as it is, it could forge other lines of the log or hide them.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace nbdstack {
+
+// The name between single quotes. Bytes outside of printable ASCII, quotes and backslashes are
+// written as \xNN, and a name of more than 64 bytes is cut and its length told.
+std::string quoted_name(std::string_view name);
+
+}  // namespace nbdstack
