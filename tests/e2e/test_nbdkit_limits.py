@@ -1,9 +1,12 @@
 """What nbdkit, a plugin or the system limits or gets wrong, and our layers keep away from users."""
 
+import contextlib
 import pathlib
 import tempfile
 import textwrap
 import unittest
+
+import nbd
 
 from support.nbdkit import Nbdkit
 from support.small_file_system import in_small_file_system
@@ -76,6 +79,20 @@ class OverALimitedPlugin(unittest.TestCase):
                 for kind in ("read", "write"):
                     longest = int((self.folder / f"longest-{kind}").read_text())
                     self.assertLessEqual(longest, 128 * KIB, kind)
+
+
+class LongQuestions(unittest.TestCase):
+    def test_a_question_about_nearly_4_gib_ends_no_server(self):
+        """nbdkit 1.32 aborts over an answer that is longer than 2^32 - 1 bytes where just so many
+        were asked for; no layer of ours answers more than was asked."""
+        for filter_name in ("cache", "cacheextents", "zeroblock", "md5", "readahead"):
+            with self.subTest(filter=filter_name):
+                with Nbdkit(f"--filter={filter_name}", "memory", "16G") as server:
+                    handle = server.connect()
+                    for length in (2**32 - 1, 2**32 - 512, 2**32 - 64 * KIB):
+                        with contextlib.suppress(nbd.Error):  # an odd length may be refused
+                            handle.block_status(length, 0, lambda *_: 0)
+                    self.assertEqual(handle.pread(1, 0), b"\0")
 
 
 class Surroundings(unittest.TestCase):
