@@ -30,7 +30,6 @@ namespace {
 constexpr unsigned kKeysPerPage = 1000;              // S3's limit
 constexpr std::size_t kXmlLimitBytes = 16UL << 20U;  // 1,000 keys of 1,024 bytes, encoded: 4 MiB
 constexpr unsigned kRetriesAtStart = 2;
-constexpr seconds kGraceAtStop{20};  // enough for some attempts; a server must end
 constexpr seconds kSkewNoticed{60};  // S3 tolerates 15 minutes
 
 // True where other credentials may be accepted. A wrong signature is not among the reasons: a key
@@ -53,7 +52,8 @@ HttpStore::HttpStore(const HttpStoreConfig& config, Clock& clock)
       retrier_({.retries = config.retries, .timeout = milliseconds(config.timeout_ms)}, clock,
                std::random_device{}()),
       last_minute_(config.stopping, clock,
-                   std::min<Duration>(kGraceAtStop, milliseconds(config.timeout_ms))) {}
+                   milliseconds(std::min<std::uint64_t>(config.options.stop_timeout_ms,
+                                                        config.timeout_ms))) {}
 
 HttpClient& HttpStore::client() {
   std::call_once(client_made_, [this] {
@@ -74,11 +74,13 @@ HttpClient& HttpStore::client() {
 
 void HttpStore::run(Call& call, const Judge& judge, Retrier& retrier) {
   const std::string operation = fmt::format("{} s3://{}/{}", call.method, config_.bucket, call.key);
-  call.operation = last_minute_.begin(call.method != "GET");
+  const LastMinute::Stay stay(last_minute_, call.method != "GET");
+  call.operation = stay.operation;
   try {
     retrier.run(
         operation, [&](const Attempt& number) { return attempt(call, judge, number.time_left); },
         [&] { return is_over(call); });
+    last_minute_.got_on();
   } catch (const Error& error) {
     if (error.code() != ESHUTDOWN || may_send(call)) throw;
     throw Error(ESHUTDOWN,
@@ -126,16 +128,19 @@ HttpOutcome HttpStore::send(Call& call, Duration time_left) {
   signable.headers.emplace_back("host", address_.host_header());
   const HeaderList& always = config_.options.headers;
   signable.headers.insert(signable.headers.end(), always.begin(), always.end());
-  HttpRequest request{
-      .method = call.method,
-      .url = address_.origin() + encode_path(signable.path),
-      .body = call.body,
-      .buffer_status = call.buffer_status,
-      .buffer = call.buffer,
-      .text_limit = call.text_limit,
-      .is_over = [&] { return is_over(call); },
-      .may_send = config_.may_write ? [&] { return may_send(call); } : std::function<bool()>(),
-      .fresh_connection = call.fresh_connection};
+  HttpRequest request{.method = call.method,
+                      .url = address_.origin() + encode_path(signable.path),
+                      .body = call.body,
+                      .buffer_status = call.buffer_status,
+                      .buffer = call.buffer,
+                      .text_limit = call.text_limit,
+                      .is_over = [&] { return is_over(call); },
+                      .may_send =
+                          [&] {
+                            last_minute_.got_on();
+                            return may_send(call);
+                          },
+                      .fresh_connection = call.fresh_connection};
   if (!call.query.empty()) request.url += "?" + encode_query(call.query);
   call.clock_offset_s = clock_offset_s_;
   const WallTime now = std::chrono::system_clock::now() + seconds(call.clock_offset_s);

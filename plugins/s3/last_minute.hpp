@@ -1,13 +1,16 @@
 // What may still be done once the server has been told to stop.
 //
 // A cache above writes back what is dirty while the server stops: these last writes must reach the
-// service if it can be reached at all. But a server that stops must also end.
+// service if it can be reached at all, however much there is. But a server that stops must also
+// end. So the grace period is one of silence: it begins anew with each piece of a body that is sent
+// and with each operation that succeeds, and time in which nobody wants anything does not count.
 //
 //   operation                           ends
 //   a read begun before the stop        at once: its client is being sent away
-//   a write, whenever it was begun      when the grace period is over
-//   a read begun after the stop         when the grace period is over: a write of a part of an
-//                                       object begins with one
+//   a write, whenever it was begun      when nothing has got on for the grace period
+//   a read begun after the stop         the same: a write of a part of an object begins with one
+//
+// After such a silence an operation gets no more than its first attempt, until one succeeds.
 //
 // A look whether the server stops takes another thread's turn (common/nbdkit/server_stop.hpp), so
 // one serves all operations for kLookEvery, and none is taken when an operation begins. When the
@@ -16,7 +19,9 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <functional>
 #include <mutex>
 #include <optional>
@@ -40,7 +45,29 @@ class LastMinute {
   LastMinute(std::function<bool()> has_stopped, Clock& clock, Duration grace)
       : has_stopped_(std::move(has_stopped)), clock_(clock), grace_(grace) {}
 
-  Operation begin(bool writes) { return {writes, std::chrono::steady_clock::now()}; }
+  // An operation is under way for as long as this lives.
+  class Stay {
+   public:
+    Stay(LastMinute& at, bool writes) : operation(at.begin(writes)), at_(at) {}
+    Stay(const Stay&) = delete;
+    Stay& operator=(const Stay&) = delete;
+    ~Stay() {
+      const std::lock_guard lock(at_.mutex_);
+      --at_.under_way_;
+    }
+    const Operation operation;
+
+   private:
+    LastMinute& at_;
+  };
+
+  // A piece of a body has been sent, or an operation has succeeded.
+  void got_on() {
+    if (!has_noticed_) return;
+    const std::lock_guard lock(mutex_);
+    silent_ = false;
+    got_on_at_ = clock_.now();
+  }
 
   // To be asked again and again while the operation lasts.
   bool is_over_for(const Operation& operation) {
@@ -56,22 +83,34 @@ class LastMinute {
     const std::lock_guard lock(mutex_);
     if (!stopped && !stopped_at_) last_look_ = std::max(last_look_, now);
     if (stopped && !stopped_at_) stopped_at_ = stop;
+    if (stopped) has_noticed_ = true;
     return stopped_at_ && is_over_after_stop(operation);
   }
 
  private:
+  Operation begin(bool writes) {
+    const std::lock_guard lock(mutex_);
+    if (under_way_++ == 0 && !silent_) got_on_at_ = clock_.now();
+    return {writes, std::chrono::steady_clock::now()};
+  }
+
   // The mutex is held.
-  bool is_over_after_stop(const Operation& operation) const {
+  bool is_over_after_stop(const Operation& operation) {
     if (!operation.writes && operation.begun < last_look_) return true;
-    return clock_.now() >= *stopped_at_ + grace_;
+    if (clock_.now() >= std::max(*stopped_at_, got_on_at_) + grace_) silent_ = true;
+    return silent_;
   }
 
   const std::function<bool()> has_stopped_;
   Clock& clock_;
   const Duration grace_;
+  std::atomic<bool> has_noticed_ = false;
   std::mutex mutex_;       // protects what follows
   TimePoint last_look_{};  // real time, as of just before it: the server had not stopped
   std::optional<TimePoint> stopped_at_;  // by the clock: when that was first noticed
+  TimePoint got_on_at_{};                // the same clock; after the stop only
+  std::size_t under_way_ = 0;            // operations
+  bool silent_ = false;  // the grace period has passed, and nothing has got on since
 };
 
 }  // namespace nbdstack

@@ -167,6 +167,8 @@ S3Parameters::Rows S3Parameters::transfer_rows() {
       duration_parameter("timeout", store_.timeout_ms,
                          "longest time that one operation takes, with all its attempts"),
       retries_parameter(store_.retries),
+      duration_parameter("stop-timeout", options.stop_timeout_ms,
+                         "how long last writes wait for a silent service when the server stops"),
       bool_parameter("http2", options.http2, "use HTTP/2 where the service offers it"),
       bool_parameter("hedge", options.hedging,
                      "send reads a second time that take longer than nearly all others"),

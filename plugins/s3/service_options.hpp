@@ -16,6 +16,9 @@ struct ServiceOptions {
   // Of bodies, over all requests together; 0: none.
   std::uint64_t upload_limit_bytes_s = 0;
   std::uint64_t download_limit_bytes_s = 0;
+  // How long last writes wait for a service that is silent while the server stops; no longer than
+  // any operation waits.
+  std::uint64_t stop_timeout_ms = 20'000;
 };
 
 // The headers that say how objects are to be kept; empty: not said. Throws Error(EINVAL) that names
