@@ -70,7 +70,18 @@ std::uint64_t BlockCache::capacity_bytes() const {
 
 std::uint64_t BlockCache::unwritten_bytes() const {
   const Lock lock(mutex_);
-  std::uint64_t bytes = std::uint64_t{table_.unwritten().size()} * settings_.block_size;
+  std::uint64_t bytes = 0;
+  const SlotList& unwritten = table_.unwritten();
+  for (Slot slot = unwritten.back(); slot != kNoSlot; slot = unwritten.newer(slot)) {
+    const std::uint64_t length = geometry_.length_of(table_[slot].block());
+    const PageMask on_their_way =
+        table_[slot].writing ? pages_.all(static_cast<std::uint32_t>(length)) : 0;
+    for_each_page_run(
+        table_.pages(slot).unwritten() | on_their_way, [&](unsigned first, unsigned count) {
+          bytes +=
+              std::min(length - pages_.offset_of(first), std::uint64_t{count} * pages_.page_size());
+        });
+  }
   for (const auto& run : zeros_.overlapping({0, geometry_.size_bytes()})) bytes += run.range.length;
   return bytes;
 }

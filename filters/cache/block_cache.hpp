@@ -108,9 +108,11 @@ class BlockCache {
   void on_background_wanted(std::function<void()> wake) { wake_ = std::move(wake); }
 
   [[nodiscard]] std::uint64_t cached_bytes() const;
-  // What the layer below does not have yet: blocks, and ranges of zeros.
+  // What the layer below does not have yet: pages, and ranges of zeros.
   [[nodiscard]] std::uint64_t unwritten_bytes() const;
   [[nodiscard]] bool has_unwritten() const;
+  // How often something was written back: it grows as long as write-backs get on.
+  [[nodiscard]] std::uint64_t write_backs_done() const { return write_backs_done_; }
 
  private:
   using Lock = std::unique_lock<std::mutex>;  // passed as proof that mutex_ is held
@@ -316,6 +318,7 @@ class BlockCache {
   // differ, what can be read there may not be durable, so a durable store keeps nothing of it.
   std::atomic<std::uint64_t> doubts_ = 0;
   std::atomic<std::uint64_t> settled_doubts_ = 0;
+  std::atomic<std::uint64_t> write_backs_done_ = 0;
   std::atomic<bool> pressed_ = false;  // relieve() has something to do; also read without mutex_
 };
 

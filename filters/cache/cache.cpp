@@ -5,7 +5,9 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "common/io/service_manager.hpp"
 #include "common/log.hpp"
+#include "common/nbdkit/exit_status.hpp"
 #include "common/nbdkit/export_registry.hpp"
 #include "common/nbdkit/filter.hpp"
 #include "common/sync/worker_pool.hpp"
@@ -14,6 +16,8 @@
 #include "filters/cache/durable/cache_directory.hpp"
 #include "filters/cache/durable/durable_store.hpp"
 #include "filters/cache/export_cache.hpp"
+#include "filters/cache/last_write_back.hpp"
+#include "filters/cache/stop_extension.hpp"
 #include "filters/cache/temporary_store.hpp"
 
 // -D cache.verbose=1: a debug message for every block that is stored, written back or reclaimed.
@@ -47,7 +51,8 @@ class CacheFilter final : public Filter {
   [[nodiscard]] CacheIdentity identity_of(const std::string& export_name,
                                           std::uint64_t size_bytes) const;
   std::unique_ptr<Layer> open_below(ExportCache& cache);
-  void write_back_at_the_end(Backend& backend, const std::string& name, ExportCache& cache) const;
+  [[nodiscard]] bool loses_data(Backend& backend, const std::string& name, ExportCache& cache,
+                                TimePoint since) const;
 
   CacheParameters parameters_;
   CacheSettings settings_;  // from get_ready on
@@ -179,11 +184,20 @@ std::unique_ptr<Layer> CacheFilter::open(Layer& below, const OpenRequest& reques
 }
 
 // Clients are gone, or cut off by a signal. What they left dirty goes down now, or stays in the
-// cache directory, or is lost with this process.
+// cache directory, or is lost with this process, which is told to everybody who may listen.
 void CacheFilter::cleanup(Backend& backend) {
+  const TimePoint since = std::chrono::steady_clock::now();
+  tell_service_manager("STOPPING=1");
+  const StopExtension extension([this] {
+    std::uint64_t done = 0;
+    for (const auto& [name, cache] : caches_.all()) done += cache->engine()->write_backs_done();
+    return done;
+  });
   for (const auto& [name, cache] : caches_.all()) {
     cache->stop_background();
-    if (cache->engine()->has_unwritten()) write_back_at_the_end(backend, name, *cache);
+    if (cache->engine()->has_unwritten() && loses_data(backend, name, *cache, since)) {
+      fail_at_exit();
+    }
     try {
       cache->engine()->close();
     } catch (const Error& error) {
@@ -193,32 +207,19 @@ void CacheFilter::cleanup(Backend& backend) {
   }
 }
 
-void CacheFilter::write_back_at_the_end(Backend& backend, const std::string& name,
-                                        ExportCache& cache) const {
-  try {
-    if (!is_default_export(name)) {
-      throw Error(EIO,
-                  "all clients of this export have left, and nbdkit tells a plugin its name only "
-                  "for clients");
-    }
-    const std::unique_ptr<Layer> below = backend.open_default_export();
-    cache.engine()->write_back_all(*below);
-    if (below->traits().can_flush) below->flush();
-  } catch (const Error& error) {
-    const char* reason = error.is_reported() ? "see the message above" : error.what();
-    const std::uint64_t bytes = cache.engine()->unwritten_bytes();
-    if (directory_ != nullptr) {
-      log::error(
-          "cache: export '{}': {} bytes could not be written back; they stay in {} and are written "
-          "back when a server is started with it again: {}",
-          name, bytes, parameters_.cache_dir(), reason);
-    } else {
-      log::error(
-          "cache: export '{}': {} bytes that were never flushed could not be written back "
-          "and are LOST: {}",
-          name, bytes, reason);
-    }
-  }
+bool CacheFilter::loses_data(Backend& backend, const std::string& name, ExportCache& cache,
+                             TimePoint since) const {
+  const LastWriteBack last{.export_name = name,
+                           .cache_dir = directory_ == nullptr ? "" : parameters_.cache_dir(),
+                           .mode = settings_.mode,
+                           .since = since,
+                           .longest = settings_.stop_timeout};
+  return last.loses_data(*cache.engine(), [&] {
+    if (is_default_export(name)) return backend.open_default_export();
+    throw Error(EIO,
+                "all clients of this export have left, and nbdkit tells a plugin its name only "
+                "for clients");
+  });
 }
 
 }  // namespace

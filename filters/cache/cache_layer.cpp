@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "filters/cache/stop_extension.hpp"
+
 namespace nbdstack {
 namespace {
 
@@ -118,7 +120,10 @@ void CacheLayer::extents(std::uint64_t length, std::uint64_t offset, bool only_o
 
 void CacheLayer::finalize() {
   take_back_below();
-  if (leave()) cache_->settle_client(below_);
+  if (!leave()) return;
+  // The server may be about to stop, and waits for this.
+  const StopExtension extension([this] { return cache_->write_backs_done(); });
+  cache_->settle_client(below_);
 }
 
 }  // namespace nbdstack

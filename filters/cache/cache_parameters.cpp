@@ -65,6 +65,8 @@ ParameterTable CacheParameters::table() {
                        "Flush and FUA wait for the plugin, or for cache-dir only."),
       duration_parameter("cache-write-delay", write_delay_ms_,
                          "Write back blocks that have been dirty for so long; 0: when flushed."),
+      duration_parameter("cache-stop-timeout", stop_timeout_ms_,
+                         "Longest time to write back when the server stops; 0: while it gets on."),
       number_parameter("cache-threads", threads_, 1, kMostThreads,
                        "How many write-back requests are under way at once."),
       size_parameter("cache-max-dirty", settings_.max_dirty_bytes, {.minimum = 1}, "unlimited",
@@ -141,6 +143,7 @@ void CacheParameters::check() {
   settings_.threads = threads_;
   settings_.write_delay = std::chrono::milliseconds(write_delay_ms_);
   settings_.timeout = std::chrono::milliseconds(timeout_ms_);
+  settings_.stop_timeout = std::chrono::milliseconds(stop_timeout_ms_);
   const char* const directory = std::getenv("TMPDIR");
   const bool given = directory != nullptr && *directory != '\0';
   temporary_directory_ = absolute_path("TMPDIR", given ? directory : "/var/tmp");

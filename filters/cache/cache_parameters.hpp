@@ -39,6 +39,7 @@ class CacheParameters {
   unsigned max_size_percent_ = 0;  // of the file system; 0: max_size_bytes_ counts
   unsigned threads_ = 16;
   std::uint64_t write_delay_ms_ = 0;
+  std::uint64_t stop_timeout_ms_ = 0;
   std::uint64_t timeout_ms_ = 0;
   OnRead on_read_ = OnRead::no;
   std::string on_read_path_;

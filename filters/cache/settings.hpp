@@ -28,7 +28,9 @@ struct CacheSettings {
   std::size_t threads = 16;                       // requests of write-backs under way below at once
   Duration write_delay{};                         // 0: dirty blocks wait for a flush
   Duration full_retry = std::chrono::seconds(1);  // while the cache's disk is full
-  Duration timeout{};                             // clean blocks are dropped then; 0: never
+  Duration give_up_after = std::chrono::seconds(60);  // a write-back of which all fails
+  Duration stop_timeout{};  // of the last write-back; 0: as long as it gets on
+  Duration timeout{};       // clean blocks are dropped then; 0: never
   CachePolicy policy = CachePolicy::lru;
   std::uint64_t protect_bytes = 0;                             // of the disk: evicted last
   std::function<bool()> cache_on_read = [] { return false; };  // asked for each read

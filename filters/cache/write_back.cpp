@@ -125,8 +125,7 @@ void BlockCache::write_back_dirty(WriteBack& work, const std::vector<BlockNumber
   try {
     store_->commit();
   } catch (const Error& error) {
-    ++work.failures;
-    if (!work.failure) work.failure = error;
+    work.failed(error);
     return;
   }
   const LayerTraits& below = work.below.traits();
@@ -153,7 +152,7 @@ void BlockCache::write_back_group(WriteBack& work, std::span<const BlockNumber> 
 bool BlockCache::claim_group(WriteBack& work, std::span<const BlockNumber> blocks,
                              WriteBackGroup& group) {
   Lock lock(mutex_);
-  if (work.failures >= kFailuresToGiveUp) return false;
+  if (work.is_given_up(settings_.give_up_after)) return false;
   for (const BlockNumber block : blocks) {
     const Slot slot = table_.find(block);
     if (slot != kNoSlot && table_[slot].unverified) verify(lock, slot);
@@ -303,10 +302,10 @@ void BlockCache::finish_group(WriteBack& work, WriteBackGroup& group) {
   write_backs_.erase(group.registered);
   if (group.failure) {
     ++doubts_;
-    ++work.failures;
-    if (!work.failure) work.failure = group.failure;
+    work.failed(*group.failure);
   } else {
-    ++work.written;
+    work.succeeded();
+    ++write_backs_done_;
   }
   changed_.notify_all();
 }

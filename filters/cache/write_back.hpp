@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -22,9 +23,11 @@ namespace nbdstack {
 // few MiB still uses several requests at once.
 inline constexpr std::uint64_t kWriteBackGroup_bytes = 4ULL << 20U;
 
-// After as many failures as requests can be under way at once, the layer below is taken to be out
-// of order, and the rest is not tried: thousands of blocks, each failing after a minute, are hours.
+// After as many failures in a row as requests can be under way at once, the layer below is taken to
+// be out of order, and the rest is not tried; and after two, where nothing has succeeded for
+// CacheSettings::give_up_after: thousands of blocks, each failing after a minute, are hours.
 inline constexpr std::size_t kFailuresToGiveUp = 16;
+inline constexpr std::size_t kFailuresToGiveUp_slow = 2;
 
 // The longest request of data that write-backs send.
 inline std::uint64_t longest_write_bytes(const LayerTraits& below) {
@@ -59,10 +62,27 @@ struct BlockCache::WriteBack {
   // Have pages that a client has changed since they were committed, which is what the caller wants
   // below.
   std::vector<BlockNumber> changed;
-  std::uint64_t durable_bytes = 0;  // of the blocks in `wanted`: sent by us, and nobody else
-  std::size_t written = 0;          // groups and ranges of zeros
-  std::size_t failures = 0;         // the same
-  std::optional<Error> failure;     // the first one
+  std::uint64_t durable_bytes = 0;    // of the blocks in `wanted`: sent by us, and nobody else
+  std::size_t written = 0;            // groups and ranges of zeros
+  std::size_t failures_in_a_row = 0;  // the same
+  TimePoint got_on_at = std::chrono::steady_clock::now();
+  std::optional<Error> failure;  // the first one
+
+  void succeeded() {
+    ++written;
+    failures_in_a_row = 0;
+    got_on_at = std::chrono::steady_clock::now();
+  }
+  void failed(const Error& error) {
+    ++failures_in_a_row;
+    if (!failure) failure = error;
+  }
+  // Whether the rest is not worth trying.
+  [[nodiscard]] bool is_given_up(Duration longest_silence) const {
+    if (failures_in_a_row >= kFailuresToGiveUp) return true;
+    return failures_in_a_row >= kFailuresToGiveUp_slow &&
+           std::chrono::steady_clock::now() - got_on_at >= longest_silence;
+  }
 };
 
 // Blocks that go below together. From claim_group() to finish_group() their range is registered in

@@ -32,8 +32,7 @@ void BlockCache::write_back_zeros(WriteBack& work, const std::vector<Range>& ran
   try {
     store_->commit();
   } catch (const Error& error) {
-    ++work.failures;
-    if (!work.failure) work.failure = error;
+    work.failed(error);
     return;
   }
   run_in_parallel(work.below, writes_, count, [&](std::size_t index) {
@@ -60,7 +59,7 @@ void BlockCache::write_back_zero_run(WriteBack& work, const Range& range) {
   for (std::uint64_t position = range.offset; position < range.end();) {
     const auto run = zeros_.next(position);
     const Range part = run ? run->range.intersection({position, range.end() - position}) : Range{};
-    if (part.empty() || work.failures >= kFailuresToGiveUp) return;
+    if (part.empty() || work.is_given_up(settings_.give_up_after)) return;
     position = part.end();
     if (is_busy_below(lock, part)) {
       work.busy_zeros.push_back(part);
@@ -82,12 +81,12 @@ void BlockCache::write_back_zero_run(WriteBack& work, const Range& range) {
     write_backs_.erase(registered);
     if (failure) {
       ++doubts_;
-      ++work.failures;
-      if (!work.failure) work.failure = failure;
+      work.failed(*failure);
     } else {
       zeros_.erase(part);
       store_->zeros_removed(part);
-      ++work.written;
+      work.succeeded();
+      ++write_backs_done_;
       work.durable_bytes += part.intersection(blocks_covering(work.wanted)).length;
     }
     changed_.notify_all();

@@ -103,6 +103,25 @@ TEST_F(CacheFlush, GivesUpAfterSomeFailuresInARow) {
   EXPECT_EQ(below.content(block(0, 100)), pattern(100 * kBlock, 1));
 }
 
+TEST_F(CacheFlush, GivesUpSoonerWhereNothingHasSucceededForLong) {
+  below.change_traits().maximum_block_size = kBlock;
+  settings.give_up_after = {};
+  write(pattern(100 * kBlock, 1), 0);
+  fail(Op::pwrite, EIO);
+  EXPECT_EQ(code_of([&] { layer().flush(); }), EIO);
+  EXPECT_LT(below.calls(Op::pwrite).size(), 10U);  // two, and what other threads had begun
+}
+
+TEST_F(CacheFlush, WritesAllOthersHoweverManyFail) {
+  below.change_traits().maximum_block_size = kBlock;
+  write(pattern(100 * kBlock, 1), 0);
+  below.on_call([](const Call& call) {
+    if (call.op == Op::pwrite && call.range.offset / kBlock % 2 != 0) throw Error(EIO, "no");
+  });
+  EXPECT_EQ(code_of([&] { layer().flush(); }), EIO);
+  EXPECT_EQ(cache().unwritten_bytes(), 50U * kBlock);
+}
+
 TEST_F(CacheFlush, FailsWithTheFlushBelow) {
   fail(Op::flush, EIO);
   EXPECT_EQ(code_of([&] { layer().flush(); }), EIO);
