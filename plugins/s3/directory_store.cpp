@@ -8,7 +8,10 @@
 #include <cstdlib>
 #include <ctime>
 #include <set>
+#include <span>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "common/error.hpp"
 #include "common/io/file.hpp"
@@ -149,13 +152,33 @@ void DirectoryStore::check_right() const {
 }
 
 void DirectoryStore::remove_leftovers(std::chrono::seconds age) {
-  const std::time_t newest = std::time(nullptr) - static_cast<std::time_t>(age.count());
+  std::vector<std::pair<std::string, std::time_t>> found;
   walk_temporary_files(root_, [&](const std::string& path) {
     struct stat status {};
-    if (::stat(path.c_str(), &status) == -1 || status.st_mtime > newest) return;
+    if (::stat(path.c_str(), &status) == 0) found.emplace_back(path, status.st_mtime);
+  });
+  if (found.empty()) return;
+  const auto now = file_system_time();
+  if (!now.has_value()) return;
+  for (const auto& [path, modified_at] : found) {
+    if (modified_at > *now - static_cast<std::time_t>(age.count())) continue;
     log::debug("removing {}, left behind by a crash", path);
     ::unlink(path.c_str());  // a leftover that stays does no harm
-  });
+  }
+}
+
+// What a file's time is that is written at this moment. This host's clock may be wrong, or the file
+// server's: an age is the difference of two times by the same clock.
+std::optional<std::time_t> DirectoryStore::file_system_time() const {
+  try {
+    const TemporaryFile probe(root_);
+    probe.file().write_at(std::as_bytes(std::span("now", 3)), 0);
+    struct stat status {};
+    if (::fstat(probe.file().descriptor(), &status) == 0) return status.st_mtime;
+  } catch (const Error& error) {
+    log::debug("{}: what a crash left behind stays: {}", root_, error.what());
+  }
+  return std::nullopt;
 }
 
 std::string DirectoryStore::path_of(const std::string& key) const {

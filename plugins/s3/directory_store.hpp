@@ -25,6 +25,7 @@
 #pragma once
 
 #include <chrono>
+#include <ctime>
 #include <functional>
 #include <optional>
 #include <set>
@@ -54,7 +55,8 @@ class DirectoryStore final : public ObjectStore {
   DirectoryStore(const std::string& directory, const std::string& bucket, MissingBucket missing,
                  std::optional<WriteRight> right = std::nullopt);
 
-  // Temporary files that nobody has written to for `age`: whoever started them is long gone.
+  // Temporary files that nobody has written to for `age`, by the file system's clock: whoever
+  // started them is long gone.
   void remove_leftovers(std::chrono::seconds age);
 
   bool get(const std::string& key, std::span<std::byte> body) override;
@@ -73,6 +75,7 @@ class DirectoryStore final : public ObjectStore {
   [[nodiscard]] std::string path_of(const std::string& key) const;  // refuses bad keys
   [[nodiscard]] std::optional<ObjectFile> open(const std::string& key) const;
   void check_bucket_exists() const;
+  [[nodiscard]] std::optional<std::time_t> file_system_time() const;
 
   void check_right() const;
   void remove_file(const std::string& path, std::set<std::string>& changed) const;

@@ -20,6 +20,9 @@ std::string in_words(const std::optional<SeenLease>& seen) {
   return seen->record->owner_in_words();
 }
 
+// How soon a request that waits finds out that the lease has been renewed.
+constexpr Duration kDoubtPause = std::chrono::milliseconds(20);
+
 std::int64_t seconds_of(Duration duration) {
   return std::chrono::ceil<std::chrono::seconds>(duration).count();
 }
@@ -55,6 +58,7 @@ void Lease::acquire(ObjectStore& store) {
   } else {
     take_when_free();
   }
+  term_ = record_.term;
 }
 
 void Lease::probe(ObjectStore& store) {
@@ -95,7 +99,7 @@ void Lease::take_when_free() {
       continue;
     }
     ++attempts;
-    const bool stored = put_over(seen.has_value() ? std::optional(seen->version) : std::nullopt);
+    const bool stored = take_over(seen);
     if (stored && !takeover.reason.empty()) {
       log::error("{}: lease taken over: {}", settings_.volume, takeover.reason);
     }
@@ -110,7 +114,7 @@ void Lease::take_when_free() {
 void Lease::take_by_force() {
   for (int attempts = 0; attempts < kAttempts_max; ++attempts) {
     const auto seen = object_->read_to_replace();
-    const bool stored = put_over(seen.has_value() ? std::optional(seen->version) : std::nullopt);
+    const bool stored = take_over(seen);
     const bool was_free =
         !seen.has_value() ||
         (seen->record.has_value() && (seen->record->state == LeaseRecord::State::released ||
@@ -157,6 +161,12 @@ void Lease::renew() {
   lose(other);
 }
 
+bool Lease::take_over(const std::optional<SeenLease>& seen) {
+  const bool can_be_read = seen.has_value() && seen->record.has_value();
+  record_.term = term_after(can_be_read ? &*seen->record : nullptr, record_.owner);
+  return put_over(seen.has_value() ? std::optional(seen->version) : std::nullopt);
+}
+
 bool Lease::put_over(const std::optional<LeaseVersion>& predecessor) {
   ++record_.renewals;
   const TimePoint sent = clock_.now();
@@ -165,6 +175,8 @@ bool Lease::put_over(const std::optional<LeaseVersion>& predecessor) {
   version_ = *stored;
   next_renewal_ = sent + timing_.renewal_interval();
   if (record_.state == LeaseRecord::State::held) {
+    // Before the deadline: who was refused for the doubt, and may write now, finds it counted.
+    if (state_ == LeaseState::held && !may_write()) ++regained_;
     set_deadline(sent + timing_.validity());
     state_ = LeaseState::held;
   }
@@ -215,6 +227,7 @@ void Lease::release() {
   set_deadline(TimePoint::min());
   state_ = LeaseState::released;
   record_.state = LeaseRecord::State::released;
+  if (has_changed_ && record_.term.has_value()) record_.term->changed_in = record_.term->number;
   try {
     std::optional<SeenLease> other;
     if (!put_over_own(other)) {
@@ -237,6 +250,23 @@ void Lease::check_writable() const {
   if (!may_write()) throw Error(ESHUTDOWN, reason());
 }
 
+void Lease::await_writable() {
+  while (!may_write() && state() == LeaseState::doubtful && !waited_long_enough()) {
+    clock_.sleep_for(kDoubtPause);
+  }
+  check_writable();
+}
+
+// Of one doubt that lasts, the time counts from the first request that met it: a request that comes
+// later waits for the rest of that time only, and later ones not at all.
+bool Lease::waited_long_enough() {
+  const TimePoint now = clock_.now();
+  const TimePoint::rep deadline = deadline_.load(std::memory_order_acquire);
+  const std::lock_guard lock(mutex_);
+  if (doubt_.deadline != deadline) doubt_ = {.deadline = deadline, .met_at = now};
+  return now - doubt_.met_at >= timing_.duration;
+}
+
 std::string Lease::reason() const {
   switch (state_.load()) {
     case LeaseState::none:
@@ -246,8 +276,8 @@ std::string Lease::reason() const {
     case LeaseState::lost: {
       const std::lock_guard lock(mutex_);
       return fmt::format(
-          "{}: this server has lost the lease to {}, and writes nothing any more: stop it, and "
-          "start it again only when the other has ended",
+          "{}: this server has lost the lease to {}, and neither writes nor flushes any more: stop "
+          "it, and start it again only when the other has ended",
           settings_.volume, loss_);
     }
     default:

@@ -8,7 +8,7 @@
 //              no, else    by acquire(): to held, or an Error that ends the start
 //   held       yes         to doubtful when no renewal has succeeded for too long; to lost when
 //                          the store says that somebody else has it; to released by release()
-//   doubtful   no          to held by a renewal on our own ETag, which says that nobody had it in
+//   doubtful   waits       to held by a renewal on our own ETag, which says that nobody had it in
 //                          between; to lost; to released
 //   lost       no          never: what is cached above may be older than what the successor wrote
 //   released   no          never
@@ -19,8 +19,15 @@
 // must count suspend (BoottimeClock). What cannot be had from a store: that a request which was
 // sent in time arrives in time. The margins of lease_timing.hpp are for that.
 //
+// A machine that wakes up finds its lease doubtful, and mostly still its own. So what comes while
+// it is doubtful waits for the renewal that decides (await_writable()), for as long as one lease
+// lasts: then the doubt has become an outage, and everything is refused until a renewal succeeds.
+//
 // What the store says decides, and not the time, whether the lease is lost. A record that is no
 // more, or no longer to be understood, counts as somebody else's.
+//
+// Each owner has a term (lease_term.hpp), which tells the layers above whether anybody else may have
+// changed the disk since they last saw it.
 //
 // Where the store does not honour conditions (conditional_puts.hpp), own=auto goes on with a plain
 // token (lease_object.hpp): the same states, but two may hold it for a while.
@@ -43,6 +50,7 @@
 #include "plugins/s3/conditional_puts.hpp"
 #include "plugins/s3/lease_object.hpp"
 #include "plugins/s3/lease_record.hpp"
+#include "plugins/s3/lease_term.hpp"
 #include "plugins/s3/lease_timing.hpp"
 #include "plugins/s3/object_store.hpp"
 #include "plugins/s3/process_identity.hpp"
@@ -112,16 +120,41 @@ class Lease {
   // Throws Error(ESHUTDOWN) that says why not, and who the new owner is.
   void check_writable() const;
 
+  // The same, but waits while the lease is doubtful, until a renewal has decided; no longer than
+  // one lease lasts, counted from when the doubt was first met by a request.
+  void await_writable();
+
+  // The log tells already why the lease is doubtful or lost.
+  [[nodiscard]] bool has_said_why() const {
+    const LeaseState now = state();
+    return now == LeaseState::lost || (now == LeaseState::doubtful && said_doubtful_);
+  }
+
+  // How often the lease was doubtful and then held again: what was refused in between, with
+  // Error(ESHUTDOWN), may be done after all.
+  [[nodiscard]] std::uint64_t regained() const { return regained_.load(std::memory_order_acquire); }
+
+  // To be called before the disk is changed, each time.
+  void note_change() {
+    if (!has_changed_.load(std::memory_order_relaxed)) has_changed_ = true;
+  }
+  [[nodiscard]] bool has_changed() const { return has_changed_; }
+
+  // The own term; nothing before acquire(), or without a lease.
+  [[nodiscard]] const std::optional<LeaseTerm>& term() const { return term_; }
+
  private:
   void probe(ObjectStore& store);
   void take_when_free();
   void take_by_force();
-  // Both: false when something else lies in the store than what was to be replaced.
+  // All three: false when something else lies in the store than what was to be replaced.
   bool put_over(const std::optional<LeaseVersion>& predecessor);
+  bool take_over(const std::optional<SeenLease>& seen);
   bool put_over_own(std::optional<SeenLease>& other);
   void renew();
   void lose(const std::optional<SeenLease>& other);
   void say_changes();
+  [[nodiscard]] bool waited_long_enough();
 
   void set_deadline(TimePoint time) {
     deadline_.store(time.time_since_epoch().count(), std::memory_order_release);
@@ -140,13 +173,21 @@ class Lease {
   LeaseVersion version_;               // the last one that is known to be stored
   TimePoint next_renewal_;
   std::string last_failure_;  // of a renewal
-  bool said_doubtful_ = false;
 
   // Of all threads.
+  std::optional<LeaseTerm> term_;                    // set by acquire(), and not changed any more
   std::atomic<LeaseState> state_{LeaseState::none};  // never doubtful, which is a matter of time
   std::atomic<TimePoint::rep> deadline_;             // no write from then on
-  mutable std::mutex mutex_;                         // protects loss_
-  std::string loss_;                                 // to whom the lease was lost, in words
+  std::atomic<bool> said_doubtful_ = false;
+  std::atomic<bool> has_changed_ = false;
+  std::atomic<std::uint64_t> regained_ = 0;
+  mutable std::mutex mutex_;  // protects what follows
+  std::string loss_;          // to whom the lease was lost, in words
+  struct Doubt {
+    TimePoint::rep deadline = TimePoint::max().time_since_epoch().count();  // that had passed
+    TimePoint met_at;  // when the first request came after it
+  };
+  Doubt doubt_;  // the last one
 };
 
 }  // namespace nbdstack

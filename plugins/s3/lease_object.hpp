@@ -25,7 +25,7 @@ struct LeaseVersion {
 
 struct SeenLease {
   LeaseVersion version;
-  std::optional<std::chrono::seconds> age;  // by the store's clock
+  std::optional<std::chrono::seconds> age;  // by the store's clock: for people only
   std::optional<LeaseRecord> record;        // nothing: this program does not understand it,
   std::string fault;                        // and why
 };

@@ -8,6 +8,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <span>
 #include <string_view>
 
 #include "common/error.hpp"
@@ -18,12 +19,14 @@ namespace nbdstack {
 namespace {
 
 constexpr std::string_view kLeaseFormat = "nbdstack-lease";
-constexpr std::uint64_t kRecordVersion = 1;
+constexpr std::uint64_t kRecordVersion = 2;
+constexpr std::uint64_t kVersionWithoutTerm = 1;
 constexpr std::size_t kText_bytes_max = 255;
 constexpr std::size_t kOwnerDigits = 32;
-constexpr std::array<std::string_view, 12> kFields{
-    "format",     "version", "state",         "owner", "host",     "pid",
-    "start-time", "boot-id", "pid-namespace", "since", "renewals", "duration-ms"};
+constexpr std::array<std::string_view, 14> kFields{
+    "format",  "version",       "state", "owner",    "host",        "pid",  "start-time",
+    "boot-id", "pid-namespace", "since", "renewals", "duration-ms", "term", "changed-term"};
+constexpr std::size_t kFieldsOfTerm = 2;  // the last ones
 
 [[noreturn]] void refuse(const std::string& object_name, const std::string& reason) {
   throw Error(EINVAL,
@@ -49,16 +52,31 @@ std::string short_text(const RecordReader& record, const char* field) {
   return text;
 }
 
-// Format and version come first: the other fields mean something only after them.
-void check_kind(const RecordReader& record) {
+// Format and version come first: the other fields mean something only after them. Returns the
+// version.
+std::uint64_t check_kind(const RecordReader& record) {
   const std::string format = short_text(record, "format");
   if (format != kLeaseFormat) record.refuse(fmt::format("its format is \"{}\"", format));
   const std::uint64_t version = record.number("version");
-  if (version != kRecordVersion) {
-    record.refuse(fmt::format("it is of version {}, and version {} is the only one known", version,
-                              kRecordVersion));
+  if (version != kRecordVersion && version != kVersionWithoutTerm) {
+    record.refuse(fmt::format("it is of version {}, and only the versions up to {} are known",
+                              version, kRecordVersion));
   }
-  record.expect_no_other_fields(kFields);
+  const std::span known(kFields);
+  record.expect_no_other_fields(
+      version == kVersionWithoutTerm ? known.first(known.size() - kFieldsOfTerm) : known);
+  return version;
+}
+
+std::optional<LeaseTerm> term_of(const RecordReader& record, std::uint64_t version) {
+  if (version == kVersionWithoutTerm) return std::nullopt;
+  const LeaseTerm term{.number = record.number("term"),
+                       .changed_in = record.number("changed-term")};
+  if (!is_possible(term)) {
+    record.refuse(fmt::format("a term of {}, the last change in term {}, is not possible",
+                              term.number, term.changed_in));
+  }
+  return term;
 }
 
 LeaseRecord::State state_of(const RecordReader& record) {
@@ -109,7 +127,7 @@ LeaseRecord LeaseRecord::make(const Processes& processes, std::chrono::milliseco
 
 LeaseRecord LeaseRecord::parse(const std::string& text, const std::string& object_name) {
   const RecordReader record(text, object_name, refuse);
-  check_kind(record);
+  const std::uint64_t version = check_kind(record);
   const std::uint64_t pid = record.number("pid");
   if (pid > std::numeric_limits<std::int32_t>::max()) {
     record.refuse(fmt::format("a pid of {} is not possible", pid));
@@ -123,13 +141,14 @@ LeaseRecord LeaseRecord::parse(const std::string& text, const std::string& objec
                       .pid_namespace = short_text(record, "pid-namespace")},
           .since = short_text(record, "since"),
           .renewals = record.number("renewals"),
-          .duration = duration_of(record)};
+          .duration = duration_of(record),
+          .term = term_of(record, version)};
 }
 
 std::string LeaseRecord::to_json() const {
   nlohmann::ordered_json json;
   json["format"] = kLeaseFormat;
-  json["version"] = kRecordVersion;
+  json["version"] = term.has_value() ? kRecordVersion : kVersionWithoutTerm;
   json["state"] = state == State::held ? "held" : "released";
   json["owner"] = owner;
   json["host"] = printable(process.host_name);
@@ -140,6 +159,10 @@ std::string LeaseRecord::to_json() const {
   json["since"] = since;
   json["renewals"] = renewals;
   json["duration-ms"] = static_cast<std::uint64_t>(duration.count());
+  if (term.has_value()) {
+    json["term"] = term->number;
+    json["changed-term"] = term->changed_in;
+  }
   return json.dump(2) + "\n";
 }
 

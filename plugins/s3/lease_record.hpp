@@ -4,7 +4,7 @@
 //
 //   {
 //     "format": "nbdstack-lease",
-//     "version": 1,
+//     "version": 2,
 //     "state": "held",                            or "released"
 //     "owner": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",  128 random bits, of one run of a server
 //     "host": "vm-host-3",                        for people, and with the next four to find out
@@ -14,8 +14,15 @@
 //     "pid-namespace": "pid:[4026531836]",
 //     "since": "2026-01-31T12:00:00Z",            for people: when the owner took it, by its clock
 //     "renewals": 12,                             one more in each PUT
-//     "duration-ms": 30000
+//     "duration-ms": 30000,
+//     "term": 7,                                  lease_term.hpp
+//     "changed-term": 5
 //   }
+//
+//   version   term and changed-term    who reads it
+//   1         neither                  this program, as a lease of which no term is known
+//   2         both                     this program; one that knows version 1 only refuses to
+//                                      start, as it must: it would pass no term on
 //
 // It is written by PUTs that are conditional on its ETag, so that there is one line of records in
 // which each knows its predecessor. No two records are equal bytes: owners differ, and an owner
@@ -28,8 +35,10 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 
+#include "plugins/s3/lease_term.hpp"
 #include "plugins/s3/process_identity.hpp"
 
 namespace nbdstack {
@@ -49,8 +58,10 @@ struct LeaseRecord {
   std::string since;
   std::uint64_t renewals = 0;
   std::chrono::milliseconds duration{};
+  std::optional<LeaseTerm> term{};  // nothing: of version 1
 
-  // Held, with a new random owner, since now, of a process whose pid is not final yet.
+  // Held, with a new random owner, since now, of a process whose pid is not final yet; its term is
+  // still to be set.
   static LeaseRecord make(const Processes& processes, std::chrono::milliseconds duration);
 
   // Throws Error(EINVAL) that names the object, what is wrong with it, and own=force.

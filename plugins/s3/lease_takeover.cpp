@@ -2,8 +2,6 @@
 
 #include <fmt/core.h>
 
-#include <algorithm>
-
 #include "plugins/s3/lease_timing.hpp"
 
 namespace nbdstack {
@@ -23,10 +21,10 @@ Takeover TakeoverWatch::judge(const std::optional<SeenLease>& seen, TimePoint an
   if (record.state == LeaseRecord::State::released || record.owner == own_id_) {
     return {.verdict = TakeoverVerdict::take};
   }
-  return judge_held(record, *seen, is_same, answered_at);
+  return judge_held(record, is_same, answered_at);
 }
 
-Takeover TakeoverWatch::judge_held(const LeaseRecord& record, const SeenLease& seen, bool is_same,
+Takeover TakeoverWatch::judge_held(const LeaseRecord& record, bool is_same,
                                    TimePoint answered_at) const {
   const std::string owner = record.owner_in_words();
   const Duration expiry = LeaseTiming{.duration = record.duration}.expiry();
@@ -36,14 +34,11 @@ Takeover TakeoverWatch::judge_held(const LeaseRecord& record, const SeenLease& s
   }
   if (!is_same) return {.verdict = TakeoverVerdict::refuse, .reason = owner};
   const Duration watched = answered_at - same_since_;
-  if ((seen.age.has_value() && *seen.age > expiry) || watched >= expiry) {
+  if (watched >= expiry) {
     return {.verdict = TakeoverVerdict::take,
             .reason = fmt::format("{}, has stopped renewing it", owner)};
   }
-  Duration left = expiry - watched;
-  // An age is in whole seconds.
-  if (seen.age.has_value()) left = std::min(left, expiry - *seen.age + std::chrono::seconds(1));
-  return {.verdict = TakeoverVerdict::wait, .reason = owner, .longest_wait = left};
+  return {.verdict = TakeoverVerdict::wait, .reason = owner, .longest_wait = expiry - watched};
 }
 
 }  // namespace nbdstack

@@ -8,13 +8,14 @@
 //   one that this program does not understand                refuse
 //   held, by a process of this machine that has ended        take
 //   held, and not what the look before has shown             refuse: its owner is alive
-//   held, older than expiry by the store's clock             take
 //   held, the same in all looks since expiry                 take
 //   held, otherwise                                          wait
 //
-// (expiry: lease_timing.hpp, with the duration that the record itself tells.) So a live owner is
-// noticed at its next renewal, and a dead one of another machine is waited for during one lease at
-// most. To take means a put over exactly the record that was looked at: of two that have the same
+// (expiry: lease_timing.hpp, with the duration that the record itself tells, counted by this
+// machine's own clock. How old the store says the record is does not matter: the time of a file is
+// another host's, and clocks that differ by a minute would give the volume two writers.) So a live
+// owner is noticed at its next renewal, and a dead one of another machine is waited for during one
+// lease. To take means a put over exactly the record that was looked at: of two that have the same
 // verdict, one wins.
 #pragma once
 
@@ -47,7 +48,7 @@ class TakeoverWatch {
   [[nodiscard]] Takeover judge(const std::optional<SeenLease>& seen, TimePoint answered_at);
 
  private:
-  [[nodiscard]] Takeover judge_held(const LeaseRecord& record, const SeenLease& seen, bool is_same,
+  [[nodiscard]] Takeover judge_held(const LeaseRecord& record, bool is_same,
                                     TimePoint answered_at) const;
 
   const Processes& processes_;

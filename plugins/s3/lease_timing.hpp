@@ -6,13 +6,13 @@
 //   D/30  pause between attempts, and the keeper's look at the time  1 s
 //
 //   owner      may write until D - margin after it SENT the renewal that succeeded
-//   successor  may take over when the store says that the record is older than D + margin, or when
-//              it has watched the same record for D + margin since the ANSWER that showed it
+//   successor  may take over when it has watched the same record for D + margin since the ANSWER
+//              that showed it
 //
 // The record was stored between the sending and any answer that shows it, so the owner stops at
 // least 2 * margin before anybody takes over. That is what there is for clocks of unequal rates
-// (each counts its own seconds), for ages in whole seconds, and for requests that the owner sent
-// before it stopped and that the network delivers late: nothing in S3 holds those back.
+// (each counts its own seconds, and nobody looks at another's time of day), and for requests that
+// the owner sent before it stopped and that the network delivers late.
 #pragma once
 
 #include <algorithm>

@@ -1,14 +1,27 @@
-// A disk that is changed only while the lease on it lasts. Reads need none: what they return is
-// what lies in the store.
+// A disk that is changed only while the lease on it lasts.
+//
+//   the lease is    a change, or a flush                           a read
+//   held            is done                                        is done
+//   doubtful        waits for the renewal that decides, for a      is done
+//                   while (Lease::await_writable())
+//   lost, or        ESHUTDOWN                                      is done
+//   doubtful still
+//
+// A flush changes nothing, but its success says that what this server accepted is the disk's
+// content, which it does not know any more. A read returns what lies in the store, whoever wrote
+// it: it is never older than that. (A layer above that remembers blocks learns from identity() that
+// they may be.)
 //
 // A change is refused before it begins. One that was begun in time, and takes long, is watched
-// further down: whoever sends its bytes asks Lease::may_write() as well.
+// further down: whoever sends its bytes asks Lease::may_write() as well. What was cut off so is done
+// once more if the lease turns out to be ours still: its client knows nothing of it yet.
 #pragma once
 
 #include <memory>
 #include <utility>
 
 #include "common/block/layer.hpp"
+#include "common/error.hpp"
 #include "plugins/s3/lease.hpp"
 
 namespace nbdstack {
@@ -16,7 +29,7 @@ namespace nbdstack {
 class LeasedDisk final : public Layer {
  public:
   // `lease` outlives this.
-  LeasedDisk(std::unique_ptr<Layer> below, const Lease& lease)
+  LeasedDisk(std::unique_ptr<Layer> below, Lease& lease)
       : below_(std::move(below)), lease_(lease) {}
 
   [[nodiscard]] const LayerTraits& traits() const override { return below_->traits(); }
@@ -27,18 +40,17 @@ class LeasedDisk final : public Layer {
   }
   void pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
               Durability durability) override {
-    lease_.check_writable();
-    below_->pwrite(buffer, offset, durability);
+    change([&] { below_->pwrite(buffer, offset, durability); });
   }
-  // Not refused: it changes nothing but the durability of what was accepted.
-  void flush() override { below_->flush(); }
+  void flush() override {
+    await_right();
+    below_->flush();
+  }
   void zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) override {
-    lease_.check_writable();
-    below_->zero(length, offset, options);
+    change([&] { below_->zero(length, offset, options); });
   }
   void trim(std::uint64_t length, std::uint64_t offset, Durability durability) override {
-    lease_.check_writable();
-    below_->trim(length, offset, durability);
+    change([&] { below_->trim(length, offset, durability); });
   }
   void cache(std::uint64_t length, std::uint64_t offset) override { below_->cache(length, offset); }
   void extents(std::uint64_t length, std::uint64_t offset, bool only_one,
@@ -48,8 +60,33 @@ class LeasedDisk final : public Layer {
   void finalize() override { below_->finalize(); }
 
  private:
+  template <typename Body>
+  void change(const Body& body) {
+    while (true) {
+      await_right();
+      const std::uint64_t regained = lease_.regained();
+      lease_.note_change();
+      try {
+        return body();
+      } catch (const Error& error) {
+        const bool was_cut_off = !lease_.may_write() || lease_.regained() != regained;
+        if (error.code() != ESHUTDOWN || !was_cut_off) throw;
+      }
+    }
+  }
+
+  // The lease says once in the log why it is not held: not with each request that is refused.
+  void await_right() {
+    try {
+      lease_.await_writable();
+    } catch (const Error& error) {
+      if (lease_.has_said_why()) throw Error::reported(error.code());
+      throw;
+    }
+  }
+
   const std::unique_ptr<Layer> below_;
-  const Lease& lease_;
+  Lease& lease_;
 };
 
 }  // namespace nbdstack

@@ -50,16 +50,17 @@ class _WriterCase(unittest.TestCase):
         self.assertEqual(handle.pread(SIZE, 0), self.expected)
 
     def expect_cannot_write(self, handle):
-        """ESHUTDOWN for everything that changes the disk; reads go on."""
+        """ESHUTDOWN for everything that changes the disk, and for a flush, which would promise that
+        the disk is as this server wrote it; reads go on."""
         for change in (
             lambda: handle.pwrite(b"x" * 512, 0),
             lambda: handle.zero(4096, 0),
             lambda: handle.trim(SIZE, 0),
+            handle.flush,
         ):
             with self.assertRaises(nbd.Error) as caught:
                 change()
             self.assertEqual(caught.exception.errno, "ESHUTDOWN")
-        handle.flush()
         handle.pread(512, 0)
 
     def expect_stops(self, server):
@@ -196,7 +197,7 @@ class Ownership(_WriterCase):
         """What is not understood is not overwritten, but by force."""
         self.expect_stops(self.serve())
         key = "nbdstack-lease.json"
-        other = b'{"format": "nbdstack-lease", "version": 2}'
+        other = b'{"format": "nbdstack-lease", "version": 3}'
         self.store.client.put(self.store.bucket, key, other)
         message = self.refusal()
         self.assertIn(key, message)

@@ -23,8 +23,12 @@ class HeldLease {
   ~HeldLease() { release(); }
 
   [[nodiscard]] bool may_write() const { return lease_.may_write(); }
-  // Throws Error(ESHUTDOWN) that says why not.
-  void check_writable() const { lease_.check_writable(); }
+  // To be called before each change of what the disk contains. Throws Error(ESHUTDOWN) that says why
+  // not, after it has waited for the renewal that decides.
+  void check_writable() {
+    lease_.await_writable();
+    lease_.note_change();
+  }
 
   // Gives it back; may be called again. No request that changes the volume is under way.
   void release();

@@ -344,6 +344,16 @@ TEST_F(DirectoryStoreTest, OnlyOldTemporaryFilesAreRemoved) {
   EXPECT_EQ(get("disk/0", 10), pattern(10, 1));
 }
 
+// To see how late it is by the file system's clock, a file is made: not where nothing is to be
+// compared with it.
+TEST_F(DirectoryStoreTest, WhereThereAreNoTemporaryFilesTheDirectoryStaysAsItIs) {
+  put("0", pattern(10, 1));
+  const fs::path bucket = fs::path(path_of("0")).parent_path();
+  const auto before = fs::last_write_time(bucket);
+  store_.remove_leftovers(std::chrono::hours(1));
+  EXPECT_EQ(fs::last_write_time(bucket), before);
+}
+
 TEST_F(DirectoryStoreTest, AFlippedBitAnywhereIsFoundByAWholeRead) {
   constexpr std::size_t kBody = 300;
   for (std::size_t offset = 0; offset < kBody + kTrailer_bytes; ++offset) {

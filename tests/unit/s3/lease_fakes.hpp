@@ -29,7 +29,8 @@ struct Quirks {
   bool refuses_every_etag = false;
   bool gives_no_etag_on_put = false;
   bool gives_no_etag = false;
-  bool tells_ages = false;  // in whole seconds, by the clock that it was made with
+  bool tells_ages = false;          // in whole seconds, by the clock that it was made with
+  std::chrono::seconds age_skew{};  // by which that is wrong
 };
 
 class QuirkyStore final : public ObjectStore {
@@ -110,7 +111,8 @@ class QuirkyStore final : public ObjectStore {
     if (quirks.tells_ages) {
       using std::chrono::floor;
       using std::chrono::seconds;
-      object->age = floor<seconds>(clock_.now()) - floor<seconds>(stored_at_[key]);
+      object->age =
+          floor<seconds>(clock_.now()) - floor<seconds>(stored_at_[key]) + quirks.age_skew;
     }
     return object;
   }

@@ -13,7 +13,7 @@ using testing::FakeProcesses;
 
 const std::string kRecord = R"({
   "format": "nbdstack-lease",
-  "version": 1,
+  "version": 2,
   "state": "held",
   "owner": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",
   "host": "vm-host-3",
@@ -23,7 +23,9 @@ const std::string kRecord = R"({
   "pid-namespace": "pid:[4026531836]",
   "since": "2026-01-31T12:00:00Z",
   "renewals": 12,
-  "duration-ms": 30000
+  "duration-ms": 30000,
+  "term": 7,
+  "changed-term": 5
 }
 )";
 
@@ -42,11 +44,20 @@ TEST(LeaseRecordTest, IsReadAndWrittenByteForByte) {
   EXPECT_EQ(record.process.start_time, 123456U);
   EXPECT_EQ(record.renewals, 12U);
   EXPECT_EQ(record.duration, std::chrono::seconds(30));
+  EXPECT_EQ(record.term, (LeaseTerm{.number = 7, .changed_in = 5}));
   EXPECT_EQ(record.to_json(), kRecord);
   EXPECT_EQ(record.owner_in_words(), "nbdkit on vm-host-3, pid 4711, since 2026-01-31T12:00:00Z");
 
   const std::string released = changed("held", "released");
   EXPECT_EQ(LeaseRecord::parse(released, "o").to_json(), released);
+}
+
+TEST(LeaseRecordTest, OneOfVersion1IsReadAndHasNoTerm) {
+  std::string text = changed("\"version\": 2", "\"version\": 1");
+  text.replace(text.find(",\n  \"term\""), std::string::npos, "\n}\n");
+  const LeaseRecord record = LeaseRecord::parse(text, "o");
+  EXPECT_FALSE(record.term.has_value());
+  EXPECT_EQ(record.to_json(), text);
 }
 
 TEST(LeaseRecordTest, ANewOneHasARandomOwnerAndNoPidYet) {
@@ -83,10 +94,14 @@ TEST(LeaseRecordTest, EverythingElseIsRefusedNamingTheObjectAndTheWayOut) {
   expect_refusal("[]", "no JSON object");
   expect_refusal(kRecord.substr(0, 40), "no JSON object");
   expect_refusal(changed("nbdstack-lease", "nbdstack-volume"), "format");
-  expect_refusal(changed("\"version\": 1", "\"version\": 2"), "version 2");
-  expect_refusal(changed("\"version\": 1", "\"version\": 2, \"new\": 1"), "version 2");
-  expect_refusal(changed("\"version\": 1", "\"version\": \"1\""), "version");
-  expect_refusal(changed("\"version\": 1", "\"version\": 1, \"new\": 1"), "unknown");
+  expect_refusal(changed("\"version\": 2", "\"version\": 3"), "version 3");
+  expect_refusal(changed("\"version\": 2", "\"version\": 3, \"new\": 1"), "version 3");
+  expect_refusal(changed("\"version\": 2", "\"version\": \"2\""), "version");
+  expect_refusal(changed("\"version\": 2", "\"version\": 2, \"new\": 1"), "unknown");
+  expect_refusal(changed("\"version\": 2", "\"version\": 1"), "unknown");
+  expect_refusal(changed("\"term\": 7,", ""), "term");
+  expect_refusal(changed("\"changed-term\": 5", "\"changed-term\": 8"), "term of 7");
+  expect_refusal(changed("\"term\": 7", "\"term\": 9223372036854775808"), "not possible");
   expect_refusal(changed("held", "sold"), "sold");
   expect_refusal(changed("0f1e", "0F1E"), "owner");
   expect_refusal(changed("0f1e", "0f1"), "owner");

@@ -93,9 +93,10 @@ TEST_F(LeaseTakeoverTest, OneThatComesIntoBeingHasALiveOwner) {
   EXPECT_EQ(watch_.judge(seen(), at(seconds(1))).verdict, Verdict::refuse);
 }
 
-TEST_F(LeaseTakeoverTest, OneThatIsOldByTheStoresClockIsTaken) {
-  EXPECT_EQ(watch_.judge(seen(seconds(35)), at(seconds(0))).verdict, Verdict::wait);
-  EXPECT_EQ(watch_.judge(seen(seconds(36)), at(seconds(0))).verdict, Verdict::take);
+TEST_F(LeaseTakeoverTest, OneThatIsOldByTheStoresClockIsWatchedAsAnyOther) {
+  EXPECT_EQ(watch_.judge(seen(seconds(36)), at(seconds(0))).verdict, Verdict::wait);
+  EXPECT_EQ(watch_.judge(seen(seconds(86400)), at(seconds(34))).verdict, Verdict::wait);
+  EXPECT_EQ(watch_.judge(seen(seconds(-60)), at(seconds(35))).verdict, Verdict::take);
 }
 
 TEST_F(LeaseTakeoverTest, OneThatDoesNotChangeIsTakenWhenItHasBeenWatchedForLongEnough) {
@@ -114,7 +115,7 @@ TEST_F(LeaseTakeoverTest, ItsOwnDurationCounts) {
 TEST_F(LeaseTakeoverTest, TheLongestWaitIsTold) {
   EXPECT_EQ(watch_.judge(seen(), at(seconds(0))).longest_wait, seconds(35));
   EXPECT_EQ(watch_.judge(seen(), at(seconds(10))).longest_wait, seconds(25));
-  EXPECT_EQ(watch_.judge(seen(seconds(20)), at(seconds(10))).longest_wait, seconds(16));
+  EXPECT_EQ(watch_.judge(seen(seconds(20)), at(seconds(11))).longest_wait, seconds(24));
 }
 
 }  // namespace
