@@ -246,6 +246,21 @@ LeaseState Lease::state() const {
   return state == LeaseState::held && !may_write() ? LeaseState::doubtful : state;
 }
 
+WriteRight Lease::right() const {
+  if (settings_.ownership == Ownership::none) return WriteRight::none;
+  switch (state()) {
+    case LeaseState::held:
+      return WriteRight::held;
+    case LeaseState::none:
+    case LeaseState::doubtful:
+      return WriteRight::doubtful;
+    case LeaseState::lost:
+    case LeaseState::released:
+      break;
+  }
+  return WriteRight::lost;
+}
+
 void Lease::check_writable() const {
   if (!may_write()) throw Error(ESHUTDOWN, reason());
 }

@@ -46,6 +46,7 @@
 #include <string>
 #include <string_view>
 
+#include "common/block/disk_identity.hpp"
 #include "common/sync/clock.hpp"
 #include "plugins/s3/conditional_puts.hpp"
 #include "plugins/s3/lease_object.hpp"
@@ -139,6 +140,9 @@ class Lease {
     if (!has_changed_.load(std::memory_order_relaxed)) has_changed_ = true;
   }
   [[nodiscard]] bool has_changed() const { return has_changed_; }
+
+  // What the layers above are told: the same as state(), in the words of all disks.
+  [[nodiscard]] WriteRight right() const;
 
   // The own term; nothing before acquire(), or without a lease.
   [[nodiscard]] const std::optional<LeaseTerm>& term() const { return term_; }

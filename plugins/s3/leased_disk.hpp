@@ -17,6 +17,8 @@
 // once more if the lease turns out to be ours still: its client knows nothing of it yet.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <memory>
 #include <utility>
 
@@ -28,12 +30,20 @@ namespace nbdstack {
 
 class LeasedDisk final : public Layer {
  public:
-  // `lease` outlives this.
-  LeasedDisk(std::unique_ptr<Layer> below, Lease& lease)
-      : below_(std::move(below)), lease_(lease) {}
+  // `lease` outlives this. `identity` is the disk's; its right to write is told by the lease.
+  LeasedDisk(std::unique_ptr<Layer> below, Lease& lease, DiskIdentity identity)
+      : below_(std::move(below)), lease_(lease) {
+    for (std::size_t i = 0; i < identities_.size(); ++i) {
+      identity.right = static_cast<WriteRight>(i);
+      identities_[i] = std::make_shared<const DiskIdentity>(identity);
+    }
+  }
 
   [[nodiscard]] const LayerTraits& traits() const override { return below_->traits(); }
-  std::shared_ptr<const DiskIdentity> identity() override { return below_->identity(); }
+  // The moment in which the lease runs out changes the answer, without anybody having to notice.
+  std::shared_ptr<const DiskIdentity> identity() override {
+    return identities_.at(static_cast<std::size_t>(lease_.right()));
+  }
 
   void pread(std::span<std::byte> buffer, std::uint64_t offset) override {
     below_->pread(buffer, offset);
@@ -87,6 +97,7 @@ class LeasedDisk final : public Layer {
 
   const std::unique_ptr<Layer> below_;
   Lease& lease_;
+  std::array<std::shared_ptr<const DiskIdentity>, 4> identities_;  // for each WriteRight
 };
 
 }  // namespace nbdstack

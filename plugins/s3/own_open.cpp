@@ -111,6 +111,7 @@ VolumeLayout OwnOpener::layout_of(const VolumeDescriptor& descriptor,
           .size_bytes = descriptor.size_bytes,
           .object_size = descriptor.object_size,
           .place = place_,
+          .id = descriptor.id,
           .format = std::make_shared<OwnFormat>(std::move(settings)),
           .mount_token = {},
           .descriptor_change = {}};

@@ -9,6 +9,7 @@
 #include "common/log.hpp"
 #include "plugins/s3/leased_disk.hpp"
 #include "plugins/s3/s3backer_open.hpp"
+#include "plugins/s3/volume_identity.hpp"
 #include "plugins/s3/volume_open.hpp"
 
 namespace nbdstack {
@@ -42,6 +43,9 @@ void ServedVolume::open() {
       request.key, request.size_bytes.has_value() && !request.readonly, {.clock = host_.clock});
   layout_ = open_volume(*store, request);
   if (!wants_ownership()) {
+    if (request.readonly && layout_.kind == VolumeKind::blocks && layout_.layout == Layout::own) {
+      term_ = look_up_term(*store, layout_.key);
+    }
     change_descriptor(*store);
     return;
   }
@@ -65,12 +69,15 @@ void ServedVolume::change_descriptor(ObjectStore& store) {
   if (change.has_value()) replace_descriptor(store, change->read, change->changed, layout_.key);
 }
 
+LeaseSettings ServedVolume::lease_settings() const {
+  return {.volume = layout_.place,
+          .volume_key = layout_.key,
+          .ownership = settings_.ownership,
+          .duration = settings_.lease_duration};
+}
+
 void ServedVolume::take_lease() {
-  lease_ = std::make_unique<Lease>(LeaseSettings{.volume = layout_.place,
-                                                 .volume_key = layout_.key,
-                                                 .ownership = settings_.ownership,
-                                                 .duration = settings_.lease_duration},
-                                   host_.boottime_clock, host_.processes);
+  lease_ = std::make_unique<Lease>(lease_settings(), host_.boottime_clock, host_.processes);
   try {
     lease_->acquire(*lease_store_);
   } catch (...) {
@@ -91,6 +98,7 @@ void ServedVolume::serve(const std::function<bool()>& stopping) {
     lease_->settle(*lease_store_);
     may_write = [this] { return lease_->may_write(); };
     if (lease_->is_exclusive()) is_owner = may_write;
+    term_ = lease_->term();
     keeper_ = std::make_unique<LeaseKeeper>(*lease_, LeaseTiming{settings_.lease_duration}.pause());
   } else if (token_.has_value() && settings_.ownership != Ownership::force) {
     is_owner = [] { return true; };
@@ -101,7 +109,13 @@ void ServedVolume::serve(const std::function<bool()>& stopping) {
                               .volume_key = layout_.key});
   disk_ = make_disk(*store_, layout_,
                     {.connections = settings_.connections, .is_owner = std::move(is_owner)});
-  if (lease_ != nullptr) disk_ = std::make_unique<LeasedDisk>(std::move(disk_), *lease_);
+  if (lease_ == nullptr) {
+    LeaseSettings settings = lease_settings();
+    settings.ownership = Ownership::none;
+    lease_ = std::make_unique<Lease>(settings, host_.boottime_clock, host_.processes);
+  }
+  disk_ = std::make_unique<LeasedDisk>(std::move(disk_), *lease_,
+                                       identity_of_volume(layout_, host_.stores.place(), term_));
 }
 
 void ServedVolume::stop() {

@@ -73,6 +73,7 @@ class ServedVolume {
   [[nodiscard]] bool wants_ownership() const;
   [[nodiscard]] std::unique_ptr<ObjectStore> make_lease_store() const;
   void change_descriptor(ObjectStore& store);  // where it has to be
+  [[nodiscard]] LeaseSettings lease_settings() const;
   void take_lease();
   void take_token(ObjectStore& store);
   void give_back();
@@ -81,10 +82,11 @@ class ServedVolume {
   const Host host_;
   VolumeLayout layout_;               // from open() on
   std::optional<std::string> token_;  // of ours in the store
+  std::optional<LeaseTerm> term_;     // of who has no lease: the last owner's
 
   // In the order in which each uses those above it.
   std::unique_ptr<ObjectStore> lease_store_;
-  std::unique_ptr<Lease> lease_;
+  std::unique_ptr<Lease> lease_;  // from serve() on always; of own=none where there is none
   std::unique_ptr<LeaseKeeper> keeper_;
   std::unique_ptr<ObjectStore> store_;
   std::unique_ptr<Layer> disk_;

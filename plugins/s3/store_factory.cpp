@@ -95,6 +95,15 @@ std::unique_ptr<ObjectStore> StoreFactory::make(const Waiting& waiting) const {
   return make_http(waiting);
 }
 
+std::string StoreFactory::place() const {
+  if (const auto* directory = std::get_if<DirectoryPlace>(&place_)) {
+    return fmt::format("{}{}/{}", kFileScheme, directory->directory, directory->bucket);
+  }
+  const auto& config = std::get<HttpStoreConfig>(place_);
+  const BucketAddress address(config.endpoint, config.bucket, config.virtual_host);
+  return fmt::format("{}{}/{}", address.origin(), config.endpoint.base_path, config.bucket);
+}
+
 std::unique_ptr<HttpStore> StoreFactory::make_http(const Waiting& waiting) const {
   HttpStoreConfig config = std::get<HttpStoreConfig>(place_);
   config.stopping = waiting.stopping;

@@ -60,6 +60,9 @@ class StoreFactory {
 
   [[nodiscard]] std::unique_ptr<ObjectStore> make(const Waiting& waiting) const;
 
+  // Where the bucket is: "https://s3.example.com/BUCKET", "file:///DIR/BUCKET".
+  [[nodiscard]] std::string place() const;
+
  private:
   struct DirectoryPlace {
     std::string directory;

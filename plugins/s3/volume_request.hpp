@@ -54,6 +54,7 @@ struct VolumeLayout {
   std::uint64_t size_bytes = 0;
   std::uint32_t object_size = 0;
   std::string place;                          // bucket and key, for messages
+  std::string id{};                           // from the descriptor; empty: it has none
   std::shared_ptr<const BlockFormat> format;  // of blocks
   std::string mount_token;                    // s3backer: the name of its object
 

@@ -38,7 +38,7 @@ class LeaseDoubtTest : public testing::LeaseFixture {
     suspended_.settle(store_);
     auto owned = std::make_unique<FakeLayer>(1 << 20);
     below_ = owned.get();
-    disk_ = std::make_unique<LeasedDisk>(std::move(owned), suspended_);
+    disk_ = std::make_unique<LeasedDisk>(std::move(owned), suspended_, DiskIdentity{});
   }
 
   void write() { disk_->pwrite(pattern(4096, 1), 0, Durability::on_flush); }

@@ -18,6 +18,8 @@ using testing::Op;
 using testing::pattern;
 using testing::QuirkyStore;
 
+const DiskIdentity kIdentity{.id = "s3-1", .size_bytes = 1 << 20, .term = WriterTerm{7, 5}};
+
 TEST(LeasedDiskTest, IsChangedOnlyWhileTheLeaseLasts) {
   const LogOfErrors log;
   FakeClock clock;
@@ -26,7 +28,7 @@ TEST(LeasedDiskTest, IsChangedOnlyWhileTheLeaseLasts) {
   Lease lease({.volume = "s3://b/disk", .volume_key = "disk"}, clock, processes);
   auto owned = std::make_unique<FakeLayer>(1 << 20);
   FakeLayer& below = *owned;
-  LeasedDisk disk(std::move(owned), lease);
+  LeasedDisk disk(std::move(owned), lease, kIdentity);
   const auto data = pattern(4096, 1);
   std::vector<std::byte> buffer(4096);
   ExtentList extents;
@@ -75,9 +77,47 @@ TEST(LeasedDiskTest, WithoutALeaseAskedForEverythingPasses) {
               processes);
   auto owned = std::make_unique<FakeLayer>(1 << 20);
   FakeLayer& below = *owned;
-  LeasedDisk disk(std::move(owned), lease);
+  LeasedDisk disk(std::move(owned), lease, kIdentity);
   disk.pwrite(pattern(4096, 1), 0, Durability::fua);
   EXPECT_EQ(below.calls(Op::pwrite).size(), 1U);
+}
+
+TEST(LeasedDiskTest, TellsWhichDiskItIsAndAtOnceWhetherItMayStillBeWritten) {
+  const LogOfErrors log;
+  FakeClock clock;
+  FakeProcesses here("here", 1);
+  FakeProcesses there("there", 2);
+  QuirkyStore store(clock);
+  Lease lease({.volume = "s3://b/disk", .volume_key = "disk"}, clock, here);
+  lease.acquire(store);
+  LeasedDisk disk(std::make_unique<FakeLayer>(1 << 20), lease, kIdentity);
+  const auto expect_right = [&](WriteRight right) {
+    const auto identity = disk.identity();
+    DiskIdentity expected = kIdentity;
+    expected.right = right;
+    EXPECT_EQ(*identity, expected) << identity->to_text();
+    EXPECT_EQ(disk.identity().get(), identity.get()) << "unchanged, it is the same object";
+  };
+  expect_right(WriteRight::held);
+  clock.advance(std::chrono::seconds(25));
+  expect_right(WriteRight::doubtful);
+  lease.tend();
+  expect_right(WriteRight::held);
+  Lease other({.volume = "s3://b/disk", .volume_key = "disk", .ownership = Ownership::force}, clock,
+              there);
+  other.acquire(store);
+  clock.advance(std::chrono::seconds(10));
+  lease.tend();
+  expect_right(WriteRight::lost);
+}
+
+TEST(LeasedDiskTest, WithoutALeaseItHasNoRightToLose) {
+  FakeClock clock;
+  FakeProcesses processes("here", 1);
+  Lease lease({.volume = "s3://b/disk", .volume_key = "disk", .ownership = Ownership::none}, clock,
+              processes);
+  LeasedDisk disk(std::make_unique<FakeLayer>(1 << 20), lease, kIdentity);
+  EXPECT_EQ(disk.identity()->right, WriteRight::none);
 }
 
 }  // namespace
