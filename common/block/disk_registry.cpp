@@ -22,6 +22,17 @@ std::string name_of(const OpenRequest& request) {
 
 }  // namespace
 
+bool ShownDisk::is(const ShownDisk& other) const {
+  if (size_bytes != other.size_bytes) return false;
+  if (identity == nullptr || other.identity == nullptr) return identity == other.identity;
+  return identity->id == other.identity->id;
+}
+
+bool default_export_may_be(const OpenRequest& request, const ShownDisk& disk, ExportRule rule) {
+  if (disk.identity != nullptr || rule == ExportRule::one) return true;
+  return is_default_export(request.export_name) && !request.is_tls;
+}
+
 // One client's use of a State, from the moment that it counts to the end of the client's stay.
 class DiskRegistryCore::Use {
  public:

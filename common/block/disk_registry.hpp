@@ -80,7 +80,14 @@ struct ShownDisk {
   std::shared_ptr<const DiskIdentity> identity;  // null: it tells none
 
   static ShownDisk of(Layer& below) { return {below.traits().size_bytes, identity_of(below)}; }
+
+  // Whether this is what a State is about that was made for `other`.
+  [[nodiscard]] bool is(const ShownDisk& other) const;
 };
+
+// Whether the default export, opened for no client, can be the disk that `request` has opened as
+// `disk`. Where the layer below tells identities, what it shows then has to be compared.
+bool default_export_may_be(const OpenRequest& request, const ShownDisk& disk, ExportRule rule);
 
 // The part that is the same for all kinds of State.
 class DiskRegistryCore : public std::enable_shared_from_this<DiskRegistryCore> {

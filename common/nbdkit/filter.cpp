@@ -17,7 +17,7 @@ struct Registration {
   std::unique_ptr<Filter> filter;
   ParameterTable parameters;
   std::string help;
-  bool parallel = false;
+  int thread_model = NBDKIT_THREAD_MODEL_SERIALIZE_CONNECTIONS;  // the server's, from get_ready on
   nbdkit_filter callbacks{};
   std::optional<NbdkitBackend> backend;  // from after_fork on
 };
@@ -60,13 +60,13 @@ int config_complete(nbdkit_next_config_complete* next, nbdkit_backend* nxdata) {
 }
 
 int get_ready(int thread_model) {
-  registered->parallel = thread_model == NBDKIT_THREAD_MODEL_PARALLEL;
+  registered->thread_model = thread_model;
   return guarded([] { registered->filter->get_ready(); }) == 0 ? 0 : -1;
 }
 
 int after_fork(nbdkit_backend* backend) {
   const int code = guarded([&] {
-    registered->backend.emplace(backend, registered->parallel);
+    registered->backend.emplace(backend, registered->thread_model);
     registered->filter->after_fork(*registered->backend);
   });
   return code == 0 ? 0 : -1;
@@ -98,7 +98,8 @@ void close(void* handle) {
 int prepare(nbdkit_next* next, void* handle, int /*readonly*/) {
   auto& connection = *static_cast<Connection*>(handle);
   return guarded([&] {
-           connection.below.emplace(next, connection.request.readonly, registered->parallel);
+           connection.below.emplace(next, connection.request.readonly,
+                                    registered->thread_model == NBDKIT_THREAD_MODEL_PARALLEL);
            connection.layer = registered->filter->open(*connection.below, connection.request);
          }) == 0
              ? 0

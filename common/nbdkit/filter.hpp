@@ -43,6 +43,11 @@ class Backend {
   virtual ~Backend() = default;
 
   virtual std::unique_ptr<Layer> open_default_export() = 0;
+
+  // Whether that may be open while a client's is, too. Not where something below serves one
+  // connection at a time (nbdkit's thread model SERIALIZE_CONNECTIONS): nbdkit's ext2 filter, for
+  // one, would open its file system twice, and destroy it.
+  [[nodiscard]] virtual bool serves_beside_clients() const = 0;
 };
 
 struct FilterInfo {

@@ -211,7 +211,7 @@ class BackgroundLayer final : private OwnConnection, public NextLayer {
 }  // namespace
 
 std::unique_ptr<Layer> NbdkitBackend::open_default_export() {
-  return std::make_unique<BackgroundLayer>(backend_, parallel_);
+  return std::make_unique<BackgroundLayer>(backend_, thread_model_ == NBDKIT_THREAD_MODEL_PARALLEL);
 }
 
 }  // namespace nbdstack

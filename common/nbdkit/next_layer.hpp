@@ -46,12 +46,16 @@ class NextLayer : public Layer {
 // The chain below a filter; what it opens has a connection of its own, closed with the layer.
 class NbdkitBackend final : public Backend {
  public:
-  NbdkitBackend(nbdkit_backend* backend, bool parallel) : backend_(backend), parallel_(parallel) {}
+  NbdkitBackend(nbdkit_backend* backend, int thread_model)
+      : backend_(backend), thread_model_(thread_model) {}
   std::unique_ptr<Layer> open_default_export() override;
+  [[nodiscard]] bool serves_beside_clients() const override {
+    return thread_model_ != NBDKIT_THREAD_MODEL_SERIALIZE_CONNECTIONS;
+  }
 
  private:
   nbdkit_backend* backend_;
-  bool parallel_;
+  int thread_model_;
 };
 
 }  // namespace nbdstack

@@ -1,18 +1,18 @@
 // The cacheextents filter: parameters, and what the connections to an export share. What it does
 // stands in cacheextents_layer.hpp.
-#include <algorithm>
-#include <atomic>
 #include <cstddef>
-#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <utility>
 
+#include "common/block/disk_registry.hpp"
 #include "common/block/exclusive_layer.hpp"
+#include "common/error.hpp"
 #include "common/log.hpp"
-#include "common/nbdkit/export_registry.hpp"
+#include "common/nbdkit/exports_parameter.hpp"
 #include "common/nbdkit/filter.hpp"
+#include "common/quoted_name.hpp"
 #include "filters/cacheextents/cacheextents_layer.hpp"
 #include "filters/cacheextents/extents_walk.hpp"
 
@@ -23,12 +23,9 @@ int cacheextents_debug_verbose = 0;
 namespace nbdstack {
 namespace {
 
-struct CacheextentsExport {
-  CacheextentsExport(std::size_t max_runs, std::uint64_t size)
-      : known(std::make_shared<KnownExtents>(max_runs)), size_bytes(size) {}
+struct CacheextentsDisk : CacheextentsState {
+  using CacheextentsState::CacheextentsState;
 
-  const std::shared_ptr<KnownExtents> known;
-  std::atomic<std::uint64_t> size_bytes;  // when it was last opened
   std::mutex one_call_below;  // where the layer below takes no more, and the walk calls it too
   std::unique_ptr<ExtentsWalk> walk;  // before what it uses goes
 };
@@ -45,6 +42,7 @@ class CacheextentsFilter final : public Filter {
         number_parameter("cacheextents-max-runs", max_runs_, 1000, 100'000'000,
                          "runs of data or holes that are remembered"),
         bool_parameter("cacheextents-scan", scan_, "ask about the whole disk in the background"),
+        exports_parameter("cacheextents", exports_),
     });
   }
 
@@ -52,50 +50,54 @@ class CacheextentsFilter final : public Filter {
 
   std::unique_ptr<Layer> open(Layer& below, const OpenRequest& request) override {
     const LayerTraits& traits = below.traits();
-    const auto state = exports_.find_or_make(request.export_name, [&] {
-      auto made = std::make_shared<CacheextentsExport>(max_runs_, traits.size_bytes);
-      if (scan_ && traits.can_extents && is_default_export(request.export_name)) {
-        start_walk(*made, request.export_name);
-      }
-      return made;
-    });
-    forget_if_resized(*state, traits.size_bytes);
+    const ShownDisk disk = ShownDisk::of(below);
+    const auto state =
+        disks_.find_or_make(request, disk, [&] { return make_state(below, disk, request); });
     const bool verbose = cacheextents_debug_verbose != 0;
     if (traits.parallel || state->walk == nullptr) {
-      return std::make_unique<CacheextentsLayer>(below, state->known, verbose);
+      return std::make_unique<CacheextentsLayer>(below, state, verbose);
     }
     return std::make_unique<CacheextentsLayer>(
-        std::make_unique<ExclusiveLayer>(below, state->one_call_below), state->known, verbose);
+        std::make_unique<ExclusiveLayer>(below, state->one_call_below), state, verbose);
   }
 
   void cleanup(Backend& /*backend*/) override {
-    for (const auto& [name, state] : exports_.all()) state->walk.reset();
+    for (const auto& [name, state] : disks_.all()) state->walk.reset();
   }
 
  private:
-  void start_walk(CacheextentsExport& state, const std::string& export_name) {
-    auto open_below = [this, &state]() -> std::unique_ptr<Layer> {
+  std::shared_ptr<CacheextentsDisk> make_state(Layer& below, const ShownDisk& disk,
+                                               const OpenRequest& request) {
+    auto made = std::make_shared<CacheextentsDisk>(max_runs_, disk.size_bytes, disk.identity);
+    if (!scan_ || !below.traits().can_extents) return made;
+    if (!default_export_may_be(request, disk, exports_)) return made;
+    if (backend_->serves_beside_clients()) {
+      start_walk(*made, disk, quoted_name(request.export_name));
+    } else {
+      log::debug(
+          "cacheextents: the disk is not looked through: only one connection at a time may "
+          "be open below");
+    }
+    return made;
+  }
+
+  void start_walk(CacheextentsDisk& state, const ShownDisk& disk, const std::string& name) {
+    auto open_below = [this, &state, disk]() -> std::unique_ptr<Layer> {
       auto below = backend_->open_default_export();
+      if (!ShownDisk::of(*below).is(disk))
+        throw Error(EINVAL, "the default export is another disk");
       if (below->traits().parallel) return below;
       return std::make_unique<ExclusiveLayer>(std::move(below), state.one_call_below);
     };
-    state.walk = std::make_unique<ExtentsWalk>(*state.known, export_name, std::move(open_below));
-  }
-
-  // Somebody else has made the disk longer or shorter, and nobody knows what else he did.
-  static void forget_if_resized(CacheextentsExport& state, std::uint64_t size_bytes) {
-    const std::uint64_t before = state.size_bytes.exchange(size_bytes);
-    if (before == size_bytes) return;
-    log::debug("cacheextents: the disk was {} bytes long and is {} now: all is forgotten", before,
-               size_bytes);
-    const KnownExtents::Change everything(*state.known, {0, std::max(before, size_bytes)});
+    state.walk = std::make_unique<ExtentsWalk>(state.known, name, std::move(open_below));
   }
 
   unsigned max_runs_ = 1'000'000;
   bool scan_ = false;
 
   Backend* backend_ = nullptr;  // from after_fork on
-  ExportRegistry<CacheextentsExport> exports_;
+  ExportRule exports_ = ExportRule::found_out;
+  DiskRegistry<CacheextentsDisk> disks_{{.filter = "cacheextents"}, exports_};
 };
 
 }  // namespace

@@ -7,33 +7,41 @@
 
 namespace nbdstack {
 
+void CacheextentsLayer::end_change(KnownExtents::Change& change, KnownExtents::Left left) {
+  change.succeeded(trusts_memory() ? left : KnownExtents::Left::unknown);
+}
+
 void CacheextentsLayer::pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
                                Durability durability) {
-  KnownExtents::Change change(*known_, {offset, buffer.size()});
+  KnownExtents::Change change(shared_->known, {offset, buffer.size()});
   below_.pwrite(buffer, offset, durability);
-  change.succeeded(KnownExtents::Left::data);
+  end_change(change, KnownExtents::Left::data);
 }
 
 void CacheextentsLayer::zero(std::uint64_t length, std::uint64_t offset,
                              const ZeroOptions& options) {
-  KnownExtents::Change change(*known_, {offset, length});
+  KnownExtents::Change change(shared_->known, {offset, length});
   below_.zero(length, offset, options);
-  change.succeeded(options.may_trim ? KnownExtents::Left::unknown : KnownExtents::Left::zeros);
+  end_change(change, options.may_trim ? KnownExtents::Left::unknown : KnownExtents::Left::zeros);
 }
 
 void CacheextentsLayer::trim(std::uint64_t length, std::uint64_t offset, Durability durability) {
-  KnownExtents::Change change(*known_, {offset, length});
+  KnownExtents::Change change(shared_->known, {offset, length});
   below_.trim(length, offset, durability);
-  change.succeeded(KnownExtents::Left::unknown);
+  end_change(change, KnownExtents::Left::unknown);
 }
 
 void CacheextentsLayer::extents(std::uint64_t length, std::uint64_t offset, bool only_one,
                                 ExtentList& extents) {
+  if (!trusts_memory()) {
+    below_.extents(length, offset, only_one, extents);
+    return;
+  }
   const Range asked{offset, length};
-  auto answer = known_->look(asked, traits().size_bytes, only_one);
+  auto answer = shared_->known.look(asked, traits().size_bytes, only_one);
   if (answer.question) {
     answer.extents = ask(answer.question->range(), asked, only_one);
-    answer.question->learn(answer.extents);
+    if (trusts_memory()) answer.question->learn(answer.extents);
   }
   for (const Extent& extent : answer.extents.all()) {
     extents.append(asked.intersection(extent.range), extent.type);

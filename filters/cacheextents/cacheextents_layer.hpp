@@ -7,6 +7,9 @@
 // client asked. The client's answer is the layer's reply itself; what is remembered of it is less
 // where changes were under way.
 //
+// What is known is used and learnt only while nobody else can have changed the disk
+// (writer_watch.hpp): else questions pass, too.
+//
 // All other requests pass. Changes are noted before and after, see known_extents.hpp.
 #pragma once
 
@@ -19,19 +22,35 @@
 #include "common/block/extents.hpp"
 #include "common/block/layer.hpp"
 #include "common/block/range.hpp"
+#include "common/block/writer_watch.hpp"
 #include "filters/cacheextents/known_extents.hpp"
 
 namespace nbdstack {
 
+// What the connections to one disk share.
+struct CacheextentsState {
+  // `identity`: what the layer below tells of its disk, or null.
+  CacheextentsState(std::size_t max_runs, std::uint64_t disk_bytes,
+                    const std::shared_ptr<const DiskIdentity>& identity = nullptr)
+      : size_bytes(disk_bytes), known(max_runs), writers(identity, [this] { forget_all(); }) {}
+
+  // Nor is anything learnt from what is under way.
+  void forget_all() { const KnownExtents::Change everything(known, {0, size_bytes}); }
+
+  const std::uint64_t size_bytes;
+  KnownExtents known;
+  WriterWatch writers;  // may the above be used?
+};
+
 class CacheextentsLayer final : public Layer {
  public:
   // `below` outlives the layer.
-  CacheextentsLayer(Layer& below, std::shared_ptr<KnownExtents> known, bool verbose = false)
-      : below_(below), known_(std::move(known)), verbose_(verbose) {}
+  CacheextentsLayer(Layer& below, std::shared_ptr<CacheextentsState> shared, bool verbose = false)
+      : below_(below), shared_(std::move(shared)), verbose_(verbose) {}
   // The same over a layer that goes with this one.
-  CacheextentsLayer(std::unique_ptr<Layer> below, std::shared_ptr<KnownExtents> known,
+  CacheextentsLayer(std::unique_ptr<Layer> below, std::shared_ptr<CacheextentsState> shared,
                     bool verbose = false)
-      : owned_(std::move(below)), below_(*owned_), known_(std::move(known)), verbose_(verbose) {}
+      : owned_(std::move(below)), below_(*owned_), shared_(std::move(shared)), verbose_(verbose) {}
 
   [[nodiscard]] const LayerTraits& traits() const override { return below_.traits(); }
   std::shared_ptr<const DiskIdentity> identity() override { return below_.identity(); }
@@ -49,11 +68,13 @@ class CacheextentsLayer final : public Layer {
   void finalize() override { below_.finalize(); }
 
  private:
+  [[nodiscard]] bool trusts_memory() { return shared_->writers.trusts(below_); }
+  void end_change(KnownExtents::Change& change, KnownExtents::Left left);
   [[nodiscard]] ExtentList ask(const Range& range, const Range& asked, bool only_one);
 
   std::unique_ptr<Layer> owned_;  // below_, or nothing
   Layer& below_;
-  const std::shared_ptr<KnownExtents> known_;
+  const std::shared_ptr<CacheextentsState> shared_;
   const bool verbose_;
 };
 

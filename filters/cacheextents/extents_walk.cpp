@@ -17,7 +17,7 @@ ExtentsWalk::ExtentsWalk(KnownExtents& known, std::string export_name, OpenBelow
   } catch (const std::system_error& error) {
     ended_ = true;
     log::error(
-        "cacheextents: export '{}': no thread could be started to walk it (cacheextents-scan): {}",
+        "cacheextents: export {}: no thread could be started to walk it (cacheextents-scan): {}",
         export_name_, error.what());
   }
 }
@@ -34,7 +34,7 @@ void ExtentsWalk::main() {
   } catch (const std::exception& error) {
     // Empty where the layer below has logged the reason itself.
     const std::string reason = *error.what() == '\0' ? "see the message above" : error.what();
-    log::debug("cacheextents: export '{}': the walk has ended early: {}", export_name_, reason);
+    log::debug("cacheextents: export {}: the walk has ended early: {}", export_name_, reason);
   }
   ended_ = true;
   ended_.notify_all();
@@ -50,7 +50,7 @@ void ExtentsWalk::walk(Layer& below) {
     if (stopping_) return;
     if (known_.has_forgotten()) {
       log::debug(
-          "cacheextents: export '{}': the walk ends at {} of {} bytes: there is no room for more "
+          "cacheextents: export {}: the walk ends at {} of {} bytes: there is no room for more "
           "(cacheextents-max-runs)",
           export_name_, position, size);
       return;
@@ -58,7 +58,7 @@ void ExtentsWalk::walk(Layer& below) {
     const std::uint64_t told = step(below, position);
     position = told >= size ? size : std::max(position + block, told / block * block);
   }
-  log::debug("cacheextents: export '{}': the walk is complete, {} runs are known", export_name_,
+  log::debug("cacheextents: export {}: the walk is complete, {} runs are known", export_name_,
              known_.runs());
 }
 

@@ -24,7 +24,7 @@ class ExtentsWalk {
  public:
   using OpenBelow = std::function<std::unique_ptr<Layer>()>;
 
-  // `known` outlives the walk. The export's name is for the log.
+  // `known` outlives the walk. The export's name is for the log, and fit for it (quoted_name()).
   ExtentsWalk(KnownExtents& known, std::string export_name, OpenBelow open_below);
   ExtentsWalk(const ExtentsWalk&) = delete;
   ExtentsWalk& operator=(const ExtentsWalk&) = delete;

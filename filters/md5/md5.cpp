@@ -7,8 +7,9 @@
 #include <string>
 
 #include "common/block/block_size.hpp"
+#include "common/block/disk_registry.hpp"
 #include "common/error.hpp"
-#include "common/nbdkit/export_registry.hpp"
+#include "common/nbdkit/exports_parameter.hpp"
 #include "common/nbdkit/filter.hpp"
 #include "common/nbdkit/nbdkit_clock.hpp"
 #include "filters/md5/disk_check.hpp"
@@ -44,6 +45,7 @@ class Md5Filter final : public Filter {
                            "least time between two writes of a block"),
         duration_parameter("md5-retry-time", retry_time_ms_,
                            "how long a block that differs is read again"),
+        exports_parameter("md5", exports_),
     });
   }
 
@@ -68,8 +70,8 @@ class Md5Filter final : public Filter {
   }
 
   std::unique_ptr<Layer> open(Layer& below, const OpenRequest& request) override {
-    auto state = exports_.find_or_make(request.export_name,
-                                       [&] { return make_export(below, request.export_name); });
+    auto state = disks_.find_or_make(request, ShownDisk::of(below),
+                                     [&] { return make_export(below, request.export_name); });
     return std::make_unique<Md5Layer>(below, std::move(state));
   }
 
@@ -109,7 +111,8 @@ class Md5Filter final : public Filter {
 
   NbdkitClock clock_;
   std::optional<LockedDigestFile> file_;  // from get_ready on, with md5-file
-  ExportRegistry<Md5Export> exports_;
+  ExportRule exports_ = ExportRule::found_out;
+  DiskRegistry<Md5Export> disks_{{.filter = "md5"}, exports_};
 };
 
 }  // namespace

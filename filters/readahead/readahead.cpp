@@ -4,9 +4,9 @@
 #include <memory>
 #include <string>
 
+#include "common/block/disk_registry.hpp"
 #include "common/error.hpp"
 #include "common/log.hpp"
-#include "common/nbdkit/export_registry.hpp"
 #include "common/nbdkit/filter.hpp"
 #include "common/nbdkit/server_stop.hpp"
 #include "filters/readahead/readahead_layer.hpp"
@@ -31,7 +31,7 @@ class ReadaheadFilter final : public Filter {
     const SizeRange window{.minimum = 4096, .maximum = 1U << 30U};
     return ParameterTable({
         number_parameter("readahead-streams", options_.streams, 1, kMostStreams,
-                         "streams that are followed at once in each export"),
+                         "streams that are followed at once on each disk"),
         size_parameter("readahead-min", options_.first_window_bytes, window, "128K",
                        "bytes that a new stream is ahead"),
         size_parameter("readahead-max", options_.largest_window_bytes, window, "32M",
@@ -59,7 +59,7 @@ class ReadaheadFilter final : public Filter {
       say_that_nothing_caches();
       return std::make_unique<ReadaheadLayer>(below, nullptr);
     }
-    auto shared = exports_.find_or_make(request.export_name, [&] {
+    auto shared = disks_.find_or_make(request, ShownDisk::of(below), [&] {
       return std::make_shared<ReadaheadExport>(options_, below.traits(), *threads_);
     });
     return std::make_unique<ReadaheadLayer>(below, std::move(shared));
@@ -87,7 +87,9 @@ class ReadaheadFilter final : public Filter {
   std::atomic<bool> said_ = false;
   std::unique_ptr<ServerStop> stop_;          // from after_fork on; before what asks it
   std::unique_ptr<PrefetchThreads> threads_;  // from get_ready on; before the exports that use them
-  ExportRegistry<ReadaheadExport> exports_;
+  // Streams that are followed twice, or of two disks, cost requests and nothing else.
+  const ExportRule exports_ = ExportRule::each;
+  DiskRegistry<ReadaheadExport> disks_{{.filter = "readahead", .refuses = false}, exports_};
 };
 
 }  // namespace

@@ -69,7 +69,8 @@ std::optional<ZeroMap::Change> ZeroMap::begin_change(const Range& blocks, const 
 ZeroMap::Change::Change(ZeroMap& map, const Range& blocks)
     : map_(&map),
       place_(map.changes_.insert(map.changes_.end(), blocks)),
-      zeros_before_(map.zeros_locked(blocks)) {
+      zeros_before_(map.zeros_locked(blocks)),
+      times_forgotten_(map.times_forgotten_) {
   try {
     map.take_zeros_away(blocks, zeros_before_);
   } catch (...) {
@@ -82,6 +83,7 @@ ZeroMap::Change::Change(Change&& other) noexcept
     : map_(std::exchange(other.map_, nullptr)),
       place_(other.place_),
       zeros_before_(std::move(other.zeros_before_)),
+      times_forgotten_(other.times_forgotten_),
       committed_(other.committed_) {}
 
 ZeroMap::Change::~Change() {
@@ -92,6 +94,7 @@ ZeroMap::Change::~Change() {
 
 void ZeroMap::Change::commit(std::span<const Content> contents) {
   const std::lock_guard lock(map_->mutex_);
+  if (map_->times_forgotten_ != times_forgotten_) return;
   for (const Content& content : contents) {
     if (content.type) {
       map_->runs_.assign(content.range, *content.type);
@@ -120,6 +123,16 @@ void ZeroMap::end_change(std::list<Range>::iterator place, bool committed) noexc
     }
   }
   changes_.erase(place);
+}
+
+void ZeroMap::forget_all() noexcept {
+  const std::lock_guard lock(mutex_);
+  runs_.clear();
+  ++times_forgotten_;
+  for (Watched& watched : watches_) {
+    watched.all_changed = true;
+    watched.changed.clear();
+  }
 }
 
 void ZeroMap::Watched::note(const Range& change, std::size_t most_runs) noexcept {

@@ -100,12 +100,16 @@ class ZeroMap {
     ZeroMap* map_;  // null: moved from
     std::list<Range>::iterator place_;
     std::vector<Extent> zeros_before_;
+    std::uint64_t times_forgotten_;  // the map's, when the change began
     bool committed_ = false;
   };
 
   // Begins a change of `blocks`, of which the caller owns `owned` and nothing else. Nothing: there
   // are known zeros in `blocks` that the caller does not own.
   [[nodiscard]] std::optional<Change> begin_change(const Range& blocks, const Range& owned);
+
+  // Nothing is known any more, nor is anything learnt from what is under way.
+  void forget_all() noexcept;
 
   // Around a question to the layer below.
   class Watch {
@@ -143,7 +147,8 @@ class ZeroMap {
   RunMap<ExtentType> runs_;   // by byte: kData, or zeros with or without a hole
   std::list<Range> changes_;  // under way, as whole blocks
   std::list<Watched> watches_;
-  Watched since_start_;  // in View::own_connection: what was ever changed
+  std::uint64_t times_forgotten_ = 0;  // all of it
+  Watched since_start_;                // in View::own_connection: what was ever changed
 };
 
 }  // namespace nbdstack

@@ -6,9 +6,9 @@
 #include <utility>
 
 #include "common/block/block_size.hpp"
+#include "common/block/disk_registry.hpp"
 #include "common/block/exclusive_layer.hpp"
-#include "common/error.hpp"
-#include "common/nbdkit/export_registry.hpp"
+#include "common/nbdkit/exports_parameter.hpp"
 #include "common/nbdkit/filter.hpp"
 #include "common/nbdkit/server_stop.hpp"
 #include "filters/zeroblock/extent_scan.hpp"
@@ -36,6 +36,7 @@ class ZeroBlockFilter final : public Filter {
                        "what the layer below prefers, else 64K", "bytes of a block"),
         bool_parameter("zeroblock-scan", scan_,
                        "ask the layer below for all of its holes in the background"),
+        exports_parameter("zeroblock", exports_),
     });
   }
 
@@ -47,13 +48,14 @@ class ZeroBlockFilter final : public Filter {
 
   // The layer below is about to go. Scans have ended with their clients; this one is sure.
   void cleanup(Backend& /*backend*/) override {
-    for (const auto& [name, state] : exports_.all()) {
+    for (const auto& [name, state] : disks_.all()) {
       if (state->scan != nullptr) state->scan->stop();
     }
   }
 
  private:
-  [[nodiscard]] std::shared_ptr<ZeroBlockState> make_state(const LayerTraits& below) const;
+  [[nodiscard]] std::shared_ptr<ZeroBlockState> make_state(const LayerTraits& traits,
+                                                           const ShownDisk& disk) const;
 
   std::uint64_t block_size_ = 0;  // 0: not given
   bool scan_ = true;
@@ -62,13 +64,16 @@ class ZeroBlockFilter final : public Filter {
   // Where the layer below takes one call at a time, which may mean on all connections to all
   // exports, clients and scans share this.
   std::mutex one_call_below_;
-  ExportRegistry<ZeroBlockState> exports_;
+  ExportRule exports_ = ExportRule::found_out;
+  DiskRegistry<ZeroBlockState> disks_{{.filter = "zeroblock"}, exports_};
 };
 
-std::shared_ptr<ZeroBlockState> ZeroBlockFilter::make_state(const LayerTraits& below) const {
+std::shared_ptr<ZeroBlockState> ZeroBlockFilter::make_state(const LayerTraits& traits,
+                                                            const ShownDisk& disk) const {
   const std::uint32_t size =
-      block_size_over(below, static_cast<std::uint32_t>(block_size_), "zeroblock-size");
-  auto state = std::make_shared<ZeroBlockState>(below, size, zeroblock_debug_verbose != 0);
+      block_size_over(traits, static_cast<std::uint32_t>(block_size_), "zeroblock-size");
+  auto state =
+      std::make_shared<ZeroBlockState>(traits, size, zeroblock_debug_verbose != 0, disk.identity);
   if (scan_) {
     state->scan = std::make_unique<ExtentScan>(state->map, [this] { return stop_->has_begun(); });
   }
@@ -77,14 +82,8 @@ std::shared_ptr<ZeroBlockState> ZeroBlockFilter::make_state(const LayerTraits& b
 
 std::unique_ptr<Layer> ZeroBlockFilter::open(Layer& below, const OpenRequest& request) {
   const LayerTraits& traits = below.traits();
-  auto state = exports_.find_or_make(request.export_name, [&] { return make_state(traits); });
-  const std::uint64_t size = state->map.geometry().size_bytes();
-  if (size != traits.size_bytes) {
-    throw Error(EINVAL, fmt::format("zeroblock: export '{}' was {} bytes long when it was first "
-                                    "opened and is {} now; restart the server to serve the new "
-                                    "size",
-                                    request.export_name, size, traits.size_bytes));
-  }
+  const ShownDisk disk = ShownDisk::of(below);
+  auto state = disks_.find_or_make(request, disk, [&] { return make_state(traits, disk); });
   if (traits.parallel || !scan_) {
     return std::make_unique<ZeroBlockLayer>(below, std::move(state));
   }

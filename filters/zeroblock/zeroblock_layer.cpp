@@ -53,10 +53,12 @@ std::vector<Range> parts_to_read(const Range& range, const std::vector<Extent>& 
 }  // namespace
 
 ZeroBlockState::ZeroBlockState(const LayerTraits& below, std::uint32_t block_size,
-                               bool verbose_requests)
+                               bool verbose_requests,
+                               const std::shared_ptr<const DiskIdentity>& identity)
     : verbose(verbose_requests),
       map(BlockGeometry(below.size_bytes, block_size),
-          below.can_multi_conn ? ZeroMap::View::all_connections : ZeroMap::View::own_connection) {}
+          below.can_multi_conn ? ZeroMap::View::all_connections : ZeroMap::View::own_connection),
+      writers(identity, [this] { map.forget_all(); }) {}
 
 ZeroBlockLayer::ZeroBlockLayer(Layer& below, std::shared_ptr<ZeroBlockState> shared)
     : below_(below),
@@ -95,7 +97,7 @@ void ZeroBlockLayer::explain(const char* request, const Range& range,
 
 void ZeroBlockLayer::pread(std::span<std::byte> buffer, std::uint64_t offset) {
   const Range range{offset, buffer.size()};
-  const std::vector<Extent> zeros = map_.zeros(range);
+  const std::vector<Extent> zeros = trusts_map() ? map_.zeros(range) : std::vector<Extent>();
   if (zeros.empty()) {
     explain("a read", range, range.length);
     read_and_learn(buffer, offset);
@@ -138,12 +140,13 @@ void ZeroBlockLayer::read_and_learn(std::span<std::byte> buffer, std::uint64_t o
       found.push_back({block, {.hole = false, .zero = true}});
     }
   }
-  watch.learn(found);
+  if (!found.empty() && trusts_map()) watch.learn(found);
 }
 
 void ZeroBlockLayer::cache(std::uint64_t length, std::uint64_t offset) {
   const Range range{offset, length};
-  const Range wanted = zeroblock::without_zeros_at_ends(range, map_.zeros(range));
+  const std::vector<Extent> zeros = trusts_map() ? map_.zeros(range) : std::vector<Extent>();
+  const Range wanted = zeroblock::without_zeros_at_ends(range, zeros);
   if (!wanted.empty()) below_.cache(wanted.length, wanted.offset);
 }
 
@@ -153,7 +156,7 @@ void ZeroBlockLayer::cache(std::uint64_t length, std::uint64_t offset) {
 void ZeroBlockLayer::extents(std::uint64_t length, std::uint64_t offset, bool only_one,
                              ExtentList& extents) {
   const Range range{offset, length};
-  const std::vector<Extent> known = map_.known(range);
+  const std::vector<Extent> known = trusts_map() ? map_.known(range) : std::vector<Extent>();
   ExtentList answer;
   if (!known.empty() && known.front().range.offset == offset) {
     for (const Extent& extent : known) {
@@ -177,7 +180,7 @@ void ZeroBlockLayer::ask_and_learn(const Range& range, bool only_one, ExtentList
   }
   ZeroMap::Watch watch(map_, range);
   below_.extents(range.length, range.offset, only_one, answer);
-  watch.learn(answer.all());
+  if (trusts_map()) watch.learn(answer.all());
 }
 
 }  // namespace nbdstack

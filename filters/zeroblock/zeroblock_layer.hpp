@@ -27,6 +27,9 @@
 // parts of one block do not wait for each other but for the first one of a block of zeros, and no
 // two changes disagree about what a block holds. A thread owns one range at a time.
 //
+// What is known is used and learnt only while nobody else can have changed the disk
+// (writer_watch.hpp): else all requests pass, and nothing is known.
+//
 // Calls below are made on the caller's thread, one after the other. A write that consists of
 // several requests below and fails may have happened in part, as any write that fails.
 #pragma once
@@ -38,6 +41,7 @@
 
 #include "common/block/layer.hpp"
 #include "common/block/range.hpp"
+#include "common/block/writer_watch.hpp"
 #include "common/sync/range_lock.hpp"
 #include "filters/zeroblock/extent_scan.hpp"
 #include "filters/zeroblock/write_plan.hpp"
@@ -49,11 +53,14 @@ namespace nbdstack {
 struct ZeroBlockState {
   // `below`: what one of the connections to the layer below says of it. `verbose_requests`: log
   // what becomes of each request.
-  ZeroBlockState(const LayerTraits& below, std::uint32_t block_size, bool verbose_requests = false);
+  // `identity`: what it tells of its disk, or null.
+  ZeroBlockState(const LayerTraits& below, std::uint32_t block_size, bool verbose_requests = false,
+                 const std::shared_ptr<const DiskIdentity>& identity = nullptr);
 
   const bool verbose;
 
   ZeroMap map;
+  WriterWatch writers;  // may the map be used?
   RangeLock changes;
   std::unique_ptr<ExtentScan> scan;  // or nothing; set before the first connection
 };
@@ -89,13 +96,17 @@ class ZeroBlockLayer final : public Layer {
     ZeroMap::Change change;
   };
 
+  // Whether the map may be used; where not, nothing is in it.
+  [[nodiscard]] bool trusts_map() { return shared_->writers.trusts(below_); }
+
   // Reading
   void read_and_learn(std::span<std::byte> buffer, std::uint64_t offset);
   void ask_and_learn(const Range& range, bool only_one, ExtentList& answer);
 
   // Changing (zeroblock_write.cpp)
-  [[nodiscard]] bool may_drop(Durability durability) const;
+  [[nodiscard]] bool may_drop(Durability durability);
   OwnedChange begin_change(const Range& range);
+  void end_change(OwnedChange& owned, std::span<const ZeroMap::Content> contents);
   void write_run(const Range& run, std::span<const std::byte> buffer, std::uint64_t offset,
                  Durability durability);
   bool zero_below(const Range& range, const ZeroOptions& options);

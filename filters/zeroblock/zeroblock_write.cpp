@@ -14,8 +14,8 @@ namespace nbdstack {
 using zeroblock::Step;
 using zeroblock::WritePlan;
 
-bool ZeroBlockLayer::may_drop(Durability durability) const {
-  return durability == Durability::on_flush && traits_.can_multi_conn;
+bool ZeroBlockLayer::may_drop(Durability durability) {
+  return trusts_map() && durability == Durability::on_flush && traits_.can_multi_conn;
 }
 
 // What is owned is settled before what the blocks hold is known for certain: where an end block has
@@ -30,6 +30,10 @@ ZeroBlockLayer::OwnedChange ZeroBlockLayer::begin_change(const Range& range) {
     }
     wanted = blocks;
   }
+}
+
+void ZeroBlockLayer::end_change(OwnedChange& owned, std::span<const ZeroMap::Content> contents) {
+  if (trusts_map()) owned.change.commit(contents);
 }
 
 void ZeroBlockLayer::pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
@@ -55,7 +59,7 @@ void ZeroBlockLayer::pwrite(std::span<const std::byte> buffer, std::uint64_t off
                   {.may_trim = true, .fast = false, .durability = durability});
     }
   }
-  owned.change.commit(plan.contents);
+  end_change(owned, plan.contents);
   explain("a write", range, bytes_below);
 }
 
@@ -108,10 +112,10 @@ void ZeroBlockLayer::zero(std::uint64_t length, std::uint64_t offset, const Zero
   } else {
     // Nothing has happened, or some blocks have become zeros and are not known to be.
     zeroblock::keep_zeros(zeros, widened, {widened.offset, 0}, contents);
-    owned.change.commit(contents);
+    end_change(owned, contents);
     throw Error(ENOTSUP, "zeroblock: these zeros are new, and the layer below is not fast");
   }
-  owned.change.commit(contents);
+  end_change(owned, contents);
   explain("a zero", range, sent.length);
 }
 
@@ -152,7 +156,7 @@ void ZeroBlockLayer::trim(std::uint64_t length, std::uint64_t offset, Durability
     zeroblock::keep_zeros(zeros, blocks, touched, contents);
     contents.push_back({touched, std::nullopt});
   }
-  owned.change.commit(contents);
+  end_change(owned, contents);
   explain("a trim", range, sent.length);
 }
 

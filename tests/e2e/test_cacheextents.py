@@ -267,6 +267,7 @@ class Changes(CacheextentsCase):
     def test_exports_are_apart(self):
         server = self.serve(
             "eval", "open=echo $3", "get_size=echo 1M", "pread=exit 1", "can_extents=exit 0",
+            "cacheextents-exports=each",
             'extents=if [ "$2" = a ]; then echo "$4 $3 hole,zero"; else echo "$4 $3"; fi',
         )  # fmt: skip
         one, other = server.connect("a"), server.connect("b")
@@ -291,6 +292,9 @@ class Changes(CacheextentsCase):
         self.assertEqual(full_map(server.connect()), [[0, MIB, 0]])
         os.truncate(disk, 0)
         os.truncate(disk, 2 * MIB)
+        with self.assertRaises(nbd.Error):
+            server.connect()
+        server.disconnect()
         self.assertEqual(full_map(server.connect()), [[0, 2 * MIB, 3]])
 
     def test_random_requests_leave_a_true_map(self):

@@ -154,7 +154,7 @@ class Verifying(unittest.TestCase):
             reader.pread(BLOCK, BLOCK)
 
     def test_exports_do_not_see_each_others_digests(self):
-        server = self.disk.serve("md5-retry-time=0")
+        server = self.disk.serve("md5-retry-time=0", "md5-exports=each")
         one, other = server.connect("one"), server.connect("other")
         one.pwrite(self.old, BLOCK)
         self.assertEqual(other.pread(BLOCK, BLOCK), bytes(BLOCK))

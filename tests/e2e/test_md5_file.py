@@ -221,7 +221,7 @@ class Refusals(_DiskCase):
         for name in ("one", "two"):
             (self.directory / "disks").mkdir(exist_ok=True)
             (self.directory / "disks" / name).write_bytes(bytes(self.size))
-        server = self.serve("file", f"dir={self.directory}/disks")
+        server = self.serve("file", f"dir={self.directory}/disks", "md5-exports=each")
         server.connect(export="one").pwrite(bytes(BLOCK), 0)
         with self.assertRaises(nbd.Error):
             server.connect(export="two")

@@ -125,7 +125,9 @@ class Exports(unittest.TestCase):
         folder = scratch_of(self)
         for name in ("one", "other"):
             (folder / name).write_bytes(b"\x07" * MIB)
-        with Nbdkit("--filter=zeroblock", "file", f"dir={folder}") as server:
+        with Nbdkit(
+            "--filter=zeroblock", "file", f"dir={folder}", "zeroblock-exports=each"
+        ) as server:
             one, other = server.connect("one"), server.connect("other")
             one.zero(MIB, 0)
             self.assertEqual(one.pread(MIB, 0), bytes(MIB))
@@ -141,7 +143,7 @@ class Exports(unittest.TestCase):
             for _ in range(2):
                 self.assertEqual(handle.pread(2 * MIB, 0), disk.read_bytes())
 
-    def test_disk_of_another_size_is_refused(self):
+    def test_disk_of_another_size_is_served_when_its_clients_have_left(self):
         disk = scratch_of(self) / "disk"
         disk.write_bytes(bytes(MIB))
         with Nbdkit("--filter=zeroblock", "file", disk) as server:
@@ -149,7 +151,9 @@ class Exports(unittest.TestCase):
             disk.write_bytes(bytes(2 * MIB))
             with self.assertRaises(nbd.Error):
                 server.connect()
-            self.assertIn("restart the server to serve the new size", server.log())
+            self.assertIn("served with its new size when the clients", server.log())
+            server.disconnect()
+            self.assertEqual(server.connect().get_size(), 2 * MIB)
 
 
 class AnyStack(unittest.TestCase):

@@ -78,8 +78,9 @@ def readahead_gains_nothing(side):
 @case("O")
 def extents_of_another_export(side):
     """cacheextents remembers one reply for the process: an export is told another one's holes"""
+    known = ["cacheextents-exports=each"] if side.is_ours else []
     with side.nbdkit(
-        "--filter=cacheextents", "eval", "open=echo $3", "get_size=echo 1M",
+        "--filter=cacheextents", "eval", *known, "open=echo $3", "get_size=echo 1M",
         "pread=head -c $3 /dev/zero | tr '\\0' $2", "can_extents=exit 0",
         'extents=if [ "$2" = a ]; then echo "$4 $3 hole,zero"; else echo "$4 $3"; fi',
     ) as server:  # fmt: skip

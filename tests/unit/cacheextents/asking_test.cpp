@@ -189,7 +189,7 @@ TEST_F(Asking, TwoExportsAreApart) {
   use_disk(kMiB);
   TrueExtents other_below(kMiB);
   other_below.put({0, kMiB}, kData);
-  CacheextentsLayer other(other_below, std::make_shared<KnownExtents>(1000));
+  CacheextentsLayer other(other_below, std::make_shared<CacheextentsState>(1000, kMiB));
   EXPECT_EQ(type_at(0), kHole);
   ExtentList answer;
   other.extents(kMiB, 0, false, answer);
@@ -200,7 +200,7 @@ TEST_F(Asking, TwoExportsAreApart) {
 TEST_F(Asking, ConnectionsToAnExportShareWhatIsKnown) {
   use_disk(kMiB);
   TrueExtents other_below(kMiB);  // another connection to the layer below
-  CacheextentsLayer other(other_below, known);
+  CacheextentsLayer other(other_below, shared);
   EXPECT_EQ(type_at(0), kHole);
   other.pwrite(std::vector<std::byte>(512), 1024, Durability::on_flush);
   EXPECT_EQ(type_at(1024), kData);

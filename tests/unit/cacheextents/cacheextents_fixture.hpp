@@ -25,8 +25,9 @@ class CacheextentsTest : public ::testing::Test {
  protected:
   void use_disk(std::uint64_t size_bytes, std::size_t max_runs = 1000) {
     below = std::make_unique<TrueExtents>(size_bytes);
-    known = std::make_shared<KnownExtents>(max_runs);
-    layer = std::make_unique<CacheextentsLayer>(*below, known);
+    shared = std::make_shared<CacheextentsState>(max_runs, size_bytes, below->identity());
+    known = &shared->known;
+    layer = std::make_unique<CacheextentsLayer>(*below, shared);
   }
 
   // What the layer says of a range, in as many answers as it takes.
@@ -57,7 +58,8 @@ class CacheextentsTest : public ::testing::Test {
   }
 
   std::unique_ptr<TrueExtents> below;
-  std::shared_ptr<KnownExtents> known;
+  std::shared_ptr<CacheextentsState> shared;
+  KnownExtents* known = nullptr;  // in shared
   std::unique_ptr<CacheextentsLayer> layer;
 };
 

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <span>
 #include <utility>
@@ -50,6 +51,15 @@ class TrueExtents final : public Layer {
   void trims_leave(ExtentType type) {
     const std::lock_guard lock(mutex_);
     trimmed_ = type;
+  }
+  // What the layer tells of its disk; nothing unless set.
+  void set_identity(const DiskIdentity& identity) {
+    const std::lock_guard lock(mutex_);
+    identity_ = std::make_shared<const DiskIdentity>(identity);
+  }
+  std::shared_ptr<const DiskIdentity> identity() override {
+    const std::lock_guard lock(mutex_);
+    return identity_;
   }
   // Behind everybody's back.
   void put(const Range& range, ExtentType type) {
@@ -123,6 +133,7 @@ class TrueExtents final : public Layer {
   LayerTraits traits_;
   mutable std::mutex mutex_;  // protects everything below
   RunMap<ExtentType> types_;  // of every byte
+  std::shared_ptr<const DiskIdentity> identity_;
   ExtentType trimmed_ = kHole;
   std::size_t most_extents_ = ~std::size_t{0};
   std::uint64_t most_bytes_ = ~std::uint64_t{0};
