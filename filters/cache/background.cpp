@@ -60,7 +60,10 @@ TimePoint BlockCache::background_step_here(TimePoint now) {
   lock.unlock();
   std::optional<Error> failure;
   try {
-    if (store_->is_durable()) store_->commit();
+    if (store_->is_durable()) {
+      store_->commit();
+      store_->confirm();
+    }
   } catch (const Error& error) {
     failure = error;
   }

@@ -50,6 +50,7 @@ class CacheFilter final : public Filter {
                                                  std::uint64_t size_bytes);
   [[nodiscard]] CacheIdentity identity_of(const std::string& export_name,
                                           std::uint64_t size_bytes) const;
+  std::unique_ptr<DurableStore> store_in_directory(std::uint64_t size_bytes);
   std::unique_ptr<Layer> open_below(ExportCache& cache);
   [[nodiscard]] bool loses_data(Backend& backend, const std::string& name, ExportCache& cache,
                                 TimePoint since) const;
@@ -59,6 +60,8 @@ class CacheFilter final : public Filter {
   // With cache-dir, from get_ready on. The one export that it is for takes it over.
   CacheDirectory* directory_ = nullptr;
   std::unique_ptr<CacheDirectory> unused_directory_;
+  // The same with what it holds, from get_ready on, where it holds a cache.
+  std::unique_ptr<DurableStore> unused_store_;
   std::unique_ptr<WorkerPool> reads_;  // from get_ready on; before the caches that use them
   std::unique_ptr<WorkerPool> writes_;
   Backend* backend_ = nullptr;  // from after_fork on
@@ -84,8 +87,11 @@ void CacheFilter::get_ready() {
   if (directory_ == nullptr) {
     const TemporaryStore probe(parameters_.temporary_directory(), settings_.block_size);
   } else if (const auto& found = directory_->identity()) {
-    // All but the size is known before the layer below is asked.
+    // All but the size is known before the layer below is asked. Whether it is whole is told now,
+    // too: nobody is told of what is refused after the fork.
     directory_->claim(identity_of(found->export_name, found->disk_size_bytes));
+    unused_store_ = store_in_directory(found->disk_size_bytes);
+    unused_store_->load();
   }
 }
 
@@ -120,6 +126,12 @@ CacheIdentity CacheFilter::identity_of(const std::string& export_name,
           .cache_id = parameters_.cache_id()};
 }
 
+std::unique_ptr<DurableStore> CacheFilter::store_in_directory(std::uint64_t size_bytes) {
+  return std::make_unique<DurableStore>(
+      std::move(unused_directory_), settings_.block_size, size_bytes,
+      parameters_.salvage() ? Damaged::salvage : Damaged::refuse);
+}
+
 std::shared_ptr<ExportCache> CacheFilter::export_cache(const std::string& export_name,
                                                        std::uint64_t size_bytes) {
   return caches_.find_or_make(export_name,
@@ -131,13 +143,12 @@ std::shared_ptr<ExportCache> CacheFilter::make_export_cache(const std::string& e
   std::unique_ptr<SlotStore> store;
   if (directory_ != nullptr) {
     directory_->claim(identity_of(export_name, size_bytes));
-    if (unused_directory_ == nullptr) {
+    if (unused_store_ == nullptr && unused_directory_ == nullptr) {
       throw Error(EIO, fmt::format("cache: the cache in {} could not be opened; see above, and "
                                    "restart the server",
                                    parameters_.cache_dir()));
     }
-    store = std::make_unique<DurableStore>(std::move(unused_directory_), settings_.block_size,
-                                           size_bytes);
+    store = unused_store_ != nullptr ? std::move(unused_store_) : store_in_directory(size_bytes);
   } else {
     store =
         std::make_unique<TemporaryStore>(parameters_.temporary_directory(), settings_.block_size);

@@ -60,6 +60,8 @@ ParameterTable CacheParameters::table() {
                      "Keep the cache in this directory, across restarts and crashes."),
       string_parameter("cache-id", cache_id_, "TEXT",
                        "What the cache in cache-dir is the cache of: must be the same next time."),
+      bool_parameter("cache-salvage", salvage_,
+                     "Start with what can be proven of a cache-dir that is damaged."),
       choice_parameter("cache-flush", settings_.flush,
                        {{"below", FlushTo::below}, {"local", FlushTo::local}},
                        "Flush and FUA wait for the plugin, or for cache-dir only."),
@@ -135,6 +137,7 @@ void CacheParameters::check() {
   if (settings_.flush == FlushTo::local && settings_.mode != CacheMode::writeback) {
     throw Error(EINVAL, "cache-flush=local needs cache=writeback");
   }
+  if (salvage_ && !is_durable()) throw Error(EINVAL, "cache-salvage needs cache-dir");
   if (!cache_id_.empty() && !is_durable()) throw Error(EINVAL, "cache-id needs cache-dir");
   settings_.cache_on_read = [this] {
     if (on_read_ == OnRead::while_path_exists) return ::access(on_read_path_.c_str(), F_OK) == 0;

@@ -23,6 +23,8 @@ class CacheParameters {
   [[nodiscard]] bool is_durable() const { return !cache_dir_.empty(); }
   [[nodiscard]] const std::string& cache_dir() const { return cache_dir_; }
   [[nodiscard]] const std::string& cache_id() const { return cache_id_; }
+  // Whether what is left of a damaged cache-dir is to be used.
+  [[nodiscard]] bool salvage() const { return salvage_; }
   // Where temporary files go.
   [[nodiscard]] const std::string& temporary_directory() const { return temporary_directory_; }
 
@@ -45,6 +47,7 @@ class CacheParameters {
   std::string on_read_path_;
   std::string cache_dir_;
   std::string cache_id_;
+  bool salvage_ = false;
   std::string temporary_directory_;
 };
 

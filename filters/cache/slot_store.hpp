@@ -178,6 +178,9 @@ class SlotStore {
   // What the index has been told so far, and the content it speaks of, is durable. One commit
   // serves everybody who waits for one.
   virtual void commit() {}
+  // Called every few seconds, by the background: makes it certain, even after a power loss, that a
+  // start notices when something is missing of what has been committed. No flush waits for this.
+  virtual void confirm() {}
   // The server stops: leaves an index that is quick to read, with the blocks in this order.
   virtual void close(std::span<const Slot> /*least_recent_first*/) {}
 };

@@ -1,4 +1,4 @@
-// DurableStore under random work on a disk that crashes at every operation.
+// DurableStore under random work on a disk that crashes at every operation, or damages files.
 //
 // NBDSTACK_CRASH_POINTS sets how many crashes are tried; NBDSTACK_CRASH_SEED the first seed.
 #include <gtest/gtest.h>
@@ -26,6 +26,7 @@ std::uint64_t setting(const char* name, std::uint64_t fallback) {
 }
 
 TEST(StoreCrash, EveryOperation) {
+  log::set_sink({.error = [](const char*) {}, .debug = [](const char*) {}});
   const std::uint64_t wanted = setting("NBDSTACK_CRASH_POINTS", kCrashPoints);
   std::uint64_t seed = setting("NBDSTACK_CRASH_SEED", 1);
   std::uint64_t done = 0;
@@ -36,6 +37,24 @@ TEST(StoreCrash, EveryOperation) {
     ASSERT_EQ(workload.fault(), "") << "seed " << seed;
   }
   RecordProperty("crash_points", static_cast<int>(done));
+}
+
+TEST(StoreDamage, OfAnyFileIsNoticed) {
+  const std::uint64_t wanted = setting("NBDSTACK_CRASH_POINTS", kCrashPoints);
+  std::uint64_t seed = setting("NBDSTACK_CRASH_SEED", 1);
+  log::set_sink({.error = [](const char*) {}, .debug = [](const char*) {}});
+  std::uint64_t done = 0;
+  std::uint64_t refused = 0;
+  for (; done < wanted; ++seed) {
+    StoreWorkload workload(seed);
+    workload.run_damaged(kPointsPerSeed);
+    done += workload.crash_points();
+    refused += workload.refused();
+    ASSERT_EQ(workload.fault(), "") << "seed " << seed;
+  }
+  // Some of them take away what matters, some do not.
+  EXPECT_GT(refused, done / 20);
+  EXPECT_LT(refused, done / 2);
 }
 
 }  // namespace

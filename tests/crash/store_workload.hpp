@@ -4,6 +4,10 @@
 // At every operation on the simulated disk a copy of the disk crashes, a second store recovers from
 // it, and what it recovered is compared with what the model allows. While a commit syncs, other
 // verbs run inside the hook, as they would in another thread.
+//
+// damage() works on copies, too: of a server that was killed, or of a machine that has lost power
+// after confirm(). One file of the copy is damaged, cut, lost, or an older copy of itself; then the
+// start has to be refused, or everything that was committed is there or an error.
 #pragma once
 
 #include <cstddef>
@@ -32,6 +36,10 @@ class StoreWorkload {
   // Until that many crashes have been judged, or a fault was found.
   void run(std::size_t crash_points);
 
+  // The same with damaged copies instead of crashes.
+  void run_damaged(std::size_t copies);
+  [[nodiscard]] std::size_t refused() const { return refused_; }
+
   [[nodiscard]] std::size_t crash_points() const { return crash_points_; }
   // Empty: all is well.
   [[nodiscard]] const std::string& fault() const { return fault_; }
@@ -57,6 +65,7 @@ class StoreWorkload {
     PageMask sent;
   };
   enum class Exact : bool { no, yes };
+  enum class Damage : bool { none, expected };
 
   [[nodiscard]] static bool is_in(PageMask mask, std::uint64_t page);
   [[nodiscard]] static unsigned pages_of(std::uint64_t block);
@@ -96,10 +105,15 @@ class StoreWorkload {
   void on_operation(const SimulatedDisk::Operation& operation);
   void judge_crash();
   // Recovers from the disk, compares with the model, and returns what is there.
-  std::optional<View> judge(SimulatedDisk& disk, Exact exact, std::vector<PageContent>* found);
+  std::optional<View> judge(SimulatedDisk& disk, Exact exact, std::vector<PageContent>* found,
+                            Damage damage = Damage::none);
   bool judge_page(DurableStore& store, const View& view, std::uint64_t page, Exact exact,
                   PageContent* found);
   void fail(const std::string& what);
+
+  // --- store_damage.cpp ---
+  void judge_damage();
+  std::string damage(SimulatedDisk& disk);
 
   std::mt19937_64 random_;
   SimulatedDisk disk_;
@@ -113,6 +127,8 @@ class StoreWorkload {
   std::set<Slot> committing_;
   bool in_commit_ = false;
   bool nested_ = false;
+  std::optional<SimulatedDisk> older_;  // the disk as it was a while ago; there: damage only
+  std::size_t refused_ = 0;
   std::uint64_t stamp_ = 0;
   std::size_t crash_points_ = 0;
   std::size_t enough_ = 0;

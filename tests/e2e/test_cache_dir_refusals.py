@@ -179,9 +179,9 @@ class Damage(CacheDirCase):
         self.assertEqual(handle.pread(BLOCK, at), data.tagged(9, at, BLOCK))
         self.below.wait_until_stored(at, data.tagged(9, at, BLOCK))
 
-    def test_damaged_index_is_no_reason_not_to_start(self):
+    def test_damaged_index_is_no_reason_not_to_start_where_nothing_is_dirty(self):
         """A start that crashes, refuses, or shows something wrong because of a damaged index, with
-        one bit flipped somewhere, or cut short."""
+        one bit flipped somewhere, or cut short, though the layer below has everything."""
         expected = self.fill()
         original = {file: file.read_bytes() for file in self.directory.iterdir()}
         for file in original:
@@ -202,6 +202,112 @@ class Damage(CacheDirCase):
                     server = self.serve()
                     self.assertEqual(server.connect().pread(32 * BLOCK, 0), expected)
                     self.assertEqual(server.terminate(), 0, server.log())
+
+    def leave_two_flushes(self):
+        """Two blocks, each flushed to the directory and not below, by two servers that were killed;
+        and the directory's files as they were after the first one."""
+        contents = [(90 * BLOCK, self.leave_dirty(90 * BLOCK, 7))]
+        after_first = {file: file.read_bytes() for file in self.directory.iterdir()}
+        server = self.serve(LOCAL)
+        handle, written = server.connect(), data.tagged(8, 33 * BLOCK, BLOCK)
+        handle.pwrite(written, 33 * BLOCK)
+        handle.flush()
+        server.kill()
+        return [*contents, (33 * BLOCK, written)], after_first
+
+    def only(self, pattern):
+        """The file that has something in it."""
+        files = [file for file in self.directory.glob(pattern) if file.stat().st_size > 0]
+        self.assertEqual(len(files), 1)
+        return files[0]
+
+    def check_refused_before_the_fork(self, file):
+        before = {each: each.read_bytes() for each in self.directory.iterdir()}
+        with self.assertRaises(NbdkitError) as refused:
+            Nbdkit(*self.command(LOCAL))
+        said = str(refused.exception)
+        for text in (str(self.directory), file.name.split(".")[0], "cache-salvage=true", "remove"):
+            self.assertIn(text, said)
+        now = {each: each.read_bytes() for each in self.directory.iterdir()}
+        for each in (before, now):
+            del each[self.directory / "lock"]
+        self.assertEqual(now, before)
+
+    def test_journal_that_has_lost_flushed_changes_is_refused(self):
+        """Old data shown as good where the journal was damaged, cut, or deleted."""
+        self.leave_two_flushes()
+        journal = self.only("journal.*")
+        whole = journal.read_bytes()
+        flipped = bytearray(whole)
+        flipped[20] ^= 1
+        for content in (flipped, whole[: len(whole) // 2], b"", bytes(len(whole)), None):
+            with self.subTest(size=None if content is None else len(content)):
+                if content is None:
+                    journal.unlink()
+                else:
+                    journal.write_bytes(content)
+                self.check_refused_before_the_fork(journal)
+        journal.write_bytes(whole)
+        self.serve(LOCAL)
+
+    def test_index_that_has_lost_flushed_changes_is_refused(self):
+        """The same for the index that the journal goes on from."""
+        self.leave_two_flushes()
+        index = self.only("index.*")
+        whole = index.read_bytes()
+        for content in (whole[:80], whole[:70] + b"x" + whole[71:], None):
+            with self.subTest(size=None if content is None else len(content)):
+                if content is None:
+                    index.unlink()
+                else:
+                    index.write_bytes(content)
+                with self.assertRaises(NbdkitError):
+                    Nbdkit(*self.command(LOCAL))
+        index.write_bytes(whole)
+        self.serve(LOCAL)
+
+    def test_older_copy_of_the_journal_is_refused(self):
+        """Old data shown as good where a restore has put an older journal back."""
+        at = 90 * BLOCK
+        self.below.fail("pwrite", "zero", "trim")
+        server = self.serve(LOCAL)
+        handle = server.connect()
+        handle.pwrite(data.tagged(7, at, BLOCK), at)
+        handle.flush()
+        journal = self.only("journal.*")
+        older = journal.read_bytes()
+        handle.pwrite(data.tagged(8, at, BLOCK), at)
+        handle.flush()
+        server.kill()
+        journal.write_bytes(older)
+        self.check_refused_before_the_fork(journal)
+
+    def test_what_can_be_proven_is_salvaged(self):
+        """cache-salvage=true that loses what is there, or a start without it that does not say what
+        it was worth."""
+        (good_at, good), (lost_at, _) = self.leave_two_flushes()[0]
+        self.only("journal.*").unlink()
+        server = self.serve(LOCAL, "cache-salvage=true")
+        handle = server.connect()
+        self.assertEqual(handle.pread(BLOCK, good_at), good)
+        self.assertEqual(handle.pread(BLOCK, lost_at), data.tagged(1, lost_at, BLOCK))
+        self.assertRegex(server.log(), "error: .*LOST")
+        self.assertRegex(server.log(), rf"error: .*\b{good_at}\b")
+        self.below.heal()
+        self.below.wait_until_stored(good_at, good)
+        self.assertEqual(server.terminate(), 0)
+        # Once is enough.
+        self.assertNotIn("LOST", self.serve(LOCAL).log())
+
+    def test_note_of_the_last_commit_may_be_lost_alone(self):
+        """A start that is refused, or says nothing, where nothing but the note is missing."""
+        (good_at, good), (other_at, other) = self.leave_two_flushes()[0]
+        (self.directory / "committed").unlink()
+        server = self.serve(LOCAL)
+        handle = server.connect()
+        self.assertEqual(handle.pread(BLOCK, good_at), good)
+        self.assertEqual(handle.pread(BLOCK, other_at), other)
+        self.assertRegex(server.log(), "error: .*committed is missing")
 
 
 if __name__ == "__main__":

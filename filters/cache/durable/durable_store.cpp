@@ -18,25 +18,44 @@ constexpr std::uint64_t kShortestJournal_bytes = 16U << 20U;
 }  // namespace
 
 DurableStore::DurableStore(std::unique_ptr<Directory> directory, std::uint32_t block_size,
-                           std::uint64_t disk_size_bytes)
+                           std::uint64_t disk_size_bytes, Damaged damaged)
     : directory_(std::move(directory)),
       geometry_(disk_size_bytes, block_size),
       files_(*directory_, block_size),
+      damaged_(damaged),
       shortest_journal_bytes_(kShortestJournal_bytes),
       marks_(files_.pages().pages_per_block()) {}
 
 DurableStore::~DurableStore() = default;
 
+struct DurableStore::Loaded {
+  SlotIndex index;
+  FoundFiles found;
+  LoadedIndex state;
+};
+
+void DurableStore::load() {
+  auto loaded = std::make_unique<Loaded>(Loaded{SlotIndex(geometry_), find_files(*directory_), {}});
+  loaded->state = load_index(*directory_, loaded->found, files_, damaged_, loaded->index);
+  loaded_ = std::move(loaded);
+}
+
 // What was found is written down anew before anything is changed: a tail is judged once only. Its
-// content has been read, not synced: that comes first.
+// content has been read, not synced: that comes first. The note exists before a snapshot says that it
+// does, and speaks of the new snapshot only when that is durable.
 Recovered DurableStore::recover() {
-  SlotIndex index(geometry_);
-  FoundFiles found = find_files(*directory_);
-  const LoadedIndex loaded = load_index(*directory_, found, files_, index);
+  if (loaded_ == nullptr) load();
+  const std::unique_ptr<Loaded> all = std::move(loaded_);
+  const SlotIndex& index = all->index;
+  const FoundFiles& found = all->found;
+  const LoadedIndex& loaded = all->state;
+  note_ = std::make_unique<CommitNote>(*directory_);
   std::uint64_t generation = found.snapshot;
   if (!loaded.is_snapshot) {
     files_.sync_first();
     files_.sync_second();
+    note_->sync();
+    directory_->sync();
     generation = found.generation + 1;
     write_snapshot(*directory_, index, index.order(), generation, loaded.sequence);
     remove_before(*directory_, generation);
@@ -45,7 +64,14 @@ Recovered DurableStore::recover() {
   directory_->sync();
   committed_sequence_ = loaded.sequence;
   punch_unused(index);
-  return take_over(index);
+  Recovered recovered = take_over(index);
+  const bool anything_dirty =
+      !recovered.zeros.empty() ||
+      std::any_of(recovered.blocks.begin(), recovered.blocks.end(),
+                  [](const RecoveredBlock& block) { return block.pages.dirty != 0; });
+  note_->write({loaded.sequence, anything_dirty});
+  note_->sync();
+  return recovered;
 }
 
 Recovered DurableStore::take_over(const SlotIndex& index) {
@@ -64,6 +90,7 @@ Recovered DurableStore::take_over(const SlotIndex& index) {
   }
   for (const auto& run : index.zeros().overlapping({0, geometry_.size_bytes()})) {
     recovered.zeros.push_back({run.range, run.value});
+    zeros_.assign(run.range, true);
   }
   snapshot_bytes_ =
       std::uint64_t{recovered.blocks.size()} * (files_.pages().pages_per_block() <= 16 ? 32 : 64);
@@ -220,6 +247,7 @@ void DurableStore::release_if_unused(Lock& /*lock*/, Slot slot) {
 void DurableStore::zeros_added(const Range& range, bool may_trim) {
   const Lock lock(mutex_);
   open_zeros_.assign(range, true);
+  zeros_.assign(range, true);
   append({.kind = Record::Kind::zeros_added,
           .flag = may_trim,
           .first = range.offset,
@@ -227,6 +255,8 @@ void DurableStore::zeros_added(const Range& range, bool may_trim) {
 }
 
 void DurableStore::zeros_removed(const Range& range) {
+  const Lock lock(mutex_);
+  zeros_.erase(range);
   append({.kind = Record::Kind::zeros_removed, .first = range.offset, .second = range.length});
 }
 
@@ -294,8 +324,8 @@ bool DurableStore::prepare_next() {
   }
 }
 
-// The moment at which the epoch ends; returns the last record before it.
-std::uint64_t DurableStore::begin_closing(Lock& lock, bool start_next) {
+// The moment at which the epoch ends; returns what the note says of it.
+CommitNote::Commit DurableStore::begin_closing(Lock& lock, bool start_next) {
   cutting_ = true;
   changed_.wait(lock, [&] { return overwriting_ == 0; });
   cutting_ = false;
@@ -306,7 +336,15 @@ std::uint64_t DurableStore::begin_closing(Lock& lock, bool start_next) {
     changes.dirty_at_end = marks_.dirty(slot);
     if (changes.dirty_at_end != 0) marks_.set_held(slot, true);
   }
-  return covered;
+  return {covered, marks_.dirty_slots() > 0 || !zeros_.empty()};
+}
+
+void DurableStore::make_durable(const CommitNote::Commit& commit, bool with_second) {
+  journal_->write_out();
+  files_.sync_first();
+  if (with_second) files_.sync_second();
+  journal_->commit(commit.sequence);
+  note_->write(commit);
 }
 
 void DurableStore::lead_commit(Lock& lock, bool start_next, std::span<const Slot> order) {
@@ -315,15 +353,12 @@ void DurableStore::lead_commit(Lock& lock, bool start_next, std::span<const Slot
   lock.unlock();
   const bool is_next = start_next && prepare_next();
   lock.lock();
-  const std::uint64_t covered = begin_closing(lock, is_next);
+  const CommitNote::Commit commit = begin_closing(lock, is_next);
   const bool with_second = std::exchange(second_written_, false);
   lock.unlock();
   std::optional<Error> failure;
   try {
-    journal_->write_out();
-    files_.sync_first();
-    if (with_second) files_.sync_second();
-    journal_->commit(covered);
+    make_durable(commit, with_second);
   } catch (const Error& error) {
     failure = error;
   }
@@ -333,7 +368,8 @@ void DurableStore::lead_commit(Lock& lock, bool start_next, std::span<const Slot
   if (failure) {
     failure_ = failure;
   } else {
-    committed_sequence_ = covered;
+    committed_sequence_ = commit.sequence;
+    note_written_ = true;
     end_epoch(lock);
   }
   changed_.notify_all();
@@ -374,12 +410,25 @@ void DurableStore::replace_snapshot(std::uint64_t generation, std::span<const Sl
   }
 }
 
+void DurableStore::confirm() {
+  Lock lock(mutex_);
+  if (!std::exchange(note_written_, false)) return;
+  lock.unlock();
+  try {
+    note_->sync();
+  } catch (const Error& error) {
+    log::error("cache: {}", error.what());
+  }
+}
+
 // A last commit, after which a new journal begins, and stays empty: the snapshot says everything.
 void DurableStore::close(std::span<const Slot> least_recent_first) {
   Lock lock(mutex_);
   changed_.wait(lock, [&] { return !committing_ && !replacing_; });
   if (failure_) throw Error(*failure_);
   lead_commit(lock, true, least_recent_first);
+  lock.unlock();
+  confirm();
 }
 
 }  // namespace nbdstack

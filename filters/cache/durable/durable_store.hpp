@@ -4,6 +4,7 @@
 //   data, data2  the pages of the slots, two places for each (page_files.hpp)
 //   index.N      the index at one moment (snapshot.hpp)
 //   journal.N    what has changed since, record by record (record.hpp, journal.hpp)
+//   committed    how far the last commit went (commit_note.hpp)
 //
 // What is promised after any crash, for every page on its own:
 //  - What was noted (wrote(), zeroed(), zeros_added(), ...) before a call of commit() that returned
@@ -45,6 +46,16 @@
 // commit before, whose content has not been touched, or, if the record made it, the new one, whose
 // content was durable by (3). Everything noted after that is the journal's tail (tail.hpp).
 //
+// Damage. Every page, record and chunk of the snapshot has a checksum, records are numbered, and the
+// note of the last commit says how far they must go; so a start notices any change of any of these
+// files, be it damage, a cut, deletion, or an older copy put back, that takes something away which
+// was committed (recovery.hpp says what follows). What cannot be noticed: the note is written, but
+// not synced, by the commit itself, and synced at starts, at stops, and by confirm(), which comes
+// every few seconds. After a power loss it may therefore be behind by what was committed since, and
+// if then, besides, the end of the journal is lost that speaks of those few seconds - the file cut
+// there, or sectors of it read as zeros - that looks like a commit that never ended. Of one commit
+// only: records that were written after it prove it. After a kill of the process the note is right.
+//
 // A slot with pages in data2 takes the room of two (extra_slots()) until it is free and not held;
 // then data2's part is punched: at the next commit, or before the slot is used again.
 //
@@ -83,8 +94,10 @@
 #include "common/block/run_map.hpp"
 #include "common/error.hpp"
 #include "common/io/directory.hpp"
+#include "filters/cache/durable/commit_note.hpp"
 #include "filters/cache/durable/journal.hpp"
 #include "filters/cache/durable/page_files.hpp"
+#include "filters/cache/durable/recovery.hpp"
 #include "filters/cache/durable/slot_marks.hpp"
 #include "filters/cache/slot_store.hpp"
 
@@ -97,12 +110,17 @@ class DurableStore final : public SlotStore {
   // Takes over the directory: a CacheDirectory whose identity has been claimed.
   // block_size is a power of two, at least a page.
   DurableStore(std::unique_ptr<Directory> directory, std::uint32_t block_size,
-               std::uint64_t disk_size_bytes);
+               std::uint64_t disk_size_bytes, Damaged damaged = Damaged::refuse);
   ~DurableStore() override;
 
   [[nodiscard]] bool is_durable() const override { return true; }
   [[nodiscard]] std::string name() const override { return directory_->path() + "/data"; }
-  // Throws where the files cannot be read or a new snapshot cannot be written; damage is no reason.
+  // Reads the index, and changes nothing. Throws where the files cannot be read, or something that
+  // was committed is missing (recovery.hpp). Part of recover(), where it has not been called
+  // before.
+  void load();
+  // Throws where the files cannot be read, a new snapshot cannot be written, or something that was
+  // committed is missing (recovery.hpp); then nothing in the directory has been changed.
   Recovered recover() override;
 
   void read(Slot slot, std::span<std::byte> buffer, std::uint32_t offset_in_block) override;
@@ -130,6 +148,7 @@ class DurableStore final : public SlotStore {
 
   void publish() override;
   void commit() override;
+  void confirm() override;
   void close(std::span<const Slot> least_recent_first) override;
 
   // For tests: journals longer than this, and than twice the snapshot, are replaced.
@@ -172,18 +191,24 @@ class DurableStore final : public SlotStore {
   void append(Record record) { journal_->append(std::move(record)); }
 
   bool prepare_next();
-  std::uint64_t begin_closing(Lock& lock, bool start_next);
+  CommitNote::Commit begin_closing(Lock& lock, bool start_next);
+  void make_durable(const CommitNote::Commit& commit, bool with_second);
   void lead_commit(Lock& lock, bool start_next, std::span<const Slot> order);
   void end_epoch(Lock& lock);
   void replace_snapshot(std::uint64_t generation, std::span<const Slot> order);
   [[nodiscard]] bool is_long(const Lock& lock) const;
+  struct Loaded;
   Recovered take_over(const SlotIndex& index);
   void punch_unused(const SlotIndex& index);
 
   std::unique_ptr<Directory> directory_;
   BlockGeometry geometry_;
   PageFiles files_;
-  std::unique_ptr<Journal> journal_;  // there after recover()
+  const Damaged damaged_;
+  std::unique_ptr<Loaded> loaded_;  // from load() to recover()
+  // There after recover().
+  std::unique_ptr<Journal> journal_;
+  std::unique_ptr<CommitNote> note_;  // written by the one who commits
   std::uint64_t shortest_journal_bytes_;
 
   mutable std::mutex mutex_;  // protects everything below
@@ -195,11 +220,13 @@ class DurableStore final : public SlotStore {
   // Ranges of zeros that were added in the two.
   RunMap<bool> open_zeros_;
   RunMap<bool> closing_zeros_;
+  RunMap<bool> zeros_;  // all there are
   bool committing_ = false;
   bool replacing_ = false;       // a new snapshot is being made
   bool cutting_ = false;         // a commit waits for overwriting_ to become 0
   std::size_t overwriting_ = 0;  // writes over fresh dirty content
   bool second_written_ = false;  // data2, since it was synced
+  bool note_written_ = false;    // since it was synced
   std::uint64_t committed_sequence_ = 0;
   std::uint64_t snapshot_bytes_ = 0;
   std::optional<Error> failure_;           // for good

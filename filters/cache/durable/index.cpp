@@ -98,6 +98,12 @@ void SlotIndex::settle() {
   }
 }
 
+void SlotIndex::clear() {
+  entries_.clear();
+  snapshot_order_.clear();
+  zeros_.clear();
+}
+
 std::vector<Slot> SlotIndex::order() const {
   std::vector<Slot> order;
   for (const Slot slot : snapshot_order_) {

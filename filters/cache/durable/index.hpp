@@ -56,6 +56,7 @@ class SlotIndex {
   // Of a slot and a range that speak of one block the range is what counts, because a later word
   // about the slot would have taken the block out of the range. Slots without pages go.
   void settle();
+  void clear();
   // In use, least recently used first: as in the snapshot, then as the journal names them.
   [[nodiscard]] std::vector<Slot> order() const;
 

@@ -1,5 +1,7 @@
 #include "filters/cache/durable/recovery.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 #include <optional>
@@ -7,6 +9,7 @@
 
 #include "common/error.hpp"
 #include "common/log.hpp"
+#include "filters/cache/durable/commit_note.hpp"
 #include "filters/cache/durable/journal.hpp"
 #include "filters/cache/durable/snapshot.hpp"
 #include "filters/cache/durable/tail.hpp"
@@ -62,6 +65,7 @@ void for_each_record(const std::vector<JournalBytes>& journals, Fn&& fn) {
 
 // Where the records of the journals stop following each other.
 struct Survey {
+  std::uint64_t first = 0;       // the one that the snapshot ends with
   std::uint64_t contiguous = 0;  // the last one before anything is missing
   std::uint64_t committed = 0;   // the last one that a commit record covers with all before it
   std::uint64_t promised = 0;    // the last one that any commit record covers
@@ -70,7 +74,7 @@ struct Survey {
 };
 
 Survey survey(const std::vector<JournalBytes>& journals, std::uint64_t first) {
-  Survey result{first, first, first, first, first};
+  Survey result{first, first, first, first, first, first};
   for_each_record(journals, [&](const Record& record) {
     result.durable = std::max(result.durable, record.durable_sequence);
     if (record.kind == Record::Kind::commit) {
@@ -119,7 +123,7 @@ void replay(const std::vector<JournalBytes>& journals, const Survey& found, bool
             SlotIndex& index, const PageFiles& files) {
   Tail tail(index, files);
   for_each_record(journals, [&](const Record& record) {
-    if (record.kind == Record::Kind::commit) return;
+    if (record.kind == Record::Kind::commit || record.sequence <= found.first) return;
     if (record.sequence > found.contiguous && !damaged) return;
     if (record.sequence <= (damaged ? found.promised : found.committed)) {
       index.apply(record);
@@ -128,6 +132,65 @@ void replay(const std::vector<JournalBytes>& journals, const Survey& found, bool
     }
   });
   tail.finish();
+}
+
+// What the note of the last commit covers is as good as if a commit record said it.
+Survey survey_with(const CommitNote::Found& note, const std::vector<JournalBytes>& journals,
+                   std::uint64_t first) {
+  Survey result = survey(journals, first);
+  const std::uint64_t noted = note.commit.sequence;
+  result.durable = std::max(result.durable, noted);
+  result.promised = std::max(result.promised, noted);
+  if (noted <= result.contiguous) result.committed = std::max(result.committed, noted);
+  return result;
+}
+
+void look_for_gaps(const Directory& directory, const Survey& found,
+                   std::vector<std::string>& damage) {
+  if (found.durable > found.contiguous) {
+    damage.push_back(
+        fmt::format("the journal in {} is damaged, cut short, gone, or an older copy: "
+                    "changes {} to {} were durable, and some or all are missing",
+                    directory.path(), found.contiguous + 1, found.durable));
+  } else if (found.promised > found.committed) {
+    log::error(
+        "cache: the last commit in {} did not reach the disk whole: its changes count as "
+        "not flushed",
+        directory.path());
+  }
+}
+
+// Whether all that was dirty had been written back at the last commit, and nothing that is left
+// speaks of something dirty since.
+bool nothing_is_missed(const CommitNote::Found& note, const std::vector<JournalBytes>& journals) {
+  if (!note.exists || note.damaged || note.commit.anything_dirty) return false;
+  bool is_newer_dirty = false;
+  for_each_record(journals, [&](const Record& record) {
+    using Kind = Record::Kind;
+    const bool makes_dirty = (record.kind == Kind::wrote && record.flag) ||
+                             record.kind == Kind::rewrote || record.kind == Kind::zeroed ||
+                             record.kind == Kind::zeros_added;
+    if (makes_dirty && record.sequence > note.commit.sequence) is_newer_dirty = true;
+  });
+  return !is_newer_dirty;
+}
+
+Error refusal(const Directory& directory, const std::vector<std::string>& damage,
+              const SlotIndex& index) {
+  std::uint64_t dirty_bytes = 0;
+  for (Slot slot = 0; slot < index.slots(); ++slot) {
+    if (index[slot].pages.dirty != 0) dirty_bytes += index.geometry().block_size();
+  }
+  for (const auto& run : index.zeros().overlapping({0, index.geometry().size_bytes()})) {
+    dirty_bytes += run.range.length;
+  }
+  return Error(
+      EIO, fmt::format("cache: {}. What is missing may have been flushed by a client, so the cache "
+                       "is not used, and nothing in it has been changed. Put back what was there; "
+                       "or start with cache-salvage=true, which keeps the dirty blocks that are "
+                       "left ({} bytes), as far as they can be proven, and reads all else from the "
+                       "plugin; or remove the files in {} to discard everything in it",
+                       fmt::join(damage, "; "), dirty_bytes, directory.path()));
 }
 
 }  // namespace
@@ -157,41 +220,50 @@ void remove_before(Directory& directory, std::uint64_t generation) {
 }
 
 LoadedIndex load_index(Directory& directory, const FoundFiles& found, const PageFiles& files,
-                       SlotIndex& index) {
-  SnapshotState snapshot{.sequence = 0, .intact = true, .readable = true};
-  if (found.snapshot != 0) snapshot = read_snapshot(directory, found.snapshot, index);
+                       Damaged damaged, SlotIndex& index) {
+  std::vector<std::string> damage;
+  SnapshotState snapshot{.sequence = 0, .intact = true, .readable = true, .has_note = false};
+  if (found.snapshot != 0) snapshot = read_snapshot(directory, found.snapshot, index, damage);
   const auto journals = read_journals(directory, found.journals);
   if (!snapshot.readable && !journals.empty()) {
     for_each_record(journals, [&](const Record& record) {
       if (snapshot.sequence == 0) snapshot.sequence = record.sequence - 1;
     });
   }
-  const Survey survey_result = survey(journals, snapshot.sequence);
-  const bool damaged = survey_result.durable > survey_result.contiguous;
-  if (damaged) {
-    log::error(
-        "cache: the journal in {} is damaged: changes {} to {} are missing or out of order; "
-        "what is clean is read again from below",
-        directory.path(), survey_result.contiguous + 1, survey_result.durable);
-  } else if (survey_result.promised > survey_result.committed) {
-    log::error(
-        "cache: the last commit in {} did not reach the disk whole: its changes count as "
-        "not flushed",
-        directory.path());
+  const CommitNote::Found note = CommitNote::read(directory);
+  const Survey survey_result = survey_with(note, journals, snapshot.sequence);
+  look_for_gaps(directory, survey_result, damage);
+  if (damage.empty() && snapshot.has_note && (!note.exists || note.damaged)) {
+    log::error("cache: {}/{} is missing or damaged: the journal beside it is taken to be whole",
+               directory.path(), CommitNote::kName);
   }
-  replay(journals, survey_result, damaged, index, files);
+  LoadedIndex loaded{.sequence = std::max(survey_result.last, survey_result.durable),
+                     .is_snapshot = found.snapshot != 0 && snapshot.has_note && damage.empty() &&
+                                    survey_result.last == snapshot.sequence};
+  if (!damage.empty() && nothing_is_missed(note, journals)) {
+    log::error("cache: {}. Nothing in {} waited to be written back: it starts empty",
+               fmt::join(damage, "; "), directory.path());
+    index.clear();
+    return loaded;
+  }
+  replay(journals, survey_result, !damage.empty(), index, files);
   index.settle();
-  if (damaged) forget_clean(index, files);
-  return {.sequence = std::max(survey_result.last, survey_result.durable),
-          .is_snapshot = found.snapshot != 0 && snapshot.intact &&
-                         survey_result.last == snapshot.sequence && !damaged};
+  if (damage.empty()) return loaded;
+  if (damaged == Damaged::refuse) throw refusal(directory, damage, index);
+  log::error(
+      "cache: {}. What is dirty is kept as far as it can be proven, as cache-salvage asks; "
+      "what is missing is LOST",
+      fmt::join(damage, "; "));
+  forget_clean(index, files);
+  return loaded;
 }
 
 LoadedIndex load_committed(Directory& directory, std::uint64_t before, SlotIndex& index) {
   FoundFiles found = find_files(directory);
   std::erase_if(found.journals, [&](std::uint64_t journal) { return journal >= before; });
-  SnapshotState snapshot{.sequence = 0, .intact = true, .readable = true};
-  if (found.snapshot != 0) snapshot = read_snapshot(directory, found.snapshot, index);
+  SnapshotState snapshot{.sequence = 0, .intact = true, .readable = true, .has_note = false};
+  std::vector<std::string> damage;
+  if (found.snapshot != 0) snapshot = read_snapshot(directory, found.snapshot, index, damage);
   const auto journals = read_journals(directory, found.journals);
   const Survey survey_result = survey(journals, snapshot.sequence);
   if (!snapshot.intact || survey_result.contiguous != survey_result.last ||

@@ -5,9 +5,20 @@
 //
 //  - the journal ends, or goes on with something that is no record: a torn tail, as a crash leaves
 //    it. All records up to there count.
-//  - or records are missing that were durable once, as a later record says: damage. It is logged,
-//    what is clean is forgotten, dirty blocks are kept and named in the log, and what comes after
-//    the gap counts as far as it can be read.
+//  - or records are missing that were durable once, as a later record says, or the note of the last
+//    commit (commit_note.hpp): damage. The journal was damaged, cut, deleted, or is an older copy.
+//
+// What follows from damage, of the journal or of the snapshot:
+//
+//   the note says           what is left says     the start
+//   nothing was dirty       nothing newer is      goes on with an empty cache; it is logged
+//   anything else                                 is refused, and changes nothing (Error, EIO); with
+//                                                 Damaged::salvage it goes on: dirty blocks that can
+//                                                 be proven are kept and named in the log, what is
+//                                                 clean is forgotten, what is missing is lost
+//
+// Without damage, but where a snapshot says that there has to be a note and there is none that can
+// be read: the journal is taken at its word, and that is logged.
 //
 // Records up to what the last commit record covers are true, if all of them are there: it was
 // written after the content that they speak of had been synced. After them begins the tail
@@ -17,6 +28,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "common/io/directory.hpp"
 #include "filters/cache/durable/index.hpp"
@@ -39,9 +52,12 @@ struct LoadedIndex {
   bool is_snapshot = false;    // an intact snapshot with nothing after it says the same
 };
 
-// The committed state and the tail. Content is compared for what the tail names only.
+enum class Damaged : std::uint8_t { refuse, salvage };
+
+// The committed state and the tail. Content is compared for what the tail names only, and, after
+// damage, for what is kept.
 LoadedIndex load_index(Directory& directory, const FoundFiles& found, const PageFiles& files,
-                       SlotIndex& index);
+                       Damaged damaged, SlotIndex& index);
 // The state at the end of the journal before generation `before`, all of which is committed. Throws
 // where that is not what the files say.
 LoadedIndex load_committed(Directory& directory, std::uint64_t before, SlotIndex& index);

@@ -44,7 +44,14 @@ class SlotMarks {
     checksums_[slot] = checksum;
   }
   void set_copies(Slot slot, PageMask copies) { set_masks(slot, {copies, dirty(slot)}); }
-  void set_dirty(Slot slot, PageMask dirty) { set_masks(slot, {copies(slot), dirty}); }
+  void set_dirty(Slot slot, PageMask dirty) {
+    reach(slot);
+    if (this->dirty(slot) != 0) --dirty_slots_;
+    set_masks(slot, {copies(slot), dirty});
+    if (dirty != 0) ++dirty_slots_;
+  }
+  // How many have dirty pages.
+  [[nodiscard]] std::size_t dirty_slots() const { return dirty_slots_; }
   void set_use(Slot slot, SlotUse use) { set_bits(slot, kUseMask, static_cast<unsigned>(use)); }
   void set_held(Slot slot, bool value) { set_bits(slot, kHeldMask, value ? kHeldMask : 0U); }
 
@@ -89,6 +96,7 @@ class SlotMarks {
   }
 
   bool narrow_;
+  std::size_t dirty_slots_ = 0;
   ChunkedVector<std::uint64_t> checksums_;
   ChunkedVector<Masks<std::uint16_t>> narrow_masks_;
   ChunkedVector<Masks<PageMask>> wide_masks_;

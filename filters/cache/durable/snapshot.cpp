@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "common/error.hpp"
-#include "common/log.hpp"
 #include "filters/cache/durable/page_files.hpp"
 
 namespace nbdstack {
@@ -23,7 +22,7 @@ struct Header {
   std::uint64_t slots;
   std::uint64_t zeros;
   std::uint64_t entry_bytes;
-  std::uint64_t unused;
+  std::uint64_t has_note;
 };
 static_assert(sizeof(Header) == 64);
 
@@ -130,7 +129,8 @@ std::vector<Slot> complete_order(const SlotIndex& index, std::span<const Slot> o
 // Calls fn(entry) for each of `count` entries from `position` on; false: some are damaged.
 template <typename Entry, typename Fn>
 bool read_chunks(const StorageFile& file, std::uint64_t& position, std::uint64_t count,
-                 std::uint64_t generation, const char* what, Fn&& fn) {
+                 std::uint64_t generation, const char* what, std::vector<std::string>& damage,
+                 Fn&& fn) {
   bool intact = true;
   std::vector<std::byte> chunk;
   std::vector<Entry> entries;
@@ -148,10 +148,8 @@ bool read_chunks(const StorageFile& file, std::uint64_t& position, std::uint64_t
       for (const Entry& entry : entries) fn(entry);
     } else {
       intact = false;
-      log::error(
-          "cache: {} is damaged at {}: {} {} are forgotten, and if some of them were dirty, "
-          "they are lost",
-          file.path(), position, some, what);
+      damage.push_back(
+          fmt::format("{} is damaged at {}: {} {} are lost", file.path(), position, some, what));
     }
     position += chunk.size();
     done += some;
@@ -161,10 +159,10 @@ bool read_chunks(const StorageFile& file, std::uint64_t& position, std::uint64_t
 
 template <typename Word>
 bool read_slots(const StorageFile& file, std::uint64_t& position, const Header& header,
-                SlotIndex& index) {
+                SlotIndex& index, std::vector<std::string>& damage) {
   const std::uint64_t blocks = index.geometry().block_count();
   return read_chunks<SlotEntry<Word>>(file, position, header.slots, header.generation, "blocks",
-                                      [&](const SlotEntry<Word>& packed) {
+                                      damage, [&](const SlotEntry<Word>& packed) {
                                         if (packed.block >= blocks) return;
                                         index.add(packed.slot, {.block = {packed.block},
                                                                 .pages = {.valid = packed.valid,
@@ -206,7 +204,7 @@ void write_snapshot(Directory& directory, const SlotIndex& index, std::span<cons
                 .slots = slots.size(),
                 .zeros = zeros.size(),
                 .entry_bytes = is_narrow(index) ? 32U : 64U,
-                .unused = 0};
+                .has_note = 1};
   header.checksum = checksum_of(bytes_of(header).subspan(sizeof header.checksum), generation);
   file->write_at(bytes_of(header), 0);
   file->sync_data();
@@ -214,7 +212,8 @@ void write_snapshot(Directory& directory, const SlotIndex& index, std::span<cons
   directory.sync();
 }
 
-SnapshotState read_snapshot(Directory& directory, std::uint64_t generation, SlotIndex& index) {
+SnapshotState read_snapshot(Directory& directory, std::uint64_t generation, SlotIndex& index,
+                            std::vector<std::string>& damage) {
   const auto file = directory.open(snapshot_name(generation));
   Header header{};
   read_padded(*file, std::as_writable_bytes(std::span(&header, 1)), 0);
@@ -222,21 +221,24 @@ SnapshotState read_snapshot(Directory& directory, std::uint64_t generation, Slot
           checksum_of(bytes_of(header).subspan(sizeof header.checksum), generation) ||
       header.magic != kMagic || header.generation != generation ||
       header.entry_bytes != (is_narrow(index) ? 32U : 64U)) {
-    log::error(
-        "cache: {} is damaged: what it said of cached blocks is lost, and if some of them "
-        "were dirty, so are they",
-        file->path());
+    damage.push_back(
+        fmt::format("{} is damaged: what it said of cached blocks is lost", file->path()));
     return {};
   }
   std::uint64_t position = sizeof header;
-  bool intact = is_narrow(index) ? read_slots<std::uint16_t>(*file, position, header, index)
-                                 : read_slots<std::uint64_t>(*file, position, header, index);
-  const bool zeros_intact = read_chunks<ZerosEntry>(
-      *file, position, header.zeros, generation, "ranges of zeros", [&](const ZerosEntry& entry) {
-        index.add_zeros({entry.offset, entry.length}, entry.may_trim != 0);
-      });
+  bool intact = is_narrow(index)
+                    ? read_slots<std::uint16_t>(*file, position, header, index, damage)
+                    : read_slots<std::uint64_t>(*file, position, header, index, damage);
+  const bool zeros_intact =
+      read_chunks<ZerosEntry>(*file, position, header.zeros, generation, "ranges of zeros", damage,
+                              [&](const ZerosEntry& entry) {
+                                index.add_zeros({entry.offset, entry.length}, entry.may_trim != 0);
+                              });
   intact = intact && zeros_intact;
-  return {.sequence = header.sequence, .intact = intact, .readable = true};
+  return {.sequence = header.sequence,
+          .intact = intact,
+          .readable = true,
+          .has_note = header.has_note != 0};
 }
 
 }  // namespace nbdstack

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/error.hpp"
 #include "common/log.hpp"
 #include "filters/cache/durable/durable_store.hpp"
 #include "tests/unit/fakes/simulated_disk.hpp"
@@ -36,9 +37,9 @@ class DurableStoreTest : public ::testing::Test {
   }
 
   // What is in memory is gone; the disk is as it is.
-  void restart() {
+  void restart(Damaged damaged = Damaged::refuse) {
     store_.reset();
-    store_ = std::make_unique<DurableStore>(disk_.directory(), kBlock, kDisk);
+    store_ = std::make_unique<DurableStore>(disk_.directory(), kBlock, kDisk, damaged);
     recovered_ = store_->recover();
     taken_.clear();
     for (const RecoveredBlock& block : recovered_.blocks) taken_.insert(block.slot);
@@ -86,6 +87,21 @@ class DurableStoreTest : public ::testing::Test {
       if (found.block.value == block) return found.pages;
     }
     return {};
+  }
+  // The start is refused, and has changed nothing; what it says.
+  std::string refusal() {
+    const SimulatedDisk before = disk_.copy();
+    std::string message = "no refusal";
+    try {
+      restart();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), EIO);
+      message = error.what();
+    }
+    for (const std::string& name : before.names()) {
+      EXPECT_EQ(disk_.content(name), before.content(name)) << name;
+    }
+    return message;
   }
   void damage(const std::string& name, std::uint64_t offset) {
     const auto content = disk_.content(name);

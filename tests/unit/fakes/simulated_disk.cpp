@@ -278,6 +278,21 @@ void SimulatedDisk::overwrite(const std::string& name, std::uint64_t offset, std
   inode.durable.at(offset) = value;
 }
 
+void SimulatedDisk::replace(const std::string& name, std::vector<std::byte> content) {
+  const std::lock_guard lock(state_->mutex);
+  auto inode = std::make_shared<Inode>();
+  inode->durable = content;
+  inode->current = std::move(content);
+  state_->durable[name] = inode;
+  state_->current[name] = std::move(inode);
+}
+
+void SimulatedDisk::lose(const std::string& name) {
+  const std::lock_guard lock(state_->mutex);
+  state_->durable.erase(name);
+  state_->current.erase(name);
+}
+
 std::vector<std::byte> SimulatedDisk::content(const std::string& name) const {
   const std::lock_guard lock(state_->mutex);
   return state_->current.at(name)->current;

@@ -44,6 +44,9 @@ class SimulatedDisk {
 
   // For damage: bytes of a file as it is now, and durably.
   void overwrite(const std::string& name, std::uint64_t offset, std::byte value);
+  // The file has this content and no other, durably; or there is none.
+  void replace(const std::string& name, std::vector<std::byte> content);
+  void lose(const std::string& name);
   [[nodiscard]] std::vector<std::byte> content(const std::string& name) const;
   [[nodiscard]] std::vector<std::string> names() const;
 
