@@ -20,7 +20,10 @@ bool BlockObjects::get_coded(BlockNumber block, std::span<std::byte> data) {
   if (format_.overhead_bytes() == 0) {
     const auto object = store_.fetch(name, data);
     if (!object.has_value()) return false;
-    if (format_.is_stored_plain(*object)) return true;
+    if (format_.is_stored_plain(*object)) {
+      if (object->checksum == ChecksumKind::none) unverified_.say(name);
+      return true;
+    }
     received.assign(data.begin(), data.begin() + static_cast<std::ptrdiff_t>(object->size_bytes));
     format_.decode(block, received, object->attributes, data);
     return true;
@@ -51,7 +54,9 @@ BlockObjects::Put BlockObjects::put(BlockNumber block, std::span<const std::byte
   }
   const EncodedBlock encoded = format_.encode(block, data);
   store_.put(format_.name_of(block), encoded.body,
-             {.attributes = encoded.attributes, .with_checksum = encoded.with_checksum});
+             {.attributes = encoded.attributes,
+              .with_checksum = encoded.with_checksum,
+              .with_pieces = format_.is_plain()});
   return Put::stored;
 }
 

@@ -15,6 +15,7 @@
 #include "common/block/range.hpp"
 #include "plugins/s3/block_format.hpp"
 #include "plugins/s3/object_store.hpp"
+#include "plugins/s3/unverified_notice.hpp"
 
 namespace nbdstack {
 
@@ -43,8 +44,8 @@ class BlockObjects {
   // The whole block, verified as far as the layout can. False: it has no object, and `data` is
   // unspecified.
   bool get(BlockNumber block, std::span<std::byte> data);
-  // A part of it: as a range of the object where the layout has plain ones, which nothing verifies,
-  // else out of the whole.
+  // A part of it, verified likewise: as a range of the object where the layout has plain ones, else
+  // out of the whole.
   bool get_part(BlockNumber block, std::span<std::byte> part, std::uint32_t offset_in_block);
   Put put(BlockNumber block, std::span<const std::byte> data);
   [[nodiscard]] bool exists(BlockNumber block) {
@@ -64,6 +65,7 @@ class BlockObjects {
   ObjectStore& store_;
   const BlockFormat& format_;
   const std::uint32_t block_size_;
+  UnverifiedNotice unverified_;  // of objects that come whole though they may be coded
 };
 
 }  // namespace nbdstack

@@ -31,9 +31,11 @@
 #include <set>
 #include <string>
 
+#include "plugins/s3/learned_pieces.hpp"
 #include "plugins/s3/object_file.hpp"
 #include "plugins/s3/object_store.hpp"
 #include "plugins/s3/staging_directory.hpp"
+#include "plugins/s3/unverified_notice.hpp"
 
 namespace nbdstack {
 
@@ -83,6 +85,8 @@ class DirectoryStore final : public ObjectStore {
   std::string root_;  // the bucket's directory
   const std::optional<WriteRight> right_;
   std::optional<StagingDirectory> staging_;  // with right_
+  LearnedPieces learned_;
+  UnverifiedNotice unverified_;
 };
 
 }  // namespace nbdstack

@@ -1,5 +1,6 @@
 // The inside of HttpStore, shared by the files that implement it: http_store.cpp (how requests are
-// sent; reads and listings) and http_store_changes.cpp (puts and removals).
+// sent; whole reads and listings), http_store_parts.cpp (reads of parts) and http_store_changes.cpp
+// (puts and removals).
 #pragma once
 
 #include <cstddef>

@@ -55,6 +55,10 @@ HttpStore::HttpStore(const HttpStoreConfig& config, Clock& clock)
                    milliseconds(std::min<std::uint64_t>(config.options.stop_timeout_ms,
                                                         config.timeout_ms))) {}
 
+std::string HttpStore::url_of(const std::string& key) const {
+  return fmt::format("s3://{}/{}", config_.bucket, key);
+}
+
 HttpClient& HttpStore::client() {
   std::call_once(client_made_, [this] {
     const milliseconds timeout(config_.timeout_ms);
@@ -73,7 +77,7 @@ HttpClient& HttpStore::client() {
 }
 
 void HttpStore::run(Call& call, const Judge& judge, Retrier& retrier) {
-  const std::string operation = fmt::format("{} s3://{}/{}", call.method, config_.bucket, call.key);
+  const std::string operation = fmt::format("{} {}", call.method, url_of(call.key));
   const LastMinute::Stay stay(last_minute_, call.method != "GET");
   call.operation = stay.operation;
   try {
@@ -178,26 +182,17 @@ void HttpStore::check_bucket(const std::string& prefix) {
 }
 
 bool HttpStore::get(const std::string& key, std::span<std::byte> body) {
-  Call call{.method = "GET", .key = key, .buffer_status = 200, .buffer = body};
+  Call call = get_call(key, body);
   bool found = true;
+  bool vouched_for = true;
   run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
     found = !is_missing(response);
-    return found ? judge_whole(response, body) : std::nullopt;
+    if (!found) return std::nullopt;
+    if (auto failure = judge_whole(response, body)) return failure;
+    vouched_for = carries_checksum(response);
+    return verify_checksum(response, body);
   });
-  return found;
-}
-
-bool HttpStore::get_range(const std::string& key, std::span<std::byte> body,
-                          const ObjectPart& part) {
-  if (body.empty()) return look_up(key).has_value();  // HTTP has no empty range
-  const std::string range = fmt::format("{}-{}", part.offset, part.offset + body.size() - 1);
-  Call call{.method = "GET", .key = key, .buffer_status = 206, .buffer = body};
-  call.headers.emplace_back("range", "bytes=" + range);
-  bool found = true;
-  run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
-    found = !is_missing(response);
-    return found ? judge_part(response, range, body.size(), part.object_bytes) : std::nullopt;
-  });
+  if (!vouched_for) unverified_.say(url_of(key));
   return found;
 }
 
@@ -222,9 +217,10 @@ std::optional<ObjectInfo> HttpStore::fetch(const std::string& key, std::span<std
   std::optional<ObjectInfo> object;
   run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
     if (is_missing(response)) return std::nullopt;
-    object = info_of(response);
-    object->size_bytes = response.buffered_bytes;
-    return judge_whole(response, buffer.first(response.buffered_bytes));
+    object = info_of(response, response.buffered_bytes);
+    const auto body = buffer.first(response.buffered_bytes);
+    if (auto failure = judge_whole(response, body)) return failure;
+    return verify_all_checksums(response, body);
   });
   return object;
 }
@@ -236,10 +232,8 @@ std::optional<ObjectInfo> HttpStore::look_up(const std::string& key) {
   std::optional<ObjectInfo> object;
   run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
     if (is_missing(response)) return std::nullopt;
-    object = info_of(response);
+    object = info_of(response, object_bytes_of(response, "0-0").value_or(0));
     if (response.status == 416) return std::nullopt;  // only an empty object has no first byte
-    const auto size_bytes = object_bytes_of(response, "0-0");
-    object->size_bytes = size_bytes.value_or(0);
     return judge_part(response, "0-0", first.size(), object->size_bytes);
   });
   return object;

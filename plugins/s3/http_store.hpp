@@ -2,12 +2,14 @@
 //
 //   get        GET, and the whole body is checked against x-amz-meta-nbdstack-xxh3 where the object
 //              has it (one written by somebody else need not)
-//   get_range  GET with Range; the answer must be 206 with exactly that Content-Range
-//   fetch      GET, checked like get
+//   get_range  GET with Range; the answer must be 206 with exactly that Content-Range. The range is
+//              widened to what x-amz-meta-nbdstack-pieces can verify; of an object that an older
+//              version stored without it, the whole is read once (part_read.hpp)
+//   fetch      GET, checked by all that the object carries
 //   look_up    GET of the first byte: its Content-Range tells the size and, unlike HEAD's, its
 //              errors have a body that says what is wrong
-//   put        PUT with the attributes as headers, Content-MD5, x-amz-content-sha256 and the checksum above
-//              (XXH3-128 of the body, hex)
+//   put        PUT with the attributes as headers, Content-MD5, x-amz-content-sha256 and the checksums
+//              above (XXH3-128 of the body, hex; piece_checksums.hpp)
 //   remove     DeleteObjects, 1,000 keys at most in one request; DELETE for a single key
 //   list       ListObjectsV2
 //
@@ -40,9 +42,12 @@
 #include "plugins/s3/endpoint.hpp"
 #include "plugins/s3/http_client.hpp"
 #include "plugins/s3/last_minute.hpp"
+#include "plugins/s3/learned_pieces.hpp"
 #include "plugins/s3/object_store.hpp"
+#include "plugins/s3/part_read.hpp"
 #include "plugins/s3/retry.hpp"
 #include "plugins/s3/service_options.hpp"
+#include "plugins/s3/unverified_notice.hpp"
 
 namespace nbdstack {
 
@@ -89,6 +94,11 @@ class HttpStore final : public ObjectStore {
   // Nothing: the answer is what was wanted.
   using Judge = std::function<std::optional<Failure>(const HttpResponse&)>;
 
+  static Call get_call(const std::string& key, std::span<std::byte> buffer,
+                       const std::string& etag = {});
+  bool get_part_of_whole(const std::string& key, PartRead& read, const ObjectPart& part);
+  [[nodiscard]] std::string url_of(const std::string& key) const;
+
   void run(Call& call, const Judge& judge) { run(call, judge, retrier_); }
   void run(Call& call, const Judge& judge, Retrier& retrier);
   std::optional<Failure> attempt(Call& call, const Judge& judge, Duration time_left);
@@ -115,6 +125,8 @@ class HttpStore final : public ObjectStore {
   Clock& clock_;
   Retrier retrier_;
   LastMinute last_minute_;
+  LearnedPieces learned_;
+  UnverifiedNotice unverified_;
   std::once_flag client_made_;
   std::unique_ptr<HttpClient> client_;
   // Seconds that the service's clock is ahead of ours.

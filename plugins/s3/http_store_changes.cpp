@@ -1,6 +1,5 @@
 // HttpStore's puts and removals.
 #include <fmt/core.h>
-#include <openssl/evp.h>
 
 #include <algorithm>
 #include <string_view>
@@ -8,11 +7,13 @@
 #include <vector>
 
 #include "common/error.hpp"
+#include "common/hash/base64.hpp"
 #include "common/hash/digest.hpp"
 #include "common/hash/xxh3.hpp"
 #include "common/log.hpp"
 #include "plugins/s3/http_call.hpp"
 #include "plugins/s3/http_store.hpp"
+#include "plugins/s3/piece_checksums.hpp"
 #include "plugins/s3/s3_answer.hpp"
 #include "plugins/s3/s3_xml.hpp"
 
@@ -22,15 +23,6 @@ namespace {
 constexpr std::size_t kKeysPerRemoval = 1000;           // S3's limit
 constexpr std::size_t kAnswer_bytes_max = 16UL << 20U;  // 1,000 keys of 1,024 bytes, encoded: 4 MiB
 
-std::string base64(std::span<const std::byte> bytes) {
-  std::string text(4 * ((bytes.size() + 2) / 3) + 1, '\0');
-  const int length = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
-                                     reinterpret_cast<const unsigned char*>(bytes.data()),
-                                     static_cast<int>(bytes.size()));
-  text.resize(static_cast<std::size_t>(length));
-  return text;
-}
-
 }  // namespace
 
 HttpStore::Call HttpStore::put_call(const std::string& key, std::span<const std::byte> body,
@@ -38,7 +30,7 @@ HttpStore::Call HttpStore::put_call(const std::string& key, std::span<const std:
   Call call{.method = "PUT", .key = key, .body = body, .payload_sha256 = to_hex(sha256(body))};
   const ObjectAttributes& attributes = options.attributes;
   const std::string& type = attributes.content_type;
-  call.headers = {{"content-md5", base64(md5(body))},
+  call.headers = {{"content-md5", to_base64(md5(body))},
                   {"content-type", type.empty() ? "application/octet-stream" : type}};
   if (!attributes.content_encoding.empty()) {
     call.headers.emplace_back("content-encoding", attributes.content_encoding);
@@ -50,6 +42,8 @@ HttpStore::Call HttpStore::put_call(const std::string& key, std::span<const std:
   call.headers.insert(call.headers.end(), always.begin(), always.end());
   if (options.with_checksum) {
     call.headers.emplace_back(kChecksumHeader, to_hex(xxh3_128(body)));
+    const auto pieces = options.with_pieces ? PieceChecksums::of(body) : std::nullopt;
+    if (pieces.has_value()) call.headers.emplace_back(kPiecesHeader, pieces->to_text());
   }
   return call;
 }
@@ -139,7 +133,7 @@ void HttpStore::remove_batch(std::span<const std::string> keys) {
   Call call{.method = "POST",
             .key = "",
             .query = {{"delete", ""}},
-            .headers = {{"content-md5", base64(md5(body))}, {"content-type", "application/xml"}},
+            .headers = {{"content-md5", to_base64(md5(body))}, {"content-type", "application/xml"}},
             .body = body,
             .payload_sha256 = to_hex(sha256(body)),
             .text_limit = kAnswer_bytes_max};

@@ -25,12 +25,20 @@ struct ObjectAttributes {
   }
 };
 
+// What the checksums of an object can verify.
+enum class ChecksumKind : std::uint8_t {
+  none,    // it carries none
+  whole,   // the whole object
+  pieces,  // any part of it
+};
+
 struct ObjectInfo {
   std::uint64_t size_bytes = 0;
   std::string etag;  // opaque, quotes included; empty where the store gives none
   // How long ago it was stored, by the store's own clock; nothing where that is not told.
   std::optional<std::chrono::seconds> age;
   ObjectAttributes attributes;
+  ChecksumKind checksum = ChecksumKind::none;
 };
 
 }  // namespace nbdstack

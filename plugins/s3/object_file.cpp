@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 #include <string_view>
+#include <vector>
 
 #include "common/error.hpp"
 #include "common/hash/digest.hpp"
@@ -15,62 +16,115 @@ namespace nbdstack {
 namespace {
 
 constexpr std::string_view kTrailerMagic = "nbdstack";
-constexpr std::uint64_t kTrailerVersion = 1;
+constexpr std::uint32_t kVersionOfWhole = 1;
+constexpr std::uint32_t kVersionOfPieces = 2;
 
-constexpr std::size_t kTrailerVersionAt =
-    8;  // the version's 4 bytes and the 4 behind it as one number
+constexpr std::size_t kVersionAt = 8;
+constexpr std::size_t kPieceLengthAt = 12;
 constexpr std::size_t kLengthAt = 16;
 constexpr std::size_t kChecksumAt = 24;
 constexpr std::size_t kChecksum_bytes = 16;
 constexpr std::size_t kCheckAt = 40;
+constexpr std::size_t kCheck_bytes = 8;
 constexpr std::size_t kTrailer_bytes = 48;
-using Trailer = std::array<std::byte, kTrailer_bytes>;
+constexpr std::size_t kTail_bytes_max =
+    PieceChecksums::kPieces_max * PieceChecksums::kChecksum_bytes + kTrailer_bytes;
 
-void put_number(Trailer& trailer, std::size_t at, std::uint64_t value) {
-  for (std::size_t i = 0; i < 8; ++i) trailer[at + i] = static_cast<std::byte>(value >> (8 * i));
+// The end of a file: a trailer, and what may be checksums of pieces before it.
+using Tail = std::span<const std::byte>;
+
+void put_number(std::span<std::byte> place, std::uint64_t value) {
+  for (std::byte& each : place) {
+    each = static_cast<std::byte>(value);
+    value >>= 8U;
+  }
 }
 
-std::uint64_t get_number(const Trailer& trailer, std::size_t at) {
+std::uint64_t get_number(std::span<const std::byte> place) {
   std::uint64_t value = 0;
-  for (std::size_t i = 8; i > 0; --i) {
-    value = (value << 8U) | std::to_integer<std::uint64_t>(trailer[at + i - 1]);
+  for (std::size_t i = place.size(); i > 0; --i) {
+    value = value << 8U | std::to_integer<std::uint64_t>(place[i - 1]);
   }
   return value;
 }
 
-// The bytes 40 ... 47 that belong to the bytes before them.
-std::array<std::byte, 8> check_of(const Trailer& trailer) {
-  const auto hash = xxh3_128(std::span(trailer).first(kCheckAt));
-  std::array<std::byte, 8> check{};
+// The last bytes of a tail, which belong to those before them.
+std::span<const std::byte> check_in(Tail tail) {
+  return tail.last(kCheck_bytes);
+}
+
+std::array<std::byte, kCheck_bytes> check_of(Tail tail) {
+  const auto hash = xxh3_128(tail.first(tail.size() - kCheck_bytes));
+  std::array<std::byte, kCheck_bytes> check{};
   std::copy_n(hash.begin(), check.size(), check.begin());
   return check;
 }
 
-Trailer trailer_of(std::span<const std::byte> body) {
-  Trailer trailer{};
-  std::memcpy(trailer.data(), kTrailerMagic.data(), kTrailerMagic.size());
-  put_number(trailer, kTrailerVersionAt, kTrailerVersion);
-  put_number(trailer, kLengthAt, body.size());
-  const auto checksum = xxh3_128(body);
-  std::copy(checksum.begin(), checksum.end(), trailer.begin() + kChecksumAt);
-  const auto check = check_of(trailer);
-  std::copy(check.begin(), check.end(), trailer.begin() + kCheckAt);
-  return trailer;
-}
-
-std::string etag_of(std::span<const std::byte> checksum) {
-  return fmt::format("\"{}\"", to_hex(checksum));
-}
-
-bool begins_as_trailer(const Trailer& trailer) {
+bool begins_as_trailer(Tail trailer) {
   return std::memcmp(trailer.data(), kTrailerMagic.data(), kTrailerMagic.size()) == 0;
 }
 
-bool fits(const Trailer& trailer, std::uint64_t file_bytes) {
-  const auto check = check_of(trailer);
-  return std::equal(check.begin(), check.end(), trailer.begin() + kCheckAt) &&
-         get_number(trailer, kTrailerVersionAt) == kTrailerVersion &&
-         get_number(trailer, kLengthAt) == file_bytes - kTrailer_bytes;
+std::vector<std::byte> tail_of(std::span<const std::byte> body) {
+  const auto pieces = PieceChecksums::of(body);
+  std::vector<std::byte> tail;
+  if (pieces.has_value()) tail = pieces->to_bytes();
+  tail.resize(tail.size() + kTrailer_bytes);
+  const auto trailer = std::span(tail).last(kTrailer_bytes);
+  std::memcpy(trailer.data(), kTrailerMagic.data(), kTrailerMagic.size());
+  put_number(trailer.subspan(kVersionAt, 4), pieces ? kVersionOfPieces : kVersionOfWhole);
+  put_number(trailer.subspan(kPieceLengthAt, 4), pieces ? pieces->piece_bytes() : 0);
+  put_number(trailer.subspan(kLengthAt, 8), body.size());
+  const auto checksum = xxh3_128(body);
+  std::copy(checksum.begin(), checksum.end(), trailer.begin() + kChecksumAt);
+  std::ranges::copy(check_of(tail), trailer.begin() + kCheckAt);
+  return tail;
+}
+
+// What vouches for a body, and how long that is.
+struct Seal {
+  std::uint64_t body_bytes = 0;
+  ObjectChecksums checksums;
+};
+
+// `tail` is the end of a file of `file_bytes`, as much as there can be of it. Nothing where the trailer
+// does not fit.
+std::optional<Seal> parse_seal(Tail tail, std::uint64_t file_bytes) {
+  const Tail trailer = tail.last(kTrailer_bytes);
+  const std::uint64_t version = get_number(trailer.subspan(kVersionAt, 4));
+  const std::uint64_t piece_bytes = get_number(trailer.subspan(kPieceLengthAt, 4));
+  Seal seal{.body_bytes = get_number(trailer.subspan(kLengthAt, 8)),
+            .checksums = {.whole = to_hex(trailer.subspan(kChecksumAt, kChecksum_bytes))}};
+  const bool has_pieces = version == kVersionOfPieces;
+  if (!has_pieces && (version != kVersionOfWhole || piece_bytes != 0)) return std::nullopt;
+  if (seal.body_bytes > file_bytes - kTrailer_bytes) return std::nullopt;
+  const std::uint64_t checksum_bytes = file_bytes - kTrailer_bytes - seal.body_bytes;
+  if (checksum_bytes > tail.size() - kTrailer_bytes) return std::nullopt;
+  if (!has_pieces && checksum_bytes != 0) return std::nullopt;
+  const Tail whole_tail = tail.last(checksum_bytes + kTrailer_bytes);
+  if (!std::ranges::equal(check_in(whole_tail), check_of(whole_tail))) return std::nullopt;
+  try {
+    if (has_pieces) {
+      seal.checksums.pieces = PieceChecksums::parse_bytes(whole_tail.first(checksum_bytes),
+                                                          piece_bytes, seal.body_bytes);
+    }
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+  return seal;
+}
+
+// What tells a file from every other, and from itself when somebody has written to it.
+std::string identity_of(const struct stat& status) {
+  return fmt::format("\"{:x}-{:x}-{:x}-{}.{:09}\"", status.st_dev, status.st_ino, status.st_size,
+                     status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
+}
+
+struct stat status_of(const File& file) {
+  struct stat status {};
+  if (::fstat(file.descriptor(), &status) == -1) {
+    throw system_error(errno, "stat {}", file.path());
+  }
+  return status;
 }
 
 }  // namespace
@@ -83,32 +137,43 @@ std::optional<ObjectFile> ObjectFile::open(const std::string& path) {
     throw system_error(errno, "open {}", path);
   }
   File file(descriptor, path);
-  struct stat status {};
-  if (::fstat(descriptor, &status) == -1) throw system_error(errno, "stat {}", path);
+  const struct stat status = status_of(file);
   if (!S_ISREG(status.st_mode)) return std::nullopt;
-  return ObjectFile(std::move(file), status.st_mtime);
+  return ObjectFile(std::move(file), status);
 }
 
-ObjectFile::ObjectFile(File file, std::time_t modified_at)
-    : file_(std::move(file)), modified_at_(modified_at), body_bytes_(file_.size_bytes()) {
+ObjectFile::ObjectFile(File file, const struct stat& status)
+    : file_(std::move(file)),
+      status_(status),
+      body_bytes_(static_cast<std::uint64_t>(status.st_size)) {
   if (body_bytes_ >= kTrailer_bytes) read_trailer();
 }
 
 void ObjectFile::read_trailer() {
-  Trailer trailer;
-  file_.read_at(trailer, body_bytes_ - kTrailer_bytes);
-  if (!begins_as_trailer(trailer)) return;
-  if (!fits(trailer, body_bytes_)) {
+  std::array<std::byte, kTail_bytes_max> buffer;
+  const auto tail = std::span(buffer).first(std::min<std::uint64_t>(body_bytes_, buffer.size()));
+  file_.read_at(tail, body_bytes_ - tail.size());
+  if (!begins_as_trailer(tail.last(kTrailer_bytes))) return;
+  auto seal = parse_seal(tail, body_bytes_);
+  if (!seal.has_value()) {
     state_ = State::damaged;
     return;
   }
   state_ = State::sealed;
-  body_bytes_ -= kTrailer_bytes;
-  std::copy_n(trailer.begin() + kChecksumAt, checksum_.size(), checksum_.begin());
+  body_bytes_ = seal->body_bytes;
+  checksums_ = std::move(seal->checksums);
 }
 
 std::string ObjectFile::etag() const {
-  return state_ == State::sealed ? etag_of(checksum_) : std::string();
+  switch (state_) {
+    case State::sealed:
+      return fmt::format("\"{}\"", checksums_.whole);
+    case State::foreign:
+      return identity_of(status_);
+    case State::damaged:
+      break;
+  }
+  return {};
 }
 
 void ObjectFile::check_not_damaged() const {
@@ -117,36 +182,67 @@ void ObjectFile::check_not_damaged() const {
   }
 }
 
+void ObjectFile::check_length(std::uint64_t expected_bytes) const {
+  if (body_bytes_ == expected_bytes) return;
+  throw Error(EIO, fmt::format("{}: an object of {} bytes was expected, this is one of {}{}",
+                               file_.path(), expected_bytes, body_bytes_,
+                               state_ == State::foreign ? " without a checksum" : ""));
+}
+
+void ObjectFile::check_identity(const std::string& expected, const std::string& found) const {
+  if (expected.empty() || expected == found) return;
+  throw Error(EIO, fmt::format("{}: the object was replaced or changed while it was being read: "
+                               "restart the server to serve the new one",
+                               file_.path()));
+}
+
 void ObjectFile::read_body(std::span<std::byte> body) const {
   check_not_damaged();
-  if (body.size() != body_bytes_) {
-    throw Error(EIO, fmt::format("{}: an object of {} bytes was expected, this is one of {}{}",
-                                 file_.path(), body.size(), body_bytes_,
-                                 state_ == State::foreign ? " without a checksum" : ""));
-  }
+  check_length(body.size());
   file_.read_at(body, 0);
-  if (state_ == State::sealed && xxh3_128(body) != checksum_) {
+  if (state_ == State::sealed && to_hex(xxh3_128(body)) != checksums_.whole) {
     throw Error(EIO,
                 fmt::format("{}: damaged: its content does not match its checksum", file_.path()));
   }
 }
 
-void ObjectFile::read_range(std::span<std::byte> part, std::uint64_t offset) const {
+bool ObjectFile::read_part(std::span<std::byte> target, const ObjectPart& part,
+                           LearnedPieces& learned) const {
   check_not_damaged();
-  if (offset > body_bytes_ || part.size() > body_bytes_ - offset) {
-    throw Error(EIO,
-                fmt::format("{}: {} bytes at {} were asked for, but the object is {} bytes long",
-                            file_.path(), part.size(), offset, body_bytes_));
+  check_identity(part.etag, etag());
+  check_length(part.object_bytes);
+  PartRead read(target, part);
+  file_.read_at(read.buffer(), read.range().offset);
+  const PartVerdict verdict = read.verify(checksums_, learned);
+  if (verdict.kind == PartVerdict::Kind::damaged) {
+    throw Error(EIO, fmt::format("{}: damaged: {}", file_.path(), verdict.reason));
   }
-  file_.read_at(part, offset);
+  if (verdict.kind == PartVerdict::Kind::needs_whole) {
+    read_whole(read, part, learned);
+    return true;
+  }
+  // Nobody writes to a sealed file, but a foreign one may have changed under the read.
+  if (state_ == State::foreign) check_identity(part.etag, identity_of(status_of(file_)));
+  read.finish();
+  return verdict.kind == PartVerdict::Kind::verified;
+}
+
+void ObjectFile::read_whole(PartRead& read, const ObjectPart& part, LearnedPieces& learned) const {
+  std::vector<std::byte> whole(part.object_bytes);
+  read_body(whole);
+  if (auto pieces = PieceChecksums::of(whole); pieces.has_value()) {
+    learned.learn(checksums_.whole, std::move(*pieces));
+  }
+  read.finish_from_whole(whole);
 }
 
 std::string write_object_file(const File& file, std::span<const std::byte> body) {
-  const Trailer trailer = trailer_of(body);
+  const std::vector<std::byte> tail = tail_of(body);
   file.write_at(body, 0);
-  file.write_at(trailer, body.size());
+  file.write_at(tail, body.size());
   file.sync_data();
-  return etag_of(std::span(trailer).subspan(kChecksumAt, kChecksum_bytes));
+  const auto trailer = std::span(tail).last(kTrailer_bytes);
+  return fmt::format("\"{}\"", to_hex(trailer.subspan(kChecksumAt, kChecksum_bytes)));
 }
 
 }  // namespace nbdstack

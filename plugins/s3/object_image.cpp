@@ -8,10 +8,14 @@
 
 namespace nbdstack {
 
-ObjectImage::ObjectImage(ObjectStore& store, std::string key, std::uint64_t size_bytes,
+ObjectImage::ObjectImage(ObjectStore& store, std::string key, const ObjectInfo& object,
                          std::uint32_t piece_bytes, std::size_t connections)
-    : store_(store), key_(std::move(key)), piece_bytes_(piece_bytes), pool_(connections - 1) {
-  traits_.size_bytes = size_bytes;
+    : store_(store),
+      key_(std::move(key)),
+      etag_(object.etag),
+      piece_bytes_(piece_bytes),
+      pool_(connections - 1) {
+  traits_.size_bytes = object.size_bytes;
   traits_.minimum_block_size = 1;
   traits_.preferred_block_size = piece_bytes;
   traits_.maximum_block_size = 0xffffffff;
@@ -24,9 +28,12 @@ void ObjectImage::pread(std::span<std::byte> buffer, std::uint64_t offset) {
     const std::size_t begin = i * piece_bytes_;
     const auto piece =
         buffer.subspan(begin, std::min<std::size_t>(piece_bytes_, buffer.size() - begin));
-    if (!store_.get_range(key_, piece,
-                          {.offset = offset + begin, .object_bytes = traits_.size_bytes})) {
-      throw Error(EIO, fmt::format("{} is gone: it was removed while it was being served", key_));
+    if (!store_.get_range(
+            key_, piece,
+            {.offset = offset + begin, .object_bytes = traits_.size_bytes, .etag = etag_})) {
+      throw Error(EIO, fmt::format("{} is gone: it was removed while it was being served. Restart "
+                                   "the server when it is there again",
+                                   key_));
     }
   });
 }

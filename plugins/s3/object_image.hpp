@@ -1,8 +1,7 @@
 // A disk image that is one object: read-only, by ranged GETs, large requests in parallel pieces.
 //
-// The object is taken not to change while it is served; when it disappears or becomes shorter,
-// reads are EIO. Its checksum, where it has one, covers the whole and cannot be verified by reading
-// parts.
+// Every read carries the ETag that the object had when it was opened: when it is replaced, changed or
+// removed while it is served, reads are EIO that says so, and never half of each.
 #pragma once
 
 #include <cstddef>
@@ -17,9 +16,9 @@ namespace nbdstack {
 
 class ObjectImage final : public Layer {
  public:
-  // `store` outlives this; at most `piece_bytes` (a power of two) are asked for in one GET, and
+  // `store` outlives this, and `etag` is empty where it gives none; at most `piece_bytes` (a power of two) are asked for in one GET, and
   // `connections` GETs run at a time for one request.
-  ObjectImage(ObjectStore& store, std::string key, std::uint64_t size_bytes,
+  ObjectImage(ObjectStore& store, std::string key, const ObjectInfo& object,
               std::uint32_t piece_bytes, std::size_t connections);
 
   [[nodiscard]] const LayerTraits& traits() const override { return traits_; }
@@ -42,6 +41,7 @@ class ObjectImage final : public Layer {
 
   ObjectStore& store_;
   const std::string key_;
+  const std::string etag_;
   const std::uint32_t piece_bytes_;
   LayerTraits traits_;
   WorkerPool pool_;

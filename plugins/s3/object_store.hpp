@@ -5,19 +5,18 @@
 // promises:
 //
 //  - A write that returned is durable, and every later read or listing shows it.
-//  - What is returned is what was stored, whole: a body that is cut short, too long, of a wrong
-//  range, or that does not
-//    match the checksum stored with the object is an Error(EIO) that names the object, never data.
+//  - What is returned is what was stored, whole or in part: a body that is cut short, too long, of a
+//    wrong range, or that does not match the checksums stored with the object is an Error(EIO) that
+//    names the object, never data. An object without checksums is read without verification, and the
+//    log says so once.
 //  - What may pass by itself (a broken connection, a busy service) is tried again inside the store,
-//  within the store's
-//    bounds of time and attempts; an Error that comes out is final for this request.
+//    within the store's bounds of time and attempts; an Error that comes out is final for this
+//    request.
 //  - Errors are EIO, ETIMEDOUT, EACCES (credentials, permissions), ENOENT (the bucket or directory
-//  itself is missing),
-//    ENOSPC (quota, full disk); the message carries the object's key and the service's own code and
-//    words.
+//    itself is missing), ENOSPC (quota, full disk); the message carries the object's key and the
+//    service's own code and words.
 //  - Calls come from any thread, in parallel. Two writes (put, remove) of one key at the same time
-//  are the caller's mistake:
-//    which of them wins is open.
+//    are the caller's mistake: which of them wins is open.
 #pragma once
 
 #include <cstddef>
@@ -52,6 +51,7 @@ struct PutOptions {
   std::string etag{};
   ObjectAttributes attributes{};
   bool with_checksum = true;  // false: nothing is stored but what is given here
+  bool with_pieces = true;    // false: nobody will read parts of it, so they need no checksums
 };
 
 struct PutOutcome {
@@ -64,6 +64,9 @@ struct PutOutcome {
 struct ObjectPart {
   std::uint64_t offset = 0;
   std::uint64_t object_bytes = 0;
+  // The object must still be the one of this ETag: a part of its successor is an Error(EIO). Empty:
+  // any object will do.
+  std::string etag{};
 };
 
 struct ListedObject {
@@ -84,8 +87,9 @@ class ObjectStore {
   // unspecified.
   virtual bool get(const std::string& key, std::span<std::byte> body) = 0;
 
-  // Reads body.size() bytes of an object that has the length said; any other is an Error. Checksums
-  // cover whole objects, so a part is not verified. False: there is no such object.
+  // Reads body.size() bytes of an object that has the length said; any other is an Error. They are
+  // verified (part_read.hpp), for which more of the object may be read. False: there is no such
+  // object.
   virtual bool get_range(const std::string& key, std::span<std::byte> body,
                          const ObjectPart& part) = 0;
 

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <utility>
 
+#include "common/error.hpp"
 #include "common/hash/digest.hpp"
 #include "common/hash/xxh3.hpp"
 #include "plugins/s3/s3_xml.hpp"
@@ -34,6 +35,25 @@ std::optional<std::chrono::seconds> age_of(const HttpResponse& response) {
   return std::chrono::duration_cast<std::chrono::seconds>(*now - *stored);
 }
 
+// By the checksums of its pieces, where there are any.
+std::optional<Failure> verify_pieces(const HttpResponse& response,
+                                     std::span<const std::byte> body) {
+  try {
+    const ObjectChecksums checksums = checksums_of(response, body.size());
+    if (!checksums.pieces.has_value()) return std::nullopt;
+    const auto fault = checksums.pieces->fault_in(body, 0);
+    return fault.has_value() ? std::optional(corrupted(*fault)) : std::nullopt;
+  } catch (const Error& error) {
+    return corrupted(error.what());
+  }
+}
+
+// Whatever the list of pieces may be worth.
+ChecksumKind kind_of_checksums(const HttpResponse& response, std::uint64_t object_bytes) {
+  if (response.header(kPiecesHeader).has_value()) return ChecksumKind::pieces;
+  return kind_of({.whole = response.header(kChecksumHeader).value_or("")}, object_bytes);
+}
+
 }  // namespace
 
 bool is_success(const HttpResponse& response) {
@@ -46,16 +66,19 @@ bool is_missing(const HttpResponse& response) {
   return response.text.empty() && response.header("x-amz-request-id").has_value();
 }
 
-ObjectInfo info_of(const HttpResponse& response) {
+ObjectInfo info_of(const HttpResponse& response, std::uint64_t size_bytes) {
   ObjectInfo object{
-      .size_bytes = 0,
+      .size_bytes = size_bytes,
       .etag = response.header("etag").value_or(""),
       .age = age_of(response),
       .attributes = {.content_type = response.header("content-type").value_or(""),
                      .content_encoding = response.header("content-encoding").value_or(""),
-                     .metadata = {}}};
+                     .metadata = {}},
+      .checksum = kind_of_checksums(response, size_bytes)};
   for (const auto& [name, value] : response.headers) {
-    if (!name.starts_with(kMetadataPrefix) || name == kChecksumHeader) continue;
+    if (!name.starts_with(kMetadataPrefix) || name == kChecksumHeader || name == kPiecesHeader) {
+      continue;
+    }
     object.attributes.metadata.emplace_back(name.substr(kMetadataPrefix.size()), value);
   }
   return object;
@@ -76,28 +99,55 @@ Failure unexpected(const HttpResponse& response) {
   return failure;
 }
 
+bool carries_checksum(const HttpResponse& response) {
+  return response.header(kChecksumHeader).has_value() || response.header(kPiecesHeader).has_value();
+}
+
+ObjectChecksums checksums_of(const HttpResponse& response, std::uint64_t object_bytes) {
+  ObjectChecksums checksums{.whole = response.header(kChecksumHeader).value_or("")};
+  const auto pieces = response.header(kPiecesHeader);
+  if (pieces.has_value()) checksums.pieces = PieceChecksums::parse_text(*pieces, object_bytes);
+  return checksums;
+}
+
+Failure corrupted(const std::string& reason) {
+  return {.may_pass = true,
+          .reason = fmt::format("the object is corrupted: {}", reason),
+          .is_damage = true};
+}
+
 std::optional<Failure> verify_checksum(const HttpResponse& response,
                                        std::span<const std::byte> body) {
   const auto stored = response.header(kChecksumHeader);
-  if (!stored) return std::nullopt;
+  if (!stored) return verify_pieces(response, body);
   const std::string computed = to_hex(xxh3_128(body));
   if (*stored == computed) return std::nullopt;
-  return Failure{.may_pass = true,
-                 .reason = fmt::format("the object is corrupted: its checksum is {}, but that of "
-                                       "the body that came is {}",
-                                       *stored, computed),
-                 .is_damage = true};
+  return corrupted(
+      fmt::format("its checksum is {}, but that of the body that came is {}", *stored, computed));
+}
+
+std::optional<Failure> verify_all_checksums(const HttpResponse& response,
+                                            std::span<const std::byte> body) {
+  if (auto failure = verify_checksum(response, body)) return failure;
+  return verify_pieces(response, body);
 }
 
 std::optional<Failure> judge_whole(const HttpResponse& response, std::span<const std::byte> body) {
   if (response.status != 200) return unexpected(response);
-  if (response.buffered_bytes != body.size()) {
-    // Without a Content-Length, a connection that breaks looks like the end.
-    return Failure{.may_pass = !response.header("content-length").has_value(),
-                   .reason = fmt::format("the object is {} bytes long where {} were expected",
-                                         response.buffered_bytes, body.size())};
-  }
-  return verify_checksum(response, body);
+  if (response.buffered_bytes == body.size()) return std::nullopt;
+  // Without a Content-Length, a connection that breaks looks like the end.
+  return Failure{.may_pass = !response.header("content-length").has_value(),
+                 .reason = fmt::format("the object is {} bytes long where {} were expected",
+                                       response.buffered_bytes, body.size())};
+}
+
+std::optional<Failure> judge_identity(const HttpResponse& response, const std::string& etag) {
+  if (etag.empty()) return std::nullopt;
+  const std::string found = response.header("etag").value_or("");
+  if (response.status != 412 && (!is_success(response) || found == etag)) return std::nullopt;
+  return Failure{.reason = fmt::format("the object was replaced while it was being read: its ETag "
+                                       "was {}{}. Restart the server to serve the new one",
+                                       etag, found.empty() ? "" : " and is now " + found)};
 }
 
 std::optional<std::uint64_t> object_bytes_of(const HttpResponse& response,

@@ -1,10 +1,11 @@
 // What an answer of S3's means: success, a missing object, or a failure and of which kind.
 //
 // Nothing that came over the network is taken for data before one of judge_whole and judge_part has
-// accepted it.
+// accepted it, and then the checksums that the object carries.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -12,12 +13,16 @@
 
 #include "plugins/s3/http_client.hpp"
 #include "plugins/s3/object_attributes.hpp"
+#include "plugins/s3/part_read.hpp"
 #include "plugins/s3/retry.hpp"
 
 namespace nbdstack {
 
 // User metadata of every object that we store: XXH3-128 of the body, hex.
 inline constexpr std::string_view kChecksumHeader = "x-amz-meta-nbdstack-xxh3";
+
+// And of those whose parts are read: checksums of its pieces (piece_checksums.hpp).
+inline constexpr std::string_view kPiecesHeader = "x-amz-meta-nbdstack-pieces";
 
 inline constexpr std::string_view kMetadataPrefix = "x-amz-meta-";
 
@@ -28,9 +33,16 @@ bool is_success(const HttpResponse& response);
 // but the request id that S3 services give.
 bool is_missing(const HttpResponse& response);
 
-// What the headers of an answer to a GET tell of the object; its size is the caller's to add. The
-// checksum above is the store's own, and no attribute.
-ObjectInfo info_of(const HttpResponse& response);
+// What the headers of an answer to a GET tell of the object, which is `size_bytes` long. The
+// checksums above are the store's own, and no attributes.
+ObjectInfo info_of(const HttpResponse& response, std::uint64_t size_bytes);
+
+// The object carries a checksum of ours, be it right or wrong.
+bool carries_checksum(const HttpResponse& response);
+
+// The checksums that an object of `object_bytes` carries. Throws Error(EIO) where they are none of
+// such an object.
+ObjectChecksums checksums_of(const HttpResponse& response, std::uint64_t object_bytes);
 
 // The failure that an answer is which the operation has no use for.
 Failure unexpected(const HttpResponse& response);
@@ -40,8 +52,18 @@ Failure unexpected(const HttpResponse& response);
 std::optional<Failure> verify_checksum(const HttpResponse& response,
                                        std::span<const std::byte> body);
 
-// Nothing if the answer is the whole object and `body` holds it.
+// The same by all checksums that the object carries, for who has the time.
+std::optional<Failure> verify_all_checksums(const HttpResponse& response,
+                                            std::span<const std::byte> body);
+
+// A mismatch, in these words.
+Failure corrupted(const std::string& reason);
+
+// Nothing if the answer is the whole object and `body` holds it; its checksums are not looked at.
 std::optional<Failure> judge_whole(const HttpResponse& response, std::span<const std::byte> body);
+
+// Nothing if the answer is about the object of this ETag, or `etag` is empty.
+std::optional<Failure> judge_identity(const HttpResponse& response, const std::string& etag);
 
 // How long the object is of which the answer says that it holds the bytes `range` ("0-511").
 std::optional<std::uint64_t> object_bytes_of(const HttpResponse& response,

@@ -42,7 +42,7 @@ std::optional<FoundBlock> find_block(ObjectStore& store, const VolumeRequest& re
 VolumeLayout open_image(ObjectStore& store, const VolumeRequest& request,
                         const std::string& place) {
   if (!request.key.empty() && !request.object_size.has_value()) {
-    if (const auto size = store.size_of(request.key)) {
+    if (const auto object = store.look_up(request.key)) {
       if (request.passphrase.has_value() || !request.cipher.empty()) {
         throw Error(EINVAL, fmt::format("{} is a disk image, which is not encrypted: leave out "
                                         "encrypt= and passphrase=",
@@ -51,11 +51,12 @@ VolumeLayout open_image(ObjectStore& store, const VolumeRequest& request,
       return {.kind = VolumeKind::image,
               .layout = Layout::own,
               .key = request.key,
-              .size_bytes = *size,
+              .size_bytes = object->size_bytes,
               .object_size = kObjectSize_bytes_default,
               .place = place,
               .format = nullptr,
               .mount_token = {},
+              .image_etag = object->etag,
               .descriptor_change = {}};
     }
   }
@@ -93,7 +94,9 @@ VolumeLayout open_volume(ObjectStore& store, const VolumeRequest& request) {
 std::unique_ptr<Layer> make_disk(ObjectStore& store, const VolumeLayout& layout,
                                  const VolumeOptions& options) {
   if (layout.kind == VolumeKind::image) {
-    return std::make_unique<ObjectImage>(store, layout.key, layout.size_bytes, layout.object_size,
+    const ObjectInfo object{
+        .size_bytes = layout.size_bytes, .etag = layout.image_etag, .age = {}, .attributes = {}};
+    return std::make_unique<ObjectImage>(store, layout.key, object, layout.object_size,
                                          options.connections);
   }
   const BlockGeometry geometry(layout.size_bytes, layout.object_size);

@@ -57,6 +57,7 @@ struct VolumeLayout {
   std::string id{};                           // from the descriptor; empty: it has none
   std::shared_ptr<const BlockFormat> format;  // of blocks
   std::string mount_token;                    // s3backer: the name of its object
+  std::string image_etag{};                   // of an image: of the object that was found
 
   // The descriptor has to be changed before blocks are written as asked for: from what was read to
   // what it must be.

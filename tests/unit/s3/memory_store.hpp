@@ -96,6 +96,12 @@ class MemoryStore final : public ObjectStore {
     objects_[key] = std::move(body);
     attributes_[key] = std::move(attributes);
     versions_[key] = ++last_version_;
+    checksums_.erase(key);
+  }
+  // What the object is said to carry until it is put again. One that is put carries all.
+  void set_checksum(const std::string& key, ChecksumKind checksum) {
+    const std::lock_guard lock(mutex_);
+    checksums_[key] = checksum;
   }
   void place_text(const std::string& key, const std::string& text) {
     const auto bytes = std::as_bytes(std::span(text));
@@ -121,6 +127,11 @@ class MemoryStore final : public ObjectStore {
     return keys;
   }
 
+  [[nodiscard]] std::string etag_of(const std::string& key) const {
+    const std::lock_guard lock(mutex_);
+    return info_of(key).etag;
+  }
+
   bool get(const std::string& key, std::span<std::byte> body) override {
     const CallScope scope(*this, {StoreOp::get, {key}});
     const auto object = body_of(key);
@@ -137,6 +148,7 @@ class MemoryStore final : public ObjectStore {
     const auto object = body_of(key);
     if (!object.has_value()) return false;
     if (object->size() != part.object_bytes) throw Error(EIO, key + ": of another length");
+    if (!part.etag.empty() && etag_of(key) != part.etag) throw Error(EIO, key + ": was replaced");
     std::memcpy(body.data(), object->data() + part.offset, body.size());
     return true;
   }
@@ -173,6 +185,7 @@ class MemoryStore final : public ObjectStore {
     objects_[key] = {body.begin(), body.end()};
     attributes_[key] = options.attributes;
     versions_[key] = ++last_version_;
+    checksums_.erase(key);
     return {PutResult::stored, info_of(key).etag};
   }
   void remove(std::span<const std::string> keys) override {
@@ -222,9 +235,8 @@ class MemoryStore final : public ObjectStore {
         page.has_next = true;
         break;
       }
-      page.objects.push_back({.key = at->first,
-                              .size_bytes = at->second.size(),
-                              .etag = info_of(at->first).etag});
+      page.objects.push_back(
+          {.key = at->first, .size_bytes = at->second.size(), .etag = info_of(at->first).etag});
     }
     return page;
   }
@@ -253,11 +265,11 @@ class MemoryStore final : public ObjectStore {
 
   [[nodiscard]] ObjectInfo info_of(const std::string& key) const {
     const auto attributes = attributes_.find(key);
-    return {
-        .size_bytes = objects_.at(key).size(),
-        .etag = fmt::format("\"{}\"", versions_.at(key)),
-        .age = age_,
-        .attributes = attributes == attributes_.end() ? ObjectAttributes() : attributes->second};
+    return {.size_bytes = objects_.at(key).size(),
+            .etag = fmt::format("\"{}\"", versions_.at(key)),
+            .age = age_,
+            .attributes = attributes == attributes_.end() ? ObjectAttributes() : attributes->second,
+            .checksum = checksums_.contains(key) ? checksums_.at(key) : ChecksumKind::pieces};
   }
 
   static bool is_write(StoreOp op) { return op == StoreOp::put || op == StoreOp::remove; }
@@ -283,7 +295,8 @@ class MemoryStore final : public ObjectStore {
   mutable std::mutex mutex_;  // protects everything below
   std::map<std::string, std::vector<std::byte>> objects_;
   std::map<std::string, ObjectAttributes> attributes_;
-  std::map<std::string, unsigned> versions_;  // of the last put of each key
+  std::map<std::string, ChecksumKind> checksums_;  // where they are not all
+  std::map<std::string, unsigned> versions_;       // of the last put of each key
   unsigned last_version_ = 0;
   std::optional<std::chrono::seconds> age_;
   std::vector<StoreCall> calls_;

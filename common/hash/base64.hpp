@@ -1,0 +1,18 @@
+// Base64 (RFC 4648, with padding), by OpenSSL.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace nbdstack {
+
+std::string to_base64(std::span<const std::byte> bytes);
+
+// Nothing where the text is not exactly what to_base64() makes of some bytes.
+std::optional<std::vector<std::byte>> from_base64(std::string_view text);
+
+}  // namespace nbdstack
