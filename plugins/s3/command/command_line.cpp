@@ -35,6 +35,7 @@ struct OptionRow {
 constexpr std::array kOptions{
     OptionRow{"--force", "resize: also make it smaller", " resize "},
     OptionRow{"--yes", "delete: do not ask", " delete "},
+    OptionRow{"--renew", "check: give checksums to objects that lack some", " check "},
     OptionRow{"--json", "show, list: print JSON", " show list "},
     OptionRow{"--progress", "show how far it is also where that is no terminal",
               " show check resize delete "},
@@ -109,6 +110,7 @@ void CommandLine::take_option(const std::string& word) {
   const std::string_view option = find_option(word, verb_)->word;
   force_ = force_ || option == "--force";
   yes_ = yes_ || option == "--yes";
+  renew_ = renew_ || option == "--renew";
   json_ = json_ || option == "--json";
   progress_ = progress_ || option == "--progress";
   verbose_ = verbose_ || option == "--verbose";

@@ -39,6 +39,7 @@ class CommandLine {
 
   [[nodiscard]] bool force() const { return force_; }
   [[nodiscard]] bool yes() const { return yes_; }
+  [[nodiscard]] bool renew() const { return renew_; }
   [[nodiscard]] bool json() const { return json_; }
   [[nodiscard]] bool progress() const { return progress_; }
   [[nodiscard]] bool verbose() const { return verbose_; }
@@ -58,6 +59,7 @@ class CommandLine {
   Verb verb_ = Verb::help;
   bool force_ = false;
   bool yes_ = false;
+  bool renew_ = false;
   bool json_ = false;
   bool progress_ = false;
   bool verbose_ = false;

@@ -95,34 +95,70 @@ class VerbRun {
   }
 
   int check() {
-    const auto store = checked_store();
-    VolumeRequest request = settings_.request;
-    request.readonly = true;
-    const VolumeLayout layout = open_volume(*store, request);
-    if (layout.kind == VolumeKind::image) {
-      throw Error(EINVAL,
-                  fmt::format("{} is a single object: only volumes can be checked", layout.place));
+    const auto look = checked_store();
+    VolumeLayout layout = layout_to_check(*look);
+    std::unique_ptr<ObjectStore> writing;
+    std::optional<Renewal> renewal;
+    if (command_.renew()) {
+      check_renewable(layout);
+      renewal = Renewal{.conditions = probe_conditional_puts(*look, layout.key),
+                        .check_writable = change_options().check_writable};
+      take_lease();
+      writing = leased_store();
+      layout = layout_to_check(*writing);  // whoever had the lease before may have changed it
     }
-    const CheckResult result = check_volume(*store, layout, settings_.connections,
-                                            {.damaged =
-                                                 [this](const auto& name, const auto& reason) {
-                                                   progress_.clear();
-                                                   print(name + "\n");
-                                                   std::fflush(stdout);
-                                                   log::error("{}", reason);
-                                                 },
-                                             .progress =
-                                                 [this](const CheckResult& so_far) {
-                                                   if (!progress_.is_due()) return;
-                                                   progress_.show(in_words(so_far));
-                                                 }});
+    const CheckResult result = check_volume(
+        writing != nullptr ? *writing : *look, layout, settings_.connections,
+        {.damaged = [this](const auto& name, const auto& reason) { say_damaged(name, reason); },
+         .progress =
+             [this](const CheckResult& so_far) {
+               if (progress_.is_due()) progress_.show(in_words(so_far));
+             }},
+        renewal);
     progress_.clear();
     say_others("object(s) behind the end of the disk, which a resize to the present size removes",
                result.behind_end);
     say_others("object(s) that do not belong to the volume", result.foreign);
+    say_old(result.old);
     fmt::print(stderr, "{}: {} object(s) checked, {} bytes, {} damaged\n", layout.place,
                result.objects, result.bytes, result.damaged);
     return result.damaged == 0 ? 0 : 1;
+  }
+
+  [[nodiscard]] VolumeLayout layout_to_check(ObjectStore& store) const {
+    VolumeRequest request = settings_.request;
+    request.readonly = true;
+    VolumeLayout layout = open_volume(store, request);
+    if (layout.kind != VolumeKind::image) return layout;
+    throw Error(EINVAL,
+                fmt::format("{} is a single object: only volumes can be checked", layout.place));
+  }
+
+  void check_renewable(const VolumeLayout& layout) const {
+    refuse_readonly();
+    if (layout.layout == Layout::own) return;
+    throw Error(EINVAL, fmt::format("{} holds a volume of s3backer's, whose objects carry no "
+                                    "checksums of nbdstack's: leave out --renew",
+                                    layout.place));
+  }
+
+  void say_damaged(const std::string& name, const std::string& reason) {
+    progress_.clear();
+    print(name + "\n");
+    std::fflush(stdout);
+    log::error("{}", reason);
+  }
+
+  void say_old(const OldObjects& old) const {
+    say_others("object(s) without a checksum, of which nothing but the length is verified",
+               old.unverified);
+    say_others("object(s) with a checksum of the whole only, so that reading a part reads all",
+               old.whole_only);
+    if (command_.renew()) {
+      fmt::print(stderr, "{} object(s) were given all checksums\n", old.renewed);
+    } else if (old.unverified.count + old.whole_only.count > 0) {
+      fmt::print(stderr, "--renew gives these objects all checksums\n");
+    }
   }
 
   static void say_others(const char* what, const OtherObjects& others) {

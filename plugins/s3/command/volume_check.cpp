@@ -17,11 +17,13 @@ namespace {
 
 class Check {
  public:
-  Check(ObjectStore& store, const VolumeLayout& layout, const CheckEvents& events)
+  Check(ObjectStore& store, const VolumeLayout& layout, const CheckEvents& events,
+        const std::optional<Renewal>& renewal)
       : store_(store),
         layout_(layout),
         format_(*layout.format),
         events_(events),
+        renewal_(renewal),
         end_(BlockGeometry(layout.size_bytes, layout.object_size).block_count()) {}
 
   CheckResult run(std::size_t requests) {
@@ -40,24 +42,36 @@ class Check {
   }
 
  private:
+  struct GoodObject {
+    std::uint64_t size_bytes = 0;
+    std::optional<ChecksumKind> lacking{};  // what it has, where that is less than it should be
+    bool is_renewed = false;
+  };
+
   void look_at(BlockNumber block) {
     const std::string name = format_.name_of(block);
     std::string fault;
-    std::uint64_t size_bytes = 0;
+    GoodObject good;
+    std::optional<ObjectInfo> object;
+    std::vector<std::byte> body(layout_.object_size + format_.overhead_bytes());
     try {
-      const auto verified = verify(block, name);
-      if (!verified.has_value()) return;
-      size_bytes = *verified;
+      object = store_.fetch(name, body);
+      if (!object.has_value()) return;
+      body.resize(object->size_bytes);
+      good = verify(block, name, body, *object);
     } catch (const Error& error) {
       if (error.code() != EIO) throw;
       fault = error.what();
     }
     if (!fault.empty() && !store_.look_up(name).has_value()) return;
-    count(block, size_bytes, fault);
+    if (good.lacking.has_value() && renewal_.has_value()) {
+      good.is_renewed = renew(name, body, *object);
+    }
+    count(block, good, fault);
   }
 
   // `fault` is empty for a good object.
-  void count(BlockNumber block, std::uint64_t size_bytes, const std::string& fault) {
+  void count(BlockNumber block, const GoodObject& good, const std::string& fault) {
     const std::lock_guard lock(mutex_);
     ++result_.objects;
     if (format_.names_are_ordered()) {
@@ -66,7 +80,9 @@ class Check {
       result_.position_percent = std::max(position, result_.position_percent.value_or(0));
     }
     if (fault.empty()) {
-      result_.bytes += size_bytes;
+      result_.bytes += good.size_bytes;
+      if (good.lacking.has_value()) result_.old.add(format_.name_of(block), *good.lacking);
+      if (good.is_renewed) ++result_.old.renewed;
     } else {
       ++result_.damaged;
       events_.damaged(format_.name_of(block), fault);
@@ -74,19 +90,38 @@ class Check {
     if (events_.progress) events_.progress(result_);
   }
 
-  // The object's size. Nothing: there is none any more.
-  std::optional<std::uint64_t> verify(BlockNumber block, const std::string& name) {
-    std::vector<std::byte> body(layout_.object_size + format_.overhead_bytes());
-    const auto object = store_.fetch(name, body);
-    if (!object.has_value()) return std::nullopt;
-    if (format_.is_stored_plain(*object)) return object->size_bytes;
+  GoodObject verify(BlockNumber block, const std::string& name, std::span<const std::byte> body,
+                    const ObjectInfo& object) const {
+    GoodObject good{.size_bytes = object.size_bytes};
+    if (format_.is_stored_plain(object)) {
+      if (layout_.layout == Layout::own && object.checksum < wanted_checksum()) {
+        good.lacking = object.checksum;
+      }
+      return good;
+    }
     if (format_.is_plain()) {
       throw Error(EIO, fmt::format("{}: {} bytes long, where {} are expected", name,
-                                   object->size_bytes, layout_.object_size));
+                                   object.size_bytes, layout_.object_size));
     }
     std::vector<std::byte> data(layout_.object_size);
-    format_.decode(block, std::span(body).first(object->size_bytes), object->attributes, data);
-    return object->size_bytes;
+    format_.decode(block, body, object.attributes, data);
+    return good;
+  }
+
+  // Parts are read of plain volumes only.
+  [[nodiscard]] ChecksumKind wanted_checksum() const {
+    return format_.is_plain() ? ChecksumKind::pieces : ChecksumKind::whole;
+  }
+
+  // False: it is another object by now, which whoever wrote it gave its checksums.
+  bool renew(const std::string& name, std::span<const std::byte> body, const ObjectInfo& object) {
+    renewal_->check_writable();
+    PutOptions options{.attributes = object.attributes, .with_pieces = format_.is_plain()};
+    if (renewal_->conditions.honoured()) {
+      options.mode = PutMode::if_match;
+      options.etag = renewal_->conditions.etag_to_send(object.etag);
+    }
+    return store_.put(name, body, options).result == PutResult::stored;
   }
 
   [[nodiscard]] bool is_ours(const std::string& name) const {
@@ -100,6 +135,7 @@ class Check {
   const VolumeLayout& layout_;
   const BlockFormat& format_;
   const CheckEvents& events_;
+  const std::optional<Renewal>& renewal_;
   const std::uint64_t end_;  // the number of blocks
   std::mutex mutex_;         // protects result_, and is held while an event is told
   CheckResult result_;
@@ -113,8 +149,8 @@ void OtherObjects::add(const std::string& name) {
 }
 
 CheckResult check_volume(ObjectStore& store, const VolumeLayout& layout, std::size_t requests,
-                         const CheckEvents& events) {
-  return Check(store, layout, events).run(requests);
+                         const CheckEvents& events, const std::optional<Renewal>& renewal) {
+  return Check(store, layout, events, renewal).run(requests);
 }
 
 }  // namespace nbdstack

@@ -29,6 +29,15 @@ class VolumeCheckTest : public testing::VolumeFixture {
         {.damaged = [this](const auto& name, const auto& reason) { damaged_[name] = reason; },
          .progress = {}});
   }
+  CheckResult renew(
+      ConditionSupport support, std::function<void()> check_writable = [] {}) {
+    damaged_.clear();
+    return check_volume(
+        store_, open(), 4,
+        {.damaged = [this](const auto& name, const auto& reason) { damaged_[name] = reason; },
+         .progress = {}},
+        Renewal{.conditions = {.support = support}, .check_writable = std::move(check_writable)});
+  }
   VolumeRequest compressed() {
     VolumeRequest how = request();
     how.compression = Compression::zstd;
@@ -225,6 +234,84 @@ TEST_F(VolumeCheckTest, S3backersBlocksAreCheckedWhateverTheirNames) {
   invert_byte(victim, 20);
   EXPECT_EQ(check(how).damaged, 1U);
   EXPECT_TRUE(damaged_.contains(victim));
+}
+
+// --- objects that lack checksums ---
+
+TEST_F(VolumeCheckTest, ObjectsThatLackChecksumsAreCounted) {
+  create(8 * kBlock);
+  write(pattern(8 * kBlock, 1), 0);
+  store_.set_checksum(name_of(1), ChecksumKind::none);
+  store_.set_checksum(name_of(2), ChecksumKind::whole);
+  store_.set_checksum(name_of(5), ChecksumKind::whole);
+  const CheckResult result = check();
+  EXPECT_EQ(result.damaged, 0U);
+  EXPECT_EQ(result.old.unverified.examples, std::vector<std::string>{name_of(1)});
+  EXPECT_EQ(result.old.whole_only.count, 2U);
+  EXPECT_EQ(result.old.renewed, 0U);
+  EXPECT_EQ(store_.calls(StoreOp::put).size(), 8U + 1) << "nothing was asked to be renewed";
+}
+
+TEST_F(VolumeCheckTest, RenewingPutsTheSameAgainWhereItIsStillTheSame) {
+  create(8 * kBlock);
+  const Bytes content = pattern(8 * kBlock, 1);
+  write(content, 0);
+  for (const unsigned block : {1U, 2U, 3U, 4U}) {
+    store_.set_checksum(name_of(block), ChecksumKind::whole);
+  }
+  invert_byte(name_of(4), 0);
+  store_.on_call([&](const StoreCall& call) {
+    if (call.keys.empty()) return;
+    if (call.op == StoreOp::fetch && call.keys.front() == name_of(4)) {
+      throw Error(EIO, name_of(4) + ": the object is corrupted");
+    }
+    // Somebody who does not care for leases.
+    if (call.op == StoreOp::put && call.keys.front() == name_of(3)) {
+      store_.place(name_of(3), pattern(kBlock, 9));
+    }
+  });
+  store_.forget_calls();
+  const CheckResult result = renew(ConditionSupport::with_quotes);
+  EXPECT_EQ(result.old.whole_only.count, 3U);
+  EXPECT_EQ(result.old.renewed, 2U);
+  EXPECT_EQ(result.damaged, 1U);
+  EXPECT_EQ(store_.calls(StoreOp::put).size(), 3U) << "only those that lack something";
+  EXPECT_EQ(store_.body_of(name_of(3)), pattern(kBlock, 9));
+  EXPECT_EQ(store_.body_of(name_of(1)),
+            Bytes(content.begin() + kBlock, content.begin() + 2 * kBlock));
+  store_.on_call({});
+  EXPECT_EQ(check().old.whole_only.count, 0U);
+}
+
+TEST_F(VolumeCheckTest, RenewingDoesWithoutConditionsWhereThereAreNone) {
+  create(2 * kBlock);
+  write(pattern(2 * kBlock, 1), 0);
+  store_.set_checksum(name_of(1), ChecksumKind::none);
+  EXPECT_EQ(renew(ConditionSupport::not_honoured).old.renewed, 1U);
+}
+
+TEST_F(VolumeCheckTest, RenewingEndsWithTheRightToWrite) {
+  create(2 * kBlock);
+  write(pattern(2 * kBlock, 1), 0);
+  store_.set_checksum(name_of(1), ChecksumKind::none);
+  store_.forget_calls();
+  expect_error(ESHUTDOWN, {"lease"}, [&] {
+    renew(ConditionSupport::with_quotes, [] { throw Error(ESHUTDOWN, "the lease is lost"); });
+  });
+  EXPECT_TRUE(store_.calls(StoreOp::put).empty());
+}
+
+TEST_F(VolumeCheckTest, ObjectsThatAreAlwaysReadWholeNeedNoChecksumsOfPieces) {
+  create(4 * kBlock, compressed());
+  write(Bytes(2 * kBlock, std::byte{7}), 0, compressed());
+  write(pattern(2 * kBlock, 1), 2 * kBlock, compressed());
+  for (const unsigned block : {0U, 1U, 2U, 3U}) {
+    store_.set_checksum(name_of(block), ChecksumKind::whole);
+  }
+  EXPECT_EQ(check().old.whole_only.count, 0U);
+  store_.set_checksum(name_of(0), ChecksumKind::none);  // a frame, which has one in itself
+  store_.set_checksum(name_of(2), ChecksumKind::none);  // did not shrink, so it is stored plain
+  EXPECT_EQ(check().old.unverified.count, 1U);
 }
 
 // --- the threads behind it ---
