@@ -61,6 +61,7 @@ class MemoryS3:
         self.buckets = {name: dict(objects) for name, objects in (buckets or {}).items()}
         self.conditions = conditions
         self.requests = collections.Counter()  # by method
+        self.body_bytes = collections.Counter()  # of answers, by method of the request
         self.lock = threading.Lock()
         self._server = self._thread = None
 
@@ -137,6 +138,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 answer = self._answer(s3, bucket)
         except _Failure as failure:
             answer = (failure.status, {}, _error_body(failure))
+        with s3.lock:
+            s3.body_bytes[self.command] += len(answer[2])
         with contextlib.suppress(OSError):
             self._send(*answer)
 
@@ -200,6 +203,8 @@ def _get(handler, objects):
     if handler.key not in objects:
         raise _Failure(404, "NoSuchKey")
     found = objects[handler.key]
+    if handler.headers.get("If-Match", found.etag) != found.etag:
+        raise _Failure(412, "PreconditionFailed")
     headers = dict(found.headers)
     headers["ETag"] = found.etag
     headers["Last-Modified"] = email.utils.format_datetime(found.stored, usegmt=True)

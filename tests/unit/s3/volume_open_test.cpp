@@ -183,6 +183,15 @@ TEST_F(VolumeOpenTest, AnImageThatVanishesIsAnErrorAndNotZeros) {
   EXPECT_THROW(disk->pread(data, 0), Error);
 }
 
+TEST_F(VolumeOpenTest, AnImageThatIsReplacedIsAnErrorAndNotHalfOfEach) {
+  store_.place("image.raw", pattern(4096, 1));
+  const auto disk = make_disk(store_, open({}, {}, "image.raw"), {.connections = 4});
+  Bytes data(100);
+  disk->pread(data, 0);
+  store_.place("image.raw", pattern(4096, 2));
+  EXPECT_THROW(disk->pread(data, 0), Error);
+}
+
 TEST_F(VolumeOpenTest, AVolumeComesBeforeAnImageOfTheSameName) {
   store_.place("disk", pattern(100, 1));
   place_descriptor(10 * kMiB, 65536);
