@@ -30,6 +30,9 @@ class SystemFile final : public StorageFile {
     file_.punch_hole(length, offset);
   }
   void sync_data() override { file_.sync_data(); }
+  void reserve(std::uint64_t length, std::uint64_t offset) override {
+    file_.reserve(length, offset);
+  }
 
  private:
   File file_;

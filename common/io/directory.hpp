@@ -38,6 +38,10 @@ class StorageFile {
   // The range reads as zeros afterwards, and its storage is given back. Unsynced like a write.
   virtual void punch_hole(std::uint64_t length, std::uint64_t offset) = 0;
   virtual void sync_data() = 0;
+  // Takes storage for a range, so that writing there does not fail for lack of room; what the file
+  // contains and how long it is stays as it is. Throws where there is no room. A file system that
+  // cannot do this is no failure.
+  virtual void reserve(std::uint64_t /*length*/, std::uint64_t /*offset*/) {}
 };
 
 // The bytes at `offset`; those behind the end of the file are zeros.

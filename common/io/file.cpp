@@ -75,6 +75,14 @@ void File::sync_data() const {
   if (::fdatasync(descriptor_) == -1) throw system_error(errno, "sync {}", path_);
 }
 
+void File::reserve(std::uint64_t length, std::uint64_t offset) const {
+  const int result = ::fallocate(descriptor_, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                                 static_cast<off_t>(length));
+  if (result == -1 && errno != EOPNOTSUPP && errno != ENOSYS) {
+    throw system_error(errno, "reserve {} bytes in {}", length, path_);
+  }
+}
+
 bool File::try_lock() const {
   if (::flock(descriptor_, LOCK_EX | LOCK_NB) == 0) return true;
   if (errno != EWOULDBLOCK) throw system_error(errno, "lock {}", path_);

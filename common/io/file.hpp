@@ -40,6 +40,9 @@ class File {
   // written.
   void punch_hole(std::uint64_t length, std::uint64_t offset) const;
   void sync_data() const;
+  // Takes storage for a range without changing content or size. Nothing happens where the file
+  // system cannot do that.
+  void reserve(std::uint64_t length, std::uint64_t offset) const;
   // Locks the file (flock) against everybody who asks for the same, until it is closed. False:
   // somebody else has done so.
   [[nodiscard]] bool try_lock() const;

@@ -61,7 +61,7 @@ TimePoint BlockCache::background_step_here(TimePoint now) {
   std::optional<Error> failure;
   try {
     if (store_->is_durable()) {
-      store_->commit();
+      commit();
       store_->confirm();
     }
   } catch (const Error& error) {

@@ -102,7 +102,7 @@ void BlockCache::close() {
       return true;
     });
   }
-  store_->commit();
+  commit();
   store_->close(order);
 }
 
@@ -148,10 +148,10 @@ void BlockCache::evict(Lock& lock, Slot slot) {
 
 // A cache that has been made smaller has more slots than it may fill: a slot's storage counts until
 // it is given back, so it is not used again before that.
-void BlockCache::drop(Lock& lock, Slot slot, EvictionPolicy::Removal why) {
+void BlockCache::drop(Lock& lock, Slot slot, EvictionPolicy::Removal why, bool with_storage) {
   fetches_.erase(table_[slot].block());
   store_->dropped(slot);
-  if (table_.slots() > table_.max_slots()) {
+  if (with_storage || table_.slots() > table_.max_slots()) {
     to_discard_.push_back(slot);
     table_.pin(slot);
   }

@@ -139,7 +139,7 @@ class BlockCache {
   // Slots of the blocks of a range, in no particular order.
   [[nodiscard]] std::vector<Slot> cached_in(const Lock& lock, const Range& range) const;
   // The block is not cached any more, and a fetch of it is not stored.
-  void drop(Lock& lock, Slot slot, EvictionPolicy::Removal why);
+  void drop(Lock& lock, Slot slot, EvictionPolicy::Removal why, bool with_storage = false);
   void note_vacated(Lock& lock, Slot slot);
   void retire(Lock& lock, Slot slot);
   void discard_dropped(Lock& lock);
@@ -152,6 +152,11 @@ class BlockCache {
 
   // --- storage_pressure.cpp: the disk of the cache is full ---
   void storage_failed(const Error& error);
+  // As the store's, but what stands in their way is removed as far as possible: clean blocks give
+  // their storage back. What cannot be published then survives no kill, and that is all.
+  void publish();
+  void commit();
+  bool give_back_room();
   // The slot's storage took what was written to it.
   void storage_worked(Lock& lock, Slot slot);
   // Whether take_slot() finds a free slot below the bound.
@@ -188,6 +193,7 @@ class BlockCache {
     yes,
     elsewhere,   // the slot is no longer the block's: look again
     impossible,  // the cache's storage failed; the block has lost nothing
+    once_clean,  // the same; it has to be written back before the change can go around the cache
   };
   void write_cached(Layer& below, std::span<const std::byte> buffer, std::uint64_t offset);
   void write_piece(Layer& below, const BlockPiece& piece, std::span<const std::byte> data);
@@ -197,7 +203,7 @@ class BlockCache {
   Stored store_piece(Layer& below, Slot slot, const Pages& before, const BlockPiece& piece,
                      std::span<const std::byte> data);
   Stored note_stored(Lock& lock, Slot slot, const StoredPages& stored);
-  Stored could_not_store(Lock& lock, Slot slot, PageMask touched, const Error& error);
+  Stored could_not_store(Lock& lock, Slot slot, PageMask touched, bool intact, const Error& error);
   std::vector<std::byte> complete_pages(Layer& below, BlockPiece& piece,
                                         std::span<const std::byte> data, PageMask missing);
   void write_around(Layer& below, std::span<const std::byte> buffer, std::uint64_t offset,

@@ -51,7 +51,7 @@ void BlockCache::Bypass::release() {
 }
 
 void BlockCache::Bypass::commit() {
-  if (held_dirty_) cache_.store_->commit();
+  if (held_dirty_) cache_.commit();
 }
 
 void BlockCache::Bypass::forget_durably() {
@@ -62,7 +62,7 @@ void BlockCache::Bypass::forget_durably() {
       forget_clean_pages(lock, slot);
     }
   }
-  cache_.store_->commit();
+  cache_.commit();
 }
 
 // A block with nothing dirty is dropped. Of one with dirty pages the clean ones that the range

@@ -127,9 +127,9 @@ CacheIdentity CacheFilter::identity_of(const std::string& export_name,
 }
 
 std::unique_ptr<DurableStore> CacheFilter::store_in_directory(std::uint64_t size_bytes) {
-  return std::make_unique<DurableStore>(
-      std::move(unused_directory_), settings_.block_size, size_bytes,
-      parameters_.salvage() ? Damaged::salvage : Damaged::refuse);
+  return std::make_unique<DurableStore>(std::move(unused_directory_), settings_.block_size,
+                                        size_bytes,
+                                        parameters_.salvage() ? Damaged::salvage : Damaged::refuse);
 }
 
 std::shared_ptr<ExportCache> CacheFilter::export_cache(const std::string& export_name,

@@ -9,14 +9,14 @@ namespace nbdstack {
 void BlockCache::flush(Layer& below) {
   if (settings_.mode == CacheMode::unsafe) return;
   if (settings_.flush == FlushTo::local) {
-    store_->commit();
+    commit();
     want_background();
     report_damage();
     return;
   }
   const auto settling = settlement(below);
   try {
-    store_->commit();  // also what has gone around the cache, and left nothing dirty
+    commit();  // also what has gone around the cache, and left nothing dirty
     write_back_all(below);
     flush_below(below);
     settling.wait_for_earlier();
@@ -38,7 +38,7 @@ void BlockCache::flush_below(Layer& below) {
 void BlockCache::settle_client(Layer& below) {
   if (settings_.mode == CacheMode::unsafe) return;
   if (settings_.flush == FlushTo::local) {
-    store_->commit();
+    commit();
     want_background();
   } else {
     const auto settling = settlement(below);
@@ -61,7 +61,7 @@ void BlockCache::write_back_all(Layer& below) {
 // below, it did so without FUA, and a flush completes it.
 void BlockCache::make_durable(Layer& below, const Range& range) {
   if (settings_.flush == FlushTo::local) {
-    store_->commit();
+    commit();
     want_background();
     return;
   }

@@ -56,13 +56,14 @@ std::size_t BlockCache::evict_some(Lock& lock, std::size_t count) {
 // never waits for room. A durable store gives clean blocks free with its next commit.
 bool BlockCache::make_room(Lock& lock, Layer& below) {
   bool committed = !store_->is_durable();
-  discard_dropped(lock);
-  while (next_victim(lock) == kNoSlot) {
+  while (true) {
+    discard_dropped(lock);
+    if (next_victim(lock) != kNoSlot) return true;
     if (table_.has_room() && occupied(lock) < table_.max_slots()) return true;
     if (table_.cached_blocks() == 0) return false;  // not one slot could be stored
     if (!std::exchange(committed, true)) {
       lock.unlock();
-      store_->commit();
+      commit();
       lock.lock();
       continue;
     }
@@ -76,7 +77,6 @@ bool BlockCache::make_room(Lock& lock, Layer& below) {
     }
     committed = !store_->is_durable();
   }
-  return true;
 }
 
 std::vector<BlockNumber> BlockCache::next_dirty(Lock& lock, const Layer& below,

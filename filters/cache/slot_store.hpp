@@ -64,10 +64,17 @@
 #include <vector>
 
 #include "common/block/range.hpp"
+#include "common/error.hpp"
 #include "filters/cache/page_mask.hpp"
 #include "filters/cache/slot_list.hpp"
 
 namespace nbdstack {
+
+// Thrown by write() where nothing was overwritten in place: the pages hold what they held.
+class NothingOverwritten final : public Error {
+ public:
+  explicit NothingOverwritten(const Error& error) : Error(error) {}
+};
 
 // What write() has put into a slot, on its way to wrote(). The members after `pages` are the
 // store's own business.

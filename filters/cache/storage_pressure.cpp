@@ -8,6 +8,48 @@
 #include "filters/cache/block_cache.hpp"
 
 namespace nbdstack {
+namespace {
+
+// What gives its storage back at once, and how often one commit asks for that.
+constexpr std::size_t kGivenBack_blocks = 64;
+constexpr int kMostTimesGivenBack = 4;
+
+}  // namespace
+
+void BlockCache::publish() {
+  try {
+    store_->publish();
+  } catch (const Error& error) {
+    if (!is_for_lack_of_room(error)) throw;
+    storage_failed(error);
+  }
+}
+
+void BlockCache::commit() {
+  for (int times = 0;; ++times) {
+    try {
+      store_->commit();
+      return;
+    } catch (const Error& error) {
+      if (!is_for_lack_of_room(error)) throw;
+      storage_failed(error);
+      if (times == kMostTimesGivenBack || !give_back_room()) throw;
+    }
+  }
+}
+
+bool BlockCache::give_back_room() {
+  Lock lock(mutex_);
+  std::size_t given_back = 0;
+  for (; given_back < kGivenBack_blocks; ++given_back) {
+    const Slot victim = next_victim(lock);
+    if (victim == kNoSlot) break;
+    drop(lock, victim, EvictionPolicy::Removal::evicted, true);
+  }
+  discard_dropped(lock);
+  changed_.notify_all();
+  return given_back > 0;
+}
 
 void BlockCache::storage_failed(const Error& error) {
   if (!is_for_lack_of_room(error)) {

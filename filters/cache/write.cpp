@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "common/error.hpp"
+#include "common/io/lack_of_room.hpp"
 #include "common/log.hpp"
 #include "filters/cache/block_cache.hpp"
 #include "filters/cache/bypass.hpp"
@@ -22,7 +23,7 @@ void BlockCache::write(Layer& below, std::span<const std::byte> buffer, std::uin
       const RangeLock::Guard changing(changes_, pages_covering(range));
       write_cached(below, buffer, offset);
     }
-    store_->publish();
+    publish();
     if (durability == Durability::fua) make_durable(below, range);
   }
   relieve(below, true);
@@ -57,6 +58,9 @@ void BlockCache::write_piece(Layer& below, const BlockPiece& piece,
     const Stored stored = store_piece(below, *slot, before, piece, data);
     if (stored == Stored::yes) return;
     if (stored == Stored::impossible) break;
+    if (stored == Stored::once_clean) {
+      write_back(below, {piece.block}, {}, Durability::on_flush);
+    }
   }
   const std::uint64_t offset = geometry_.offset_of(piece.block) + piece.offset_in_block;
   write_around(below, data, offset, Durability::on_flush);
@@ -125,15 +129,20 @@ BlockCache::Stored BlockCache::store_piece(Layer& below, Slot slot, const Pages&
   }
   StoredPages stored;
   std::optional<Error> failure;
+  bool intact = false;
   try {
     stored = store_->write(slot, data, whole.offset_in_block, before.stored());
+  } catch (const NothingOverwritten& error) {
+    failure = error;
+    intact = true;
+    storage_failed(error);
   } catch (const Error& error) {
     failure = error;
     storage_failed(error);
   }
   Lock lock(mutex_);
-  const Stored result =
-      failure ? could_not_store(lock, slot, touched, *failure) : note_stored(lock, slot, stored);
+  const Stored result = failure ? could_not_store(lock, slot, touched, intact, *failure)
+                                : note_stored(lock, slot, stored);
   pin.give_back(lock);
   return result;
 }
@@ -151,15 +160,17 @@ BlockCache::Stored BlockCache::note_stored(Lock& lock, Slot slot, const StoredPa
   return Stored::yes;
 }
 
-// What the touched pages held may be gone. If it was clean, and nothing else in the block is dirty,
-// nothing has been lost, and the change can go around the cache.
-BlockCache::Stored BlockCache::could_not_store(Lock& lock, Slot slot, PageMask touched,
+// What the touched pages held may be gone, unless they are `intact`. If it was clean, and nothing
+// else in the block is dirty, nothing has been lost, and the change can go around the cache. What is
+// dirty and intact has to go below before it.
+BlockCache::Stored BlockCache::could_not_store(Lock& lock, Slot slot, PageMask touched, bool intact,
                                                const Error& error) {
   if (!table_[slot].is_attached()) return Stored::elsewhere;
   const Pages pages = table_.pages(slot);
   if (pages.dirty == 0 && !table_[slot].writing) {
     retire(lock, slot);
   } else if ((pages.stored() & touched) != 0) {
+    if (intact && is_for_lack_of_room(error)) return Stored::once_clean;
     throw Error(error);
   }
   return Stored::impossible;

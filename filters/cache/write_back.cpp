@@ -123,7 +123,7 @@ Range BlockCache::unit_covering(const Layer& below, const Range& range) const {
 void BlockCache::write_back_dirty(WriteBack& work, const std::vector<BlockNumber>& blocks) {
   if (blocks.empty()) return;
   try {
-    store_->commit();
+    commit();
   } catch (const Error& error) {
     work.failed(error);
     return;

@@ -30,7 +30,7 @@ void BlockCache::write_back_zeros(WriteBack& work, const std::vector<Range>& ran
     ends.push_back(count);
   }
   try {
-    store_->commit();
+    commit();
   } catch (const Error& error) {
     work.failed(error);
     return;
@@ -70,7 +70,7 @@ void BlockCache::write_back_zero_run(WriteBack& work, const Range& range) {
     lock.unlock();
     std::optional<Error> failure;
     try {
-      if (!committed) store_->commit();
+      if (!committed) commit();
       const Durability wanted = store_->is_durable() ? Durability::fua : work.durability;
       zero_below(work.below, part, run->value, supported(wanted, work.below));
       if (store_->is_durable()) complete_durability(work.below, wanted);

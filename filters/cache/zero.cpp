@@ -39,7 +39,7 @@ void BlockCache::zero(Layer& below, const Range& range, const ZeroOptions& optio
       const RangeLock::Guard changing(changes_, pages_covering(range));
       zero_cached(below, range, wanted.may_trim);
     }
-    store_->publish();
+    publish();
     if (wanted.durability == Durability::fua) make_durable(below, range);
   }
   relieve(below, true);

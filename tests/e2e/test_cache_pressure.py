@@ -1,12 +1,15 @@
 """Full, damaged: the cache has a way out of each, without a restart."""
 
+import pathlib
+import re
 import threading
 import unittest
 
 import nbd
 
 from support import data
-from support.cache_case import BLOCK, CacheDirCase, error_of
+from support.cache_case import BLOCK, CacheCase, CacheDirCase, error_of
+from support.small_file_system import CannotMount, in_small_file_system
 
 LOCAL = "cache-flush=local"
 SLOTS = 16
@@ -64,6 +67,74 @@ class Damaged(CacheDirCase):
         expected = bytes(2 * BLOCK) + data.tagged(8, 2 * BLOCK, (SLOTS - 3) * BLOCK) + bytes(BLOCK)
         self.assertEqual(handle.pread(SLOTS * BLOCK, 0), expected)
         self.below.wait_until_stored(0, expected)
+
+
+class FullDisk(CacheCase):
+    """The cache's directory lies on a file system that somebody else fills for a moment."""
+
+    SIZE_MIB = 6
+    MODES = (["cache=writethrough"], ["cache-write-delay=1"], ["cache-on-read=true"], [LOCAL])
+
+    def start(self, *parameters):
+        """A server with cache-dir on a small file system, with some blocks in it."""
+        small = self.scratch / "small"
+        small.mkdir(exist_ok=True)
+        try:
+            launcher = in_small_file_system(small, f"{self.SIZE_MIB}M")
+        except CannotMount as problem:
+            self.skipTest(str(problem))
+        server = self.serve(f"cache-dir={small}/cache", *parameters, launcher=launcher)
+        # The file system is in the server's namespace only.
+        self.other = pathlib.Path(f"/proc/{server.pid}/root{small}/other")
+        handle = server.connect()
+        for number in range(16):
+            handle.pwrite(data.tagged(2, number * BLOCK, BLOCK), number * BLOCK)
+        handle.flush()
+        return server, handle
+
+    def fill_up(self):
+        """Until nothing fits any more."""
+        with open(self.other, "wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(4096))
+            except OSError:
+                pass
+
+    def change_all(self, handle, tag):
+        """Writes 96 blocks, with flushes and reads in between."""
+        for number in range(96):
+            offset = number * BLOCK
+            handle.pwrite(data.tagged(tag, offset, BLOCK), offset)
+            if number % 5 == 4:
+                handle.flush()
+                self.assertEqual(handle.pread(BLOCK, offset), data.tagged(tag, offset, BLOCK))
+        handle.flush()
+        expected = data.tagged(tag, 0, 96 * BLOCK)
+        self.assertEqual(handle.pread(len(expected), 0), expected)
+        return expected
+
+    def test_requests_pass_through(self):
+        """Requests that fail while the disk is full, or for ever after; or a log that is full of
+        it; or anything lost."""
+        for mode in self.MODES:
+            with self.subTest(mode=mode):
+                server, handle = self.start(*mode)
+                self.fill_up()
+                self.change_all(handle, 3)
+                self.change_all(handle, 4)
+                self.other.unlink()
+                said = "error: .*No space left on device: going on with"
+                self.assertEqual(len(re.findall(said, server.log())), 1, server.log())
+                data.wait_until(lambda: self.is_used_again(server, handle), 30, "normal service")
+                expected = self.change_all(handle, 6)
+                self.assertEqual(server.terminate(), 0, server.log())
+                self.assertEqual(self.below.stored(0, len(expected)), expected)
+
+    def is_used_again(self, server, handle):
+        """Whether the log says so, after more requests."""
+        self.change_all(handle, 5)
+        return "there is room for the cache again" in server.log()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@
 
 #include "common/error.hpp"
 #include "common/io/key_value_text.hpp"
+#include "common/io/lack_of_room.hpp"
 
 namespace nbdstack {
 namespace {
@@ -73,7 +74,12 @@ File take_lock(const std::string& path) {
   }
   const std::string pid = std::to_string(::getpid());
   if (::ftruncate(lock.descriptor(), 0) == -1) throw system_error(errno, "write {}", lock.path());
-  lock.write_at(std::as_bytes(std::span(pid)), 0);
+  try {
+    lock.write_at(std::as_bytes(std::span(pid)), 0);
+  } catch (const Error& error) {
+    // On a full disk the holder has no name: it is the lock that counts.
+    if (!is_for_lack_of_room(error)) throw;
+  }
   return lock;
 }
 

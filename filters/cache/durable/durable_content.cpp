@@ -9,6 +9,9 @@
 namespace nbdstack {
 namespace {
 
+// Of the journal, in memory. Only where it cannot be written it comes to that.
+constexpr std::uint64_t kMostUnwritten_bytes = 4U << 20U;
+
 // `values` belong to the pages of `pages`, in order; those of `wanted` alone, 0 for the others.
 std::vector<std::uint64_t> only(std::span<const std::uint64_t> values, PageMask pages,
                                 PageMask wanted) {
@@ -128,6 +131,10 @@ void DurableStore::end_overwriting(Slot slot, const Placement& placement, PageMa
 StoredPages DurableStore::write(Slot slot, std::span<const std::byte> data,
                                 std::uint32_t offset_in_block, PageMask stored) {
   journal_->write_long_buffer();
+  if (journal_->unwritten_bytes() > kMostUnwritten_bytes) {
+    throw NothingOverwritten(
+        Error(ENOSPC, fmt::format("{}: there is no room for the journal", directory_->path())));
+  }
   const PageGeometry& geometry = files_.pages();
   const auto length = static_cast<std::uint32_t>(data.size());
   const PageMask touched = geometry.touched(offset_in_block, length);
@@ -166,7 +173,7 @@ StoredPages DurableStore::write(Slot slot, std::span<const std::byte> data,
   lock.unlock();
   try {
     files_.write(slot, data, first, placement.copies);
-  } catch (const Error&) {
+  } catch (const Error& failure) {
     std::vector<std::uint64_t> left(now.size());
     try {
       left = files_.checksums(slot, touched, placement.copies);
@@ -174,6 +181,7 @@ StoredPages DurableStore::write(Slot slot, std::span<const std::byte> data,
       log::error("cache: {}", error.what());
     }
     end_overwriting(slot, placement, touched, old, left, true);
+    if ((placement.rewritten | placement.forgotten) == 0) throw NothingOverwritten(failure);
     throw;
   }
   end_overwriting(slot, placement, touched, old, now, false);

@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <exception>
+#include <new>
 #include <utility>
 
+#include "common/io/lack_of_room.hpp"
 #include "common/log.hpp"
 #include "filters/cache/durable/index.hpp"
 #include "filters/cache/durable/recovery.hpp"
@@ -14,6 +17,10 @@ namespace nbdstack {
 namespace {
 
 constexpr std::uint64_t kShortestJournal_bytes = 16U << 20U;
+
+// At a start on a full disk: how many clean blocks go at once, and what all small files take.
+constexpr std::size_t kGivenBack_slots = 16;
+constexpr std::uint64_t kRoomToStart_bytes = 64U << 10U;
 
 }  // namespace
 
@@ -46,10 +53,10 @@ void DurableStore::load() {
 Recovered DurableStore::recover() {
   if (loaded_ == nullptr) load();
   const std::unique_ptr<Loaded> all = std::move(loaded_);
-  const SlotIndex& index = all->index;
+  SlotIndex& index = all->index;
   const FoundFiles& found = all->found;
   const LoadedIndex& loaded = all->state;
-  note_ = std::make_unique<CommitNote>(*directory_);
+  with_room(index, [&] { note_ = std::make_unique<CommitNote>(*directory_); });
   std::uint64_t generation = found.snapshot;
   if (!loaded.is_snapshot) {
     files_.sync_first();
@@ -57,10 +64,14 @@ Recovered DurableStore::recover() {
     note_->sync();
     directory_->sync();
     generation = found.generation + 1;
-    write_snapshot(*directory_, index, index.order(), generation, loaded.sequence);
+    with_room(index, [&] {
+      write_snapshot(*directory_, index, index.order(), generation, loaded.sequence);
+    });
     remove_before(*directory_, generation);
   }
-  journal_ = std::make_unique<Journal>(*directory_, generation, loaded.sequence);
+  with_room(index, [&] {
+    journal_ = std::make_unique<Journal>(*directory_, generation, loaded.sequence);
+  });
   directory_->sync();
   committed_sequence_ = loaded.sequence;
   punch_unused(index);
@@ -72,6 +83,42 @@ Recovered DurableStore::recover() {
   note_->write({loaded.sequence, anything_dirty});
   note_->sync();
   return recovered;
+}
+
+// Where the disk is full, clean blocks make room: what an older index says of them is found to be
+// wrong by their checksums.
+void DurableStore::with_room(SlotIndex& index, const std::function<void()>& write) {
+  while (true) {
+    try {
+      write();
+      return;
+    } catch (const Error& error) {
+      if (!is_for_lack_of_room(error)) throw;
+      if (give_back_clean(index)) continue;
+      throw Error(error.code(),
+                  fmt::format("{}: the cache cannot be opened without some room on the file system "
+                              "of {}: free {} bytes there; nothing in it has been lost",
+                              error.what(), directory_->path(),
+                              kRoomToStart_bytes + std::uint64_t{index.slots()} * 64));
+    }
+  }
+}
+
+bool DurableStore::give_back_clean(SlotIndex& index) {
+  std::size_t given_back = 0;
+  for (const Slot slot : index.order()) {
+    SlotIndex::Entry& entry = index[slot];
+    if (entry.pages.dirty != 0) continue;
+    files_.punch(slot, false);
+    if (entry.copies != 0) files_.punch(slot, true);
+    entry = {};
+    if (++given_back == kGivenBack_slots) break;
+  }
+  if (given_back > 0) {
+    log::error("cache: the disk of {} is full: {} clean blocks give their storage back",
+               directory_->path(), given_back);
+  }
+  return given_back > 0;
 }
 
 Recovered DurableStore::take_over(const SlotIndex& index) {
@@ -319,7 +366,9 @@ bool DurableStore::prepare_next() {
     journal_->prepare_next();
     return true;
   } catch (const Error& error) {
-    log::error("cache: no new journal was begun: {}", error.what());
+    if (!is_for_lack_of_room(error)) {
+      log::error("cache: no new journal was begun: {}", error.what());
+    }
     return false;
   }
 }
@@ -344,7 +393,12 @@ void DurableStore::make_durable(const CommitNote::Commit& commit, bool with_seco
   files_.sync_first();
   if (with_second) files_.sync_second();
   journal_->commit(commit.sequence);
-  note_->write(commit);
+  try {
+    note_->write(commit);
+  } catch (const Error& error) {
+    // The older note says less, and nothing that is not true.
+    if (!is_for_lack_of_room(error)) throw;
+  }
 }
 
 void DurableStore::lead_commit(Lock& lock, bool start_next, std::span<const Slot> order) {
@@ -357,12 +411,26 @@ void DurableStore::lead_commit(Lock& lock, bool start_next, std::span<const Slot
   const bool with_second = std::exchange(second_written_, false);
   lock.unlock();
   std::optional<Error> failure;
+  bool has_not_happened = false;
   try {
     make_durable(commit, with_second);
+  } catch (const NoRoom& error) {
+    failure = error;
+    has_not_happened = true;
   } catch (const Error& error) {
     failure = error;
+  } catch (const std::bad_alloc&) {
+    failure = Error(ENOMEM, "cache: out of memory");
   }
   lock.lock();
+  if (has_not_happened && !failure_) {
+    second_written_ = second_written_ || with_second;
+    if (start_next) replacing_ = false;
+    reopen_epoch(lock);
+    committing_ = false;
+    changed_.notify_all();
+    throw Error(*failure);
+  }
   committing_ = false;
   if (!failure) failure = failure_;  // a fault that was found meanwhile
   if (failure) {
@@ -381,6 +449,21 @@ void DurableStore::lead_commit(Lock& lock, bool start_next, std::span<const Slot
   lock.lock();
   replacing_ = false;
   changed_.notify_all();
+}
+
+// The commit that was to cover it has not happened.
+void DurableStore::reopen_epoch(Lock& /*lock*/) {
+  for (const auto& [slot, changes] : closing_) {
+    Changes& open = open_[slot];
+    open.written |= changes.written;
+    open.given_up |= changes.given_up;
+    open.replaced |= changes.replaced;
+  }
+  for (const auto& run : closing_zeros_.overlapping({0, geometry_.size_bytes()})) {
+    open_zeros_.assign(run.range, run.value);
+  }
+  closing_.clear();
+  closing_zeros_.clear();
 }
 
 void DurableStore::end_epoch(Lock& lock) {
@@ -405,7 +488,7 @@ void DurableStore::replace_snapshot(std::uint64_t generation, std::span<const Sl
     const Lock lock(mutex_);
     snapshot_bytes_ =
         std::uint64_t{index.slots()} * (files_.pages().pages_per_block() <= 16 ? 32 : 64);
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {
     log::error("cache: no new index was written: {}", error.what());
   }
 }

@@ -64,8 +64,12 @@
 // index while it lasts, and nobody waits for it but this one call. If that fails it is logged, and
 // tried again when the journal has grown again.
 //
-// A failure to write the journal or to sync anything is final: publish() and commit() report it
-// from then on, write() does where it would have to wait for a commit, and reads go on.
+// Where there is no room for the journal, publish() and commit() say so (journal.hpp), and the epoch
+// goes on as if the commit had not begun: what it covered counts as changed since the commit before,
+// and is fresh. Any later call may succeed. write() fails where too much waits to be written to the
+// journal. Every other failure to write the journal or to sync anything is final: publish() and
+// commit() report it from then on, write() does where it would have to wait for a commit, and reads
+// go on.
 //
 // Memory: 12 bytes and four bits for each slot with up to 16 pages (slot_marks.hpp), and a node for
 // each slot with pages in data2, and for each that became dirty, or was held and changed, since the
@@ -80,6 +84,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <mutex>
@@ -195,9 +200,12 @@ class DurableStore final : public SlotStore {
   void make_durable(const CommitNote::Commit& commit, bool with_second);
   void lead_commit(Lock& lock, bool start_next, std::span<const Slot> order);
   void end_epoch(Lock& lock);
+  void reopen_epoch(Lock& lock);
   void replace_snapshot(std::uint64_t generation, std::span<const Slot> order);
   [[nodiscard]] bool is_long(const Lock& lock) const;
   struct Loaded;
+  void with_room(SlotIndex& index, const std::function<void()>& write);
+  bool give_back_clean(SlotIndex& index);
   Recovered take_over(const SlotIndex& index);
   void punch_unused(const SlotIndex& index);
 

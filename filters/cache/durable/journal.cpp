@@ -1,6 +1,11 @@
 #include "filters/cache/durable/journal.hpp"
 
+#include <algorithm>
+#include <new>
 #include <utility>
+
+#include "common/io/lack_of_room.hpp"
+#include "common/log.hpp"
 
 namespace nbdstack {
 
@@ -13,15 +18,22 @@ Journal::Journal(Directory& directory, std::uint64_t generation, std::uint64_t l
       last_sequence_(last_sequence),
       written_sequence_(last_sequence),
       durable_sequence_(last_sequence) {
-  segments_.push_back({generation, directory.open(name_of(generation)), {}, 0});
+  segments_.push_back({.generation = generation, .file = directory.open(name_of(generation))});
 }
 
 void Journal::append(Record record) {
   const Lock lock(mutex_);
-  record.sequence = ++last_sequence_;
+  record.sequence = last_sequence_ + 1;
   record.durable_sequence = durable_sequence_;
   Segment& segment = segments_.back();
-  encode(record, segment.generation, segment.buffer);
+  const std::size_t before = segment.buffer.size();
+  try {
+    encode(record, segment.generation, segment.buffer);
+  } catch (...) {
+    segment.buffer.resize(before);
+    throw;
+  }
+  ++last_sequence_;
 }
 
 std::uint64_t Journal::last_sequence() const {
@@ -37,6 +49,13 @@ std::uint64_t Journal::generation() const {
 std::uint64_t Journal::size_bytes() const {
   const Lock lock(mutex_);
   return segments_.back().end_bytes + segments_.back().buffer.size();
+}
+
+std::uint64_t Journal::unwritten_bytes() const {
+  const Lock lock(mutex_);
+  std::uint64_t bytes = 0;
+  for (const Segment& segment : segments_) bytes += segment.buffer.size() + segment.pending.size();
+  return bytes;
 }
 
 void Journal::write_out() {
@@ -56,38 +75,98 @@ void Journal::write_out() {
 void Journal::write_long_buffer() {
   constexpr std::size_t kLong_bytes = 256U << 10U;
   Lock lock(mutex_);
-  if (!failure_ && !writing_ && segments_.back().buffer.size() > kLong_bytes) write_buffers(lock);
+  const Segment& segment = segments_.back();
+  const bool is_long = segment.buffer.size() > kLong_bytes && segment.pending.empty();
+  if (failure_ || writing_ || !is_long) return;
+  try {
+    write_buffers(lock);
+  } catch (const NoRoom&) {  // write_out() says it
+  }
 }
 
-// Segments stay where they are meanwhile: only commit() removes one, when there is nothing to be
-// written to it.
-void Journal::write_buffers(Lock& lock) {
-  struct Part {
-    Segment& segment;
-    std::vector<std::byte> bytes;
-  };
-  std::vector<Part> parts;
-  for (Segment& segment : segments_) {
-    if (!segment.buffer.empty()) parts.push_back({segment, std::exchange(segment.buffer, {})});
+bool Journal::has_pending(const Lock& /*lock*/) const {
+  return std::any_of(segments_.begin(), segments_.end(),
+                     [](const Segment& segment) { return !segment.pending.empty(); });
+}
+
+// Storage for what comes later is taken while there is some. Where there is none, what was taken
+// before may do.
+void Journal::write_at_end(Segment& segment, std::span<const std::byte> bytes) {
+  const std::uint64_t end = segment.end_bytes + bytes.size();
+  if (end + kReserve_bytes / 2 > segment.reserved_bytes) {
+    try {
+      const std::uint64_t from = std::max(segment.reserved_bytes, segment.end_bytes);
+      segment.file->reserve(end + kReserve_bytes - from, from);
+      segment.reserved_bytes = end + kReserve_bytes;
+    } catch (const Error& error) {
+      log::debug("cache: {}", error.what());
+    }
   }
-  const std::uint64_t upto = last_sequence_;
+  segment.file->write_at(bytes, segment.end_bytes);
+}
+
+// Segments stay where they are meanwhile: only commit() removes some, when there is nothing to be
+// written to them.
+void Journal::write_buffers(Lock& lock) {
+  std::vector<Segment*> parts;
+  for (Segment& segment : segments_) parts.push_back(&segment);
+  std::uint64_t upto = last_sequence_;
+  for (Segment* const part : parts) {
+    if (part->pending.empty()) {
+      part->pending.swap(part->buffer);
+    } else if (!part->buffer.empty()) {
+      upto = written_sequence_;  // what is newer than `pending` has its turn later
+    }
+  }
+  writing_ = true;
+  lock.unlock();
+  std::optional<Error> failure;
+  std::size_t done = 0;
+  try {
+    for (; done < parts.size(); ++done) {
+      if (!parts[done]->pending.empty()) write_at_end(*parts[done], parts[done]->pending);
+    }
+  } catch (const Error& error) {
+    failure = error;
+  } catch (const std::bad_alloc&) {
+    failure = Error(ENOMEM, "no memory");
+  }
+  lock.lock();
+  for (std::size_t i = 0; i < done; ++i) {
+    parts[i]->end_bytes += parts[i]->pending.size();
+    parts[i]->pending.clear();
+  }
+  if (!failure) written_sequence_ = std::max(written_sequence_, upto);
+  end_writing(lock, failure);
+}
+
+void Journal::end_writing(Lock& lock, const std::optional<Error>& failure) {
+  writing_ = false;
+  written_.notify_all();
+  if (!failure) return;
+  if (is_for_lack_of_room(*failure) || failure->code() == ENOMEM) throw NoRoom(*failure);
+  fail(lock, *failure);
+}
+
+// By itself, behind everything else: if there is no room for it there is no commit.
+void Journal::write_commit_record(Lock& lock, Segment& segment, std::uint64_t sequence) {
+  std::vector<std::byte> bytes;
+  encode(
+      {.kind = Record::Kind::commit, .sequence = sequence, .durable_sequence = durable_sequence_},
+      segment.generation, bytes);
   writing_ = true;
   lock.unlock();
   std::optional<Error> failure;
   try {
-    for (const Part& part : parts) part.segment.file->write_at(part.bytes, part.segment.end_bytes);
+    write_at_end(segment, bytes);
   } catch (const Error& error) {
     failure = error;
+  } catch (const std::bad_alloc&) {
+    failure = Error(ENOMEM, "no memory");
   }
   lock.lock();
-  writing_ = false;
-  if (failure) {
-    fail(lock, *failure);
-  } else {
-    for (const Part& part : parts) part.segment.end_bytes += part.bytes.size();
-    written_sequence_ = upto;
-  }
-  written_.notify_all();
+  if (!failure) segment.end_bytes += bytes.size();
+  end_writing(lock, failure);
 }
 
 void Journal::fail(Lock& /*lock*/, const Error& error) {
@@ -98,36 +177,41 @@ void Journal::fail(Lock& /*lock*/, const Error& error) {
 }
 
 void Journal::prepare_next() {
-  next_ = directory_.open(name_of(generation() + 1));
+  auto next = directory_.open(name_of(generation() + 1));
+  next->reserve(kReserve_bytes, 0);
   directory_.sync();
+  next_.clear();
+  next_.push_back({.generation = generation() + 1, .file = std::move(next)});
 }
 
 std::uint64_t Journal::cut(bool start_next) {
   const Lock lock(mutex_);
-  if (start_next) {
-    segments_.push_back({segments_.back().generation + 1, std::move(next_), {}, 0});
-  }
+  cut_in_ = segments_.back().generation;
+  if (start_next) segments_.splice(segments_.end(), next_);
   return last_sequence_;
 }
 
 void Journal::commit(std::uint64_t sequence) {
   Lock lock(mutex_);
-  Segment& segment = segments_.front();
-  encode(
-      {.kind = Record::Kind::commit, .sequence = sequence, .durable_sequence = durable_sequence_},
-      segment.generation, segment.buffer);
-  while (!failure_ && (writing_ || !segment.buffer.empty())) {
+  // Nothing may be pending: part of it may be in the file, where the commit record comes now.
+  while (!failure_ && (writing_ || has_pending(lock) || written_sequence_ < sequence)) {
     if (writing_) {
       written_.wait(lock);
     } else {
       write_buffers(lock);
     }
   }
+  const auto is_covered = [&](const Segment& segment) { return segment.generation <= cut_in_; };
+  std::vector<Segment*> covered;
+  for (Segment& segment : segments_) {
+    if (is_covered(segment)) covered.push_back(&segment);
+  }
+  if (!failure_) write_commit_record(lock, *covered.back(), sequence);
   if (failure_) throw Error(*failure_);
   lock.unlock();
   std::optional<Error> failure;
   try {
-    segment.file->sync_data();
+    for (const Segment* const segment : covered) segment->file->sync_data();
   } catch (const Error& error) {
     failure = error;
   }
@@ -137,7 +221,7 @@ void Journal::commit(std::uint64_t sequence) {
     throw Error(*failure_);
   }
   durable_sequence_ = sequence;
-  if (segments_.size() > 1) segments_.pop_front();
+  while (segments_.size() > 1 && is_covered(segments_.front())) segments_.pop_front();
 }
 
 }  // namespace nbdstack

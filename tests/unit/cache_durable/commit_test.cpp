@@ -99,7 +99,7 @@ TEST_F(CommitTest, ACommitBeginsAfterOverwritesThatAreUnderWay) {
 
 TEST_F(CommitTest, AJournalThatCannotBeWrittenIsReportedForGood) {
   put(0, 0, 1, true);
-  fail_on(Kind::write, "journal", ENOSPC);
+  fail_on(Kind::write, "journal", EIO);
   EXPECT_THROW(store_->publish(), Error);
   disk_.set_hook({});
   EXPECT_THROW(store_->publish(), Error);
@@ -132,7 +132,7 @@ TEST_F(CommitTest, AFailedCommitLetsNobodyWait) {
 TEST_F(CommitTest, AJournalThatCannotBeBegunIsNoFailure) {
   store_->set_shortest_journal_bytes(10);
   put(0, 0, 1, true);
-  fail_on(Kind::create, "journal", ENOSPC);
+  fail_on(Kind::create, "journal", EMFILE);
   store_->commit();
   EXPECT_EQ(logged_errors().size(), 1U);
   EXPECT_EQ(store_->committed(0, 0b0001), 0b0001U);
