@@ -8,6 +8,7 @@
 #include "common/nbdkit/conversions.hpp"
 #include "common/nbdkit/guard.hpp"
 #include "common/nbdkit/next_layer.hpp"
+#include "common/nbdkit/server_start.hpp"
 
 namespace nbdstack {
 namespace {
@@ -61,19 +62,25 @@ int config_complete(nbdkit_next_config_complete* next, nbdkit_backend* nxdata) {
 
 int get_ready(int thread_model) {
   registered->thread_model = thread_model;
-  return guarded([] { registered->filter->get_ready(); }) == 0 ? 0 : -1;
+  return guarded([] {
+           registered->filter->get_ready();
+           ServerStart::arm(nullptr);
+         }) == 0
+             ? 0
+             : -1;
 }
 
 int after_fork(nbdkit_backend* backend) {
   const int code = guarded([&] {
     registered->backend.emplace(backend, registered->thread_model);
-    registered->filter->after_fork(*registered->backend);
+    ServerStart::run([] { registered->filter->after_fork(*registered->backend); });
   });
   return code == 0 ? 0 : -1;
 }
 
 void cleanup(nbdkit_backend* /*backend*/) {
   if (!registered->backend) return;
+  ServerStart::end();
   guarded([&] { registered->filter->cleanup(*registered->backend); });
 }
 

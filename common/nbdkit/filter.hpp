@@ -5,10 +5,12 @@
 //   constructor        the library is loaded; parameters hold their defaults
 //   parameters()       asked once; parsing writes to the filter's own variables
 //   config_complete()  all parameters are set: check how they fit together
-//   get_ready()        last call in the foreground: open files, fail with a message. Afterwards the
-//                      server changes its directory, may fork, and drops privileges
+//   get_ready()        last call in the foreground: open files, and fail with a message. Afterwards
+//                      the server changes its directory, may fork, and drops privileges: what has to
+//                      be opened again, or made, then is to be made by as_server_user()
 //   after_fork()       threads may be started from here on, not before: a fork loses them; and the
-//                      chain below may be opened, until cleanup() returns
+//                      chain below may be opened, until cleanup() returns. What fails here ends
+//                      the start as well, and whoever started the server is told (server_start.hpp)
 //   open()             per client: the layer that this filter is over the layer below, for one
 //                      export
 //   (requests)         from many threads at once

@@ -10,6 +10,7 @@
 #include "common/nbdkit/conversions.hpp"
 #include "common/nbdkit/description_texts.hpp"
 #include "common/nbdkit/guard.hpp"
+#include "common/nbdkit/server_start.hpp"
 
 namespace nbdstack {
 namespace {
@@ -64,13 +65,20 @@ int config(const char* key, const char* value) {
 int config_complete() {
   return request([] { registered->plugin->config_complete(); });
 }
+void give_back() {
+  if (registered != nullptr) guarded([] { registered->plugin->abandon(); });
+}
 int get_ready() {
-  return request([] { registered->plugin->get_ready(); });
+  return request([] {
+    registered->plugin->get_ready();
+    ServerStart::arm(give_back);
+  });
 }
 int after_fork() {
-  return request([] { registered->plugin->after_fork(); });
+  return request([] { ServerStart::run([] { registered->plugin->after_fork(); }); });
 }
 void cleanup() {
+  ServerStart::end();
   guarded([] { registered->plugin->cleanup(); });
 }
 void dump_plugin() {

@@ -39,6 +39,9 @@ class Plugin {
   // What a client is told that asks which exports there are; "" is the default one.
   virtual std::vector<std::string> exports() { return {""}; }
   virtual void cleanup() {}
+  // Instead of cleanup(): the process ends without it, because the start has failed in some layer
+  // after get_ready(). Requests of layers above may be under way.
+  virtual void abandon() {}
 };
 
 nbdkit_plugin* register_plugin(std::unique_ptr<Plugin> plugin);

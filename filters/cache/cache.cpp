@@ -10,6 +10,7 @@
 #include "common/nbdkit/exit_status.hpp"
 #include "common/nbdkit/export_registry.hpp"
 #include "common/nbdkit/filter.hpp"
+#include "common/nbdkit/server_user.hpp"
 #include "common/sync/worker_pool.hpp"
 #include "filters/cache/cache_layer.hpp"
 #include "filters/cache/cache_parameters.hpp"
@@ -44,6 +45,7 @@ class CacheFilter final : public Filter {
   void cleanup(Backend& backend) override;
 
  private:
+  void open_directory();
   std::shared_ptr<ExportCache> export_cache(const std::string& export_name,
                                             std::uint64_t size_bytes);
   std::shared_ptr<ExportCache> make_export_cache(const std::string& export_name,
@@ -68,8 +70,13 @@ class CacheFilter final : public Filter {
   ExportRegistry<ExportCache> caches_;
 };
 
-// Whether the directory can be used at all is found out now, while there is somebody to be told.
+// What is made in the directories now belongs to the server, which makes more there later.
 void CacheFilter::get_ready() {
+  as_server_user([this] { open_directory(); });
+}
+
+// Whether the directory can be used at all is found out now, while there is somebody to be told.
+void CacheFilter::open_directory() {
   if (parameters_.is_durable()) {
     try {
       unused_directory_ = CacheDirectory::acquire(parameters_.cache_dir());

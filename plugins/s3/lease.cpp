@@ -134,11 +134,15 @@ void Lease::take_by_force() {
 
 void Lease::settle(ObjectStore& store) {
   if (settings_.ownership == Ownership::none) return;
-  object_.emplace(store, lease_object_key(settings_.volume_key), conditions_);
+  move_to(store);
   record_.process = processes_.self();
   next_renewal_ = TimePoint::min();
   tend();
   if (state() == LeaseState::lost) throw Error(EBUSY, reason());
+}
+
+void Lease::move_to(ObjectStore& store) {
+  object_.emplace(store, lease_object_key(settings_.volume_key), conditions_);
 }
 
 void Lease::tend() {

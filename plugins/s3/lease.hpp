@@ -95,6 +95,9 @@ class Lease {
   // not answer is tried again by tend().
   void settle(ObjectStore& store);
 
+  // `store` is used from here on: it outlives this object.
+  void move_to(ObjectStore& store);
+
   // Renews the lease when it is time to, which takes as long as the store's timeout at most: give
   // it LeaseTiming::request_timeout(). To be called every LeaseTiming::pause(). What fails is
   // logged and tried again.

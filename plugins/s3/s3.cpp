@@ -9,6 +9,7 @@
 
 #include "common/nbdkit/plugin.hpp"
 #include "common/nbdkit/server_stop.hpp"
+#include "common/nbdkit/server_user.hpp"
 #include "common/sync/boottime_clock.hpp"
 #include "common/sync/system_clock.hpp"
 #include "plugins/s3/client_view.hpp"
@@ -42,7 +43,11 @@ class S3Plugin final : public Plugin {
       return;
     }
     volume_ = std::make_unique<ServedVolume>(parameters_.serving(), host());
-    volume_->open();
+    // What it makes in a directory must be the server's. (A service asks for credentials only, which
+    // root may read and the server need not.)
+    const auto open = [this] { volume_->open(); };
+    if (stores_->is_directory()) return as_server_user(open);
+    open();
   }
 
   void after_fork() override {
@@ -68,6 +73,11 @@ class S3Plugin final : public Plugin {
   void cleanup() override {
     if (volume_ != nullptr) volume_->stop();
     if (volumes_ != nullptr) volumes_->stop();
+  }
+
+  // One of many volumes is opened for a client only, so that none is while the start fails.
+  void abandon() override {
+    if (volume_ != nullptr) volume_->abandon();
   }
 
  private:

@@ -125,10 +125,28 @@ void ServedVolume::stop() {
   give_back();
 }
 
+void ServedVolume::abandon() {
+  if (lease_ != nullptr && lease_->has_changed()) return;
+  keeper_.reset();
+  if (disk_ == nullptr) return give_back();
+  // The disk is still there for those who are using it, and needs the lease to be refused.
+  if (lease_store_ != nullptr) lease_->release();
+  remove_token();
+}
+
 void ServedVolume::give_back() {
-  if (lease_ != nullptr && lease_store_ != nullptr) lease_->release();
+  if (lease_ != nullptr && lease_store_ == nullptr && wants_ownership()) {
+    // Not served yet: the store that it was taken with is gone.
+    lease_store_ = make_lease_store();
+    lease_->move_to(*lease_store_);
+  }
+  if (lease_store_ != nullptr) lease_->release();
   lease_.reset();
   lease_store_.reset();
+  remove_token();
+}
+
+void ServedVolume::remove_token() {
   const auto token = std::exchange(token_, std::nullopt);
   if (!token.has_value()) return;
   try {

@@ -5,6 +5,7 @@
 //             server forks                         write it (lease.hpp, or s3backer's token)
 //   serve()   in the process that serves           makes its stores, its disk and its threads
 //   stop()    when no request is under way         gives the right back
+//   abandon() instead, when the start has failed   gives the right back, where nothing was written
 //
 // Neither threads nor connections survive a fork: open() leaves none behind.
 //
@@ -69,6 +70,11 @@ class ServedVolume {
 
   void stop();
 
+  // The process ends without stop(), because the start has failed somewhere else; requests may be
+  // under way. Gives the right to write back, unless anything may have been changed: then the next
+  // owner takes it for a crash's, as it must.
+  void abandon();
+
  private:
   [[nodiscard]] bool wants_ownership() const;
   [[nodiscard]] std::unique_ptr<ObjectStore> make_lease_store() const;
@@ -77,6 +83,7 @@ class ServedVolume {
   void take_lease();
   void take_token(ObjectStore& store);
   void give_back();
+  void remove_token();
 
   const ServingSettings settings_;
   const Host host_;

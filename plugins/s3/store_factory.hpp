@@ -60,6 +60,7 @@ class StoreFactory {
 
   [[nodiscard]] std::unique_ptr<ObjectStore> make(const Waiting& waiting) const;
 
+  [[nodiscard]] bool is_directory() const { return std::holds_alternative<DirectoryPlace>(place_); }
   // Where the bucket is: "https://s3.example.com/BUCKET", "file:///DIR/BUCKET".
   [[nodiscard]] std::string place() const;
 

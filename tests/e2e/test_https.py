@@ -2,6 +2,7 @@
 
 import unittest
 
+from e2e.leases import lease_record
 from e2e.stores import GatewayStore
 from servers.rgw import RadosGateway
 from support import data
@@ -52,6 +53,18 @@ class Https(unittest.TestCase):
     def test_authorities_that_cannot_be_read(self):
         """A mistyped ca-file= replaced by the system's authorities, or by none."""
         self.check_refused("/nonexistent", ca_file="/nonexistent")
+
+    def test_the_lease_is_given_back_where_the_start_fails_late(self):
+        """By the process's last act: the library that encrypts must not have been shut down yet."""
+        volume = self.store.volume(size="1M", ca_file=self.gateway.ca_file)
+        cache = "--filter=cache"
+        for words in (
+            [cache, *volume, "cache-dir=/nonexistent/a/b"],
+            [cache, "-P", "/nonexistent/pid", *volume],
+        ):
+            _, errors = run_expecting_failure(*words)
+            self.assertIn("/nonexistent", errors)
+            self.assertEqual(lease_record(self.store)["state"], "released")
 
     def test_bucket_in_the_host_name(self):
         """virtual-host=true that signs or asks for another host or path."""
