@@ -1,0 +1,180 @@
+// Threads that write, zero, trim, read and flush over a durable store at the same time, against an
+// oracle: live, and after the machine has stopped.
+//
+// Requests that run at the same time never share a page, but they share blocks, slots and commits.
+// The simulated disk is too fast for commits to meet anything, so now and then a write into it waits
+// for one or two of them, as long as there may be some.
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <random>
+#include <thread>
+
+#include "tests/unit/cache_durable/runtime_fixture.hpp"
+
+namespace nbdstack::testing {
+namespace {
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr int kRequests = 600;  // of each thread
+#else
+constexpr int kRequests = 2500;
+#endif
+
+struct Case {
+  FlushTo flush;
+  std::uint64_t slots;
+};
+
+class ConcurrentCache : public RuntimeTest, public ::testing::WithParamInterface<Case> {
+ protected:
+  static constexpr int kThreads = 6;
+  static constexpr std::uint64_t kPages = kDisk / kPage;
+  static constexpr std::uint64_t kPagesPerBlock = kBlock / kPage;
+
+  struct Pages {
+    std::uint64_t first = 0;
+    std::uint64_t count = 0;
+  };
+
+  // Pages that nobody has a request on; they are the caller's until give_back().
+  Pages take(std::mt19937& random, bool whole_blocks) {
+    const std::lock_guard lock(mutex_);
+    while (true) {
+      Pages pages{random() % kPages, 1 + random() % kPagesPerBlock};
+      if (whole_blocks) {
+        pages = {pages.first / kPagesPerBlock * kPagesPerBlock,
+                 kPagesPerBlock * (1 + random() % 2)};
+      }
+      pages.count = std::min(pages.count, kPages - pages.first);
+      const auto first = busy_.begin() + static_cast<std::ptrdiff_t>(pages.first);
+      const auto end = first + static_cast<std::ptrdiff_t>(pages.count);
+      if (std::find(first, end, true) != end) continue;
+      std::fill(first, end, true);
+      return pages;
+    }
+  }
+  void give_back(const Pages& pages, int value) {
+    const std::lock_guard lock(mutex_);
+    for (std::uint64_t page = pages.first; page < pages.first + pages.count; ++page) {
+      busy_[page] = false;
+      if (value >= 0) expected_[page] = value;
+    }
+  }
+
+  void request(std::mt19937& random) {
+    const std::uint64_t choice = random() % 100;
+    if (choice < 6) return layer->flush();
+    const bool is_zero = choice < 30;
+    const bool is_read = !is_zero && choice < 50;
+    const Pages pages = take(random, is_zero && choice < 24);
+    const Range range{pages.first * kPage, pages.count * kPage};
+    if (is_zero && choice < 18) {
+      layer->zero(range.length, range.offset, {.may_trim = false});
+    } else if (is_zero) {
+      layer->trim(range.length, range.offset, Durability::on_flush);
+    } else if (is_read) {
+      compare(pages);
+    } else {
+      const int value = 1 + static_cast<int>(random() % 255);
+      layer->pwrite(bytes(range.length, value), range.offset,
+                    random() % 20 == 0 ? Durability::fua : Durability::on_flush);
+      return give_back(pages, value);
+    }
+    give_back(pages, is_zero ? 0 : -1);
+  }
+  // The caller's own.
+  void compare(const Pages& pages) {
+    std::vector<int> found;
+    for (std::uint64_t page = pages.first; page < pages.first + pages.count; ++page) {
+      found.push_back(read(page));
+    }
+    const std::lock_guard lock(mutex_);
+    for (std::uint64_t i = 0; i < pages.count; ++i) {
+      if (found[i] == expected_[pages.first + i]) continue;
+      ADD_FAILURE() << "page " << pages.first + i << " holds " << found[i] << ", not "
+                    << expected_[pages.first + i];
+      failed_ = true;
+    }
+  }
+
+  void let_commits_meet_writes() {
+    disk.set_hook([this](const SimulatedDisk::Operation& operation) {
+      std::unique_lock lock(commits_mutex_);
+      if (operation.kind == SimulatedDisk::Kind::sync && operation.name.starts_with("journal")) {
+        ++commits_;
+        committed_.notify_all();
+      }
+      const bool is_data =
+          operation.kind == SimulatedDisk::Kind::write && operation.name.starts_with("data");
+      if (!is_data || ++writes_ % 4 != 0) return;
+      const std::size_t wanted = commits_ + 1 + writes_ / 4 % 2;
+      constexpr std::chrono::milliseconds kLongest{2};
+      committed_.wait_for(lock, kLongest, [&] { return commits_ >= wanted; });
+    });
+  }
+
+  void run() {
+    std::vector<std::thread> threads;
+    for (int number = 0; number < kThreads; ++number) {
+      threads.emplace_back([this, number] {
+        std::mt19937 random(static_cast<unsigned>(number));
+        for (int i = 0; i < kRequests && !failed_; ++i) request(random);
+      });
+    }
+    TimePoint now{};
+    while (!failed_ && std::any_of(threads.begin(), threads.end(),
+                                   [](std::thread& thread) { return thread.joinable(); })) {
+      now += std::chrono::seconds(1);
+      cache->background_step(below, now);
+      threads.back().join();
+      threads.pop_back();
+    }
+    for (std::thread& thread : threads) thread.join();
+  }
+
+  std::mutex mutex_;  // protects the next two
+  std::vector<bool> busy_ = std::vector<bool>(kPages);
+  std::vector<int> expected_ = std::vector<int>(kPages);
+  std::atomic<bool> failed_ = false;
+  std::mutex commits_mutex_;  // protects what follows
+  std::condition_variable committed_;
+  std::size_t commits_ = 0;
+  std::size_t writes_ = 0;
+};
+
+TEST_P(ConcurrentCache, AgreesWithTheOracleLiveAndAfterACrash) {
+  settings.flush = GetParam().flush;
+  settings.max_size_bytes = GetParam().slots * kBlock;
+  settings.cache_on_read = [] { return true; };
+  start();
+  let_commits_meet_writes();
+  run();
+  disk.set_hook({});
+  compare({0, kPages});
+  layer->flush();
+  if (GetParam().flush == FlushTo::below) {
+    for (std::uint64_t page = 0; page < kPages; ++page) {
+      ASSERT_EQ(read_below(page), expected_[page]) << "below, page " << page;
+    }
+  }
+  end();
+  disk.crash(kNothingSurvives);
+  start();
+  compare({0, kPages});
+}
+
+INSTANTIATE_TEST_SUITE_P(Sizes, ConcurrentCache,
+                         ::testing::Values(Case{FlushTo::local, 24}, Case{FlushTo::local, 128},
+                                           Case{FlushTo::below, 24}, Case{FlushTo::below, 128}),
+                         [](const auto& named) {
+                           return fmt::format(
+                               "Flush{}Slots{}",
+                               named.param.flush == FlushTo::local ? "Local" : "Below",
+                               named.param.slots);
+                         });
+
+}  // namespace
+}  // namespace nbdstack::testing

@@ -1,0 +1,93 @@
+// The engine and its durable store: what a client does between a commit and what follows it.
+#include <future>
+
+#include "tests/unit/cache_durable/runtime_fixture.hpp"
+
+namespace nbdstack::testing {
+namespace {
+
+// The page was dirty when the flush came. What is flushed has to be below, or something newer.
+TEST_F(RuntimeTest, AFlushSendsAPageThatIsChangedBetweenItsCommitAndItsTurn) {
+  for (const int changes : {1, 2, 3}) {
+    end();
+    disk = SimulatedDisk();
+    below.fill({0, kDisk}, std::byte{0});
+    hooks.after_commit = [] {};
+    start();
+    write(5, 100);
+    int value = 100;
+    hooks.after_commit = [&] {
+      if (value - 100 < changes) write(5, ++value);
+    };
+    layer->flush();
+    EXPECT_GE(read_below(5), 100) << changes;
+    EXPECT_EQ(read(5), 100 + changes);
+  }
+}
+
+TEST_F(RuntimeTest, AFlushDoesNotWaitForPagesThatWereNotDirtyWhenItCame) {
+  start();
+  write(5, 1);
+  int commits = 0;
+  hooks.after_commit = [&] {
+    ++commits;
+    write(static_cast<std::uint64_t>(5 + commits), 7);
+  };
+  layer->flush();
+  EXPECT_EQ(commits, 2);
+  EXPECT_EQ(read_below(5), 1);
+}
+
+// A block of a range of zeros is written, goes below, is clean in what is committed, and is zeros
+// again when the range's turn comes. After a crash it must not be clean while zeros are below.
+TEST_F(RuntimeTest, ZerosGoBelowOnlyWhenACommitKnowsThem) {
+  start();
+  zero(2, 2);
+  std::optional<SimulatedDisk> crashed;
+  int commits = 0;
+  hooks.after_commit = [&] {
+    if (++commits != 2) return;
+    write(8, 9);
+    layer->flush();
+    layer->flush();
+    zero(2, 1);
+    below.on_call([&](const Call& call) {
+      if (call.op == Op::zero && !crashed) crashed = disk.copy();
+    });
+  };
+  layer->flush();
+  below.on_call({});
+  ASSERT_TRUE(crashed.has_value());
+  hooks.after_commit = [] {};
+  end();
+  disk = std::move(*crashed);
+  disk.crash(kNothingSurvives);
+  below.fill({2 * kBlock, kBlock}, std::byte{0});
+  start();
+  EXPECT_EQ(read(8), 0);
+}
+
+// What was written last lies in the second file, and would be punched there.
+TEST_F(RuntimeTest, AReaderKeepsTheStorageOfABlockThatLeavesTheCache) {
+  start();
+  write(0, 1);
+  layer->flush();
+  write(0, 2);
+  layer->flush();
+  cache->close();
+  end();
+  settings.mode = CacheMode::writethrough;
+  start();
+  EXPECT_EQ(read(0), 2);
+  Gate gate;
+  hooks.before_read = [&] { gate.pass(); };
+  auto reader = std::async(std::launch::async, [&] { return read(0); });
+  gate.wait_for_arrivals(1);
+  below.fill({0, kPage}, std::byte{2});
+  write(1, 3);
+  gate.open();
+  EXPECT_EQ(reader.get(), 2);
+}
+
+}  // namespace
+}  // namespace nbdstack::testing
