@@ -13,11 +13,12 @@ bool is_counted(const DiskIdentity* identity) {
 
 }  // namespace
 
-WriterWatch::WriterWatch(const std::shared_ptr<const DiskIdentity>& at_first,
-                         std::function<void()> forget)
+WriterWatch::WriterWatch(const std::shared_ptr<const DiskIdentity>& at_first, Forget forget,
+                         InDoubt in_doubt)
     : is_unknown_(at_first == nullptr),
       id_(is_unknown_ ? "" : at_first->id),
       forget_(std::move(forget)),
+      in_doubt_(in_doubt),
       term_(term_of(at_first.get())),
       is_counted_(is_counted(at_first.get())) {}
 
@@ -31,11 +32,14 @@ bool WriterWatch::judge(const std::shared_ptr<const DiskIdentity>& now) {
 
 void WriterWatch::judge_anew(const DiskIdentity* now, bool is_ours) {
   const std::lock_guard lock(mutex_);
-  bool still_true = false;
-  if (is_ours && trusted_ && is_counted(now) == is_counted_) {
-    still_true = !is_counted_ || now->term->still_true(term_);
+  const bool sets_aside = in_doubt_ == InDoubt::set_aside;
+  bool still_true = sets_aside && !is_ours;
+  if (is_ours && is_counted(now) == is_counted_) {
+    // Where terms are not counted, nobody knows who wrote while there was no right to.
+    const bool in_between = is_counted_ ? !now->term->still_true(term_) : !trusted_;
+    still_true = (trusted_ || sets_aside) && !in_between;
   }
-  if (!still_true) forget_();
+  if (!still_true) forget_(now);
   trusted_ = is_ours;
   if (!is_ours) return;
   term_ = term_of(now);

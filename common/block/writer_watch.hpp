@@ -10,6 +10,9 @@
 //                                     again, from nothing, when the right is none or held again
 //   another id, or none any more      as doubtful
 //
+// What is worth much and is not used for answers (digests) is set aside instead (InDoubt): it is
+// not used without the right, and forgotten only if others may have written when the right is back.
+//
 // The question costs no request, but a walk down the layers, so it is asked once or twice in each
 // request, and not at all where the layer below has told no identity from the beginning.
 //
@@ -32,9 +35,14 @@ namespace nbdstack {
 
 class WriterWatch {
  public:
-  // `at_first`: what the layer below told when remembering began, or null. `forget` drops what is
-  // remembered, and what is about to be by requests under way; it must not call back.
-  WriterWatch(const std::shared_ptr<const DiskIdentity>& at_first, std::function<void()> forget);
+  enum class InDoubt : std::uint8_t { forget, set_aside };
+  // Drops what is remembered, and what is about to be by requests under way; must not call back.
+  // `now`: what the layer below tells, or null.
+  using Forget = std::function<void(const DiskIdentity* now)>;
+
+  // `at_first`: what the layer below told when remembering began, or null.
+  WriterWatch(const std::shared_ptr<const DiskIdentity>& at_first, Forget forget,
+              InDoubt in_doubt = InDoubt::forget);
   WriterWatch(const WriterWatch&) = delete;
   WriterWatch& operator=(const WriterWatch&) = delete;
 
@@ -47,7 +55,8 @@ class WriterWatch {
 
   const bool is_unknown_;
   const std::string id_;
-  const std::function<void()> forget_;
+  const Forget forget_;
+  const InDoubt in_doubt_;
 
   // Read without the lock; 0 is no term where is_counted_ is false.
   std::atomic<bool> trusted_ = true;

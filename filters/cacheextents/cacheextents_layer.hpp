@@ -32,7 +32,9 @@ struct CacheextentsState {
   // `identity`: what the layer below tells of its disk, or null.
   CacheextentsState(std::size_t max_runs, std::uint64_t disk_bytes,
                     const std::shared_ptr<const DiskIdentity>& identity = nullptr)
-      : size_bytes(disk_bytes), known(max_runs), writers(identity, [this] { forget_all(); }) {}
+      : size_bytes(disk_bytes),
+        known(max_runs),
+        writers(identity, [this](const DiskIdentity*) { forget_all(); }) {}
 
   // Nor is anything learnt from what is under way.
   void forget_all() { const KnownExtents::Change everything(known, {0, size_bytes}); }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <string_view>
 #include <utility>
 
 #include "common/error.hpp"
@@ -14,27 +13,10 @@
 namespace nbdstack {
 namespace {
 
-constexpr std::string_view kFirstKey = "md5-file=";
-constexpr const char* kVersion = "1";
 constexpr unsigned kReadsOfDamaged = 10;
-
-std::string checksum_text(std::string_view text) {
-  return fmt::format("{:016x}", xxh3_64(std::as_bytes(std::span(text)), 0));
-}
 
 std::uint64_t seed_of(const std::string& uuid) {
   return xxh3_64(std::as_bytes(std::span(uuid)), 0);
-}
-
-std::optional<DigestFile::Identity> parse_identity(std::string_view text) {
-  const std::size_t check = text.rfind("check=");
-  if (check == std::string_view::npos) return std::nullopt;
-  auto values = parse_key_value_text(text);
-  if (!values || (*values)["check"] != checksum_text(text.substr(0, check))) return std::nullopt;
-  DigestFile::Identity identity{
-      .export_name = (*values)["export"], .block_size = 0, .uuid = (*values)["uuid"]};
-  if (!parse_number((*values)["block_size"], identity.block_size)) return std::nullopt;
-  return (*values)["md5-file"] == kVersion ? std::optional(identity) : std::nullopt;
 }
 
 OpenRegions::Regions regions_of(BlockNumber first, std::uint64_t count) {
@@ -48,12 +30,13 @@ RecordBytes record_at(std::span<std::byte> bytes, std::size_t index) {
 }
 
 std::vector<DecodedRecord> read_decoded(const StorageFile& file, std::uint64_t seed,
-                                        BlockNumber first, std::uint64_t count) {
+                                        BlockNumber first, std::uint64_t count,
+                                        std::uint32_t generation) {
   std::vector<std::byte> bytes(count * kRecord_bytes);
   read_padded(file, bytes, offset_of_record(first));
   std::vector<DecodedRecord> decoded(count);
   for (std::size_t i = 0; i < count; ++i) {
-    decoded[i] = decode_record(record_at(bytes, i), {first.value + i}, seed);
+    decoded[i] = decode_record(record_at(bytes, i), {first.value + i}, seed, generation);
   }
   return decoded;
 }
@@ -91,52 +74,72 @@ std::int64_t seconds_since_1970() {
 
 // --- Identity ---
 
-std::optional<DigestFile::Identity> DigestFile::identity_of(const StorageFile& file) {
-  std::string text(kRecords_offset, '\0');
-  read_padded(file, std::as_writable_bytes(std::span(text)), 0);
-  const bool empty = text.find_first_not_of('\0') == std::string::npos;
-  text.resize(kIdentity_bytes);
-  text.resize(text.find_last_not_of('\0') + 1);
-  const bool ours = text.starts_with(kFirstKey);
-  if (!ours && !(empty && file.size_bytes() <= kRecords_offset)) {
-    throw Error(EINVAL, fmt::format("{} is not an md5-file: a server makes one where there is no "
-                                    "file yet",
-                                    file.path()));
-  }
-  auto identity = parse_identity(text);
-  if (identity) return identity;
-  // Nothing is behind the list before the identity is durable.
-  if (file.size_bytes() <= kRecords_offset) return std::nullopt;
-  throw Error(EINVAL, fmt::format("md5-file {} is damaged or of another version. To begin anew, "
-                                  "remove it: all digests in it are forgotten",
-                                  file.path()));
-}
-
 DigestFile::Identity DigestFile::create(StorageFile& file, const std::string& export_name,
                                         std::uint32_t block_size) {
-  Identity identity{export_name, block_size, random_uuid()};
-  std::string text = to_key_value_text({{"md5-file", kVersion},
-                                        {"export", export_name},
-                                        {"block_size", std::to_string(block_size)},
-                                        {"uuid", identity.uuid}});
-  text += fmt::format("check={}\n", checksum_text(text));
-  if (text.size() > kIdentity_bytes) {
-    throw Error(EINVAL, fmt::format("md5-file {}: the export's name is too long", file.path()));
-  }
-  // Written and not left as a hole: a full disk must not be found out when a region is opened.
-  std::vector<std::byte> bytes(kRecords_offset);
-  std::copy_n(std::as_bytes(std::span(text)).begin(), text.size(), bytes.begin());
-  file.write_at(bytes, 0);
-  file.sync_data();
+  Identity identity;
+  identity.export_name = export_name;
+  identity.block_size = block_size;
+  identity.uuid = random_uuid();
+  write_new_identity(file, identity);
   return identity;
 }
 
-DigestFile::DigestFile(std::shared_ptr<StorageFile> file, const Identity& identity)
+DigestFile::DigestFile(std::shared_ptr<StorageFile> file, const Identity& identity, Store store,
+                       bool exists)
     : file_(std::move(file)),
-      identity_(identity),
       seed_(seed_of(identity.uuid)),
-      regions_(*file_, seed_) {
+      store_(std::move(store)),
+      generation_(identity.generation),
+      exists_(exists),
+      is_stored_(exists),
+      identity_(identity),
+      regions_(*file_, seed_) {}
+
+DigestFile::DigestFile(std::shared_ptr<StorageFile> file, const Identity& identity, Store store)
+    : DigestFile(std::move(file), identity, std::move(store), true) {
   recover();
+}
+
+std::unique_ptr<DigestFile> DigestFile::make_new(std::shared_ptr<StorageFile> file,
+                                                 const Identity& identity, Store store) {
+  return std::unique_ptr<DigestFile>(
+      new DigestFile(std::move(file), identity, std::move(store), false));
+}
+
+DigestFile::Identity DigestFile::identity() const {
+  const std::lock_guard lock(mutex_);
+  return identity_;
+}
+
+void DigestFile::change_identity(const Identity& identity) {
+  const std::lock_guard lock(mutex_);
+  if (identity_ == identity) return;
+  identity_ = identity;
+  generation_ = identity.generation;
+  is_stored_ = false;
+}
+
+void DigestFile::doubt_all(const std::optional<std::uint64_t>& term) {
+  Identity identity = this->identity();
+  ++identity.generation;
+  identity.term = term;
+  change_identity(identity);
+}
+
+void DigestFile::store_identity() {
+  if (is_stored_) return;
+  const std::lock_guard one_at_a_time(storing_);
+  while (!is_stored_) {
+    const Identity wanted = identity();
+    if (store_) {
+      store_(wanted);
+    } else {
+      replace_identity(*file_, wanted);
+    }
+    exists_ = true;
+    const std::lock_guard lock(mutex_);
+    is_stored_ = identity_ == wanted;
+  }
 }
 
 // --- Recovery ---
@@ -161,7 +164,7 @@ void DigestFile::doubt(std::uint64_t region) {
     if (record) record->doubtful = true;
   }
   if (std::any_of(records.begin(), records.end(), [](const auto& record) { return !!record; })) {
-    store(first, records);
+    store(first, records, generation_);
   }
 }
 
@@ -171,7 +174,8 @@ DigestFile::Records DigestFile::read_records(const StorageFile& file, const Iden
                                              BlockNumber first, std::uint64_t count) {
   Records records;
   records.reserve(count);
-  for (const auto& decoded : read_decoded(file, seed_of(identity.uuid), first, count)) {
+  for (const auto& decoded :
+       read_decoded(file, seed_of(identity.uuid), first, count, identity.generation)) {
     records.push_back(decoded.record);
   }
   return records;
@@ -183,14 +187,15 @@ std::vector<std::uint64_t> DigestFile::doubted_regions(StorageFile& file, const 
 }
 
 DigestFile::Records DigestFile::load(BlockNumber first, std::uint64_t count) const {
-  std::vector<DecodedRecord> all = read_decoded(*file_, seed_, first, count);
   Records records(count);
+  if (!exists_) return records;
+  std::vector<DecodedRecord> all = read_decoded(*file_, seed_, first, count, generation_);
   for (std::size_t i = 0; i < count; ++i) {
     const BlockNumber block{first.value + i};
     DecodedRecord& decoded = all[i];
     // Who owns no range may meet a record that is just being written.
     for (unsigned tries = 0; decoded.damaged && tries < kReadsOfDamaged; ++tries) {
-      decoded = read_decoded(*file_, seed_, block, 1).front();
+      decoded = read_decoded(*file_, seed_, block, 1, generation_).front();
     }
     records[i] = decoded.record;
     if (decoded.damaged && !damaged_.exchange(true)) {
@@ -203,10 +208,10 @@ DigestFile::Records DigestFile::load(BlockNumber first, std::uint64_t count) con
   return records;
 }
 
-void DigestFile::store(BlockNumber first, const Records& records) {
+void DigestFile::store(BlockNumber first, const Records& records, std::uint32_t generation) {
   std::vector<std::byte> bytes(records.size() * kRecord_bytes);
   for (std::size_t i = 0; i < records.size(); ++i) {
-    encode_record(records[i], {first.value + i}, seed_, record_at(bytes, i));
+    encode_record(records[i], {first.value + i}, seed_, record_at(bytes, i), generation);
   }
   file_->write_at(bytes, offset_of_record(first));
 }
@@ -214,6 +219,7 @@ void DigestFile::store(BlockNumber first, const Records& records) {
 // --- Changes ---
 
 std::optional<DigestFile::Change> DigestFile::begin(BlockNumber first, const Records& before) {
+  store_identity();
   return or_refuse([&]() -> std::optional<Change> {
     auto hold = regions_.open(regions_of(first, before.size()));
     if (!hold) return std::nullopt;
@@ -225,7 +231,7 @@ std::optional<DigestFile::Change> DigestFile::begin(BlockNumber first, const Rec
 void DigestFile::make_unknown(BlockNumber first, const Records& before) {
   const auto [begin, end] = known_part(before);
   if (begin == end) return;
-  store({first.value + begin}, Records(end - begin));
+  store({first.value + begin}, Records(end - begin), generation_);
 }
 
 void DigestFile::Change::record(std::span<const std::optional<Content>> contents) {
@@ -242,7 +248,7 @@ void DigestFile::Change::record(std::span<const std::optional<Content>> contents
     // Written again with what it held, it is older than that.
     record.previous = before->content == *contents[i] ? before->previous : before->content;
   }
-  file_->store_or_say({first_.value + begin}, records);
+  file_->store_or_say({first_.value + begin}, records, generation_);
 }
 
 void DigestFile::Change::undo() {
@@ -250,12 +256,13 @@ void DigestFile::Change::undo() {
   if (begin == end) return;
   file_->store_or_say({first_.value + begin},
                       Records(before_.begin() + static_cast<std::ptrdiff_t>(begin),
-                              before_.begin() + static_cast<std::ptrdiff_t>(end)));
+                              before_.begin() + static_cast<std::ptrdiff_t>(end)),
+                      generation_);
 }
 
-void DigestFile::store_or_say(BlockNumber first, const Records& records) {
+void DigestFile::store_or_say(BlockNumber first, const Records& records, std::uint32_t generation) {
   try {
-    store(first, records);
+    store(first, records, generation);
     fails_ = false;
   } catch (const Error& error) {
     if (fails_.exchange(true)) return;
@@ -265,17 +272,20 @@ void DigestFile::store_or_say(BlockNumber first, const Records& records) {
 }
 
 bool DigestFile::resolve(BlockNumber block, bool right) {
+  store_identity();
   const auto hold = regions_.open(regions_of(block, 1));
   if (!hold) return false;
+  const std::uint32_t generation = generation_;  // of what load() says
   Records records = load(block, 1);
   if (!records[0]) return true;
   records[0]->doubtful = false;
   if (!right) records[0].reset();
-  store(block, records);
+  store(block, records, generation);
   return true;
 }
 
 bool DigestFile::forget(BlockNumber first, std::uint64_t count) {
+  store_identity();
   return or_refuse([&] {
     // The regions at the ends have other blocks, too.
     const auto head = regions_.open(regions_of(first, 1));

@@ -18,8 +18,13 @@
 // and where the server ends in between, recovery makes "doubtful" of every "written" record in a
 // region that is to be doubted.
 //
-// Layout: md5_file_layout.hpp. The identity is text:
-//   md5-file=1  export=NAME  block_size=BYTES  uuid=HEX  check=HEX (XXH3 of the lines before)
+// When others have written to the disk, all records become doubtful at once: doubt_all() begins a
+// new generation, and records of an earlier one are doubtful.
+//
+// Nothing is put into a new file, and no other identity into an old one, before the first change of
+// a block is to be recorded, or store_identity() asks for it.
+//
+// Layout: md5_file_layout.hpp; identity: md5_file_identity.hpp.
 //
 // Who calls: load() anybody. A change belongs to who owns the range of its blocks (RangeLock).
 // Errors are the disk's or name the file; each says what to do.
@@ -27,7 +32,9 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -35,17 +42,14 @@
 
 #include "common/io/directory.hpp"
 #include "filters/md5/digest_record.hpp"
+#include "filters/md5/md5_file_identity.hpp"
 #include "filters/md5/open_regions.hpp"
 
 namespace nbdstack {
 
 class DigestFile {
  public:
-  struct Identity {
-    std::string export_name;
-    std::uint32_t block_size = 0;
-    std::string uuid;  // of the file itself
-  };
+  using Identity = Md5FileIdentity;
   using Records = std::vector<std::optional<DigestRecord>>;  // nothing: unknown
 
   // Blocks whose ranges the caller owns: their records say nothing from here on, until record()
@@ -61,22 +65,34 @@ class DigestFile {
    private:
     friend class DigestFile;
     Change(DigestFile& file, BlockNumber first, Records before, OpenRegions::Hold hold)
-        : file_(&file), first_(first), before_(std::move(before)), hold_(std::move(hold)) {}
+        : file_(&file),
+          first_(first),
+          before_(std::move(before)),
+          generation_(file.generation_),
+          hold_(std::move(hold)) {}
 
     DigestFile* file_;
     BlockNumber first_;
     Records before_;
+    std::uint32_t generation_;  // when it began: it may end in another one
     OpenRegions::Hold hold_;
   };
   // What is longer is forgotten.
   static constexpr std::uint64_t kLongestChange = 16384;  // blocks
 
-  // What `file` says it is; nothing where it is empty or its creation was cut short. An Error where
-  // it is something else, or damaged.
-  [[nodiscard]] static std::optional<Identity> identity_of(const StorageFile& file);
+  // Puts an identity into the file, durably.
+  using Store = std::function<void(const Identity&)>;
 
-  // A file that has been claimed: recovers from a crash. Nobody else uses the file.
-  DigestFile(std::shared_ptr<StorageFile> file, const Identity& identity);
+  [[nodiscard]] static std::optional<Identity> identity_of(const StorageFile& file) {
+    return read_identity(file);
+  }
+
+  // A file that has this identity: recovers from a crash. Nobody else uses the file. `store` is
+  // called when the identity is to be another one; empty: it is put there as it is.
+  DigestFile(std::shared_ptr<StorageFile> file, const Identity& identity, Store store = {});
+  // A file that has none yet, and gets this one by `store` with the first change.
+  static std::unique_ptr<DigestFile> make_new(std::shared_ptr<StorageFile> file,
+                                              const Identity& identity, Store store);
   // Makes an empty md5-file of a file of which identity_of() says nothing.
   static Identity create(StorageFile& file, const std::string& export_name,
                          std::uint32_t block_size);
@@ -89,7 +105,16 @@ class DigestFile {
       std::optional<std::uint64_t> only = std::nullopt);
 
   [[nodiscard]] const std::string& path() const { return file_->path(); }
-  [[nodiscard]] const Identity& identity() const { return identity_; }
+  [[nodiscard]] Identity identity() const;
+
+  // The identity is this from now on, of the same file; in the file itself with the first change.
+  void change_identity(const Identity& identity);
+  // All records are doubtful from now on; those of changes from now on are true in this term.
+  void doubt_all(const std::optional<std::uint64_t>& term);
+  // Puts the identity into the file, if it is not there yet. Errors are the disk's, or those of
+  // Store.
+  void store_identity();
+  [[nodiscard]] bool is_stored() const { return is_stored_; }
 
   [[nodiscard]] Records load(BlockNumber first, std::uint64_t count) const;
 
@@ -111,16 +136,23 @@ class DigestFile {
   void wait_for_a_change_to_end() { regions_.wait_for_release(); }
 
  private:
+  DigestFile(std::shared_ptr<StorageFile> file, const Identity& identity, Store store, bool exists);
   void recover();
   void doubt(std::uint64_t region);
-  void store(BlockNumber first, const Records& records);
-  void store_or_say(BlockNumber first, const Records& records);
+  void store(BlockNumber first, const Records& records, std::uint32_t generation);
+  void store_or_say(BlockNumber first, const Records& records, std::uint32_t generation);
   void make_unknown(BlockNumber first, const Records& before);
   void punch(BlockNumber first, std::uint64_t count);
 
   const std::shared_ptr<StorageFile> file_;
-  const Identity identity_;
   const std::uint64_t seed_;
+  const Store store_;
+  std::atomic<std::uint32_t> generation_;  // as in identity_
+  std::atomic<bool> exists_ = true;        // there is an identity in the file, if not this one
+  std::atomic<bool> is_stored_ = true;     // and it is this one
+  std::mutex storing_;                     // one at a time; held while the file is written
+  mutable std::mutex mutex_;               // protects what follows
+  Identity identity_;
   OpenRegions regions_;
   std::atomic<bool> fails_{false};            // the last attempt to record did, and was logged
   mutable std::atomic<bool> damaged_{false};  // a damaged record was found, and logged

@@ -18,7 +18,8 @@ struct RawRecord {
   std::uint32_t length;
   std::uint32_t previous_length;
   RecordState state;
-  std::array<std::byte, 7> unused;
+  std::array<std::byte, 3> unused;
+  std::uint32_t generation;
   std::uint64_t checksum;
 };
 static_assert(sizeof(RawRecord) == kRecord_bytes);
@@ -31,7 +32,7 @@ std::uint64_t checksum_of(const RawRecord& raw, BlockNumber block, std::uint64_t
 }  // namespace
 
 void encode_record(const std::optional<DigestRecord>& record, BlockNumber block, std::uint64_t seed,
-                   RecordBytes bytes) {
+                   RecordBytes bytes, std::uint32_t generation) {
   RawRecord raw{};
   if (record) {
     raw.digest = record->content.digest;
@@ -42,22 +43,24 @@ void encode_record(const std::optional<DigestRecord>& record, BlockNumber block,
     }
     raw.written_at_s = record->written_at_s;
     raw.state = record->doubtful ? RecordState::doubtful : RecordState::written;
+    raw.generation = generation;
     raw.checksum = checksum_of(raw, block, seed);
   }
   std::memcpy(bytes.data(), &raw, sizeof(raw));
 }
 
 DecodedRecord decode_record(std::span<const std::byte, kRecord_bytes> bytes, BlockNumber block,
-                            std::uint64_t seed) {
+                            std::uint64_t seed, std::uint32_t generation) {
   if (is_zero(bytes)) return {};
   RawRecord raw{};
   std::memcpy(&raw, bytes.data(), sizeof(raw));
   const bool known = raw.state == RecordState::written || raw.state == RecordState::doubtful;
   if (!known || raw.checksum != checksum_of(raw, block, seed)) return {std::nullopt, true};
-  DigestRecord record{.content = {raw.digest, raw.length},
-                      .previous = std::nullopt,
-                      .written_at_s = raw.written_at_s,
-                      .doubtful = raw.state == RecordState::doubtful};
+  DigestRecord record{
+      .content = {raw.digest, raw.length},
+      .previous = std::nullopt,
+      .written_at_s = raw.written_at_s,
+      .doubtful = raw.state == RecordState::doubtful || raw.generation < generation};
   if (raw.previous_length > 0) record.previous = Content{raw.previous_digest, raw.previous_length};
   return {record, false};
 }

@@ -6,7 +6,8 @@
 //   bytes 40-43  length of what it holds; the last block of a disk may be short
 //   bytes 44-47  length of what it held before, 0: not known
 //   byte  48     state
-//   bytes 49-55  0
+//   bytes 49-51  0
+//   bytes 52-55  generation (md5_file_identity.hpp): an earlier one than the file's is doubtful
 //   bytes 56-63  checksum of all that precedes, seeded with the file's identity and the block's
 //                number: a record that lies in another place, or in another file, is none
 //
@@ -50,13 +51,14 @@ constexpr std::size_t kRecord_bytes = 64;
 using RecordBytes = std::span<std::byte, kRecord_bytes>;
 
 void encode_record(const std::optional<DigestRecord>& record, BlockNumber block, std::uint64_t seed,
-                   RecordBytes bytes);
+                   RecordBytes bytes, std::uint32_t generation = 0);
 
 struct DecodedRecord {
   std::optional<DigestRecord> record;
   bool damaged = false;  // neither a record of this block nor none
 };
+// `generation`: the file's.
 DecodedRecord decode_record(std::span<const std::byte, kRecord_bytes> bytes, BlockNumber block,
-                            std::uint64_t seed);
+                            std::uint64_t seed, std::uint32_t generation = 0);
 
 }  // namespace nbdstack

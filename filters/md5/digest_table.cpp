@@ -276,6 +276,15 @@ DigestTable::Change::~Change() {
   }
 }
 
+void DigestTable::forget_all() {
+  const std::lock_guard lock(mutex_);
+  for (auto& [block, entry] : entries_) {
+    entry.settled.reset();
+    entry.coming.reset();
+    if (entry.state == State::written) entry.state = State::unknown;
+  }
+}
+
 std::size_t DigestTable::size() const {
   const std::lock_guard lock(mutex_);
   return entries_.size();

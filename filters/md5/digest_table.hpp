@@ -153,6 +153,9 @@ class DigestTable {
   // When the minimum delay since the last change of each of these blocks is over.
   [[nodiscard]] TimePoint may_change_at(BlockNumber first, std::uint64_t count) const;
 
+  // Nothing is known any more, and what is being written will not be. Delays are kept.
+  void forget_all();
+
   [[nodiscard]] std::size_t size() const;
 
  private:

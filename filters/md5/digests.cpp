@@ -151,8 +151,19 @@ Digests::Change::~Change() {
   ++digests_.changes_ended_;
 }
 
+// A file that does not say yet of which disk, or whose term, its records are is not changed by
+// reading.
 void Digests::resolve(Layer& below, BlockNumber block, bool right) {
+  if (!file_->is_stored()) return;
   while (!file_->resolve(block, right)) make_room(*file_, below);
+}
+
+void Digests::doubt_all(const DiskIdentity* now) {
+  table_.forget_all();
+  if (file_ == nullptr) return;
+  std::optional<std::uint64_t> term;
+  if (now != nullptr && now->term) term = now->term->term;
+  file_->doubt_all(term);
 }
 
 // --- Flushing ---

@@ -87,6 +87,9 @@ class Digests {
   // More blocks cannot be changed and remembered in one piece.
   [[nodiscard]] std::uint64_t most_in_a_change() const;
 
+  // Others may have written to the disk, which tells this now. Nothing is known for certain.
+  void doubt_all(const DiskIdentity* now);
+
   // Whether a flush would settle anything.
   [[nodiscard]] bool has_unsettled() const { return file_ != nullptr && !file_->quiet().empty(); }
   // Flushes below, where it can be, and settles what the file says of what was written before.

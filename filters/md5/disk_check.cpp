@@ -43,13 +43,13 @@ std::vector<Sample> samples_of(const DigestFile& file, const BlockGeometry& geom
 
 }  // namespace
 
-void expect_same_disk(const DigestFile& file, Layer& below, const BlockGeometry& geometry) {
+bool expect_same_disk(const DigestFile& file, Layer& below, const BlockGeometry& geometry) {
   const std::vector<Sample> samples = samples_of(file, geometry);
-  if (samples.size() < kTooFew) return;
+  if (samples.size() < kTooFew) return false;
   for (const Sample& sample : samples) {
     std::vector<std::byte> data(sample.content.length);
     below.pread(data, geometry.offset_of(sample.block));
-    if (md5(data) == sample.content.digest) return;
+    if (md5(data) == sample.content.digest) return true;
   }
   throw Error(EINVAL,
               fmt::format("md5-file {}: none of {} blocks that were looked at (the first is {}) "

@@ -10,7 +10,7 @@ namespace nbdstack {
 
 // Reads a few blocks that `file` knows, from all over the disk. Where there are at least two and
 // none holds what it must, that is an Error(EINVAL). A few that differ are damage, which reads
-// find.
-void expect_same_disk(const DigestFile& file, Layer& below, const BlockGeometry& geometry);
+// find. Whether one was right: else there were too few to judge.
+bool expect_same_disk(const DigestFile& file, Layer& below, const BlockGeometry& geometry);
 
 }  // namespace nbdstack

@@ -35,17 +35,25 @@ LockedDigestFile::LockedDigestFile(const std::string& path)
   if (!identity_) sync_directory(directory_of(path));
 }
 
-std::unique_ptr<DigestFile> LockedDigestFile::claim(const std::string& export_name,
-                                                    std::uint32_t block_size) {
+std::unique_ptr<DigestFile> LockedDigestFile::open(const FileBinding& binding) {
+  const auto store_it = [this](const DigestFile::Identity& wanted) { store(wanted); };
+  if (binding.is_new) return DigestFile::make_new(file_, binding.identity, store_it);
+  return std::make_unique<DigestFile>(file_, *identity(), store_it);
+}
+
+void LockedDigestFile::store(const DigestFile::Identity& identity) {
   const std::lock_guard lock(mutex_);
-  if (!identity_) identity_ = DigestFile::create(*file_, export_name, block_size);
-  if (identity_->export_name != export_name) {
+  if (!identity_) {
+    write_new_identity(*file_, identity);
+  } else if (identity_->uuid == identity.uuid) {
+    replace_identity(*file_, identity);
+  } else {
     throw Error(EINVAL,
-                fmt::format("md5-file {} is for export \"{}\", and cannot serve \"{}\", too: "
-                            "start a server with a file of its own for that",
-                            path_, identity_->export_name, export_name));
+                fmt::format("md5-file {} has become another disk's: start a server with a file of "
+                            "its own for this one",
+                            path_));
   }
-  return std::make_unique<DigestFile>(file_, *identity_);
+  identity_ = identity;
 }
 
 }  // namespace nbdstack

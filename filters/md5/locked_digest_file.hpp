@@ -10,6 +10,7 @@
 #include "common/io/directory.hpp"
 #include "common/io/file.hpp"
 #include "filters/md5/digest_file.hpp"
+#include "filters/md5/file_binding.hpp"
 
 namespace nbdstack {
 
@@ -25,17 +26,21 @@ class LockedDigestFile {
     return identity_;
   }
 
-  // Recovered and ready, for this export; a new file is that export's from now on. An
-  // Error(EINVAL) where it is another one's. Once, unless it failed.
-  [[nodiscard]] std::unique_ptr<DigestFile> claim(const std::string& export_name,
-                                                  std::uint32_t block_size);
+  // Recovered and ready, for what bind_file() has allowed. A new file gets its identity with the
+  // first change, which fails with an Error(EINVAL) where another disk's came first. One at a time
+  // of a file that is not new.
+  [[nodiscard]] std::unique_ptr<DigestFile> open(const FileBinding& binding);
+
+  [[nodiscard]] const std::string& path() const { return path_; }
 
  private:
+  void store(const DigestFile::Identity& identity);
+
   std::string path_;
   File lock_;  // flock; another descriptor of the same file
   // Opened at the start, because the server may change its user afterwards.
   std::shared_ptr<StorageFile> file_;
-  mutable std::mutex mutex_;  // protects identity_ while clients open exports
+  mutable std::mutex mutex_;  // protects identity_; held while the file is given one
   std::optional<DigestFile::Identity> identity_;
 };
 

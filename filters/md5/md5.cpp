@@ -9,10 +9,13 @@
 #include "common/block/block_size.hpp"
 #include "common/block/disk_registry.hpp"
 #include "common/error.hpp"
+#include "common/log.hpp"
 #include "common/nbdkit/exports_parameter.hpp"
 #include "common/nbdkit/filter.hpp"
 #include "common/nbdkit/nbdkit_clock.hpp"
+#include "common/quoted_name.hpp"
 #include "filters/md5/disk_check.hpp"
+#include "filters/md5/file_binding.hpp"
 #include "filters/md5/locked_digest_file.hpp"
 #include "filters/md5/md5_layer.hpp"
 
@@ -70,15 +73,16 @@ class Md5Filter final : public Filter {
   }
 
   std::unique_ptr<Layer> open(Layer& below, const OpenRequest& request) override {
-    auto state = disks_.find_or_make(request, ShownDisk::of(below),
-                                     [&] { return make_export(below, request.export_name); });
+    const ShownDisk disk = ShownDisk::of(below);
+    auto state = disks_.find_or_make(request, disk,
+                                     [&] { return make_export(below, disk, request.export_name); });
     return std::make_unique<Md5Layer>(below, std::move(state));
   }
 
  private:
   static constexpr unsigned kMostBlocks = 100'000'000;  // some 20 GB of memory
 
-  [[nodiscard]] std::shared_ptr<Md5Export> make_export(Layer& below,
+  [[nodiscard]] std::shared_ptr<Md5Export> make_export(Layer& below, const ShownDisk& disk,
                                                        const std::string& export_name) {
     const auto found = file_ ? file_->identity() : std::nullopt;
     const auto wanted = found ? found->block_size : static_cast<std::uint32_t>(block_size_);
@@ -88,10 +92,35 @@ class Md5Filter final : public Filter {
     if (file_ && wanted == 0) size = std::min(size, kDefaultBlockSize);
     std::unique_ptr<DigestFile> file;
     if (file_) {
-      file = file_->claim(export_name, size);
-      expect_same_disk(*file, below, BlockGeometry(below.traits().size_bytes, size));
+      const FileBinding binding = bind_file(found, file_->path(), export_name, disk, size);
+      file = open_file(below, binding, BlockGeometry(disk.size_bytes, size));
+      const bool reads_only = disk.identity != nullptr && disk.identity->right == WriteRight::none;
+      // A server that only looks leaves the file as it is.
+      if (!binding.is_new && !reads_only) file->store_identity();
     }
-    return std::make_shared<Md5Export>(options(), size, clock_, std::move(file));
+    return std::make_shared<Md5Export>(options(), size, clock_, std::move(file), disk.identity);
+  }
+
+  [[nodiscard]] std::unique_ptr<DigestFile> open_file(Layer& below, const FileBinding& binding,
+                                                      const BlockGeometry& geometry) {
+    auto file = file_->open(binding);
+    if (binding.worth == FileBinding::Worth::compared) {
+      const bool matches = expect_same_disk(*file, below, geometry);
+      if (binding.needs_a_match && !matches) {
+        throw Error(EINVAL, fmt::format("md5-file {} is for export {}, and has too few digests to "
+                                        "tell whether this is the same disk: remove it, or open "
+                                        "the disk under that name first",
+                                        file_->path(), quoted_name(binding.identity.export_name)));
+      }
+    }
+    if (binding.worth == FileBinding::Worth::doubtful) {
+      log::error(
+          "md5: md5-file {}: the disk may have changed without it: {}. Its digests are "
+          "doubtful: a block that is what they say is verified, and one that is not passes",
+          file_->path(), binding.reason);
+    }
+    file->change_identity(binding.identity);
+    return file;
   }
 
   [[nodiscard]] Md5Options options() const {

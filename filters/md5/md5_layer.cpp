@@ -19,7 +19,8 @@ Md5Digest md5_of_zeros(std::uint32_t length) {
 }  // namespace
 
 Md5Export::Md5Export(const Md5Options& md5_options, std::uint32_t block_size_bytes,
-                     Clock& the_clock, std::unique_ptr<DigestFile> file)
+                     Clock& the_clock, std::unique_ptr<DigestFile> file,
+                     const std::shared_ptr<const DiskIdentity>& identity)
     : options(md5_options),
       block_size(block_size_bytes),
       zeros_digest(md5_of_zeros(block_size_bytes)),
@@ -29,6 +30,9 @@ Md5Export::Md5Export(const Md5Options& md5_options, std::uint32_t block_size_byt
                .min_write_delay = md5_options.min_write_delay,
                .longest_time_pinned = md5_options.retry_time},
               the_clock, std::move(file)),
+      writers(
+          identity, [this](const DiskIdentity* now) { digests.doubt_all(now); },
+          WriterWatch::InDoubt::set_aside),
       hashing(kHelpers) {}
 
 Md5Layer::Md5Layer(Layer& below, std::shared_ptr<Md5Export> shared)

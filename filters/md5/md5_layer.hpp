@@ -26,6 +26,9 @@
 // layer below asked for is kept. Digests of large requests are computed by several threads, those of
 // a write while the layer below is at work already.
 //
+// Digests accuse and vouch only while nobody else can have written (writer_watch.hpp). Without the
+// right to write, reads pass, and a part of a block is written as it is.
+//
 // With an md5-file (digest_file.hpp) every block that was written is remembered, also by the next
 // server. Those that are doubtful after a crash are confirmed by the first read that finds them
 // right, and unknown after one that does not.
@@ -42,6 +45,7 @@
 
 #include "common/block/layer.hpp"
 #include "common/block/range.hpp"
+#include "common/block/writer_watch.hpp"
 #include "common/log.hpp"
 #include "common/sync/clock.hpp"
 #include "common/sync/range_lock.hpp"
@@ -60,9 +64,10 @@ struct Md5Options {
 
 // What the connections to one export share.
 struct Md5Export {
-  // `file` may be none.
+  // `file` may be none. `identity`: what the layer below tells of its disk, or null.
   Md5Export(const Md5Options& md5_options, std::uint32_t block_size_bytes, Clock& the_clock,
-            std::unique_ptr<DigestFile> file = nullptr);
+            std::unique_ptr<DigestFile> file = nullptr,
+            const std::shared_ptr<const DiskIdentity>& identity = nullptr);
 
   const Md5Options options;
   const std::uint32_t block_size;
@@ -70,6 +75,7 @@ struct Md5Export {
   Clock& clock;
   RangeLock changes;  // owned block by block, by whoever changes one or must not see it change
   Digests digests;
+  WriterWatch writers;  // are the digests those of what is there?
   WorkerPool hashing;
 };
 
@@ -108,6 +114,8 @@ class Md5Layer final : public Layer {
   };
   using Merge = std::function<void(std::span<std::byte> part_of_block)>;
 
+  [[nodiscard]] bool trusts_digests() { return shared_->writers.trusts(below_); }
+
   // The blocks that `range` touches, and the range that they cover.
   [[nodiscard]] Blocks blocks_of(const Range& range) const;
   [[nodiscard]] Range widened(const Range& range) const;
@@ -124,7 +132,7 @@ class Md5Layer final : public Layer {
   void resolve(BlockNumber block, bool right);
 
   // Changing (md5_write.cpp), with the range owned
-  [[nodiscard]] bool must_fold(const Range& piece) const;
+  [[nodiscard]] bool must_fold(const Range& piece);
   template <typename Fold, typename Direct>
   void change(const Range& range, Fold&& fold, Direct&& direct);
   void fold(const Range& piece, const Merge& merge, Durability durability);

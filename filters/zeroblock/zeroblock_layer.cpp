@@ -58,7 +58,7 @@ ZeroBlockState::ZeroBlockState(const LayerTraits& below, std::uint32_t block_siz
     : verbose(verbose_requests),
       map(BlockGeometry(below.size_bytes, block_size),
           below.can_multi_conn ? ZeroMap::View::all_connections : ZeroMap::View::own_connection),
-      writers(identity, [this] { map.forget_all(); }) {}
+      writers(identity, [this](const DiskIdentity*) { map.forget_all(); }) {}
 
 ZeroBlockLayer::ZeroBlockLayer(Layer& below, std::shared_ptr<ZeroBlockState> shared)
     : below_(below),

@@ -155,7 +155,7 @@ class KnownDisk(_Case):
             with self.subTest(right):
                 self.disks.make("default", bytes(MIB))
                 self.disks.tell("default", id="disk-1")
-                server = self.stack("readahead", "zeroblock", "cacheextents")
+                server = self.stack(*FILTERS, "readahead")
                 handle = server.connect()
                 handle.zero(BLOCK, 0)
                 extents = []

@@ -225,7 +225,7 @@ class Refusals(_DiskCase):
         server.connect(export="one").pwrite(bytes(BLOCK), 0)
         with self.assertRaises(nbd.Error):
             server.connect(export="two")
-        self.assertIn('is for export "one", and cannot serve "two"', server.log())
+        self.assertIn("is for export 'one', and cannot serve 'two'", server.log())
         server.connect(export="one").pread(BLOCK, 0)
 
     def test_server_that_changes_its_user(self):

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "filters/md5/file_binding.hpp"
 #include "filters/md5/md5_file_layout.hpp"
 
 namespace nbdstack {
@@ -40,6 +41,14 @@ KnownBlocks::KnownBlocks(StorageFile& file, std::uint64_t size_bytes, Clock& clo
       clock_(clock),
       next_data_(std::move(next_data)) {
   expect_nothing_behind_end();
+}
+
+std::string KnownBlocks::compare_disk(const std::shared_ptr<const DiskIdentity>& told) {
+  if (told == nullptr || identity_.disk_id.empty()) return {};
+  const FileBinding binding = bind_file(identity_, file_.path(), identity_.export_name,
+                                        {geometry_.size_bytes(), told}, identity_.block_size);
+  doubts_all_ = binding.worth == FileBinding::Worth::doubtful;
+  return binding.reason;
 }
 
 // The block behind the last one that has a place in the file.
@@ -101,7 +110,9 @@ std::vector<KnownBlock> KnownBlocks::known_among(BlockNumber first,
     const BlockNumber block{first.value + i};
     if (!records[i] || records[i]->content.length != geometry_.length_of(block)) continue;
     known.push_back({block, *records[i]});
-    if (on_list_.contains(block.value / kBlocksPerRegion)) known.back().record.doubtful = true;
+    if (doubts_all_ || on_list_.contains(block.value / kBlocksPerRegion)) {
+      known.back().record.doubtful = true;
+    }
   }
   return known;
 }
@@ -109,13 +120,22 @@ std::vector<KnownBlock> KnownBlocks::known_among(BlockNumber first,
 void KnownBlocks::refresh_list() {
   const TimePoint now = clock_.now();
   if (list_seen_at_ && now - *list_seen_at_ < kListIsFresh) return;
+  refresh_identity();
   const auto regions = doubted(std::nullopt);
   on_list_ = {regions.begin(), regions.end()};
   list_seen_at_ = now;
 }
 
-std::optional<DigestRecord> KnownBlocks::look(BlockNumber block) const {
+// A server may have begun a new generation of records, in the same file.
+void KnownBlocks::refresh_identity() {
+  const auto now = DigestFile::identity_of(file_);
+  if (now && now->uuid == identity_.uuid) identity_ = *now;
+}
+
+std::optional<DigestRecord> KnownBlocks::look(BlockNumber block) {
+  refresh_identity();
   auto record = DigestFile::read_records(file_, identity_, block, 1).front();
+  if (record && doubts_all_) record->doubtful = true;
   return record && record->content.length == geometry_.length_of(block) ? record : std::nullopt;
 }
 

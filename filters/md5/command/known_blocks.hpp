@@ -1,7 +1,8 @@
 // What an md5-file says about an export, seen from outside: a server may be using the file.
 //
 // A record of this file is no promise by itself. There are three reasons to doubt it:
-//  - it says so ("doubtful", digest_record.hpp);
+//  - it says so ("doubtful", digest_record.hpp), or the file says it of all records at once when a
+//    server finds that others have written to the disk (md5_file_identity.hpp);
 //  - its region is on the list of those that are to be doubted (open_regions.hpp): it was changed,
 //    and the disk was not flushed since. Whether the server that did it still runs, or has crashed,
 //    cannot be told from outside without taking its lock; so both count as a crash;
@@ -16,10 +17,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
+#include <string>
 #include <unordered_set>
 #include <vector>
 
+#include "common/block/disk_identity.hpp"
 #include "common/block/range.hpp"
 #include "common/sync/clock.hpp"
 #include "filters/md5/digest_file.hpp"
@@ -42,6 +46,10 @@ class KnownBlocks {
 
   [[nodiscard]] const BlockGeometry& geometry() const { return geometry_; }
 
+  // What the server tells of its disk: an Error where the file is of another one. Where others have
+  // written since the digests were taken, all are doubtful from now on; returns why, else nothing.
+  std::string compare_disk(const std::shared_ptr<const DiskIdentity>& told);
+
   // The known blocks that follow, in order, some thousands at a time; none: those were all. What is
   // to be doubted, for whichever reason, is doubtful here. The list is looked at once a second at
   // most.
@@ -50,7 +58,7 @@ class KnownBlocks {
   [[nodiscard]] double percent_done() const;
 
   // What the file says now. Nothing: unknown, or just being written.
-  [[nodiscard]] std::optional<DigestRecord> look(BlockNumber block) const;
+  [[nodiscard]] std::optional<DigestRecord> look(BlockNumber block);
   // Whether the list says now that records of this block's region are to be doubted.
   [[nodiscard]] bool is_on_list(BlockNumber block) const;
 
@@ -59,14 +67,16 @@ class KnownBlocks {
   [[nodiscard]] std::vector<std::uint64_t> doubted(std::optional<std::uint64_t> only) const;
   void expect_nothing_behind_end() const;
   void refresh_list();
+  void refresh_identity();
   [[nodiscard]] std::vector<KnownBlock> known_among(BlockNumber first,
                                                     const DigestFile::Records& records) const;
 
   StorageFile& file_;
-  const DigestFile::Identity identity_;
+  DigestFile::Identity identity_;  // as seen last
   const BlockGeometry geometry_;
   Clock& clock_;
   const NextData next_data_;
+  bool doubts_all_ = false;
   std::uint64_t position_ = 0;  // block
   std::unordered_set<std::uint64_t> on_list_;
   std::optional<TimePoint> list_seen_at_;

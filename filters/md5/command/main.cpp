@@ -50,6 +50,13 @@ int verify(const VerifyOptions& options) {
   KnownBlocks known(file, reader.size_bytes(), clock,
                     [&](std::uint64_t offset) { return file.next_data(offset); });
   expect_alignment(reader, known);
+  const std::string reason = known.compare_disk(reader.identity());
+  if (!reason.empty()) {
+    say("warning",
+        fmt::format("the disk may have changed without the md5-file: {}. Its digests are "
+                    "doubtful: a block that differs is no damage",
+                    reason));
+  }
   WorkerPool hashing(std::min(std::max(std::thread::hardware_concurrency(), 1U) - 1, kMostHelpers));
   Progress progress(style_on_stderr(options.progress), clock, print_on_stderr);
   std::vector<Finding> findings;

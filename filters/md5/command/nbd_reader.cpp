@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
+#include <memory>
 #include <system_error>
 #include <utility>
 
@@ -28,6 +30,15 @@ Number checked(Number returned) {
   return returned;
 }
 
+std::shared_ptr<const DiskIdentity> identity_told(nbd_handle* handle, std::uint64_t size_bytes) {
+  const std::unique_ptr<char, decltype(&std::free)> description(nbd_get_export_description(handle),
+                                                                &std::free);
+  if (description == nullptr) return nullptr;
+  const auto told = DiskIdentity::parse(description.get());
+  if (!told || told->size_bytes != size_bytes) return nullptr;
+  return std::make_shared<const DiskIdentity>(*told);
+}
+
 }  // namespace
 
 void NbdReader::Close::operator()(nbd_handle* handle) const {
@@ -38,6 +49,7 @@ NbdReader::NbdReader(const std::string& uri) : handle_(nbd_create()) {
   if (handle_ == nullptr) throw nbd_error();
   // A URI may name a file with keys for TLS: it comes from who runs this.
   checked(nbd_set_uri_allow_local_file(handle_.get(), true));
+  checked(nbd_set_full_info(handle_.get(), true));
   checked(nbd_connect_uri(handle_.get(), uri.c_str()));
   size_bytes_ = static_cast<std::uint64_t>(checked(nbd_get_size(handle_.get())));
   const auto smallest = checked(nbd_get_block_size(handle_.get(), LIBNBD_SIZE_MINIMUM));
@@ -47,6 +59,7 @@ NbdReader::NbdReader(const std::string& uri) : handle_(nbd_create()) {
   if (longest > 0 && longest < kUsualLongest_bytes) {
     longest_request_bytes_ = static_cast<std::uint32_t>(longest);
   }
+  identity_ = identity_told(handle_.get(), size_bytes_);
   can_flush_ = nbd_can_flush(handle_.get()) == 1;
 }
 

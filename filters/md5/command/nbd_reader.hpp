@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "common/block/disk_identity.hpp"
 #include "filters/md5/command/export_reader.hpp"
 
 struct nbd_handle;
@@ -26,6 +27,10 @@ class NbdReader final : public ExportReader {
 
   // Reads must begin and end at multiples of it.
   [[nodiscard]] std::uint32_t alignment_bytes() const { return alignment_bytes_; }
+
+  // What the server tells of its disk (common/block/disk_identity.hpp); null where it tells nothing,
+  // or of a disk of another size.
+  [[nodiscard]] const std::shared_ptr<const DiskIdentity>& identity() const { return identity_; }
 
   [[nodiscard]] std::uint64_t size_bytes() const override { return size_bytes_; }
   [[nodiscard]] std::uint32_t longest_request_bytes() const override {
@@ -57,6 +62,7 @@ class NbdReader final : public ExportReader {
   std::uint32_t alignment_bytes_ = 1;
   std::uint32_t longest_request_bytes_ = 0;
   bool can_flush_ = false;
+  std::shared_ptr<const DiskIdentity> identity_;
   std::map<std::uint64_t, Progress> under_way_;  // their places are known to libnbd
   std::vector<Progress> done_;
 };

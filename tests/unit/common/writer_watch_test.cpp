@@ -23,9 +23,11 @@ DiskIdentity disk(WriteRight right, std::optional<WriterTerm> term = WriterTerm{
 
 class WriterWatchTest : public ::testing::Test {
  protected:
-  void begin(const std::optional<DiskIdentity>& identity) {
+  void begin(const std::optional<DiskIdentity>& identity,
+             WriterWatch::InDoubt in_doubt = WriterWatch::InDoubt::forget) {
     below_.set_identity(identity);
-    watch_.emplace(below_.identity(), [this] { ++forgotten_; });
+    watch_.emplace(
+        below_.identity(), [this](const DiskIdentity*) { ++forgotten_; }, in_doubt);
   }
   bool trusts(const std::optional<DiskIdentity>& identity) {
     below_.set_identity(identity);
@@ -87,6 +89,26 @@ TEST_F(WriterWatchTest, AnotherDiskOrNoneAnyMoreIsNotTrusted) {
   other.id = "y";
   EXPECT_FALSE(trusts(other));
   EXPECT_EQ(forgotten_, 2);
+}
+
+TEST_F(WriterWatchTest, WhatIsSetAsideComesBackIfNobodyWroteInBetween) {
+  begin(disk(WriteRight::held), WriterWatch::InDoubt::set_aside);
+  EXPECT_FALSE(trusts(disk(WriteRight::doubtful)));
+  EXPECT_TRUE(trusts(disk(WriteRight::held)));
+  EXPECT_FALSE(trusts(disk(WriteRight::lost)));
+  EXPECT_TRUE(trusts(disk(WriteRight::held, WriterTerm{4, 3})));
+  EXPECT_EQ(forgotten_, 0);
+  EXPECT_FALSE(trusts(disk(WriteRight::lost, WriterTerm{4, 3})));
+  EXPECT_TRUE(trusts(disk(WriteRight::held, WriterTerm{6, 5})));
+  EXPECT_EQ(forgotten_, 1);
+}
+
+TEST_F(WriterWatchTest, WhatIsSetAsideIsForgottenWhereNobodyCounts) {
+  begin(disk(WriteRight::held, std::nullopt), WriterWatch::InDoubt::set_aside);
+  EXPECT_FALSE(trusts(disk(WriteRight::doubtful, std::nullopt)));
+  EXPECT_EQ(forgotten_, 0);
+  EXPECT_TRUE(trusts(disk(WriteRight::held, std::nullopt)));
+  EXPECT_EQ(forgotten_, 1);
 }
 
 TEST_F(WriterWatchTest, ADiskThatTellsNothingIsNotAsked) {

@@ -97,17 +97,60 @@ TEST_F(DigestFileIdentityTest, SmallFileThatBeginsWithZerosAndGoesOnIsRefused) {
 TEST_F(DigestFileIdentityTest, DamagedIdentityIsRefusedWhereRecordsAreLost) {
   add_a_record();
   disk.overwrite(kFileName, 12, std::byte{'?'});
+  EXPECT_TRUE(identity_of(kFileName).has_value());  // it is there twice
+  disk.overwrite(kFileName, kIdentity_bytes / 2 + 12, std::byte{'?'});
   EXPECT_THAT(refusal_of(kFileName), AllOf(HasSubstr("damaged"), HasSubstr("remove it")));
 }
 
 TEST_F(DigestFileIdentityTest, AnotherVersionIsRefused) {
   add_a_record();
-  std::string text = "md5-file=2\nexport=\nblock_size=4096\nuuid=1\n";
+  std::string text = "md5-file=3\nexport=\nblock_size=4096\nuuid=1\n";
   text += fmt::format("check={:016x}\n", xxh3_64(std::as_bytes(std::span(text)), 0));
   std::vector<std::byte> bytes(kIdentity_bytes);
   std::copy_n(std::as_bytes(std::span(text)).begin(), text.size(), bytes.begin());
   disk.directory()->open(kFileName)->write_at(bytes, 0);
   EXPECT_THAT(refusal_of(kFileName), HasSubstr("of another version"));
+}
+
+// As versions up to 0.1.0 have written it: once, and of the first version.
+TEST_F(DigestFileIdentityTest, FileOfTheFirstVersionIsRead) {
+  std::string text = "md5-file=1\nexport=disk\nblock_size=4096\nuuid=1\n";
+  text += fmt::format("check={:016x}\n", xxh3_64(std::as_bytes(std::span(text)), 0));
+  make_file(text, kRecords_offset);
+  Md5FileIdentity expected;
+  expected.export_name = "disk";
+  expected.block_size = 4096;
+  expected.uuid = "1";
+  EXPECT_EQ(identity_of("other"), expected);
+}
+
+TEST_F(DigestFileIdentityTest, WhatNeedsNoMoreIsOfTheFirstVersion) {
+  std::vector<std::byte> begin(10);
+  disk.directory()->open(kFileName)->read_at(begin, 0);
+  EXPECT_EQ(std::memcmp(begin.data(), "md5-file=1", 10), 0);
+}
+
+// Wherever the machine stops, the file has the old identity or the new one.
+TEST_F(DigestFileIdentityTest, AnotherIdentityTakesThePlaceOfTheOldOneInOnePiece) {
+  const Md5FileIdentity old = *identity_of(kFileName);
+  Md5FileIdentity wanted = old;
+  wanted.disk_id = "s3-1";
+  wanted.term = 7;
+  wanted.generation = 2;
+  add_a_record();
+  std::size_t crashes = 0;
+  disk.set_hook([&](const SimulatedDisk::Operation&) {
+    for (std::uint64_t seed = 0; seed < kCrashSeeds; ++seed, ++crashes) {
+      SimulatedDisk cut = disk.copy();
+      cut.crash(seed);
+      const auto found = DigestFile::identity_of(*cut.directory()->open(kFileName));
+      ASSERT_TRUE(found == old || found == wanted);
+    }
+  });
+  replace_identity(*disk.directory()->open(kFileName), wanted);
+  disk.set_hook({});
+  EXPECT_GE(crashes, 4 * kCrashSeeds);
+  EXPECT_EQ(identity_of(kFileName), wanted);
 }
 
 TEST_F(DigestFileIdentityTest, NameThatDoesNotFitIsRefused) {

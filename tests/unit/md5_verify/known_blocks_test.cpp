@@ -80,8 +80,8 @@ TEST_F(KnownBlocksTest, GrownDiskHasAnotherLastBlock) {
 TEST_F(KnownBlocksTest, LookSaysNothingOfABlockOfAnotherLength) {
   write(pattern(kDiskSize, 1), 0);
   const auto file = disk.directory()->open(kFileName);
-  const KnownBlocks same(*file, kDiskSize, clock, next_data);
-  const KnownBlocks grown(*file, kDiskSize + 1, clock, next_data);
+  KnownBlocks same(*file, kDiskSize, clock, next_data);
+  KnownBlocks grown(*file, kDiskSize + 1, clock, next_data);
   EXPECT_TRUE(same.look({kBlocks}).has_value());
   EXPECT_FALSE(grown.look({kBlocks}).has_value());
   EXPECT_TRUE(grown.look({kBlocks - 1}).has_value());
@@ -134,8 +134,8 @@ TEST_F(KnownBlocksTest, HolesBehindTheEndAreSkipped) {
   ReadOnlyFile file(sparse.path());
   std::string message;
   const auto open = [&] {
-    const KnownBlocks known(file, kDiskSize, clock,
-                            [&](std::uint64_t offset) { return file.next_data(offset); });
+    KnownBlocks known(file, kDiskSize, clock,
+                      [&](std::uint64_t offset) { return file.next_data(offset); });
   };
   EXPECT_EQ(error_of(open, &message), EINVAL);
   EXPECT_THAT(message, HasSubstr("block 1073741824 "));
@@ -182,7 +182,7 @@ TEST_F(KnownBlocksTest, TornEntryOfTheListIsReadAgain) {
     }
   });
   WatchedFile file(disk.directory()->open(kFileName), after_look);
-  const KnownBlocks known(file, kDiskSize, clock, next_data);
+  KnownBlocks known(file, kDiskSize, clock, next_data);
   EXPECT_TRUE(known.is_on_list({1}));
   EXPECT_EQ(reads, 4U);
   after_look->set({});

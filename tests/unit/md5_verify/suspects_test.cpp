@@ -122,7 +122,9 @@ TEST_F(SuspectsTest, ListIsLookedAtBeforeTheRecord) {
   after_look->set([&](const Range& range) { looks.push_back(range.offset); });
   reader.on_flush = [&] { looks.clear(); };
   EXPECT_EQ(verify().damaged, 1U);
-  EXPECT_THAT(looks, ElementsAre(kRegionList_offset, kRecords_offset, offset_of_record({3})));
+  constexpr std::uint64_t kIdentity_offset = 0;  // which generation the record has to be of
+  EXPECT_THAT(looks, ElementsAre(kRegionList_offset, kRecords_offset, kIdentity_offset,
+                                 offset_of_record({3})));
 }
 
 // A record that goes and comes back, the same to the second. What was read lay between.

@@ -1,0 +1,49 @@
+// What an md5-file says of itself: which disk's digests it holds, and how new they are.
+//
+// Lines of text (common/io/key_value_text.hpp), padded with zeros:
+//
+//   md5-file=1|2     version. 1: no field but those marked with *
+//   export=NAME    * under which name the disk was opened when the file was made
+//   block_size=N   * bytes
+//   uuid=HEX       * of the file itself; seeds the checksums of all that follows
+//   disk=ID          which disk it is, where the layer below tells (disk_identity.hpp)
+//   term=N           the writer's term in which all records that are not doubtful were true last;
+//                    where terms are counted
+//   generation=N     records of an earlier generation are doubtful, all at once; absent: 0
+//   check=HEX      * XXH3 of the lines before
+//
+// It lies in the file twice, at 0 and at 8 KiB, the second one being changed first: one of them is
+// whole whenever the machine stops. (A long name may leave no room for the second; then there is
+// one.)
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "common/io/directory.hpp"
+
+namespace nbdstack {
+
+struct Md5FileIdentity {
+  std::string export_name;
+  std::uint32_t block_size = 0;
+  std::string uuid;     // of the file itself
+  std::string disk_id;  // empty: the layer below told none
+  std::optional<std::uint64_t> term;
+  std::uint32_t generation = 0;
+
+  friend bool operator==(const Md5FileIdentity&, const Md5FileIdentity&) = default;
+};
+
+// What `file` says it is; nothing where it is empty or its creation was cut short. An Error where
+// it is something else, or damaged.
+[[nodiscard]] std::optional<Md5FileIdentity> read_identity(const StorageFile& file);
+
+// Makes an empty md5-file of a file of which read_identity() says nothing. Durable.
+void write_new_identity(StorageFile& file, const Md5FileIdentity& identity);
+// Puts another identity in the place of the one that is there. Durable; an Error may have left
+// either.
+void replace_identity(StorageFile& file, const Md5FileIdentity& identity);
+
+}  // namespace nbdstack
