@@ -101,13 +101,12 @@ class AsUser {
  private:
   void change_back() const;
 
-  gid_t former_group_;
-  std::vector<gid_t> former_groups_;
+  const gid_t former_group_;
+  const std::vector<gid_t> former_groups_;
 };
 
-AsUser::AsUser(const ServerUserOptions& options) {
-  former_group_ = ::getegid();
-  former_groups_ = own_groups();
+AsUser::AsUser(const ServerUserOptions& options)
+    : former_group_(::getegid()), former_groups_(own_groups()) {
   const uid_t user = options.user.has_value() ? parse_user(*options.user) : 0;
   const gid_t group = options.group.has_value() ? parse_group(*options.group) : former_group_;
   const bool is_changed = (!options.group.has_value() || ::setgroups(1, &group) == 0) &&
@@ -131,6 +130,7 @@ ServerUserOptions ServerUserOptions::parse(const std::vector<std::string>& words
   ServerUserOptions options;
   std::vector<std::string> copies = words;
   std::vector<char*> arguments;
+  arguments.reserve(copies.size() + 1);
   for (std::string& word : copies) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   const int former_errors = opterr;

@@ -3,6 +3,7 @@
 //   D/3   the owner renews                                          10 s of the default 30 s
 //   D/6   margin                                                     5 s
 //   D/6   longest time that one request for the lease may take       5 s
+//   D/2   the same at the start, where nobody writes yet            15 s
 //   D/30  pause between attempts, and the keeper's look at the time  1 s
 //
 //   owner      may write until D - margin after it SENT the renewal that succeeded
@@ -36,6 +37,8 @@ struct LeaseTiming {
   // The timeout that the store of a lease is to be given: three attempts to renew fit in before the
   // owner must stop.
   [[nodiscard]] std::chrono::milliseconds request_timeout() const { return duration / 6; }
+  // The same while the lease is acquired: one that was stored too late is noticed, and put again.
+  [[nodiscard]] std::chrono::milliseconds start_timeout() const { return duration / 2; }
   [[nodiscard]] Duration pause() const {
     return std::min<Duration>(duration / 30, std::chrono::seconds(1));
   }

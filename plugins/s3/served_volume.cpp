@@ -15,7 +15,7 @@
 namespace nbdstack {
 
 ServedVolume::ServedVolume(ServingSettings settings, const Host& host)
-    : settings_(std::move(settings)), host_(host) {}
+    : settings_(std::move(settings)), timing_{.duration = settings_.lease_duration}, host_(host) {}
 
 ServedVolume::~ServedVolume() {
   try {
@@ -32,9 +32,9 @@ bool ServedVolume::wants_ownership() const {
 
 // Not the volume's: a renewal must not wait as long as a block may, and goes on while the server
 // stops.
-std::unique_ptr<ObjectStore> ServedVolume::make_lease_store() const {
-  return host_.stores.make(
-      {.clock = host_.clock, .timeout = LeaseTiming{settings_.lease_duration}.request_timeout()});
+std::unique_ptr<ObjectStore> ServedVolume::make_lease_store(
+    std::chrono::milliseconds timeout) const {
+  return host_.stores.make({.clock = host_.clock, .timeout = timeout});
 }
 
 void ServedVolume::open() {
@@ -53,7 +53,7 @@ void ServedVolume::open() {
     take_token(*store);
     return;
   }
-  lease_store_ = make_lease_store();
+  lease_store_ = make_lease_store(timing_.start_timeout());
   take_lease();
   try {
     change_descriptor(*store);
@@ -94,12 +94,12 @@ void ServedVolume::serve(const std::function<bool()>& stopping) {
   std::function<bool()> may_write;
   std::function<bool()> is_owner;
   if (lease_ != nullptr) {
-    lease_store_ = make_lease_store();
+    lease_store_ = make_lease_store(timing_.request_timeout());
     lease_->settle(*lease_store_);
     may_write = [this] { return lease_->may_write(); };
     if (lease_->is_exclusive()) is_owner = may_write;
     term_ = lease_->term();
-    keeper_ = std::make_unique<LeaseKeeper>(*lease_, LeaseTiming{settings_.lease_duration}.pause());
+    keeper_ = std::make_unique<LeaseKeeper>(*lease_, timing_.pause());
   } else if (token_.has_value() && settings_.ownership != Ownership::force) {
     is_owner = [] { return true; };
   }
@@ -137,7 +137,7 @@ void ServedVolume::abandon() {
 void ServedVolume::give_back() {
   if (lease_ != nullptr && lease_store_ == nullptr && wants_ownership()) {
     // Not served yet: the store that it was taken with is gone.
-    lease_store_ = make_lease_store();
+    lease_store_ = make_lease_store(timing_.request_timeout());
     lease_->move_to(*lease_store_);
   }
   if (lease_store_ != nullptr) lease_->release();
@@ -150,7 +150,7 @@ void ServedVolume::remove_token() {
   const auto token = std::exchange(token_, std::nullopt);
   if (!token.has_value()) return;
   try {
-    remove_mount_token(*make_lease_store(), layout_, *token);
+    remove_mount_token(*make_lease_store(timing_.request_timeout()), layout_, *token);
   } catch (const std::exception& error) {
     log::error("{} could not be removed, and the next server will ask for own=force: {}",
                layout_.mount_token, error.what());

@@ -77,7 +77,8 @@ class ServedVolume {
 
  private:
   [[nodiscard]] bool wants_ownership() const;
-  [[nodiscard]] std::unique_ptr<ObjectStore> make_lease_store() const;
+  [[nodiscard]] std::unique_ptr<ObjectStore> make_lease_store(
+      std::chrono::milliseconds timeout) const;
   void change_descriptor(ObjectStore& store);  // where it has to be
   [[nodiscard]] LeaseSettings lease_settings() const;
   void take_lease();
@@ -86,6 +87,7 @@ class ServedVolume {
   void remove_token();
 
   const ServingSettings settings_;
+  const LeaseTiming timing_;
   const Host host_;
   VolumeLayout layout_;               // from open() on
   std::optional<std::string> token_;  // of ours in the store

@@ -11,7 +11,9 @@ HeldLease::HeldLease(const std::string& place, const std::string& volume_key,
               .ownership = settings.ownership,
               .duration = settings.lease_duration},
              host.boottime_clock, host.processes) {
-  lease_.acquire(*store_);
+  const auto starting = host.stores.make(
+      {.clock = host.clock, .timeout = LeaseTiming{settings.lease_duration}.start_timeout()});
+  lease_.acquire(*starting);
   lease_.settle(*store_);
   keeper_ = std::make_unique<LeaseKeeper>(lease_, LeaseTiming{settings.lease_duration}.pause());
 }

@@ -39,6 +39,7 @@ TEST_F(LeaseTakeoverTest, TheDefaultTimesAreThoseOfTheManual) {
   EXPECT_EQ(timing.validity(), seconds(25));
   EXPECT_EQ(timing.expiry(), seconds(35));
   EXPECT_EQ(timing.request_timeout(), seconds(5));
+  EXPECT_EQ(timing.start_timeout(), seconds(15));
   EXPECT_EQ(timing.pause(), seconds(1));
   EXPECT_EQ(timing.watch_pause(), seconds(1));
 }
