@@ -117,8 +117,9 @@ bool StoreWorkload::judge_page(DurableStore& store, const View& view, std::uint6
       fail(fmt::format("page {} is clean, but not what is below", page));
     }
   }
-  const bool right = exact == Exact::yes ? holds(bytes, page, history_.latest(page))
-                                         : history_.allows(page, bytes);
+  const bool right =
+      is_pending(page, bytes) || (exact == Exact::yes ? holds(bytes, page, history_.latest(page))
+                                                      : history_.allows(page, bytes));
   if (!right) {
     fail(fmt::format("page {} ({}) holds what it must not, after crash point {}", page, where,
                      crash_points_));
@@ -150,6 +151,7 @@ void StoreWorkload::commit() {
 }
 
 void StoreWorkload::restart() {
+  while (!pending_.empty()) end_store(0);
   while (!write_backs_.empty()) end_write_back();
   const PageHistory::Moment moment = history_.now();
   std::vector<Slot> order;

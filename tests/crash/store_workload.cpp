@@ -50,6 +50,7 @@ void StoreWorkload::start(Recovered recovered) {
   view_ = {};
   free_.clear();
   write_backs_.clear();
+  pending_.clear();
   changed_.clear();
   for (const RecoveredBlock& block : recovered.blocks) {
     view_.slots[block.slot] = {block.block, block.pages};
@@ -77,6 +78,7 @@ void StoreWorkload::run(std::size_t crash_points) {
 }
 
 void StoreWorkload::step() {
+  if (!pending_.empty() && pick(3) == 0) return end_store(pick(pending_.size()));
   const std::uint64_t block = pick(kBlocks);
   const std::uint64_t choice = pick(100);
   if (choice < 30) return write(block);
@@ -99,6 +101,7 @@ void StoreWorkload::step() {
 void StoreWorkload::step_beside_commit() {
   const std::uint64_t block = pick(kBlocks);
   if (find(block) == kNoSlot && view_.zeros.contains(block)) return;
+  if (!pending_.empty() && pick(3) == 0) return end_store(pick(pending_.size()));
   switch (pick(6)) {
     case 0:
     case 1:
@@ -136,13 +139,15 @@ bool StoreWorkload::may_change(Slot slot) const {
 void StoreWorkload::drop(Slot slot) {
   note_changed(slot);
   store_->dropped(slot);
-  store_->vacated(slot);
   view_.slots.erase(slot);
+  if (is_pinned(slot)) return;
+  store_->vacated(slot);
   free_.push_back(slot);
 }
 
 void StoreWorkload::evict(Slot slot) {
-  if (view_.slots.at(slot).pages.dirty == 0 && !is_writing(slot) && store_->may_reuse(slot)) {
+  if (view_.slots.at(slot).pages.dirty == 0 && !is_writing(slot) && !is_pinned(slot) &&
+      store_->may_reuse(slot)) {
     drop(slot);
   }
 }
@@ -174,42 +179,11 @@ Slot StoreWorkload::claim(std::uint64_t block) {
   return slot;
 }
 
-// Whole pages, or some sectors of one page that is stored.
 void StoreWorkload::store_pages(Slot slot, unsigned first, const std::vector<PageContent>& contents,
                                 bool dirty) {
-  const Block before = view_.slots.at(slot);
-  const std::uint64_t first_page = before.number.value * kPagesPerBlock + first;
-  std::vector<std::byte> bytes(contents.size() * kPage_bytes);
-  for (std::size_t i = 0; i < contents.size(); ++i) {
-    fill(std::span(bytes).subspan(i * kPage_bytes, kPage_bytes), first_page + i, contents[i]);
-    if (dirty) history_.changed(first_page + i, contents[i]);
-  }
-  std::size_t begin = 0;
-  std::size_t end = bytes.size();
-  if (contents.size() == 1 && (before.pages.stored() & bit(first)) != 0) {
-    // Only what differs.
-    std::array<std::byte, kPage_bytes> old{};
-    store_->read(slot, old, first * static_cast<std::uint32_t>(kPage_bytes));
-    while (begin + kSector_bytes < end &&
-           std::memcmp(&old[begin], &bytes[begin], kSector_bytes) == 0) {
-      begin += kSector_bytes;
-    }
-    while (end > begin + kSector_bytes &&
-           std::memcmp(&old[end - kSector_bytes], &bytes[end - kSector_bytes], kSector_bytes) ==
-               0) {
-      end -= kSector_bytes;
-    }
-  }
-  const StoredPages stored =
-      store_->write(slot, std::span(bytes).subspan(begin, end - begin),
-                    static_cast<std::uint32_t>(first * kPage_bytes + begin), before.pages.stored());
-  note_changed(slot);
-  store_->wrote(slot, before.number, stored, dirty);
-  Pages& pages = view_.slots.at(slot).pages;
-  pages.valid |= stored.pages;
-  pages.dirty = dirty ? pages.dirty | stored.pages : pages.dirty & ~stored.pages;
-  pages.zero &= ~stored.pages;
-  pages.hole &= ~stored.pages;
+  begin_store(slot, first, contents, dirty);
+  constexpr std::size_t kMostPending = 4;
+  if (pick(3) != 0 || pending_.size() > kMostPending) end_store(pending_.size() - 1);
 }
 
 void StoreWorkload::write(std::uint64_t block) {
@@ -217,6 +191,7 @@ void StoreWorkload::write(std::uint64_t block) {
   if (slot == kNoSlot) return;
   const unsigned first = static_cast<unsigned>(pick(pages_of(block)));
   const auto count = 1 + static_cast<unsigned>(pick(pages_of(block) - first));
+  if ((pending_pages(block) & page_run(first, count)) != 0) return;
   std::vector<PageContent> contents;
   for (unsigned page = first; page < first + count; ++page) {
     PageContent content = history_.latest(block * kPagesPerBlock + page);
@@ -233,7 +208,7 @@ void StoreWorkload::load(std::uint64_t block) {
   const Slot slot = claim(block);
   if (slot == kNoSlot) return;
   const PageMask missing = page_run(0, pages_of(block)) & ~view_.slots.at(slot).pages.valid;
-  if (missing == 0) return;
+  if (missing == 0 || pending_pages(block) != 0) return;
   const auto first = static_cast<unsigned>(std::countr_zero(missing));
   const auto count = static_cast<unsigned>(std::countr_one(missing >> first));
   const auto begin = below_.begin() + static_cast<std::ptrdiff_t>(block * kPagesPerBlock + first);
@@ -245,6 +220,7 @@ void StoreWorkload::zero_pages(std::uint64_t block) {
   if (slot == kNoSlot) return;
   const unsigned first = static_cast<unsigned>(pick(pages_of(block)));
   const PageMask mask = page_run(first, 1 + static_cast<unsigned>(pick(pages_of(block) - first)));
+  if ((pending_pages(block) & mask) != 0) return;
   const StoredPages given_up = store_->forget(slot, mask, view_.slots.at(slot).pages.stored());
   note_changed(slot);
   store_->zeroed(slot, {block}, given_up, false);
@@ -260,7 +236,7 @@ void StoreWorkload::zero_pages(std::uint64_t block) {
 void StoreWorkload::zero_blocks(std::uint64_t first, std::uint64_t count) {
   for (std::uint64_t block = first; block < first + count; ++block) {
     const Slot slot = find(block);
-    if (slot != kNoSlot && is_writing(slot)) return;
+    if ((slot != kNoSlot && is_writing(slot)) || pending_pages(block) != 0) return;
   }
   const Range last = range_of(first + count - 1);
   const std::uint64_t begin = first * kBlock_bytes;
@@ -282,8 +258,7 @@ void StoreWorkload::begin_write_back(std::uint64_t block) {
   if (sent == 0) return;
   for (unsigned page = 0; page < pages_of(block); ++page) {
     if ((sent & bit(page)) == 0) continue;
-    const std::uint64_t number = block * kPagesPerBlock + page;
-    below_[number] = history_.latest(number);
+    below_[block * kPagesPerBlock + page] = content_of(slot, page);
   }
   pages.dirty &= ~sent;
   write_backs_.push_back({slot, sent});
@@ -330,6 +305,7 @@ void StoreWorkload::pass_by(std::uint64_t block) {
   Slot slot = find(block);
   if (slot != kNoSlot && is_writing(slot)) return;
   const unsigned page = static_cast<unsigned>(pick(pages_of(block)));
+  if ((pending_pages(block) & bit(page)) != 0) return;
   if (slot != kNoSlot) {
     const Pages pages = view_.slots.at(slot).pages;
     if ((pages.dirty & bit(page)) != 0) return;
@@ -342,6 +318,7 @@ void StoreWorkload::pass_by(std::uint64_t block) {
   }
   commit();
   if (view_.zeros.contains(block) || find(block) != slot) return;
+  if ((pending_pages(block) & bit(page)) != 0) return;
   if (slot != kNoSlot && (view_.slots.at(slot).pages.valid & bit(page)) != 0) return;
   const std::uint64_t number = block * kPagesPerBlock + page;
   below_[number].fill(++stamp_);
@@ -353,10 +330,11 @@ void StoreWorkload::pass_by(std::uint64_t block) {
 // is dirty now may be clean in the committed index: that has to end, too, before below changes.
 void StoreWorkload::trim_around(std::uint64_t block) {
   const Slot slot = find(block);
-  if (slot == kNoSlot || is_writing(slot)) return;
+  if (slot == kNoSlot || is_writing(slot) || pending_pages(block) != 0) return;
   if (clean_pages(slot) != 0) forget(slot, clean_pages(slot));
   commit();
   if (find(block) != slot || is_writing(slot) || clean_pages(slot) != 0) return;
+  if (pending_pages(block) != 0) return;
   if (store_->committed(slot, view_.slots.at(slot).pages.dirty) !=
       view_.slots.at(slot).pages.dirty) {
     return;

@@ -1,5 +1,6 @@
 // A client of DurableStore that does what the cache's engine does, at random, with one thread: and
-// the judge of what a crash left.
+// the judge of what a crash left. Between write() and wrote() of a change anything else may happen
+// that does not touch its pages: commits, other changes, the loss of its slot.
 //
 // At every operation on the simulated disk a copy of the disk crashes, a second store recovers from
 // it, and what it recovered is compared with what the model allows. While a commit syncs, other
@@ -17,6 +18,7 @@
 #include <optional>
 #include <random>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -64,6 +66,15 @@ class StoreWorkload {
     Slot slot;
     PageMask sent;
   };
+  // A write() that has no wrote() yet. The slot is pinned, and the pages are its own.
+  struct Pending {
+    Slot slot = kNoSlot;
+    BlockNumber block;
+    unsigned first = 0;
+    std::vector<PageContent> contents;
+    bool dirty = false;
+    StoredPages stored;
+  };
   enum class Exact : bool { no, yes };
   enum class Damage : bool { none, expected };
 
@@ -102,6 +113,14 @@ class StoreWorkload {
   [[nodiscard]] bool may_change(Slot slot) const;
   void store_pages(Slot slot, unsigned first, const std::vector<PageContent>& contents, bool dirty);
 
+  // --- store_pending.cpp: changes that take their time ---
+  void begin_store(Slot slot, unsigned first, const std::vector<PageContent>& contents, bool dirty);
+  void end_store(std::size_t number);
+  [[nodiscard]] PageMask pending_pages(std::uint64_t block) const;
+  [[nodiscard]] bool is_pinned(Slot slot) const;
+  [[nodiscard]] bool is_pending(std::uint64_t page, std::span<const std::byte> bytes) const;
+  [[nodiscard]] PageContent content_of(Slot slot, unsigned page);
+
   void on_operation(const SimulatedDisk::Operation& operation);
   void judge_crash();
   // Recovers from the disk, compares with the model, and returns what is there.
@@ -123,6 +142,7 @@ class StoreWorkload {
   PageHistory history_;
   std::vector<PageContent> below_;
   std::vector<WriteBack> write_backs_;
+  std::vector<Pending> pending_;
   std::set<Slot> changed_;  // since the last commit began
   std::set<Slot> committing_;
   bool in_commit_ = false;
