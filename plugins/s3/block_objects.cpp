@@ -1,38 +1,60 @@
 #include "plugins/s3/block_objects.hpp"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <cstring>
 #include <string>
 
 #include "common/block/zeros.hpp"
+#include "common/error.hpp"
 #include "plugins/s3/block_listing.hpp"
 
 namespace nbdstack {
 
 bool BlockObjects::get(BlockNumber block, std::span<std::byte> data) {
-  return format_.is_plain() ? store_.get(format_.name_of(block), data) : get_coded(block, data);
+  return format_.is_plain() ? store_.get(format_.name_of(block), data)
+                            : fetch_coded(block, data).has_value();
+}
+
+BlockObjects::Found BlockObjects::get_to_change(BlockNumber block, std::span<std::byte> data) {
+  if (!changes_.has_conditions()) return {.exists = get(block, data)};
+  const auto object = format_.is_plain() ? fetch_plain(block, data) : fetch_coded(block, data);
+  return {.exists = object.has_value(),
+          .version = changes_.note_read({block, format_.name_of(block)}, object)};
+}
+
+std::optional<ObjectInfo> BlockObjects::fetch_plain(BlockNumber block, std::span<std::byte> data) {
+  const std::string name = format_.name_of(block);
+  auto object = store_.fetch(name, data);
+  if (object.has_value() && object->size_bytes != data.size()) {
+    throw Error(EIO, fmt::format("{}: the object is {} bytes long where {} were expected", name,
+                                 object->size_bytes, data.size()));
+  }
+  if (object.has_value() && object->checksum == ChecksumKind::none) unverified_.say(name);
+  return object;
 }
 
 // The object comes where it is wanted if it may fit there: it need not be coded after all.
-bool BlockObjects::get_coded(BlockNumber block, std::span<std::byte> data) {
+std::optional<ObjectInfo> BlockObjects::fetch_coded(BlockNumber block, std::span<std::byte> data) {
   const std::string name = format_.name_of(block);
   std::vector<std::byte> received;
   if (format_.overhead_bytes() == 0) {
-    const auto object = store_.fetch(name, data);
-    if (!object.has_value()) return false;
+    auto object = store_.fetch(name, data);
+    if (!object.has_value()) return object;
     if (format_.is_stored_plain(*object)) {
       if (object->checksum == ChecksumKind::none) unverified_.say(name);
-      return true;
+      return object;
     }
     received.assign(data.begin(), data.begin() + static_cast<std::ptrdiff_t>(object->size_bytes));
     format_.decode(block, received, object->attributes, data);
-    return true;
+    return object;
   }
   received.resize(data.size() + format_.overhead_bytes());
-  const auto object = store_.fetch(name, received);
-  if (!object.has_value()) return false;
+  auto object = store_.fetch(name, received);
+  if (!object.has_value()) return object;
   format_.decode(block, std::span(received).first(object->size_bytes), object->attributes, data);
-  return true;
+  return object;
 }
 
 bool BlockObjects::get_part(BlockNumber block, std::span<std::byte> part,
@@ -42,29 +64,43 @@ bool BlockObjects::get_part(BlockNumber block, std::span<std::byte> part,
                             {.offset = offset_in_block, .object_bytes = block_size_});
   }
   std::vector<std::byte> data(block_size_);
-  if (!get_coded(block, data)) return false;
+  if (!fetch_coded(block, data).has_value()) return false;
   std::memcpy(part.data(), data.data() + offset_in_block, part.size());
   return true;
 }
 
-BlockObjects::Put BlockObjects::put(BlockNumber block, std::span<const std::byte> data) {
+BlockObjects::Put BlockObjects::put(BlockNumber block, std::span<const std::byte> data,
+                                    const ObjectVersion& seen) {
   if (format_.removes_zeros() && is_zero(data)) {
     remove(std::span(&block, 1));
     return Put::removed;
   }
   const EncodedBlock encoded = format_.encode(block, data);
-  store_.put(format_.name_of(block), encoded.body,
-             {.attributes = encoded.attributes,
-              .with_checksum = encoded.with_checksum,
-              .with_pieces = format_.is_plain()});
+  changes_.put({block, format_.name_of(block)}, encoded.body,
+               {.attributes = encoded.attributes,
+                .with_checksum = encoded.with_checksum,
+                .with_pieces = format_.is_plain()},
+               seen);
   return Put::stored;
 }
 
 void BlockObjects::remove(std::span<const BlockNumber> blocks) {
-  std::vector<std::string> keys;
-  keys.reserve(blocks.size());
-  for (const BlockNumber block : blocks) keys.push_back(format_.name_of(block));
-  store_.remove(keys);
+  std::vector<GuardedChanges::Target> targets;
+  targets.reserve(blocks.size());
+  for (const BlockNumber block : blocks) targets.push_back({block, format_.name_of(block)});
+  changes_.remove(targets);
+}
+
+void BlockObjects::wait_until_absence_lasts(BlockNumber first, BlockNumber end) {
+  std::vector<GuardedChanges::Target> targets;
+  for (const BlockNumber block : changes_.open_blocks(first, end)) {
+    targets.push_back({block, format_.name_of(block)});
+  }
+  changes_.wait_until_absence_lasts(targets);
+}
+
+void BlockObjects::learn(std::span<const ListedBlock> blocks) {
+  for (const ListedBlock& each : blocks) changes_.learn(each.block, each.etag);
 }
 
 StoredBlocks BlockObjects::stored(BlockNumber first, BlockNumber end, std::size_t limit) {
@@ -75,6 +111,7 @@ StoredBlocks BlockObjects::stored(BlockNumber first, BlockNumber end, std::size_
     return result;
   }
   BlockListing::run_in_order(store_, format_, first, end, [&](const ListedBlocks& listed) {
+    learn(listed.blocks);
     for (const ListedBlock& each : listed.blocks) {
       if (result.blocks.size() == limit) {
         result.known_to = each.block;

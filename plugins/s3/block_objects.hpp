@@ -14,10 +14,13 @@
 
 #include "common/block/range.hpp"
 #include "plugins/s3/block_format.hpp"
+#include "plugins/s3/guarded_changes.hpp"
 #include "plugins/s3/object_store.hpp"
 #include "plugins/s3/unverified_notice.hpp"
 
 namespace nbdstack {
+
+struct ListedBlock;
 
 // Which blocks of a range have an object.
 struct StoredBlocks {
@@ -35,8 +38,9 @@ class BlockObjects {
   enum class Put : std::uint8_t { stored, removed };
 
   // Both outlive this.
-  BlockObjects(ObjectStore& store, const BlockFormat& format, std::uint32_t block_size)
-      : store_(store), format_(format), block_size_(block_size) {}
+  BlockObjects(ObjectStore& store, const BlockFormat& format, std::uint32_t block_size,
+               const ChangeGuard& guard = {})
+      : store_(store), format_(format), block_size_(block_size), changes_(store, guard) {}
 
   [[nodiscard]] ObjectStore& store() const { return store_; }
   [[nodiscard]] const BlockFormat& format() const { return format_; }
@@ -47,25 +51,43 @@ class BlockObjects {
   // A part of it, verified likewise: as a range of the object where the layout has plain ones, else
   // out of the whole.
   bool get_part(BlockNumber block, std::span<std::byte> part, std::uint32_t offset_in_block);
-  Put put(BlockNumber block, std::span<const std::byte> data);
+
+  // For the block's owner, who is about to change it: what it found, and which version that was.
+  struct Found {
+    bool exists = false;
+    ObjectVersion version{};  // unknown where changes carry no conditions
+  };
+  Found get_to_change(BlockNumber block, std::span<std::byte> data);
+
+  // The caller owns the block. `seen` is the version that it has read, or that there is none.
+  Put put(BlockNumber block, std::span<const std::byte> data, const ObjectVersion& seen = {});
   [[nodiscard]] bool exists(BlockNumber block) {
     return store_.look_up(format_.name_of(block)).has_value();
   }
 
-  // At most kBatch blocks.
+  // At most kBatch blocks, which the caller owns.
   void remove(std::span<const BlockNumber> blocks);
+
+  // Of blocks of [first, end) that have no object, none will get one by a change of ours that was
+  // not answered. The caller owns them.
+  void wait_until_absence_lasts(BlockNumber first, BlockNumber end);
+
+  // What a listing has shown of the blocks' versions.
+  void learn(std::span<const ListedBlock> blocks);
 
   // The blocks of [first, end) that have an object; the answer ends early after `limit` of them.
   // Names must be ordered.
   StoredBlocks stored(BlockNumber first, BlockNumber end, std::size_t limit);
 
  private:
-  bool get_coded(BlockNumber block, std::span<std::byte> data);
+  std::optional<ObjectInfo> fetch_plain(BlockNumber block, std::span<std::byte> data);
+  std::optional<ObjectInfo> fetch_coded(BlockNumber block, std::span<std::byte> data);
 
   ObjectStore& store_;
   const BlockFormat& format_;
   const std::uint32_t block_size_;
   UnverifiedNotice unverified_;  // of objects that come whole though they may be coded
+  GuardedChanges changes_;
 };
 
 }  // namespace nbdstack

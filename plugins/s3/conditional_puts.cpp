@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "common/error.hpp"
+#include "common/hash/digest.hpp"
 #include "common/log.hpp"
 
 namespace nbdstack {
@@ -48,7 +50,11 @@ class Probe {
 
   ConditionalPuts run() {
     if (const auto fault = fault_of_create_only()) return not_honoured(*fault);
-    return match();
+    ConditionalPuts found = match();
+    if (!found.honoured()) return found;
+    found.etags_are_md5 = etags_are_md5_;
+    found.of_removals = keeps_conditions_of_removals(found);
+    return found;
   }
 
  private:
@@ -57,7 +63,11 @@ class Probe {
     const std::string text =
         fmt::format("step {} of a probe of this store's conditions, {}\n", ++step_, key_);
     if (left_behind_.empty() || left_behind_.back() != key) left_behind_.push_back(key);
-    PutOutcome outcome = store_.put(key, std::as_bytes(std::span(text)), options);
+    const auto body = std::as_bytes(std::span(text));
+    PutOutcome outcome = store_.put(key, body, options);
+    if (outcome.result == PutResult::stored && options.mode == PutMode::create_only) {
+      etags_are_md5_ = outcome.etag == '"' + to_hex(md5(body)) + '"';
+    }
     if (outcome.result != PutResult::stored && key == missing_key_) left_behind_.pop_back();
     return outcome;
   }
@@ -92,11 +102,13 @@ class Probe {
   // Steps 3 to 5.
   ConditionalPuts match() {
     ConditionalPuts found{.support = ConditionSupport::with_quotes};
-    PutResult result = put_if_match(key_, first_etag_).result;
-    if (result == PutResult::changed && without_quotes(first_etag_) != first_etag_) {
+    PutOutcome outcome = put_if_match(key_, first_etag_);
+    if (outcome.result == PutResult::changed && without_quotes(first_etag_) != first_etag_) {
       found.support = ConditionSupport::bare;
-      result = put_if_match(key_, without_quotes(first_etag_)).result;
+      outcome = put_if_match(key_, without_quotes(first_etag_));
     }
+    const PutResult result = outcome.result;
+    if (result == PutResult::stored) second_etag_ = etag_of(outcome);
     if (result == PutResult::unsupported) {
       return not_honoured("it knows no PUT over a certain ETag (If-Match)");
     }
@@ -114,11 +126,36 @@ class Probe {
     return found;
   }
 
+  // Steps 6 and 6b. A service that knows no ETags there may also refuse the request as a whole.
+  bool keeps_conditions_of_removals(const ConditionalPuts& found) {
+    if (second_etag_.empty()) return false;
+    try {
+      if (removes(found.etag_to_send(first_etag_))) {
+        left_behind_.clear();
+        return false;
+      }
+      if (!removes(found.etag_to_send(second_etag_))) return false;
+      left_behind_.clear();
+      return true;
+    } catch (const Error& error) {
+      if (error.code() == ETIMEDOUT || error.code() == ESHUTDOWN) throw;
+      log::debug("{}: the store keeps no conditions of removals: {}", key_, error.what());
+      return false;
+    }
+  }
+  bool removes(const std::string& etag) {
+    const Removal removal{.key = key_, .etag = etag};
+    Doubt doubt;
+    return store_.remove_matching(std::span(&removal, 1), doubt).empty();
+  }
+
   ObjectStore& store_;
   const std::string key_;
   const std::string missing_key_;
   int step_ = 0;
   std::string first_etag_;
+  std::string second_etag_;
+  bool etags_are_md5_ = false;
   std::vector<std::string> left_behind_;  // what may have been stored
 };
 

@@ -113,9 +113,10 @@ ObjectInfo info_of(const ObjectFile& file) {
           .checksum = file.checksum_kind()};
 }
 
-bool has_etag(const std::string& path, const std::string& etag) {
+// Nothing where there is no file.
+std::optional<std::string> etag_at(const std::string& path) {
   const auto file = ObjectFile::open(path);
-  return file.has_value() && !etag.empty() && file->etag() == etag;
+  return file.has_value() ? std::optional(file->etag()) : std::nullopt;
 }
 
 }  // namespace
@@ -269,9 +270,11 @@ PutOutcome DirectoryStore::put(const std::string& key, std::span<const std::byte
     std::optional<File> lock;
     if (options.mode == PutMode::if_match) lock = lock_directory(root_);
     check_right();
+    if (options.doubt != nullptr) options.doubt->is_open = true;  // until all is durable
     if (options.mode == PutMode::create_only) {
       if (!temporary.link_to(target)) outcome = {PutResult::exists, {}};
-    } else if (options.mode == PutMode::if_match && !has_etag(target, options.etag)) {
+    } else if (options.mode == PutMode::if_match &&
+               (options.etag.empty() || etag_at(target) != options.etag)) {
       outcome = {PutResult::changed, {}};
     } else {
       temporary.replace(target);
@@ -279,14 +282,41 @@ PutOutcome DirectoryStore::put(const std::string& key, std::span<const std::byte
   }
   // Also where nothing was stored: what the caller now relies on must not vanish in a crash.
   sync_directory(directory);
+  if (options.doubt != nullptr) options.doubt->is_open = false;
   return outcome;
 }
 
 void DirectoryStore::remove(std::span<const std::string> keys) {
+  std::vector<Removal> removals;
+  removals.reserve(keys.size());
+  for (const std::string& key : keys) removals.push_back({.key = key, .etag = {}});
+  Doubt doubt;
+  remove_matching(removals, doubt);
+}
+
+std::vector<std::string> DirectoryStore::remove_matching(std::span<const Removal> removals,
+                                                         Doubt& doubt) {
+  std::vector<std::string> refused;
   std::set<std::string> changed;
-  for (const std::string& key : keys) remove_file(path_of(key), changed);
+  for (const Removal& each : removals) {
+    const std::string path = path_of(each.key);
+    std::optional<File> lock;
+    if (!each.etag.empty()) {
+      lock = lock_directory(root_);
+      const auto found = etag_at(path);
+      if (!found.has_value()) continue;
+      if (*found != each.etag) {
+        refused.push_back(each.key);
+        continue;
+      }
+    }
+    doubt.is_open = true;  // until all is durable
+    remove_file(path, changed);
+  }
   if (changed.empty()) check_bucket_exists();
   for (const std::string& directory : changed) sync_directory(directory);
+  doubt.is_open = false;
+  return refused;
 }
 
 // Where there is a staging directory, by way of it. The name is the file's own, so that no two

@@ -10,8 +10,8 @@
 // at every moment, also after a crash, a key has its old object or its new one, whole. A crash can
 // leave the temporary file behind: it is no object, and a later start removes it.
 //
-// Of puts that are conditional on an ETag, one at a time looks and renames, under a lock on the
-// bucket's directory that excludes those of other processes too. A key is either changed with
+// Of puts and removals that are conditional on an ETag, one at a time looks and renames, under a
+// lock on the bucket's directory that excludes those of other processes too. A key is either changed with
 // conditions always, or never.
 //
 // A store that is made with the right to write a volume changes objects only as long as it has it,
@@ -30,6 +30,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "plugins/s3/learned_pieces.hpp"
 #include "plugins/s3/object_file.hpp"
@@ -70,6 +71,8 @@ class DirectoryStore final : public ObjectStore {
   PutOutcome put(const std::string& key, std::span<const std::byte> body,
                  const PutOptions& options) override;
   void remove(std::span<const std::string> keys) override;
+  std::vector<std::string> remove_matching(std::span<const Removal> removals,
+                                           Doubt& doubt) override;
   void list(const std::string& prefix, const std::string& start_after,
             const std::function<bool(const ListedObject&)>& visit) override;
 

@@ -33,6 +33,7 @@ struct HttpStore::Call {
   Credentials credentials{};
   // An attempt failed in a way that leaves open whether the service did what it was asked.
   bool in_doubt = false;
+  Doubt* doubt = nullptr;  // the caller's: set with the above where the request can have arrived
 };
 
 }  // namespace nbdstack

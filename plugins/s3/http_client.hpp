@@ -81,7 +81,8 @@ struct HttpResponse {
   HeaderList headers;  // names in lower case
   std::size_t buffered_bytes = 0;
   std::string text;
-  bool text_cut = false;  // there was more than text_limit
+  bool text_cut = false;    // there was more than text_limit
+  bool sent_twice = false;  // libcurl had sent it before, over a connection that was dead
 
   [[nodiscard]] std::optional<std::string> header(std::string_view lower_case_name) const;
 };
@@ -96,6 +97,8 @@ struct TransportFailure {
   };
   Kind kind = Kind::connection;
   std::string message;
+  // All of the request may have gone out. What went out in part is never done.
+  bool may_have_arrived = true;
 };
 
 using HttpOutcome = std::variant<HttpResponse, TransportFailure>;

@@ -109,18 +109,41 @@ std::optional<Failure> HttpStore::attempt(Call& call, const Judge& judge, Durati
   if (rejects_credentials(outcome) && config_.credentials->invalidate(call.credentials)) {
     outcome = send(call, deadline - clock_.now());
   }
-  if (const auto* failure = std::get_if<TransportFailure>(&outcome)) {
-    call.in_doubt = true;
-    return failure_of(*failure);
-  }
+  note_doubt(call, outcome);
+  if (const auto* failure = std::get_if<TransportFailure>(&outcome)) return failure_of(*failure);
   const auto& response = std::get<HttpResponse>(outcome);
-  if (response.status >= 500 || response.status == 408) call.in_doubt = true;
   if (learn_clock(call, response)) {
     Failure failure = unexpected(response);
     failure.may_pass = true;
     return failure;
   }
   return judge(response);
+}
+
+// An answer of the service's that it is busy says that nothing was done; the same from whatever
+// stands before it, which does not give S3's reasons, says nothing.
+void HttpStore::note_doubt(Call& call, const HttpOutcome& outcome) {
+  bool may_be_done_later = false;
+  if (const auto* failure = std::get_if<TransportFailure>(&outcome)) {
+    call.in_doubt = true;
+    may_be_done_later = failure->may_have_arrived;
+  } else {
+    const auto& response = std::get<HttpResponse>(outcome);
+    if (response.sent_twice) call.in_doubt = true;
+    may_be_done_later = response.sent_twice;
+    if (response.status >= 500 || response.status == 408) {
+      call.in_doubt = true;
+      const std::string code = parse_service_error(response.text).code;
+      may_be_done_later |= response.status != 501 && code != "SlowDown" &&
+                           code != "ServiceUnavailable" && code != "RequestTimeout";
+    }
+  }
+  if (call.doubt == nullptr || !may_be_done_later) return;
+  call.doubt->is_open = true;
+  const auto* const failure = std::get_if<TransportFailure>(&outcome);
+  if (failure != nullptr && failure->kind == TransportFailure::Kind::timeout) {
+    call.doubt->was_given_up = true;
+  }
 }
 
 HttpOutcome HttpStore::send(Call& call, Duration time_left) {
@@ -153,7 +176,12 @@ HttpOutcome HttpStore::send(Call& call, Duration time_left) {
       call.credentials.is_anonymous()
           ? std::move(signable.headers)
           : signed_headers(std::move(signable), call.credentials, {.region = config_.region}, now);
-  return client().perform(request, time_left);
+  try {
+    return client().perform(request, time_left);
+  } catch (...) {  // ended by us in the midst of it
+    if (call.doubt != nullptr) *call.doubt = {.is_open = true, .was_given_up = true};
+    throw;
+  }
 }
 
 // True when the service's clock is not where this attempt took it to be: the next one may pass.
@@ -216,6 +244,7 @@ std::optional<ObjectInfo> HttpStore::fetch(const std::string& key, std::span<std
   Call call{.method = "GET", .key = key, .buffer_status = 200, .buffer = buffer};
   std::optional<ObjectInfo> object;
   run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
+    object.reset();  // what an earlier attempt was answered, in vain
     if (is_missing(response)) return std::nullopt;
     object = info_of(response, response.buffered_bytes);
     const auto body = buffer.first(response.buffered_bytes);
@@ -231,6 +260,7 @@ std::optional<ObjectInfo> HttpStore::look_up(const std::string& key) {
   call.headers.emplace_back("range", "bytes=0-0");
   std::optional<ObjectInfo> object;
   run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
+    object.reset();  // what an earlier attempt was answered, in vain
     if (is_missing(response)) return std::nullopt;
     object = info_of(response, object_bytes_of(response, "0-0").value_or(0));
     if (response.status == 416) return std::nullopt;  // only an empty object has no first byte

@@ -19,6 +19,8 @@
 // A missing object reads as zeros in a volume, so "missing" is believed only of an S3 service that
 // says so (NoSuchKey): the 404 of a misled proxy is an error.
 //
+// remove_matching is DeleteObjects with an ETag for each key, or without where any version is meant.
+//
 // Create-only is If-None-Match: *, and a put over a certain ETag If-Match. When an attempt's answer
 // was lost and the next one finds that the condition no longer holds, the object is read back: equal
 // bytes are ours, and the result is `stored`; so two writers that use conditions must not write
@@ -86,6 +88,8 @@ class HttpStore final : public ObjectStore {
   PutOutcome put(const std::string& key, std::span<const std::byte> body,
                  const PutOptions& options) override;
   void remove(std::span<const std::string> keys) override;
+  std::vector<std::string> remove_matching(std::span<const Removal> removals,
+                                           Doubt& doubt) override;
   void list(const std::string& prefix, const std::string& start_after,
             const std::function<bool(const ListedObject&)>& visit) override;
 
@@ -114,8 +118,11 @@ class HttpStore final : public ObjectStore {
   PutOutcome put_on_condition(const std::string& key, std::span<const std::byte> body,
                               const PutOptions& options);
   std::optional<std::string> etag_if_holds(const std::string& key, std::span<const std::byte> body);
-  void remove_one(const std::string& key);
+  void remove_one(const std::string& key, Doubt* doubt = nullptr);
   void remove_batch(std::span<const std::string> keys);
+  void remove_matching_batch(std::span<const Removal> removals, Doubt& doubt,
+                             std::vector<std::string>& refused);
+  static void note_doubt(Call& call, const HttpOutcome& outcome);
   Call list_call(const std::string& prefix, unsigned keys_max) const;
   ListPage fetch_page(Call& call, Retrier& retrier);
   HttpClient& client();

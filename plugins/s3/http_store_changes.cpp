@@ -28,6 +28,7 @@ constexpr std::size_t kAnswer_bytes_max = 16UL << 20U;  // 1,000 keys of 1,024 b
 HttpStore::Call HttpStore::put_call(const std::string& key, std::span<const std::byte> body,
                                     const PutOptions& options) const {
   Call call{.method = "PUT", .key = key, .body = body, .payload_sha256 = to_hex(sha256(body))};
+  call.doubt = options.doubt;
   const ObjectAttributes& attributes = options.attributes;
   const std::string& type = attributes.content_type;
   call.headers = {{"content-md5", to_base64(md5(body))},
@@ -71,8 +72,8 @@ PutOutcome HttpStore::put_on_condition(const std::string& key, std::span<const s
   const bool create = options.mode == PutMode::create_only;
   Call call = put_call(key, body, options);
   call.headers.emplace_back(create ? "if-none-match" : "if-match", create ? "*" : options.etag);
-  // A request that libcurl sends twice by itself would leave doubts that we do not know of.
-  call.fresh_connection = true;
+  // Without a reason to send a request twice by itself, libcurl leaves no doubts of its own.
+  call.fresh_connection = options.doubt == nullptr;
   int status = 0;
   PutOutcome outcome;
   run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
@@ -86,7 +87,7 @@ PutOutcome HttpStore::put_on_condition(const std::string& key, std::span<const s
   });
   if (status == 501) return {PutResult::unsupported, {}};
   if (status != 412 && status != 404) return outcome;
-  if (call.in_doubt) {
+  if (call.in_doubt || !call.fresh_connection) {
     const auto etag = etag_if_holds(key, body);
     if (etag.has_value()) return {PutResult::stored, *etag};
   }
@@ -119,8 +120,24 @@ void HttpStore::remove(std::span<const std::string> keys) {
   }
 }
 
-void HttpStore::remove_one(const std::string& key) {
+std::vector<std::string> HttpStore::remove_matching(std::span<const Removal> removals,
+                                                    Doubt& doubt) {
+  std::vector<std::string> refused;
+  while (!removals.empty()) {
+    const auto batch = removals.first(std::min(removals.size(), kKeysPerRemoval));
+    if (batch.size() == 1 && batch.front().etag.empty()) {
+      remove_one(batch.front().key, &doubt);
+    } else {
+      remove_matching_batch(batch, doubt, refused);
+    }
+    removals = removals.subspan(batch.size());
+  }
+  return refused;
+}
+
+void HttpStore::remove_one(const std::string& key, Doubt* doubt) {
   Call call{.method = "DELETE", .key = key};
+  call.doubt = doubt;
   run(call, [](const HttpResponse& response) -> std::optional<Failure> {
     if (is_success(response) || is_missing(response)) return std::nullopt;
     return unexpected(response);
@@ -128,7 +145,17 @@ void HttpStore::remove_one(const std::string& key) {
 }
 
 void HttpStore::remove_batch(std::span<const std::string> keys) {
-  const std::string text = delete_request(keys);
+  std::vector<Removal> removals;
+  removals.reserve(keys.size());
+  for (const std::string& key : keys) removals.push_back({.key = key, .etag = {}});
+  Doubt doubt;
+  std::vector<std::string> refused;
+  remove_matching_batch(removals, doubt, refused);
+}
+
+void HttpStore::remove_matching_batch(std::span<const Removal> removals, Doubt& doubt,
+                                      std::vector<std::string>& refused) {
+  const std::string text = delete_request(removals);
   const auto body = std::as_bytes(std::span(text));
   Call call{.method = "POST",
             .key = "",
@@ -137,12 +164,19 @@ void HttpStore::remove_batch(std::span<const std::string> keys) {
             .body = body,
             .payload_sha256 = to_hex(sha256(body)),
             .text_limit = kAnswer_bytes_max};
-  run(call, [](const HttpResponse& response) -> std::optional<Failure> {
+  call.doubt = &doubt;
+  std::vector<std::string> failed;
+  run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
     if (response.status != 200) return unexpected(response);
     const auto failures = parse_delete_result(response.text);
     if (!failures) return Failure{.reason = "the service's answer is no DeleteResult"};
+    failed.clear();
     for (const RemovalFailure& each : *failures) {
       if (each.error.code == "NoSuchKey") continue;
+      if (each.error.code == "PreconditionFailed") {
+        failed.push_back(each.key);
+        continue;
+      }
       // Removing the whole batch again does no harm.
       Failure failure = failure_of(each.error);
       failure.reason = fmt::format("{} was not removed: {}", each.key, failure.reason);
@@ -150,6 +184,7 @@ void HttpStore::remove_batch(std::span<const std::string> keys) {
     }
     return std::nullopt;
   });
+  refused.insert(refused.end(), failed.begin(), failed.end());
 }
 
 }  // namespace nbdstack

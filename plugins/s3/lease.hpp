@@ -116,6 +116,9 @@ class Lease {
     return settings_.ownership != Ownership::none && conditions_.honoured();
   }
 
+  // From acquire() on: what the store makes of conditions.
+  [[nodiscard]] const ConditionalPuts& conditions() const { return conditions_; }
+
   // Lock-free, and a matter of nanoseconds: for every request and every piece of one.
   [[nodiscard]] bool may_write() const {
     return clock_.now().time_since_epoch().count() < deadline_.load(std::memory_order_acquire);

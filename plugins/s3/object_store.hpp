@@ -44,6 +44,15 @@ enum class PutResult : std::uint8_t {
   unsupported,  // both: the store knows no such condition; nothing was stored
 };
 
+// What is left open by the attempts of a change, also when it fails in the end.
+struct Doubt {
+  // An attempt was sent whole and never answered, so that it may still be done later, whatever the
+  // attempts after it have done.
+  bool is_open = false;
+  // It was this side that ended such an attempt, after too long a silence: the service may be at it.
+  bool was_given_up = false;
+};
+
 struct PutOptions {
   PutMode mode = PutMode::replace;
   // Of if_match: as the store gave it. Services differ in whether they want its quotes, so it is
@@ -52,6 +61,9 @@ struct PutOptions {
   ObjectAttributes attributes{};
   bool with_checksum = true;  // false: nothing is stored but what is given here
   bool with_pieces = true;    // false: nobody will read parts of it, so they need no checksums
+  // The caller deals with what is left open. Without this, a conditional put keeps as far from doubt
+  // as it can, at the price of a connection of its own.
+  Doubt* doubt = nullptr;
 };
 
 struct PutOutcome {
@@ -73,6 +85,11 @@ struct ListedObject {
   std::string key;
   std::uint64_t size_bytes = 0;
   std::string etag{};  // as the store gave it; empty where the listing tells none
+};
+
+struct Removal {
+  std::string key;
+  std::string etag;  // of the version that is meant, in the form of PutOptions::etag; empty: any
 };
 
 class ObjectStore {
@@ -117,6 +134,12 @@ class ObjectStore {
   // failure. When some could not be removed, the Error names the first of them; the others are gone
   // or not.
   virtual void remove(std::span<const std::string> keys) = 0;
+
+  // Removes objects as they are known, many in one request where the store can, and returns those
+  // that were not removed because they are other versions, or perhaps are there no more. What
+  // remains open, `doubt` tells, also when this throws.
+  virtual std::vector<std::string> remove_matching(std::span<const Removal> removals,
+                                                   Doubt& doubt) = 0;
 
   // Visits the objects whose keys begin with `prefix` and sort after `start_after` (empty: from the
   // first), in ascending order of their bytes, page by page, until there are no more or `visit`

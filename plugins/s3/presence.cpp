@@ -33,6 +33,7 @@ void Presence::list(std::uint64_t block_count, std::size_t requests) {
   try {
     BlockListing listing(objects_.store(), objects_.format(), requests);
     listing.run({0}, {block_count}, [&](const ListedBlocks& listed) {
+      objects_.learn(listed.blocks);
       std::vector<BlockNumber> blocks;
       blocks.reserve(listed.blocks.size());
       for (const ListedBlock& each : listed.blocks) blocks.push_back(each.block);

@@ -74,12 +74,12 @@ std::string advice(int status, const ServiceError& error) {
 }  // namespace
 
 Failure failure_of(const TransportFailure& failure) {
-  using Kind = TransportFailure::Kind;
-  const bool passes = failure.kind == Kind::connection || failure.kind == Kind::timeout;
-  const bool setup = failure.kind == Kind::setup;
+  using Way = TransportFailure::Kind;
+  const bool passes = failure.kind == Way::connection || failure.kind == Way::timeout;
+  const bool setup = failure.kind == Way::setup;
   return {
       .may_pass = passes,
-      .code = failure.kind == Kind::timeout ? ETIMEDOUT : EIO,
+      .code = failure.kind == Way::timeout ? ETIMEDOUT : EIO,
       .reason = failure.message + (setup ? " (check endpoint-url, ca-file and tls-verify)" : "")};
 }
 

@@ -76,13 +76,14 @@ std::optional<ListPage> parse_list_page(const std::string& text) {
   return page;
 }
 
-std::string delete_request(std::span<const std::string> keys) {
+std::string delete_request(std::span<const Removal> removals) {
   pugi::xml_document document;
   pugi::xml_node root = document.append_child("Delete");
   root.append_attribute("xmlns") = "http://s3.amazonaws.com/doc/2006-03-01/";
-  for (const std::string& key : keys) {
+  for (const Removal& each : removals) {
     pugi::xml_node object = root.append_child("Object");
-    object.append_child("Key").text() = key.c_str();
+    object.append_child("Key").text() = each.key.c_str();
+    if (!each.etag.empty()) object.append_child("ETag").text() = each.etag.c_str();
   }
   root.append_child("Quiet").text() = true;
   std::ostringstream text;

@@ -34,7 +34,7 @@ struct ListPage {
 std::optional<ListPage> parse_list_page(const std::string& text);
 
 // The body of a DeleteObjects request that is answered with failures only.
-std::string delete_request(std::span<const std::string> keys);
+std::string delete_request(std::span<const Removal> removals);
 
 struct RemovalFailure {
   std::string key;

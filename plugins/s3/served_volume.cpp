@@ -107,8 +107,9 @@ void ServedVolume::serve(const std::function<bool()>& stopping) {
                               .stopping = stopping,
                               .may_write = std::move(may_write),
                               .volume_key = layout_.key});
-  disk_ = make_disk(*store_, layout_,
-                    {.connections = settings_.connections, .is_owner = std::move(is_owner)});
+  disk_ = make_disk(
+      *store_, layout_,
+      {.connections = settings_.connections, .is_owner = std::move(is_owner), .guard = guard()});
   if (lease_ == nullptr) {
     LeaseSettings settings = lease_settings();
     settings.ownership = Ownership::none;
@@ -116,6 +117,23 @@ void ServedVolume::serve(const std::function<bool()>& stopping) {
   }
   disk_ = std::make_unique<LeasedDisk>(std::move(disk_), *lease_,
                                        identity_of_volume(layout_, host_.stores.place(), term_));
+}
+
+// Whoever shares a volume on purpose, without a lease, expects others to change it.
+ChangeGuard ServedVolume::guard() const {
+  ChangeGuard guard{.bound = host_.stores.timeout(), .clock = &host_.clock};
+  if (lease_ != nullptr) guard.conditions = lease_->conditions();
+  const bool is_written = !settings_.request.readonly && layout_.kind == VolumeKind::blocks;
+  if (is_written && !guard.conditions.honoured() && guard.bound.count() > 0) {
+    log::error(
+        "{}: changes carry no conditions ({}). One that the service still holds {} s after it "
+        "was given up, or {} s after the service ended its connection, may undo a newer one; "
+        "until then newer ones of the same object wait",
+        layout_.place,
+        guard.conditions.reason.empty() ? "there is no lease" : guard.conditions.reason,
+        std::chrono::duration<double>(guard.bound).count(), ChangeGuard::kEndedBound.count());
+  }
+  return guard;
 }
 
 void ServedVolume::stop() {

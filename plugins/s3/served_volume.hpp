@@ -28,6 +28,7 @@
 
 #include "common/block/layer.hpp"
 #include "common/sync/clock.hpp"
+#include "plugins/s3/guarded_changes.hpp"
 #include "plugins/s3/lease.hpp"
 #include "plugins/s3/lease_keeper.hpp"
 #include "plugins/s3/store_factory.hpp"
@@ -83,6 +84,7 @@ class ServedVolume {
   [[nodiscard]] LeaseSettings lease_settings() const;
   void take_lease();
   void take_token(ObjectStore& store);
+  [[nodiscard]] ChangeGuard guard() const;
   void give_back();
   void remove_token();
 

@@ -104,6 +104,11 @@ std::string StoreFactory::place() const {
   return fmt::format("{}{}/{}", address.origin(), config.endpoint.base_path, config.bucket);
 }
 
+std::chrono::milliseconds StoreFactory::timeout() const {
+  const auto* const http = std::get_if<HttpStoreConfig>(&place_);
+  return std::chrono::milliseconds(http == nullptr ? 0 : http->timeout_ms);
+}
+
 std::unique_ptr<HttpStore> StoreFactory::make_http(const Waiting& waiting) const {
   HttpStoreConfig config = std::get<HttpStoreConfig>(place_);
   config.stopping = waiting.stopping;

@@ -64,6 +64,10 @@ class StoreFactory {
   // Where the bucket is: "https://s3.example.com/BUCKET", "file:///DIR/BUCKET".
   [[nodiscard]] std::string place() const;
 
+  // The longest time that an operation takes; zero for a directory, whose operations end when they
+  // are done.
+  [[nodiscard]] std::chrono::milliseconds timeout() const;
+
  private:
   struct DirectoryPlace {
     std::string directory;

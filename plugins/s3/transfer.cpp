@@ -142,6 +142,7 @@ void Transfer::clear() {
   header_bytes_ = 0;
   headers_ended_ = false;
   sent_bytes_ = 0;
+  sent_twice_ = false;
   too_long_ = false;
   forbidden_ = false;
   socket_ = CURL_SOCKET_BAD;
@@ -189,6 +190,7 @@ void Transfer::set_headers(const HeaderList& headers) {
 }
 
 HttpOutcome Transfer::finish(CURLcode code) {
+  const bool may_arrive = may_have_arrived();
   request_ = nullptr;
   end_pauses();
   // What failed may have left something behind (after a name that did not resolve, libcurl 7.88
@@ -203,9 +205,24 @@ HttpOutcome Transfer::finish(CURLcode code) {
     return TransportFailure{Kind::connection, "the answer ended among its headers"};
   }
   // The status of an answer whose text was cut on purpose is as good as that of a whole one.
-  if (code == CURLE_OK || response_.text_cut) return std::move(response_);
-  return TransportFailure{kind_of(code),
-                          words_.front() == '\0' ? curl_easy_strerror(code) : words_.data()};
+  if (code == CURLE_OK || response_.text_cut) {
+    response_.sent_twice = sent_twice_;
+    return std::move(response_);
+  }
+  return TransportFailure{
+      .kind = kind_of(code),
+      .message = words_.front() == '\0' ? curl_easy_strerror(code) : words_.data(),
+      .may_have_arrived = may_arrive};
+}
+
+// There was a connection, and libcurl has asked for all of the body, or else has sent it.
+bool Transfer::may_have_arrived() const {
+  curl_off_t connected_us = 0;
+  curl_off_t sent = 0;
+  curl_easy_getinfo(handle_, CURLINFO_PRETRANSFER_TIME_T, &connected_us);
+  curl_easy_getinfo(handle_, CURLINFO_SIZE_UPLOAD_T, &sent);
+  const std::size_t sent_bytes = std::max(sent_bytes_, static_cast<std::size_t>(sent));
+  return sent_twice_ || (connected_us > 0 && sent_bytes >= request_->body.size());
 }
 
 void Transfer::abandon() {
@@ -362,6 +379,7 @@ int Transfer::on_seek(void* self, curl_off_t offset, int origin) {
   const auto target = static_cast<std::size_t>(offset);
   if (origin != SEEK_SET || target > transfer.request_->body.size()) return CURL_SEEKFUNC_FAIL;
   transfer.sent_bytes_ = target;
+  transfer.sent_twice_ = true;
   return CURL_SEEKFUNC_OK;
 }
 

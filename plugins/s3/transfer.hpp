@@ -66,6 +66,8 @@ class Transfer {
   CURLcode resume();
 
   [[nodiscard]] bool is_under_way() const { return request_ != nullptr; }
+  // All of the request may have gone out.
+  [[nodiscard]] bool may_have_arrived() const;
   // The request's may_send said no: nothing more was sent.
   [[nodiscard]] bool is_forbidden() const { return forbidden_; }
   [[nodiscard]] TimePoint begun() const { return begun_; }
@@ -108,6 +110,7 @@ class Transfer {
   std::size_t header_bytes_ = 0;
   bool headers_ended_ = false;
   std::size_t sent_bytes_ = 0;
+  bool sent_twice_ = false;
   bool too_long_ = false;
   bool forbidden_ = false;
   bool up_paused_ = false;

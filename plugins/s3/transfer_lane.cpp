@@ -189,9 +189,12 @@ void TransferLane::learn(const Transfer& transfer, const HttpOutcome& outcome) {
 
 void TransferLane::look_after(Transfer& transfer, TimePoint now) {
   if (!transfer.is_under_way() || !transfer.has_stalled(now, config_.stall_timeout)) return;
+  const bool may_have_arrived = transfer.may_have_arrived();
   drop(transfer);
-  settle(transfer, TransportFailure{Kind::timeout, fmt::format("not a byte came or went for {} s",
-                                                               config_.stall_timeout.count())});
+  settle(transfer, TransportFailure{.kind = Kind::timeout,
+                                    .message = fmt::format("not a byte came or went for {} s",
+                                                           config_.stall_timeout.count()),
+                                    .may_have_arrived = may_have_arrived});
 }
 
 void TransferLane::resume_if_due(Transfer& transfer, TimePoint now) {

@@ -67,7 +67,7 @@ Volume::Volume(ObjectStore& store, std::shared_ptr<const BlockFormat> format,
                const BlockGeometry& geometry, const VolumeOptions& options)
     : geometry_(geometry),
       format_(std::move(format)),
-      objects_(store, *format_, geometry.block_size()),
+      objects_(store, *format_, geometry.block_size(), options.guard),
       presence_(objects_, geometry.block_count(), listing_requests(options.connections),
                 options.is_owner),
       pool_(options.connections - 1) {
@@ -124,21 +124,26 @@ void Volume::write_piece(const BlockPiece& piece, std::span<const std::byte> sou
     return;
   }
   std::vector<std::byte> body(geometry_.block_size());
-  if (!geometry_.is_whole(piece) && !get(piece.block, body)) {
-    std::fill(body.begin(), body.end(), std::byte{0});
+  BlockObjects::Found found;
+  if (!geometry_.is_whole(piece)) {
+    found = get(piece.block, body);
+    if (!found.exists) std::fill(body.begin(), body.end(), std::byte{0});
   }
   std::memcpy(body.data() + piece.offset_in_block, source.data(), source.size());
-  put(piece.block, body);
+  put(piece.block, body, found.version);
 }
 
-bool Volume::get(BlockNumber block, std::span<std::byte> data) {
-  return !presence_.is_absent(block) && objects_.get(block, data);
+BlockObjects::Found Volume::get(BlockNumber block, std::span<std::byte> data) {
+  if (presence_.is_absent(block)) return {.exists = false, .version = ObjectVersion::absent()};
+  return objects_.get_to_change(block, data);
 }
 
-void Volume::put(BlockNumber block, std::span<const std::byte> data) {
-  if (format_->removes_zeros() && presence_.is_absent(block) && is_zero(data)) return;
+void Volume::put(BlockNumber block, std::span<const std::byte> data, const ObjectVersion& seen) {
+  const bool is_absent = presence_.is_absent(block);
+  if (format_->removes_zeros() && is_absent && is_zero(data)) return;
   presence_.change(std::span(&block, 1));
-  if (objects_.put(block, data) == BlockObjects::Put::stored) {
+  const ObjectVersion known = is_absent ? ObjectVersion::absent() : seen;
+  if (objects_.put(block, data, known) == BlockObjects::Put::stored) {
     presence_.stored(block);
   } else {
     presence_.removed(std::span(&block, 1));
@@ -167,9 +172,11 @@ void Volume::zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions&
 // What has no object is zeros already, and stays without one.
 void Volume::zero_piece(const BlockPiece& piece) {
   std::vector<std::byte> body(geometry_.block_size());
-  if (!get(piece.block, body)) return;
+  objects_.wait_until_absence_lasts(piece.block, piece.block.next());
+  const BlockObjects::Found found = get(piece.block, body);
+  if (!found.exists) return;
   std::memset(body.data() + piece.offset_in_block, 0, piece.length);
-  put(piece.block, body);
+  put(piece.block, body, found.version);
 }
 
 void Volume::trim(std::uint64_t length, std::uint64_t offset, Durability /*durability*/) {
@@ -183,6 +190,7 @@ void Volume::trim(std::uint64_t length, std::uint64_t offset, Durability /*durab
 }
 
 void Volume::discard(BlockNumber first, BlockNumber end) {
+  objects_.wait_until_absence_lasts(first, end);
   while (first < end) {
     const StoredBlocks stored = presence_.to_remove(first, end, kDiscardRound);
     const std::span<const BlockNumber> blocks(stored.blocks);

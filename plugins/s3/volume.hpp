@@ -13,6 +13,9 @@
 // the one block that it writes; the threads of a zero or trim need to own none themselves. So
 // nobody waits for a block while owning another.
 //
+// What a change does to an object depends on what it finds there, so that late requests and other
+// writers are noticed: guarded_changes.hpp.
+//
 // Every write is durable when it returns, because the store's are: FUA costs nothing, and flush has
 // nothing to wait for. What was never stored is read, written in part and discarded without asking
 // the store, where that is known (presence.hpp). Nothing here grows with the size of the disk.
@@ -39,6 +42,7 @@ struct VolumeOptions {
   std::size_t connections = 16;  // each request works on up to so many objects at a time
   // Nobody else writes to the volume at this moment. Empty: that is never known.
   std::function<bool()> is_owner{};
+  ChangeGuard guard{};
 };
 
 class Volume final : public Layer {
@@ -84,8 +88,9 @@ class Volume final : public Layer {
   void read_piece(const BlockPiece& piece, std::span<std::byte> target);
   void write_piece(const BlockPiece& piece, std::span<const std::byte> source);
   void zero_piece(const BlockPiece& piece);  // the caller owns the block
-  bool get(BlockNumber block, std::span<std::byte> data);
-  void put(BlockNumber block, std::span<const std::byte> data);  // the caller owns the block
+  // The caller owns the block. What it puts replaces what it has got, and nothing else.
+  BlockObjects::Found get(BlockNumber block, std::span<std::byte> data);
+  void put(BlockNumber block, std::span<const std::byte> data, const ObjectVersion& seen = {});
   // Removes the objects of [first, end), in as few requests as possible, and only those that exist.
   // The caller owns the blocks.
   void discard(BlockNumber first, BlockNumber end);

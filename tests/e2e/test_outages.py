@@ -78,7 +78,6 @@ class GatewayKilled(_Outage):
         with FaultyProxy(self.gateway.endpoint) as proxy:
             server = self.serve(
                 *filters, endpoint=proxy.endpoint, size=SIZE, object_size=OBJECT, timeout=120,
-                retries=100,
             )  # fmt: skip
 
             def work():

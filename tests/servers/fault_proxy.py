@@ -11,10 +11,11 @@ afterwards; this one is for tens of thousands of requests. It is one event loop 
 own, keeps its connections to the upstream, and remembers numbers, not requests. `faults` is asked
 for each request that arrives (see network_faults.py) and may be exchanged at any time.
 
-The order of the changes of one object is kept. A request that is to arrive a second time, late, is
-sent again while the client waits: no other change of that object passes before it has arrived, and
-no answer to a repetition is given before. (A change that arrives after a newer one has been
-acknowledged would undo it, and no client of S3 could prevent that.)
+The order of the changes of one object is kept, unless a fault says otherwise. A request that is to
+arrive a second time, late, is sent again while the client waits: no other change of that object
+passes before it has arrived, and no answer to a repetition is given before. One that is sent out of
+order may arrive after a newer one has been acknowledged: then its condition must keep it from doing
+anything, or the client must have waited.
 """
 
 import asyncio
@@ -123,6 +124,10 @@ class Exchange:
         """Forwards the request, whose body has been read, once more after a time."""
         self.proxy.repeat_late(self.request, self._body, after_s)
 
+    def forward_out_of_order(self, after_s):
+        """Forwards the request, whose body has been read, after a time and whatever has passed."""
+        self.proxy.send_later(self.request, self._body, after_s)
+
     async def send(self, reply, stop_after=None):
         """Sends a Reply; with `stop_after`, only that many bytes of its body."""
         head = [f"HTTP/1.1 {reply.status} {_PHRASES.get(reply.status, 'Unknown')}"]
@@ -170,6 +175,7 @@ class FaultProxy:
         self._error = None  # the first that is a fault's own
         self._idle = []  # connections to the upstream
         self._late = {}  # path -> the task that repeats a change of it
+        self._later = set()  # tasks that send a change out of order
         self._puts = {}  # path -> how many are under way
         self._loop = asyncio.new_event_loop()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
@@ -257,6 +263,18 @@ class FaultProxy:
         task = self._loop.create_task(repeat())
         task.identity = request.identity
         self._late[request.path] = task
+
+    def send_later(self, request, body, after_s):
+        """Sends the upstream the request after a time; nobody waits for it."""
+
+        async def send():
+            await asyncio.sleep(after_s)
+            with contextlib.suppress(Dropped):
+                await self.ask_upstream(request, body)
+
+        task = self._loop.create_task(send())
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
 
     async def ask_upstream(self, request, body):
         """The upstream's whole answer. Dropped when it hangs up."""

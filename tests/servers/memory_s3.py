@@ -28,7 +28,8 @@ _PAGE = 1000
 
 
 class Conditions(enum.Enum):
-    """What the server makes of If-Match and If-None-Match in a PUT."""
+    """What the server makes of If-Match and If-None-Match in a PUT, and of If-Match and ETags in
+    removals."""
 
     HONOURED = "412 where they are not met"
     IGNORED = "the object is stored all the same"
@@ -57,9 +58,11 @@ class MemoryS3:
     """The server, from start() to stop(). `buckets` (name -> key -> StoredObject) may be looked at
     and changed between requests; take `lock` while there are any."""
 
-    def __init__(self, buckets=None, conditions=Conditions.HONOURED):
+    def __init__(self, buckets=None, conditions=Conditions.HONOURED, of_removals=None):
         self.buckets = {name: dict(objects) for name, objects in (buckets or {}).items()}
         self.conditions = conditions
+        # Many services keep conditions of PUTs only.
+        self.conditions_of_removals = of_removals or conditions
         self.requests = collections.Counter()  # by method
         self.body_bytes = collections.Counter()  # of answers, by method of the request
         self.lock = threading.Lock()
@@ -220,17 +223,35 @@ def _get(handler, objects):
 
 
 def _delete(handler, objects):
+    _check_removal(handler, objects.get(handler.key), handler.headers.get("If-Match"))
     objects.pop(handler.key, None)
     return 204, {}, b""
+
+
+def _check_removal(handler, found, etag):
+    """What is not there is no failure."""
+    how = handler.server.s3.conditions_of_removals
+    if etag is not None and how is Conditions.UNKNOWN:
+        raise _Failure(501, "NotImplemented")
+    if etag is not None and how is Conditions.HONOURED and found and found.etag != etag:
+        raise _Failure(412, "PreconditionFailed")
 
 
 def _delete_many(handler, objects):
     if "delete" not in handler.query:
         raise _Failure(400, "InvalidRequest")
-    for element in ElementTree.fromstring(handler.body).iter():
-        if element.tag.rpartition("}")[2] == "Key":
-            objects.pop(element.text, None)
-    return 200, {"Content-Type": "application/xml"}, b"<DeleteResult></DeleteResult>"
+    failures = []
+    for element in ElementTree.fromstring(handler.body).findall("{*}Object"):
+        key = element.findtext("{*}Key")
+        try:
+            _check_removal(handler, objects.get(key), element.findtext("{*}ETag"))
+            objects.pop(key, None)
+        except _Failure as failure:
+            failures.append(
+                f"<Error><Key>{escape(key)}</Key><Code>{failure.code}</Code></Error>"
+            )
+    text = f"<DeleteResult>{''.join(failures)}</DeleteResult>"
+    return 200, {"Content-Type": "application/xml"}, text.encode()
 
 
 def _list(handler, objects):

@@ -7,8 +7,7 @@ A kind of fault is an async function of an Exchange and a random number generato
 when it found nothing that it could damage and passed the request on.
 
 What is left out, since no client of S3 could notice it: a damaged answer that no checksum covers (a
-part of an object, a listing), a 404 with S3's NoSuchKey for an object that is there, a change that
-arrives after a newer one of the same object has been acknowledged.
+part of an object, a listing), a 404 with S3's NoSuchKey for an object that is there.
 """
 
 import asyncio
@@ -188,6 +187,17 @@ async def duplicate_late(exchange, rng):
     exchange.drop()
 
 
+@_kind(lambda request: request.changes)
+async def late(exchange, rng):
+    """The connection is closed, and it arrives by itself, perhaps after a newer change of the object
+    has been acknowledged. A removal does so well within the 2 s that the plugin waits where its
+    condition does not help."""
+    await exchange.body()
+    seconds = [0.1, 1, 3] if exchange.request.method == "PUT" else [0.1, 0.3]
+    exchange.forward_out_of_order(rng.choice(seconds))
+    exchange.drop()
+
+
 # A service that is too busy or unwell, as it says.
 
 
@@ -302,7 +312,7 @@ async def shorter_answer(exchange, rng):
 PASSING = {
     "delay": 14, "cut_request": 7, "cut_headers": 5, "cut_answer": 6, "truncate_answer": 6,
     "truncate_request": 7, "corrupt_answer": 9, "corrupt_request": 7, "duplicate": 14,
-    "duplicate_late": 5, "status_400": 4, "status_409": 5, "status_500": 6, "close": 7,
+    "duplicate_late": 5, "late": 8, "status_400": 4, "status_409": 5, "status_500": 6, "close": 7,
     "stall": 0.2, "stall_answer": 0.2, "lost_answer": 8,
 }  # fmt: skip
 # These tell a client to send less at a time: a few are enough to slow everything down.

@@ -277,6 +277,18 @@ class OnTheWay(_ProxyTest):
         self.assertEqual(self.store.seen, [("PUT", b"abc")] * 2)
 
 
+class LateChange(_ProxyTest):
+    """late: a change that arrives after a newer one has been answered."""
+
+    def test_nobody_waits_for_it(self):
+        self.proxy.faults = _Always("late")
+        self.assertEqual(self.outcome("PUT", b"old"), "RemoteDisconnected")
+        self.proxy.faults = None
+        self.assertEqual(self.ask("PUT", b"new")[0], 200)
+        data.wait_until(lambda: len(self.store.seen) == 2, 10, "the late one")
+        self.assertCountEqual([body for _, body in self.store.seen], [b"old", b"new"])
+
+
 class LateRepetition(_ProxyTest):
     """duplicate_late: the order of changes."""
 

@@ -179,6 +179,19 @@ TEST_F(DirectoryStoreTest, OfManyThatCreateAtOnceOneWins) {
   EXPECT_EQ(winners, 1);
 }
 
+TEST_F(DirectoryStoreTest, RemovalOfACertainVersionLeavesOthers) {
+  const std::string old = store_.put("a", pattern(10, 1), {}).etag;
+  const std::string now = store_.put("a", pattern(10, 2), {}).etag;
+  Doubt doubt;
+  const std::vector<Removal> late{{"a", old}, {"missing", old}};
+  EXPECT_EQ(store_.remove_matching(late, doubt), std::vector<std::string>{"a"});
+  EXPECT_EQ(get("a", 10), pattern(10, 2));
+  const std::vector<Removal> right{{"a", now}};
+  EXPECT_TRUE(store_.remove_matching(right, doubt).empty());
+  EXPECT_FALSE(store_.look_up("a").has_value());
+  EXPECT_FALSE(doubt.is_open);
+}
+
 TEST_F(DirectoryStoreTest, RemoveTakesManyAndForgivesWhatIsMissing) {
   for (const char* key : {"a", "b", "sub/c", "d"}) put(key, pattern(10, 1));
   store_.remove(std::vector<std::string>{"a", "missing", "sub/c", "no/such/directory"});

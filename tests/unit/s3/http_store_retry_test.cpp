@@ -75,6 +75,15 @@ TEST_F(HttpStoreRetryTest, BodyThatWasDamagedOnItsWayIsReadAgain) {
   EXPECT_TRUE(store().get("k", body));
 }
 
+TEST_F(HttpStoreRetryTest, AnObjectThatIsMissingIsSoAlsoAfterAFailure) {
+  for (int i = 0; i < 2; ++i) {
+    server.then(answer(500, "<html/>"));
+    server.then(error_answer(404, "NoSuchKey"));
+  }
+  EXPECT_FALSE(store().fetch("k", body).has_value());
+  EXPECT_FALSE(store().look_up("k").has_value());
+}
+
 TEST_F(HttpStoreRetryTest, RefusalIsFinal) {
   server.then(error_answer(403, "AccessDenied"));
   EXPECT_EQ(errno_of([&] { store().put("k", kBytes, {}); }), EACCES);
@@ -170,6 +179,62 @@ TEST_F(HttpStoreRetryTest, ConflictOfCreatorsIsTriedAgain) {
 
 // libcurl sends a request a second time by itself when a kept connection dies: a creation must not
 // meet its own first copy.
+// What the attempts of a put leave open.
+TEST_F(HttpStoreRetryTest, WhatWasSentAndNotAnsweredIsInDoubtWhateverComesAfterIt) {
+  struct Case {
+    const char* name;
+    testing::Answer first;
+    bool is_open;
+  };
+  const std::vector<Case> cases{
+      {"connection closed", hang_up(), true},
+      {"gateway timeout", answer(504, "<html/>"), true},
+      {"internal error", error_answer(500, "InternalError"), true},
+      {"busy, says a proxy", answer(503, "<html/>"), true},
+      {"busy, says S3", error_answer(503, "SlowDown"), false},
+      {"conflict", error_answer(409, "OperationAborted"), false},
+      {"answered", answer(200), false},
+  };
+  for (const Case& each : cases) {
+    server.then(each.first);
+    if (std::string(each.name) != "answered") server.then(answer(200));
+    Doubt doubt;
+    store().put("k", kBytes, {.doubt = &doubt});
+    EXPECT_EQ(doubt.is_open, each.is_open) << each.name;
+    EXPECT_FALSE(doubt.was_given_up) << each.name;
+  }
+}
+
+TEST_F(HttpStoreRetryTest, WhatIsGivenUpForItsSilenceIsToldSo) {
+  config.timeout_ms = 4000;  // a quarter of it
+  for (const bool is_counted : {false, true}) {
+    if (is_counted) config.may_write = [] { return true; };
+    HttpStore patient(config, clock);
+    server.then(answer(200, "12").stall_after(1));
+    server.then(answer(200));
+    Doubt doubt;
+    patient.put("k", kBytes, {.doubt = &doubt});
+    EXPECT_TRUE(doubt.is_open && doubt.was_given_up) << is_counted;
+  }
+}
+
+TEST_F(HttpStoreRetryTest, WhatWasNeverSentIsNotInDoubt) {
+  config.retries = 1;
+  config.endpoint = Endpoint::parse("http://127.0.0.1:1");
+  Doubt doubt;
+  EXPECT_EQ(errno_of([&] { store().put("k", kBytes, {.doubt = &doubt}); }), EIO);
+  EXPECT_FALSE(doubt.is_open);
+}
+
+TEST_F(HttpStoreRetryTest, PutsWhoseCallerDealsWithDoubtsKeepTheirConnection) {
+  for (int i = 0; i < 3; ++i) server.then(answer(200));
+  Doubt doubt;
+  for (int i = 0; i < 3; ++i) {
+    store().put("k", kBytes, {.mode = PutMode::create_only, .doubt = &doubt});
+  }
+  EXPECT_EQ(server.connections(), 1U);
+}
+
 TEST_F(HttpStoreRetryTest, CreationNeverUsesAKeptConnection) {
   server.then(answer(200, kBody));
   store().get("k", body);

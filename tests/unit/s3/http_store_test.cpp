@@ -293,6 +293,22 @@ TEST_F(HttpStoreTest, KeyThatWasNotRemovedIsAnErrorThatNamesIt) {
   EXPECT_TRUE(message_has("b was not removed")) << message;
 }
 
+TEST_F(HttpStoreTest, RemovalOfCertainVersionsNamesThemAndTellsThoseThatAreOthers) {
+  server.then(answer(200,
+                     "<DeleteResult><Error><Key>b</Key><Code>PreconditionFailed</Code></Error>"
+                     "<Error><Key>c</Key><Code>NoSuchKey</Code></Error></DeleteResult>"));
+  Doubt doubt;
+  const std::vector<Removal> removals{{"a", "\"1\""}, {"b", "\"2\""}, {"c", "\"3\""}, {"d", ""}};
+  EXPECT_EQ(store.remove_matching(removals, doubt), std::vector<std::string>{"b"});
+  EXPECT_FALSE(doubt.is_open);
+  const std::string sent = server.requests().at(0).body;
+  EXPECT_NE(sent.find("<Key>a</Key><ETag>\"1\"</ETag>"), std::string::npos) << sent;
+  EXPECT_NE(sent.find("<Key>d</Key></Object>"), std::string::npos) << sent;
+  server.then(answer(200, "<DeleteResult/>"));
+  EXPECT_TRUE(store.remove_matching(std::span(removals).first(1), doubt).empty());
+  EXPECT_EQ(server.requests().at(1).line, "POST /disk?delete= HTTP/1.1");
+}
+
 TEST_F(HttpStoreTest, RemovalOfAMissingObjectIsNoFailure) {
   server.then(error_answer(404, "NoSuchKey"));
   store.remove(std::vector<std::string>{"a"});

@@ -29,6 +29,8 @@ struct Quirks {
   bool refuses_every_etag = false;
   bool gives_no_etag_on_put = false;
   bool gives_no_etag = false;
+  bool ignores_etags_of_removals = false;
+  bool knows_no_etags_of_removals = false;
   bool tells_ages = false;          // in whole seconds, by the clock that it was made with
   std::chrono::seconds age_skew{};  // by which that is wrong
 };
@@ -71,6 +73,19 @@ class QuirkyStore final : public ObjectStore {
       memory.remove(keys);
       return true;
     });
+  }
+  std::vector<std::string> remove_matching(std::span<const Removal> removals,
+                                           Doubt& doubt) override {
+    StoreCall call{StoreOp::remove, {}};
+    std::vector<Removal> meant(removals.begin(), removals.end());
+    for (Removal& each : meant) {
+      call.keys.push_back(each.key);
+      if (each.etag.empty()) continue;
+      if (quirks.knows_no_etags_of_removals) throw Error(EIO, each.key + ": 400 MalformedXML");
+      if (quirks.ignores_etags_of_removals) each.etag.clear();
+      if (quirks.wants_bare_etags) each.etag = '"' + each.etag + '"';
+    }
+    return around(call, [&] { return memory.remove_matching(meant, doubt); });
   }
   void list(const std::string& prefix, const std::string& start_after,
             const std::function<bool(const ListedObject&)>& visit) override {

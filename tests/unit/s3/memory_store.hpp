@@ -192,6 +192,22 @@ class MemoryStore final : public ObjectStore {
     const CallScope scope(*this, {StoreOp::remove, {keys.begin(), keys.end()}});
     for (const std::string& key : keys) drop(key);
   }
+  std::vector<std::string> remove_matching(std::span<const Removal> removals,
+                                           Doubt& /*doubt*/) override {
+    StoreCall call{StoreOp::remove, {}};
+    for (const Removal& each : removals) call.keys.push_back(each.key);
+    const CallScope scope(*this, call);
+    const std::lock_guard lock(mutex_);
+    std::vector<std::string> refused;
+    for (const auto& [key, etag] : removals) {
+      if (!etag.empty() && objects_.contains(key) && info_of(key).etag != etag) {
+        refused.push_back(key);
+      } else {
+        objects_.erase(key);
+      }
+    }
+    return refused;
+  }
   void list(const std::string& prefix, const std::string& start_after,
             const std::function<bool(const ListedObject&)>& visit) override {
     StoreOp op = StoreOp::list;

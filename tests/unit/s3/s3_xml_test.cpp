@@ -60,11 +60,18 @@ TEST(S3Xml, ListingThatCannotBeContinuedIsNone) {
 }
 
 TEST(S3Xml, RemovalEscapesKeys) {
-  const std::vector<std::string> keys{"a&b<c>", "d"};
-  EXPECT_EQ(delete_request(keys),
+  const std::vector<Removal> removals{{.key = "a&b<c>", .etag = {}}, {.key = "d", .etag = {}}};
+  EXPECT_EQ(delete_request(removals),
             "<?xml version=\"1.0\"?><Delete xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
             "<Object><Key>a&amp;b&lt;c&gt;</Key></Object><Object><Key>d</Key></Object>"
             "<Quiet>true</Quiet></Delete>");
+}
+
+TEST(S3Xml, RemovalNamesTheVersionThatIsMeant) {
+  const std::vector<Removal> removals{{.key = "a", .etag = "\"0123\""}};
+  EXPECT_EQ(delete_request(removals),
+            "<?xml version=\"1.0\"?><Delete xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
+            "<Object><Key>a</Key><ETag>\"0123\"</ETag></Object><Quiet>true</Quiet></Delete>");
 }
 
 TEST(S3Xml, RemovalReportsTheKeysThatStay) {

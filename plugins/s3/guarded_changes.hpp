@@ -1,0 +1,140 @@
+// Puts and removals of a volume's objects that do nothing when they come late.
+//
+// A request may be done after its answer was given up: held by a gateway, or on a network. Where
+// the store keeps conditions (conditional_puts.hpp), every change is bound to the version that it is
+// meant to replace:
+//
+//   known of the object             put is sent as      removal is sent
+//   its ETag                        If-Match            with the ETag
+//   that there is none              If-None-Match: *    not at all
+//   nothing                         after a look        without a condition
+//   it has no ETag                  as it is            without a condition
+//
+// A late one then fails by itself, and so does one of ours after somebody else's. What a refusal
+// means:
+//
+//   what lies there                           means                        outcome
+//   the bytes of this very put                an attempt was done, its     stored
+//                                             answer lost (http_store.hpp)
+//   the version that we know                  a race within the service    tried again
+//   what an open change would have made       that one came late           tried again, over it
+//    (where ETags can be foretold)
+//   for a removal: nothing                    removed already              removed
+//   not what a listing has shown, nothing     somebody else wrote, or      Error(EIO), and the next
+//    else being known                         the listing was old          attempt takes it as it is
+//   the same, but a new listing shows what    listings of this service     tried again, over what is
+//    the first has shown                      tell something else          there; listings are not
+//                                                                          believed any more
+//   anything else                             somebody else wrote          Error(EIO), and so is every
+//                                                                          other attempt: nobody has
+//                                                                          seen what would be lost
+//
+// What conditions do not cover, waiting does (open_changes.hpp): an object that becomes byte for
+// byte what an unanswered change was to replace; a removal without a condition; every change of a
+// store that keeps no conditions.
+//
+// Whoever calls owns the block, except for learn(). No lock is held while the store works.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "common/block/range.hpp"
+#include "common/sync/clock.hpp"
+#include "plugins/s3/conditional_puts.hpp"
+#include "plugins/s3/known_versions.hpp"
+#include "plugins/s3/object_store.hpp"
+#include "plugins/s3/object_version.hpp"
+#include "plugins/s3/open_changes.hpp"
+
+namespace nbdstack {
+
+struct ChangeGuard {
+  static constexpr std::chrono::seconds kEndedBound{2};
+
+  ConditionalPuts conditions{};
+  // How long the service may hold a request after its connection was given up, and so how long a
+  // change waits that an open one endangers. Zero: nothing is waited for.
+  // After one that the service ended itself, by an error or a broken connection, kEndedBound will do.
+  std::chrono::milliseconds bound{0};
+  Clock* clock = nullptr;  // none: the machine's; outlives the volume
+};
+
+class GuardedChanges {
+ public:
+  // `store` outlives this.
+  GuardedChanges(ObjectStore& store, const ChangeGuard& guard);
+
+  // Changes carry conditions: versions must be told.
+  [[nodiscard]] bool has_conditions() const { return conditions_.honoured(); }
+
+  // A block and the name of its object.
+  struct Target {
+    BlockNumber block;
+    std::string key;
+  };
+
+  // What a read by the block's owner has found. Throws Error(EIO) where it is neither what is known
+  // nor a late change of our own: somebody else wrote it.
+  ObjectVersion note_read(const Target& target, const std::optional<ObjectInfo>& object);
+
+  // A page of a listing, of any age.
+  void learn(BlockNumber block, const std::string& etag);
+
+  // `seen` is what the owner knows from elsewhere: what it has read, or that there is no object.
+  void put(const Target& target, std::span<const std::byte> body, const PutOptions& options,
+           const ObjectVersion& seen);
+
+  void remove(std::span<const Target> targets);
+
+  // Returns when no open change can make an object where there is none, of these blocks: for who
+  // relies on there being none without changing anything.
+  void wait_until_absence_lasts(std::span<const Target> targets);
+
+  // Of [first, end), the blocks that this may concern.
+  [[nodiscard]] std::vector<BlockNumber> open_blocks(BlockNumber first, BlockNumber end) const {
+    return open_.blocks_in(first, end);
+  }
+
+ private:
+  struct Base {
+    ObjectVersion version;
+    bool is_certain = false;
+  };
+  struct Doomed {
+    Target target;
+    Base base;
+  };
+
+  // What a removal is bound to.
+  [[nodiscard]] ObjectVersion condition_of(const Doomed& doomed) const {
+    return conditions_.of_removals ? doomed.base.version : ObjectVersion();
+  }
+  Base base_of(const Target& target, const ObjectVersion& seen);
+  PutOutcome attempt_put(const Target& target, std::span<const std::byte> body, PutOptions options,
+                         const Base& base);
+  // Returns those that the store refuses, because they are other versions.
+  std::vector<Doomed> attempt_remove(std::span<const Doomed> doomed);
+  // What is to be replaced instead, after the store has refused a change over `base`.
+  Base after_refusal(const Target& target, const Base& base, const ObjectVersion& wanted,
+                     unsigned refusals);
+  void note_doubt(const Target& target, const OpenChange& change, const Doubt& doubt);
+  bool is_listed_as(const std::string& key, const ObjectVersion& version);
+  void restore(const Target& target, const Base& base, const Doubt& doubt = {});
+  void wait_until_harmless(const Target& target, const ObjectVersion& next);
+
+  ObjectStore& store_;
+  const ConditionalPuts conditions_;
+  const std::chrono::milliseconds bound_;
+  Clock& clock_;
+  std::atomic<bool> believes_listings_{true};
+  KnownVersions versions_;
+  OpenChanges open_;
+};
+
+}  // namespace nbdstack

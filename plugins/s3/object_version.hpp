@@ -1,0 +1,41 @@
+// What an object is known to be: which version of it, or that there is none.
+#pragma once
+
+#include <string>
+#include <utility>
+
+namespace nbdstack {
+
+class ObjectVersion {
+ public:
+  // Nothing is known.
+  ObjectVersion() = default;
+
+  static ObjectVersion absent() { return {Kind::absent, {}}; }
+  // The ETag as the store gave it. A store that gives none says nothing of the version.
+  static ObjectVersion of(std::string etag) {
+    return etag.empty() ? ObjectVersion() : ObjectVersion{Kind::present, std::move(etag)};
+  }
+
+  [[nodiscard]] bool is_known() const { return kind_ != Kind::unknown; }
+  [[nodiscard]] bool is_absent() const { return kind_ == Kind::absent; }
+  [[nodiscard]] bool is_present() const { return kind_ == Kind::present; }
+  [[nodiscard]] const std::string& etag() const { return etag_; }
+
+  // For messages: `ETag "abc"`, `no object`.
+  [[nodiscard]] std::string describe() const {
+    return is_present() ? "ETag " + etag_ : is_absent() ? "no object" : "an unknown version";
+  }
+
+  friend bool operator==(const ObjectVersion&, const ObjectVersion&) = default;
+
+ private:
+  enum class Kind : unsigned char { unknown, absent, present };
+
+  ObjectVersion(Kind kind, std::string etag) : kind_(kind), etag_(std::move(etag)) {}
+
+  Kind kind_ = Kind::unknown;
+  std::string etag_;
+};
+
+}  // namespace nbdstack

@@ -1,0 +1,88 @@
+// Changes of objects that were sent and never answered: they may have been done, may still be done,
+// or will never be.
+//
+// One that carries a condition does nothing as long as the object is not again the version that it
+// was meant to replace. One that carries none may be done over anything. So before an object becomes
+// a version that an open change would replace, whoever writes waits until the bound has passed,
+// counted from the end of the operation that sent it. The service is taken not to hold a request
+// longer than that: not for long where it has ended the connection itself, and longer where it was
+// given up for its silence (guarded_changes.hpp). What is waited for is rare where changes carry conditions: the object would
+// have to become what it was before, byte for byte.
+//
+//   open change            the object is about to become     wait
+//   over version A         A                                 until the bound has passed
+//   over version A         any other                         none
+//   over whatever there    what that change makes of it      none: it would do no harm
+//    is                    any other                         until the bound has passed
+//
+// What an open change would make of an object is remembered for longer, so that a late one is
+// recognised as this server's own: until kRemembered after a later change has succeeded.
+//
+// Any thread. Memory grows with the changes of the last kRemembered that were not answered, and with
+// the blocks whose last change failed.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <vector>
+
+#include "common/block/range.hpp"
+#include "common/sync/clock.hpp"
+#include "plugins/s3/object_version.hpp"
+
+namespace nbdstack {
+
+struct OpenChange {
+  ObjectVersion over;    // unknown: whatever is there
+  ObjectVersion result;  // unknown where the ETag cannot be foretold
+
+  friend bool operator==(const OpenChange&, const OpenChange&) = default;
+};
+
+class OpenChanges {
+ public:
+  // As long as S3 services take a request's signature for valid.
+  static constexpr std::chrono::minutes kRemembered{15};
+
+  // `clock` outlives this.
+  explicit OpenChanges(Clock& clock) : clock_(clock) {}
+
+  void add(BlockNumber block, const OpenChange& change, Duration bound);
+
+  // A change of the block has been done for certain.
+  void supersede(BlockNumber block);
+
+  // Blocks of [first, end) that there is something to wait for, perhaps.
+  [[nodiscard]] std::vector<BlockNumber> blocks_in(BlockNumber first, BlockNumber end) const;
+
+  // How long it must still be waited before the object may become `next`.
+  [[nodiscard]] Duration time_to_wait(BlockNumber block, const ObjectVersion& next) const;
+
+  // There is something to wait for, perhaps: saves the caller finding out what `next` would be.
+  [[nodiscard]] bool has_any(BlockNumber block) const;
+
+  // An open change has left the object like that.
+  [[nodiscard]] bool explains(BlockNumber block, const ObjectVersion& found) const;
+
+ private:
+  struct Entry {
+    OpenChange change;
+    TimePoint open_until;
+    bool is_superseded = false;
+  };
+
+  static bool is_old(const Entry& entry, TimePoint now) {
+    return entry.is_superseded && now > entry.open_until + kRemembered;
+  }
+  void forget_old(TimePoint now);  // mutex_ is held
+
+  Clock& clock_;
+  mutable std::mutex mutex_;  // protects everything below
+  std::map<std::uint64_t, std::vector<Entry>> entries_;
+  std::size_t next_cleaning_ = 64;
+};
+
+}  // namespace nbdstack
