@@ -7,9 +7,16 @@
 #include "common/error.hpp"
 
 namespace nbdstack {
+namespace {
 
-BackgroundThread::BackgroundThread(BlockCache& cache, std::unique_ptr<BackgroundBelow> below)
-    : cache_(cache), below_(std::move(below)) {
+// Where nothing may be written at the moment.
+constexpr std::chrono::seconds kLookAgain(1);
+
+}  // namespace
+
+BackgroundThread::BackgroundThread(BlockCache& cache, std::unique_ptr<BackgroundBelow> below,
+                                   MayWrite may_write)
+    : cache_(cache), below_(std::move(below)), may_write_(std::move(may_write)) {
   cache_.on_background_wanted([this] { wake(); });
   thread_ = std::thread([this] { main(); });
 }
@@ -47,7 +54,14 @@ TimePoint BackgroundThread::step(TimePoint now) {
   try {
     if (!cache_.may_work_below(now)) return cache_.background_step_here(now);
     TimePoint next = TimePoint::max();  // until there is a layer
-    below_->with([&](Layer& below) { next = cache_.background_step(below, now); });
+    below_->with([&](Layer& below) {
+      if (may_write_(below)) {
+        next = cache_.background_step(below, now);
+      } else {
+        cache_.background_step_here(now);
+        next = now + kLookAgain;
+      }
+    });
     if (!cache_.may_work_below(now)) below_->take_another();
     return next;
   } catch (const Error& error) {

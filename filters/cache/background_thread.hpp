@@ -6,6 +6,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -18,8 +19,13 @@ namespace nbdstack {
 
 class BackgroundThread {
  public:
+  // Whether anything may be written there now.
+  using MayWrite = std::function<bool(Layer&)>;
+
   // Sets the cache's on_background_wanted(); `cache` outlives the thread.
-  BackgroundThread(BlockCache& cache, std::unique_ptr<BackgroundBelow> below);
+  BackgroundThread(
+      BlockCache& cache, std::unique_ptr<BackgroundBelow> below,
+      MayWrite may_write = [](Layer&) { return true; });
   BackgroundThread(const BackgroundThread&) = delete;
   BackgroundThread& operator=(const BackgroundThread&) = delete;
   // Waits for a step that is under way.
@@ -34,6 +40,7 @@ class BackgroundThread {
 
   BlockCache& cache_;
   std::unique_ptr<BackgroundBelow> below_;  // gone when the thread has ended
+  const MayWrite may_write_;
 
   std::mutex mutex_;  // protects everything below but the thread
   std::condition_variable changed_;

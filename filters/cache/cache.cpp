@@ -1,25 +1,31 @@
 // nbdkit-cache-filter: blocks of a slow disk in a local file (man/nbdkit-cache-filter.pod).
 
+#include <exception>
 #include <memory>
-#include <optional>
+#include <mutex>
+#include <random>
 #include <utility>
 
+#include "common/block/disk_registry.hpp"
 #include "common/error.hpp"
 #include "common/io/service_manager.hpp"
 #include "common/log.hpp"
 #include "common/nbdkit/exit_status.hpp"
-#include "common/nbdkit/export_registry.hpp"
 #include "common/nbdkit/filter.hpp"
+#include "common/nbdkit/server_options.hpp"
 #include "common/nbdkit/server_user.hpp"
+#include "common/quoted_name.hpp"
 #include "common/sync/worker_pool.hpp"
 #include "filters/cache/cache_layer.hpp"
 #include "filters/cache/cache_parameters.hpp"
 #include "filters/cache/durable/cache_directory.hpp"
-#include "filters/cache/durable/durable_store.hpp"
+#include "filters/cache/durable/store_directory.hpp"
+#include "filters/cache/durable/taking_over.hpp"
 #include "filters/cache/export_cache.hpp"
 #include "filters/cache/last_write_back.hpp"
 #include "filters/cache/stop_extension.hpp"
 #include "filters/cache/temporary_store.hpp"
+#include "filters/cache/until_done.hpp"
 
 // -D cache.verbose=1: a debug message for every block that is stored, written back or reclaimed.
 extern "C" {
@@ -45,29 +51,36 @@ class CacheFilter final : public Filter {
   void cleanup(Backend& backend) override;
 
  private:
+  using Registry = DiskRegistry<ExportCache>;
+
   void open_directory();
-  std::shared_ptr<ExportCache> export_cache(const std::string& export_name,
-                                            std::uint64_t size_bytes);
-  std::shared_ptr<ExportCache> make_export_cache(const std::string& export_name,
-                                                 std::uint64_t size_bytes);
-  [[nodiscard]] CacheIdentity identity_of(const std::string& export_name,
-                                          std::uint64_t size_bytes) const;
+  // What cache-dir holds is taken over for the default export. False: that cannot be opened now.
+  bool take_directory_over();
+  std::shared_ptr<ExportCache> make_export_cache(const OpenRequest& request, Layer& below);
+  // The same with the store in cache-dir.
+  std::shared_ptr<ExportCache> make_durable_cache(const OpenRequest& request, Layer& below,
+                                                  const std::shared_ptr<DiskWatch>& watch);
+  [[nodiscard]] CacheIdentity identity_for(const std::string& export_name,
+                                           std::uint64_t size_bytes) const;
   std::unique_ptr<DurableStore> store_in_directory(std::uint64_t size_bytes);
   std::unique_ptr<Layer> open_below(ExportCache& cache);
   [[nodiscard]] bool loses_data(Backend& backend, const std::string& name, ExportCache& cache,
                                 TimePoint since) const;
 
   CacheParameters parameters_;
-  CacheSettings settings_;  // from get_ready on
-  // With cache-dir, from get_ready on. The one export that it is for takes it over.
-  CacheDirectory* directory_ = nullptr;
-  std::unique_ptr<CacheDirectory> unused_directory_;
-  // The same with what it holds, from get_ready on, where it holds a cache.
-  std::unique_ptr<DurableStore> unused_store_;
+  CacheSettings settings_;                      // from get_ready on
+  std::shared_ptr<CacheDirectory> directory_;   // with cache-dir, from get_ready on
+  std::mutex directory_mutex_;                  // protects what follows
+  std::weak_ptr<ExportCache> in_directory_;     // the one that uses it
+  std::unique_ptr<DurableStore> unused_store_;  // what get_ready() has found in it
   std::unique_ptr<WorkerPool> reads_;  // from get_ready on; before the caches that use them
   std::unique_ptr<WorkerPool> writes_;
+  bool may_write_from_the_start_ = false;
   Backend* backend_ = nullptr;  // from after_fork on
-  ExportRegistry<ExportCache> caches_;
+  Registry caches_{{.filter = "cache"}, parameters_.exports(), [](const ExportCache& cache) {
+                     return !cache.engine()->has_unwritten();
+                   }};
+  std::unique_ptr<UntilDone> taking_over_later_;
 };
 
 // What is made in the directories now belongs to the server, which makes more there later.
@@ -79,11 +92,10 @@ void CacheFilter::get_ready() {
 void CacheFilter::open_directory() {
   if (parameters_.is_durable()) {
     try {
-      unused_directory_ = CacheDirectory::acquire(parameters_.cache_dir());
+      directory_ = CacheDirectory::acquire(parameters_.cache_dir());
     } catch (const Error& error) {
       throw Error(error.code(), fmt::format("cache-dir: {}", error.what()));
     }
-    directory_ = unused_directory_.get();
   }
   parameters_.fit_to_file_system();
   settings_ = parameters_.settings();
@@ -91,42 +103,63 @@ void CacheFilter::open_directory() {
   // The caller of a write-back works along.
   reads_ = std::make_unique<WorkerPool>(settings_.threads - 1);
   writes_ = std::make_unique<WorkerPool>(settings_.threads - 1);
+  may_write_from_the_start_ = !may_be_readonly_server();
   if (directory_ == nullptr) {
     const TemporaryStore probe(parameters_.temporary_directory(), settings_.block_size);
-  } else if (const auto& found = directory_->identity()) {
-    // All but the size is known before the layer below is asked. Whether it is whole is told now,
-    // too: nobody is told of what is refused after the fork.
-    directory_->claim(identity_of(found->export_name, found->disk_size_bytes));
+  } else if (const auto found = directory_->identity()) {
+    // All but the disk itself is known before the layer below is asked. Whether what the directory
+    // holds is whole is told now, too: nobody is told of what is refused after the fork.
+    CacheIdentity wanted = identity_for(found->export_name, found->disk_size_bytes);
+    wanted.disk_id = found->disk_id;
+    directory_->expect(wanted);
     unused_store_ = store_in_directory(found->disk_size_bytes);
     unused_store_->load();
   }
 }
 
-// What an earlier server left dirty goes down as soon as the layer below can be opened, whether
-// clients come or not.
+// Whether what an earlier server left may be used is found out before any client comes, and what is
+// dirty goes down as soon as the layer below can be opened, whether clients come or not.
 void CacheFilter::after_fork(Backend& backend) {
   backend_ = &backend;
   if (directory_ == nullptr || !directory_->identity()) return;
+  if (take_directory_over()) return;
+  taking_over_later_ = std::make_unique<UntilDone>([this] {
+    try {
+      return take_directory_over();
+    } catch (const std::exception& error) {
+      log::error("{}", error.what());
+      return true;  // clients are told the same
+    }
+  });
+}
+
+bool CacheFilter::take_directory_over() {
   const CacheIdentity found = *directory_->identity();
-  if (!is_default_export(found.export_name)) {
-    log::debug("cache: what {} holds of export '{}' waits for a client of that export",
-               parameters_.cache_dir(), found.export_name);
-    return;
+  const bool is_default = is_default_export(found.export_name);
+  if (!is_default && found.disk_id.empty()) {
+    log::debug("cache: what {} holds of export {} waits for a client of that export",
+               parameters_.cache_dir(), quoted_name(found.export_name));
+    return true;
   }
-  std::optional<std::uint64_t> size;
+  std::unique_ptr<Layer> below;
   try {
-    size = backend.open_default_export()->traits().size_bytes;
+    below = backend_->open_default_export();
   } catch (const Error& error) {
     log::error(
         "cache: the plugin could not be opened to look after what {} holds; it is tried again: {}",
         parameters_.cache_dir(), error.is_reported() ? "see the message above" : error.what());
+    return false;
   }
-  if (size) directory_->claim(identity_of(found.export_name, *size));
-  export_cache(found.export_name, found.disk_size_bytes);
+  const ShownDisk disk = ShownDisk::of(*below);
+  const bool is_its_disk = disk.identity != nullptr && disk.identity->id == found.disk_id;
+  if (!is_default && !is_its_disk) return true;  // it waits for a client of its export
+  const OpenRequest request;
+  caches_.find_or_make(request, disk, [&] { return make_export_cache(request, *below); });
+  return true;
 }
 
-CacheIdentity CacheFilter::identity_of(const std::string& export_name,
-                                       std::uint64_t size_bytes) const {
+CacheIdentity CacheFilter::identity_for(const std::string& export_name,
+                                        std::uint64_t size_bytes) const {
   return {.export_name = export_name,
           .disk_size_bytes = size_bytes,
           .block_size_bytes = settings_.block_size,
@@ -134,41 +167,64 @@ CacheIdentity CacheFilter::identity_of(const std::string& export_name,
 }
 
 std::unique_ptr<DurableStore> CacheFilter::store_in_directory(std::uint64_t size_bytes) {
-  return std::make_unique<DurableStore>(std::move(unused_directory_), settings_.block_size,
-                                        size_bytes,
+  return std::make_unique<DurableStore>(std::make_unique<StoreDirectory>(directory_),
+                                        settings_.block_size, size_bytes,
                                         parameters_.salvage() ? Damaged::salvage : Damaged::refuse);
 }
 
-std::shared_ptr<ExportCache> CacheFilter::export_cache(const std::string& export_name,
-                                                       std::uint64_t size_bytes) {
-  return caches_.find_or_make(export_name,
-                              [&] { return make_export_cache(export_name, size_bytes); });
-}
-
-std::shared_ptr<ExportCache> CacheFilter::make_export_cache(const std::string& export_name,
-                                                            std::uint64_t size_bytes) {
-  std::unique_ptr<SlotStore> store;
+std::shared_ptr<ExportCache> CacheFilter::make_export_cache(const OpenRequest& request,
+                                                            Layer& below) {
+  auto watch = std::make_shared<DiskWatch>(identity_of(below), may_write_from_the_start_);
+  watch->admit(below);
+  std::shared_ptr<ExportCache> cache;
   if (directory_ != nullptr) {
-    directory_->claim(identity_of(export_name, size_bytes));
-    if (unused_store_ == nullptr && unused_directory_ == nullptr) {
-      throw Error(EIO, fmt::format("cache: the cache in {} could not be opened; see above, and "
-                                   "restart the server",
-                                   parameters_.cache_dir()));
-    }
-    store = unused_store_ != nullptr ? std::move(unused_store_) : store_in_directory(size_bytes);
+    cache = make_durable_cache(request, below, watch);
   } else {
-    store =
+    auto store =
         std::make_unique<TemporaryStore>(parameters_.temporary_directory(), settings_.block_size);
+    cache = std::make_shared<ExportCache>(settings_, below.traits().size_bytes, std::move(store),
+                                          *reads_, *writes_, watch,
+                                          is_default_export(request.export_name));
   }
-  auto cache =
-      std::make_shared<ExportCache>(settings_, size_bytes, std::move(store), *reads_, *writes_);
   if (cache->engine()->needs_background()) {
-    if (is_default_export(export_name)) {
+    if (cache->is_default()) {
       cache->start_background([this, target = cache.get()] { return open_below(*target); });
     } else {
       cache->start_background_of_clients();
     }
   }
+  return cache;
+}
+
+std::shared_ptr<ExportCache> CacheFilter::make_durable_cache(
+    const OpenRequest& request, Layer& below, const std::shared_ptr<DiskWatch>& watch) {
+  const std::lock_guard lock(directory_mutex_);
+  if (in_directory_.lock() != nullptr) {
+    throw Error(EBUSY, fmt::format("cache-dir {} is in use for another disk than export {}: it has "
+                                   "room for one",
+                                   parameters_.cache_dir(), quoted_name(request.export_name)));
+  }
+  const std::uint64_t size = below.traits().size_bytes;
+  TakingOver taking(directory_, identity_for(request.export_name, size), identity_of(below),
+                    parameters_.stale_dirty());
+  auto store = unused_store_ != nullptr ? std::move(unused_store_) : store_in_directory(size);
+  store = taking.prepare(std::move(store), below, std::random_device()());
+  auto cache = std::make_shared<ExportCache>(settings_, size, std::move(store), *reads_, *writes_,
+                                             watch, is_default_export(request.export_name));
+  cache->set_directory(directory_);
+  taking.record();
+  watch->set_hooks(
+      {.record_term =
+           [directory = directory_, identity = taking.identity()](std::uint64_t term) mutable {
+             identity.term = term;
+             directory->record(identity);
+           },
+       .unwritten_bytes =
+           [engine = std::weak_ptr(cache->engine())] {
+             const auto there = engine.lock();
+             return there == nullptr ? 0 : there->unwritten_bytes();
+           }});
+  in_directory_ = cache;
   return cache;
 }
 
@@ -184,19 +240,15 @@ std::unique_ptr<Layer> CacheFilter::open_below(ExportCache& cache) {
 }
 
 std::unique_ptr<Layer> CacheFilter::open(Layer& below, const OpenRequest& request) {
-  const std::uint64_t size = below.traits().size_bytes;
-  log::debug("cache: underlying file size: {}", size);
-  const auto cache = export_cache(request.export_name, size);
+  log::debug("cache: underlying file size: {}", below.traits().size_bytes);
+  const auto cache = caches_.find_or_make(request, ShownDisk::of(below),
+                                          [&] { return make_export_cache(request, below); });
   const auto& engine = cache->engine();
-  if (engine->geometry().size_bytes() != size) {
-    throw Error(EINVAL, fmt::format("cache: export '{}' was {} bytes long when it was first opened "
-                                    "and is {} now; restart the server to serve the new size",
-                                    request.export_name, engine->geometry().size_bytes(), size));
-  }
   const bool shares_calls = !below.traits().parallel && engine->needs_background();
-  auto layer = shares_calls
-                   ? std::make_unique<CacheLayer>(cache->exclusive(below), engine, settings_)
-                   : std::make_unique<CacheLayer>(below, engine, settings_);
+  auto layer =
+      shares_calls
+          ? std::make_unique<CacheLayer>(cache->exclusive(below), engine, settings_, cache->watch())
+          : std::make_unique<CacheLayer>(below, engine, settings_, cache->watch());
   if (LentLayers* const borrower = cache->borrower()) layer->lend_below(*borrower);
   return layer;
 }
@@ -204,6 +256,7 @@ std::unique_ptr<Layer> CacheFilter::open(Layer& below, const OpenRequest& reques
 // Clients are gone, or cut off by a signal. What they left dirty goes down now, or stays in the
 // cache directory, or is lost with this process, which is told to everybody who may listen.
 void CacheFilter::cleanup(Backend& backend) {
+  taking_over_later_.reset();
   const TimePoint since = std::chrono::steady_clock::now();
   tell_service_manager("STOPPING=1");
   const StopExtension extension([this] {
@@ -216,12 +269,7 @@ void CacheFilter::cleanup(Backend& backend) {
     if (cache->engine()->has_unwritten() && loses_data(backend, name, *cache, since)) {
       fail_at_exit();
     }
-    try {
-      cache->engine()->close();
-    } catch (const Error& error) {
-      log::error("cache: export '{}': the cache directory could not be closed in good order: {}",
-                 name, error.what());
-    }
+    cache->close();
   }
 }
 
@@ -233,10 +281,16 @@ bool CacheFilter::loses_data(Backend& backend, const std::string& name, ExportCa
                            .since = since,
                            .longest = settings_.stop_timeout};
   return last.loses_data(*cache.engine(), [&] {
-    if (is_default_export(name)) return backend.open_default_export();
-    throw Error(EIO,
-                "all clients of this export have left, and nbdkit tells a plugin its name only "
-                "for clients");
+    auto below = backend.open_default_export();
+    if (!cache.is_default() && !cache.watch()->knows(*below)) {
+      throw Error(EIO,
+                  "all clients of this export have left, and nbdkit tells a plugin its name only "
+                  "for clients");
+    }
+    if (!cache.watch()->may_write_back(*below)) {
+      throw Error(EROFS, "this server may not write the disk");
+    }
+    return below;
   });
 }
 

@@ -6,15 +6,18 @@
 #include "common/block/layer.hpp"
 #include "common/block/lent_layer.hpp"
 #include "filters/cache/block_cache.hpp"
+#include "filters/cache/disk_watch.hpp"
 
 namespace nbdstack {
 
 class CacheLayer final : public Layer {
  public:
-  CacheLayer(Layer& below, std::shared_ptr<BlockCache> cache, const CacheSettings& settings);
+  // `watch` is asked before each request; null: nobody.
+  CacheLayer(Layer& below, std::shared_ptr<BlockCache> cache, const CacheSettings& settings,
+             std::shared_ptr<DiskWatch> watch = nullptr);
   // The same over a layer that goes with this one.
   CacheLayer(std::unique_ptr<Layer> below, std::shared_ptr<BlockCache> cache,
-             const CacheSettings& settings);
+             const CacheSettings& settings, std::shared_ptr<DiskWatch> watch = nullptr);
   CacheLayer(const CacheLayer&) = delete;
   CacheLayer& operator=(const CacheLayer&) = delete;
   ~CacheLayer() override;
@@ -40,12 +43,18 @@ class CacheLayer final : public Layer {
   void finalize() override;
 
  private:
+  void come();
   [[nodiscard]] bool leave();
+  void admit() {
+    if (watch_ != nullptr) watch_->admit(below_);
+  }
+  void confirm(Durability durability);
   void take_back_below();
 
   std::unique_ptr<Layer> owned_;  // below_, or nothing
   Layer& below_;
   std::shared_ptr<BlockCache> cache_;
+  std::shared_ptr<DiskWatch> watch_;
   LayerTraits traits_;
   LentLayers* borrower_ = nullptr;
   std::shared_ptr<LentLayer> lent_;

@@ -14,6 +14,7 @@
 
 #include "common/error.hpp"
 #include "common/log.hpp"
+#include "common/nbdkit/exports_parameter.hpp"
 
 namespace nbdstack {
 namespace {
@@ -62,6 +63,12 @@ ParameterTable CacheParameters::table() {
                        "What the cache in cache-dir is the cache of: must be the same next time."),
       bool_parameter("cache-salvage", salvage_,
                      "Start with what can be proven of a cache-dir that is damaged."),
+      choice_parameter("cache-dirty", stale_dirty_,
+                       {{"refuse", StaleDirty::refuse},
+                        {"force", StaleDirty::force},
+                        {"discard", StaleDirty::discard}},
+                       "What cache-dir holds for a disk that others have changed since."),
+      exports_parameter("cache", exports_),
       choice_parameter("cache-flush", settings_.flush,
                        {{"below", FlushTo::below}, {"local", FlushTo::local}},
                        "Flush and FUA wait for the plugin, or for cache-dir only."),
@@ -138,6 +145,9 @@ void CacheParameters::check() {
     throw Error(EINVAL, "cache-flush=local needs cache=writeback");
   }
   if (salvage_ && !is_durable()) throw Error(EINVAL, "cache-salvage needs cache-dir");
+  if (stale_dirty_ != StaleDirty::refuse && !is_durable()) {
+    throw Error(EINVAL, "cache-dirty needs cache-dir");
+  }
   if (!cache_id_.empty() && !is_durable()) throw Error(EINVAL, "cache-id needs cache-dir");
   settings_.cache_on_read = [this] {
     if (on_read_ == OnRead::while_path_exists) return ::access(on_read_path_.c_str(), F_OK) == 0;

@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <string>
 
+#include "common/block/disk_registry.hpp"
 #include "common/nbdkit/parameters.hpp"
+#include "filters/cache/durable/taking_over.hpp"
 #include "filters/cache/settings.hpp"
 
 namespace nbdstack {
@@ -25,6 +27,8 @@ class CacheParameters {
   [[nodiscard]] const std::string& cache_id() const { return cache_id_; }
   // Whether what is left of a damaged cache-dir is to be used.
   [[nodiscard]] bool salvage() const { return salvage_; }
+  [[nodiscard]] StaleDirty stale_dirty() const { return stale_dirty_; }
+  [[nodiscard]] const ExportRule& exports() const { return exports_; }
   // Where temporary files go.
   [[nodiscard]] const std::string& temporary_directory() const { return temporary_directory_; }
 
@@ -48,6 +52,8 @@ class CacheParameters {
   std::string cache_dir_;
   std::string cache_id_;
   bool salvage_ = false;
+  StaleDirty stale_dirty_ = StaleDirty::refuse;
+  ExportRule exports_ = ExportRule::found_out;
   std::string temporary_directory_;
 };
 

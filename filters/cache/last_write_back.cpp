@@ -39,18 +39,18 @@ bool LastWriteBack::loses_data(BlockCache& cache,
   const std::uint64_t bytes = cache.unwritten_bytes();
   if (!cache_dir.empty()) {
     log::error(
-        "cache: export '{}': {} bytes could not be written back; they stay in {} and are written "
+        "cache: export {}: {} bytes could not be written back; they stay in {} and are written "
         "back when a server is started with it again: {}",
         export_name, bytes, cache_dir, reason);
     return false;
   }
   if (bytes == 0) {
     log::error(
-        "cache: export '{}': what was written back last may be LOST, because a flush of it "
+        "cache: export {}: what was written back last may be LOST, because a flush of it "
         "failed: {}",
         export_name, reason);
   } else {
-    log::error("cache: export '{}': {} bytes {} could not be written back and are LOST: {}",
+    log::error("cache: export {}: {} bytes {} could not be written back and are LOST: {}",
                export_name, bytes, promised(mode), reason);
   }
   return true;

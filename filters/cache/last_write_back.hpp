@@ -13,8 +13,8 @@
 namespace nbdstack {
 
 struct LastWriteBack {
-  std::string export_name;
-  std::string cache_dir;  // empty: what is not written back is lost
+  std::string export_name;  // as messages show it
+  std::string cache_dir;    // empty: what is not written back is lost
   CacheMode mode = CacheMode::writeback;
   TimePoint since;     // when the server began to stop
   Duration longest{};  // 0: as long as something gets on

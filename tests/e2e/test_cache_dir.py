@@ -15,7 +15,9 @@ LOCAL = "cache-flush=local"
 class Restart(CacheDirCase):
     def test_second_run_reads_nothing_below(self):
         """A cache that is empty after a restart."""
+        self.below.tell(5)
         expected = self.fill()
+        self.below.tell(6, since=5)
         handle = self.serve().connect()
         self.assertEqual(handle.pread(32 * BLOCK, 0), expected)
         handle.flush()
@@ -23,12 +25,14 @@ class Restart(CacheDirCase):
 
     def test_clean_blocks_survive_a_crash(self):
         """The same after SIGKILL, once a flush has been answered."""
+        self.below.tell(5)
         server = self.serve("cache-on-read=true", LOCAL)
         handle = server.connect()
         expected = bytes(handle.pread(4 * BLOCK, 0))
         handle.flush()
         server.kill()
         self.below.forget_requests()
+        self.below.tell(6, since=5)
         self.assertEqual(self.serve(LOCAL).connect().pread(4 * BLOCK, 0), expected)
         self.assertEqual(self.below.requests("pread"), [])
 

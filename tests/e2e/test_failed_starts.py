@@ -169,6 +169,14 @@ class AnotherUser(unittest.TestCase):
         os.chown(path, self.uid, -1)
         return path
 
+    def user_disk(self):
+        """A file of the user's, to serve."""
+        disk = self.own("disks") / "disk"
+        with open(disk, "wb") as image:
+            image.truncate(1 << 20)
+        os.chown(disk, self.uid, -1)
+        return disk
+
     def write_and_read(self, *words):
         """A server that works."""
         client = (
@@ -187,19 +195,14 @@ class AnotherUser(unittest.TestCase):
 
     def test_a_cache_directory(self):
         """In a directory of the user's, in two lives."""
-        parent = self.own("var")
+        parent, disk = self.own("var"), self.user_disk()
         for _ in range(2):
-            words = ["--filter=cache", "memory", "1M", f"cache-dir={parent}/cache"]
-            self.write_and_read(*words)
+            self.write_and_read("--filter=cache", "file", disk, f"cache-dir={parent}/cache")
             self.expect_owned(parent)
 
     def test_an_md5_file(self):
         """It is opened once, and may be root's."""
-        parent = self.own("var")
-        disk = self.own("disks") / "disk"
-        with open(disk, "wb") as image:
-            image.truncate(1 << 20)
-        os.chown(disk, self.uid, -1)
+        parent, disk = self.own("var"), self.user_disk()
         for _ in range(2):
             self.write_and_read("--filter=md5", "file", disk, f"md5-file={parent}/file")
 

@@ -15,7 +15,7 @@ PAGES = {
     "nbdkit-zeroblock-filter": ["--filter=zeroblock", "null"],
     "nbdkit-s3-plugin": ["s3"],
 }
-COMMANDS = ("nbdstack-md5-verify", "nbdstack-s3")
+COMMANDS = ("nbdstack-cache", "nbdstack-md5-verify", "nbdstack-s3")
 OVERVIEW = "nbdstack"
 
 
@@ -97,6 +97,7 @@ class ManPages(unittest.TestCase):
     def test_page_of_a_command_is_its_help(self):
         """A verb or option that is not documented, or documented and not there."""
         some = {
+            "nbdstack-cache": {"show", "export", "discard", "--yes"},
             "nbdstack-md5-verify": {"--requests", "--json", "--help"},
             "nbdstack-s3": {"create", "delete", "--yes", "new-passphrase"},
         }

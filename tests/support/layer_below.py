@@ -47,6 +47,11 @@ _PLUGIN = """
     def thread_model(): return nbdkit.THREAD_MODEL_PARALLEL
     def open(readonly): return 1
     def get_size(h): return os.fstat(disk).st_size
+    def export_description(h):
+        if not os.path.exists(path("identity")):
+            return ""
+        with builtin_open(path("identity")) as identity:
+            return identity.read()
     def block_size(h): return (1, int(settings["preferred"]), 0xffffffff)
     def can_multi_conn(h): return settings["multi_conn"] == "1"
     def can_fua(h): return nbdkit.FUA_NATIVE
@@ -146,6 +151,16 @@ class LayerBelow:
         script = folder / "plugin.py"
         script.write_text(textwrap.dedent(_PLUGIN))
         self.arguments = ["python", script, f"folder={folder}", *parameters]
+
+    def tell(self, term, since=None, right="held", disk="volume-1"):
+        """From now on the layer says that it is this disk, in this term of its writers, and
+        whether the server may write it (common/block/disk_identity.hpp)."""
+        new = self.folder / "new-identity"
+        new.write_text(
+            f"nbdstack-disk id={disk} size={self.disk.stat().st_size} term={term} "
+            f"since={term if since is None else since} right={right}"
+        )
+        new.rename(self.folder / "identity")
 
     def requests(self, *kinds):
         """What has reached the layer since forget_requests(), all kinds unless some are named."""

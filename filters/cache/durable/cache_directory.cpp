@@ -5,12 +5,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <string_view>
-#include <vector>
 
 #include "common/error.hpp"
-#include "common/io/key_value_text.hpp"
 #include "common/io/lack_of_room.hpp"
+#include "filters/cache/durable/commit_note.hpp"
 
 namespace nbdstack {
 namespace {
@@ -18,51 +18,48 @@ namespace {
 constexpr const char* kIdentity = "identity";
 constexpr const char* kNewIdentity = "identity.new";
 constexpr const char* kLock = "lock";
-constexpr std::string_view kFormat = "1";
+constexpr std::string_view kPad = "pad=";  // up to the end of a sector
+constexpr std::size_t kSector_bytes = 512;
 
-std::string to_text(const CacheIdentity& identity) {
-  return to_key_value_text({{"format", std::string(kFormat)},
-                            {"export", identity.export_name},
-                            {"disk_size", std::to_string(identity.disk_size_bytes)},
-                            {"block_size", std::to_string(identity.block_size_bytes)},
-                            {"cache_id", identity.cache_id},
-                            {"uuid", random_uuid()}});
-}
-
-std::optional<CacheIdentity> from_text(std::string_view text) {
-  auto parsed = parse_key_value_text(text);
-  if (!parsed) return std::nullopt;
-  KeyValues& values = *parsed;
-  CacheIdentity identity{.export_name = values["export"],
-                         .disk_size_bytes = 0,
-                         .block_size_bytes = 0,
-                         .cache_id = values["cache_id"]};
-  const bool valid =
-      values["format"] == kFormat && parse_number(values["disk_size"], identity.disk_size_bytes) &&
-      parse_number(values["block_size"], identity.block_size_bytes) && values.contains("uuid");
-  if (!valid) return std::nullopt;
-  return identity;
-}
-
-std::string read_all(const File& file) {
+template <typename AnyFile>
+std::string read_all(const AnyFile& file) {
   std::string text(file.size_bytes(), '\0');
   file.read_at(std::as_writable_bytes(std::span(text)), 0);
   return text;
 }
 
-// What belongs to a cache that was never claimed.
-bool is_leftover(const std::string& name) {
-  return name == kLock || name == kNewIdentity;
+bool is_there(const Directory& directory, std::string_view name) {
+  const std::vector<std::string> names = directory.names();
+  return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-void refuse_foreign_files(const SystemDirectory& directory) {
+bool may_hold_content(std::string_view name) {
+  return name == "data" || name == "data2" || name.starts_with("journal.");
+}
+
+bool is_store_file(std::string_view name) {
+  return may_hold_content(name) || name.starts_with("index.") || name == CommitNote::kName;
+}
+
+// What belongs to a cache that was never claimed: nothing was written to it.
+bool is_leftover(Directory& directory, const std::string& name) {
+  if (name == kLock || name == kNewIdentity) return true;
+  if (may_hold_content(name)) return directory.open(name)->size_bytes() == 0;
+  return is_store_file(name);
+}
+
+void refuse_foreign_files(Directory& directory) {
+  if (is_there(directory, kIdentity)) return;
   const std::vector<std::string> names = directory.names();
-  if (std::find(names.begin(), names.end(), kIdentity) != names.end()) return;
-  const auto foreign = std::find_if_not(names.begin(), names.end(), is_leftover);
+  const auto foreign = std::find_if_not(
+      names.begin(), names.end(), [&](const auto& name) { return is_leftover(directory, name); });
   if (foreign == names.end()) return;
-  throw Error(ENOTEMPTY, fmt::format("cache-dir {} holds files that are no cache's, such as {}: "
-                                     "name an empty directory, or one that does not exist",
-                                     directory.path(), *foreign));
+  const char* const what = is_store_file(*foreign)
+                               ? "holds a cache without the file that says of what"
+                               : "holds files that are no cache's";
+  throw Error(ENOTEMPTY, fmt::format("cache-dir {} {}, such as {}: name an empty directory, or one "
+                                     "that does not exist",
+                                     directory.path(), what, *foreign));
 }
 
 File take_lock(const std::string& path) {
@@ -83,56 +80,130 @@ File take_lock(const std::string& path) {
   return lock;
 }
 
-std::string difference(const CacheIdentity& found, const CacheIdentity& wanted) {
-  std::string text;
-  const auto compare = [&](const char* what, const auto& there, const auto& here) {
-    if (there == here) return;
-    text += fmt::format("{}{} \"{}\", not \"{}\"", text.empty() ? "" : ", ", what, there, here);
-  };
-  compare("export", found.export_name, wanted.export_name);
-  compare("disk size", found.disk_size_bytes, wanted.disk_size_bytes);
-  compare("block size", found.block_size_bytes, wanted.block_size_bytes);
-  compare("cache-id", found.cache_id, wanted.cache_id);
-  return text;
-}
-
 }  // namespace
 
 std::unique_ptr<CacheDirectory> CacheDirectory::acquire(const std::string& path) {
   if (::mkdir(path.c_str(), 0700) == -1 && errno != EEXIST) {
     throw system_error(errno, "create cache-dir {}", path);
   }
-  refuse_foreign_files(SystemDirectory(path));
-  // The constructor is private.
-  std::unique_ptr<CacheDirectory> directory(new CacheDirectory(path, take_lock(path)));
-  const std::vector<std::string> names = directory->names();
-  if (std::find(names.begin(), names.end(), kIdentity) == names.end()) return directory;
-  const std::string text = read_all(File::open(directory->path_of(kIdentity), O_RDONLY));
-  directory->identity_ = from_text(text);
-  if (!directory->identity_) {
-    throw Error(EINVAL, fmt::format("{}/{} is damaged or of another version: to start with an "
-                                    "empty cache, remove the files in {}",
-                                    path, kIdentity, path));
+  auto files = std::make_unique<SystemDirectory>(path);
+  refuse_foreign_files(*files);
+  return std::make_unique<CacheDirectory>(std::move(files), take_lock(path));
+}
+
+CacheDirectory::CacheDirectory(std::unique_ptr<Directory> files, File lock)
+    : files_(std::move(files)), lock_(std::move(lock)) {
+  if (is_there(*files_, kIdentity)) {
+    read_identity();
+  } else {
+    remove_empty_leftovers();
   }
-  return directory;
+}
+
+void CacheDirectory::read_identity() {
+  identity_ = parse_cache_identity(read_all(*files_->open(kIdentity)));
+  if (identity_) return;
+  throw Error(EINVAL, fmt::format("{}/{} is damaged or of another version: to start with an "
+                                  "empty cache, remove the files in {}",
+                                  path(), kIdentity, path()));
+}
+
+// They may be of another block size.
+void CacheDirectory::remove_empty_leftovers() {
+  for (const std::string& name : names()) {
+    if (is_store_file(name)) remove(name);
+  }
+}
+
+std::optional<CacheIdentity> CacheDirectory::identity() const {
+  const std::lock_guard lock(mutex_);
+  return identity_;
+}
+
+void CacheDirectory::expect(const CacheIdentity& wanted) const {
+  const auto found = identity();
+  if (!found) return;
+  const std::string differs = difference(*found, wanted);
+  if (differs.empty()) return;
+  throw Error(
+      EINVAL,
+      fmt::format("cache-dir {} is the cache of something else: {}. Name another directory. "
+                  "\"nbdstack-cache show {}\" says what it holds that was never written "
+                  "back, \"nbdstack-cache discard {}\" (or: remove the files in it) makes "
+                  "it a new one",
+                  path(), differs, path(), path()));
 }
 
 void CacheDirectory::claim(const CacheIdentity& wanted) {
-  if (identity_) {
-    if (*identity_ == wanted) return;
-    throw Error(EINVAL, fmt::format("cache-dir {} is the cache of something else: {}. To discard "
-                                    "it with everything in it that has not been written back, "
-                                    "remove the files in it",
-                                    path(), difference(*identity_, wanted)));
+  if (identity()) {
+    expect(wanted);
+  } else {
+    record(wanted);
   }
-  remove(kNewIdentity);
-  const std::string text = to_text(wanted);
-  const auto file = open(kNewIdentity);
-  file->write_at(std::as_bytes(std::span(text)), 0);
-  file->sync_data();
+}
+
+// The file that the next identity is written to exists already, with its storage: a server can be
+// started on a full disk.
+void CacheDirectory::write(const CacheIdentity& identity) {
+  std::string text = to_text(identity);
+  const std::size_t unpadded = text.size() + kPad.size() + 1;
+  const std::size_t length = (unpadded + kSector_bytes - 1) / kSector_bytes * kSector_bytes;
+  text += kPad;
+  text.append(length - unpadded, '.');
+  text += '\n';
+  if (is_there(*files_, kNewIdentity) && open(kNewIdentity)->size_bytes() > length) {
+    remove(kNewIdentity);
+  }
+  const auto write_new = [&] {
+    const auto file = open(kNewIdentity);
+    file->write_at(std::as_bytes(std::span(text)), 0);
+    file->sync_data();
+  };
+  write_new();
   rename(kNewIdentity, kIdentity);
   sync();
-  identity_ = wanted;
+  identity_ = identity;
+  try {
+    write_new();
+  } catch (const Error& error) {
+    if (!is_for_lack_of_room(error)) throw;
+  }
+}
+
+void CacheDirectory::record(const CacheIdentity& identity) {
+  const std::lock_guard lock(mutex_);
+  pending_.reset();
+  is_pending_ = false;
+  if (identity_ != identity) write(identity);
+}
+
+void CacheDirectory::record_with_content(const CacheIdentity& identity) {
+  const std::lock_guard lock(mutex_);
+  pending_.reset();
+  if (identity_ != identity) pending_ = identity;
+  is_pending_ = pending_.has_value();
+}
+
+void CacheDirectory::record_pending() {
+  const std::lock_guard lock(mutex_);
+  if (!pending_) return;
+  write(*pending_);
+  pending_.reset();
+  is_pending_ = false;
+}
+
+// The identity goes last: as long as it is there, nobody takes the rest for somebody else's.
+void CacheDirectory::remove_all() {
+  const std::lock_guard lock(mutex_);
+  for (const std::string& name : names()) {
+    if (is_store_file(name) || name == kNewIdentity) remove(name);
+  }
+  sync();
+  remove(kIdentity);
+  sync();
+  identity_.reset();
+  pending_.reset();
+  is_pending_ = false;
 }
 
 }  // namespace nbdstack

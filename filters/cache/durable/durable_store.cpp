@@ -10,6 +10,7 @@
 #include "common/io/lack_of_room.hpp"
 #include "common/log.hpp"
 #include "filters/cache/durable/index.hpp"
+#include "filters/cache/durable/index_survey.hpp"
 #include "filters/cache/durable/recovery.hpp"
 #include "filters/cache/durable/snapshot.hpp"
 
@@ -56,9 +57,12 @@ Recovered DurableStore::recover() {
   SlotIndex& index = all->index;
   const FoundFiles& found = all->found;
   const LoadedIndex& loaded = all->state;
+  const Keep keep = inspect_ ? inspect_(index, files_) : Keep::all;
+  if (keep == Keep::dirty) drop_clean(index, files_);
+  if (keep == Keep::nothing) index = SlotIndex(geometry_);
   with_room(index, [&] { note_ = std::make_unique<CommitNote>(*directory_); });
   std::uint64_t generation = found.snapshot;
-  if (!loaded.is_snapshot) {
+  if (!loaded.is_snapshot || keep != Keep::all) {
     files_.sync_first();
     files_.sync_second();
     note_->sync();

@@ -118,6 +118,12 @@ class DurableStore final : public SlotStore {
                std::uint64_t disk_size_bytes, Damaged damaged = Damaged::refuse);
   ~DurableStore() override;
 
+  // Of what recover() finds.
+  enum class Keep : std::uint8_t { all, dirty, nothing };
+  // Decides that before anything is changed, once; what it throws leaves the directory as it was.
+  using Inspect = std::function<Keep(const SlotIndex&, const PageFiles&)>;
+  void set_inspect(Inspect inspect) { inspect_ = std::move(inspect); }
+
   [[nodiscard]] bool is_durable() const override { return true; }
   [[nodiscard]] std::string name() const override { return directory_->path() + "/data"; }
   // Reads the index, and changes nothing. Throws where the files cannot be read, or something that
@@ -212,6 +218,7 @@ class DurableStore final : public SlotStore {
   std::unique_ptr<Directory> directory_;
   BlockGeometry geometry_;
   PageFiles files_;
+  Inspect inspect_;
   const Damaged damaged_;
   std::unique_ptr<Loaded> loaded_;  // from load() to recover()
   // There after recover().

@@ -1,0 +1,16 @@
+// What a filter has to know of nbdkit's own options, and nbdkit does not tell it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace nbdstack {
+
+// Whether these words of nbdkit's command line may contain -r (--readonly, --read-only): no client
+// may write then, and nothing may be written without one either. Where in doubt: yes.
+bool may_be_readonly(const std::vector<std::string>& words);
+
+// The same of this process's command line.
+bool may_be_readonly_server();
+
+}  // namespace nbdstack

@@ -1,0 +1,82 @@
+// nbdstack-cache: what lies in a cache-dir. See man/nbdstack-cache.pod.
+#include <fcntl.h>
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <vector>
+
+#include "common/error.hpp"
+#include "common/log.hpp"
+#include "filters/cache/command/command_options.hpp"
+#include "filters/cache/command/opened_cache.hpp"
+
+namespace nbdstack {
+namespace {
+
+void say(const std::string& message) {
+  fmt::print(stderr, "nbdstack-cache: error: {}\n", message);
+}
+
+// A result that does not arrive must not look like one: the exit code says so.
+void print(const std::string& text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+    throw system_error(errno, "write to standard output");
+  }
+}
+
+int exit_status_of(const OpenedCache& cache) {
+  return std::any_of(cache.parts().begin(), cache.parts().end(),
+                     [](const auto& part) { return part.kind == UnwrittenPart::Kind::damaged; })
+             ? 1
+             : 0;
+}
+
+int put_out(const OpenedCache& cache, const std::string& path) {
+  const File file = File::open(path, O_RDWR | O_CREAT | O_EXCL);
+  cache.put_out(file);
+  print(description_of(cache));
+  return exit_status_of(cache);
+}
+
+int discard(OpenedCache& cache, const CacheCommandOptions& options) {
+  const std::uint64_t bytes = cache.survey().unwritten_bytes;
+  if (bytes != 0 && !options.yes) {
+    throw Error(EBUSY,
+                fmt::format("{} holds {} bytes that were never written back: \"nbdstack-cache "
+                            "export\" keeps them, and --yes discards them",
+                            options.directory, bytes));
+  }
+  cache.discard();
+  return 0;
+}
+
+int run(const std::vector<std::string>& words) {
+  using Action = CacheCommandOptions::Action;
+  const CacheCommandOptions options = parse_cache_command(words);
+  if (options.action == Action::help || options.action == Action::version) {
+    print(options.action == Action::help ? cache_command_help()
+                                         : "nbdstack-cache " NBDSTACK_VERSION "\n");
+    return 0;
+  }
+  log::set_sink({.error = [](const char* message) { say(message); }, .debug = [](const char*) {}});
+  OpenedCache cache(options.directory);
+  if (options.action == Action::discard) return discard(cache, options);
+  if (options.action == Action::put_out) return put_out(cache, options.file);
+  print(description_of(cache));
+  return exit_status_of(cache);
+}
+
+}  // namespace
+}  // namespace nbdstack
+
+int main(int argc, char** argv) {
+  try {
+    return nbdstack::run({argv + 1, argv + argc});
+  } catch (const std::exception& error) {
+    nbdstack::say(error.what());
+    return 2;
+  }
+}
