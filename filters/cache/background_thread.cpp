@@ -52,6 +52,14 @@ void BackgroundThread::main() {
 
 TimePoint BackgroundThread::step(TimePoint now) {
   try {
+    return careless_step(now);
+  } catch (const std::exception&) {  // no memory, not even to say so
+    return now + std::chrono::seconds(1);
+  }
+}
+
+TimePoint BackgroundThread::careless_step(TimePoint now) {
+  try {
     if (!cache_.may_work_below(now)) return cache_.background_step_here(now);
     TimePoint next = TimePoint::max();  // until there is a layer
     below_->with([&](Layer& below) {

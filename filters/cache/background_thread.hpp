@@ -37,6 +37,7 @@ class BackgroundThread {
  private:
   void main();
   TimePoint step(TimePoint now);
+  TimePoint careless_step(TimePoint now);
 
   BlockCache& cache_;
   std::unique_ptr<BackgroundBelow> below_;  // gone when the thread has ended

@@ -1,11 +1,13 @@
 #include "filters/cache/block_cache.hpp"
 
 #include <algorithm>
+#include <exception>
 #include <new>
 #include <utility>
 
 #include "common/error.hpp"
 #include "common/log.hpp"
+#include "common/sync/insist.hpp"
 #include "filters/cache/policy/make_policy.hpp"
 
 namespace nbdstack {
@@ -149,12 +151,12 @@ void BlockCache::evict(Lock& lock, Slot slot) {
 // A cache that has been made smaller has more slots than it may fill: a slot's storage counts until
 // it is given back, so it is not used again before that.
 void BlockCache::drop(Lock& lock, Slot slot, EvictionPolicy::Removal why, bool with_storage) {
-  fetches_.erase(table_[slot].block());
-  store_->dropped(slot);
   if (with_storage || table_.slots() > table_.max_slots()) {
-    to_discard_.push_back(slot);
+    insist([&] { to_discard_.push_back(slot); });
     table_.pin(slot);
   }
+  fetches_.erase(table_[slot].block());
+  store_->dropped(slot);
   table_.erase(slot, why);
   note_vacated(lock, slot);
 }
@@ -176,8 +178,8 @@ void BlockCache::discard_dropped(Lock& lock) {
   for (const Slot slot : slots) {
     try {
       store_->discard(slot);
-    } catch (const Error& error) {
-      log::error("cache: {}", error.what());
+    } catch (const std::exception&) {
+      // Its storage is used on.
     }
   }
   lock.lock();
@@ -243,28 +245,42 @@ void BlockCache::verify(Lock& lock, Slot slot) {
   table_.pin(slot);
   lock.unlock();
   bool intact = stored == 0;
+  bool looked = true;
   try {
     intact = intact || store_->verify(slot, stored);
   } catch (const Error& error) {
-    log::error("cache: {}", error.what());
+    intact = false;
+  } catch (const std::bad_alloc&) {
+    looked = false;  // who comes next looks again
   }
   lock.lock();
   table_[slot].verifying = false;
-  table_[slot].unverified = false;
-  if (!intact && table_[slot].is_attached()) damaged(lock, slot);
+  table_[slot].unverified = !looked && table_[slot].is_attached();
+  const bool is_damaged = looked && !intact && table_[slot].is_attached();
+  const Pages before = table_.pages(slot);
+  const Range range = geometry_.range_of(table_[slot].block());
+  if (is_damaged) damaged(lock, slot);
   give_back(lock, slot);
+  if (!looked) throw std::bad_alloc();
+  if (is_damaged) report_damaged(before, range);
 }
 
 // Clean content can be fetched again. What was dirty is lost, and that must not look like success:
 // its pages are errors to read until they are written again.
 void BlockCache::damaged(Lock& lock, Slot slot) {
   Pages pages = table_.pages(slot);
-  const Range range = geometry_.range_of(table_[slot].block());
-  if ((pages.stored() & pages.dirty) == 0) {
+  pages.valid &= pages.zero;
+  pages.zero &= pages.valid;
+  pages.hole &= pages.valid;
+  set_pages(lock, slot, pages);
+}
+
+void BlockCache::report_damaged(const Pages& before, const Range& range) const {
+  if ((before.stored() & before.dirty) == 0) {
     log::debug("cache: the cached copy of the block at offset {} is damaged: it is dropped",
                range.offset);
   }
-  for_each_page_run(pages.stored() & pages.dirty, [&](unsigned first, unsigned count) {
+  for_each_page_run(before.stored() & before.dirty, [&](unsigned first, unsigned count) {
     log::error(
         "cache: {} bytes at offset {} were written by a client, had not reached the plugin, and "
         "are DAMAGED in {}: reading them and flushing are errors until they are overwritten, "
@@ -273,10 +289,6 @@ void BlockCache::damaged(Lock& lock, Slot slot) {
                                 range.length - pages_.offset_of(first)),
         range.offset + pages_.offset_of(first), store_->name());
   });
-  pages.valid &= pages.zero;
-  pages.zero &= pages.valid;
-  pages.hole &= pages.valid;
-  set_pages(lock, slot, pages);
 }
 
 // A flush cannot make durable what is lost. The client gets rid of the error by getting rid of what

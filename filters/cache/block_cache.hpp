@@ -148,6 +148,7 @@ class BlockCache {
   // released meanwhile.
   void verify(Lock& lock, Slot slot);
   void damaged(Lock& lock, Slot slot);
+  void report_damaged(const Pages& before, const Range& range) const;
   void report_damage();
 
   // --- storage_pressure.cpp: the disk of the cache is full ---
@@ -157,6 +158,7 @@ class BlockCache {
   void publish();
   void commit();
   bool give_back_room();
+  void write_back_in_the_way(Layer& below, BlockNumber block);
   // The slot's storage took what was written to it.
   void storage_worked(Lock& lock, Slot slot);
   // Whether take_slot() finds a free slot below the bound.
@@ -170,12 +172,15 @@ class BlockCache {
   // --- fetch.cpp: reading and loading ---
   bool read_hit(const Range& range, std::span<std::byte> buffer);
   void read_planned(Layer& below, std::span<std::byte> buffer, std::uint64_t offset);
-  ReadPlan plan_read(Lock& lock, const std::vector<BlockPiece>& pieces, bool store);
+  void plan_read(Lock& lock, ReadPlan& plan, const std::vector<BlockPiece>& pieces, bool store);
   void plan_piece(Lock& lock, ReadPlan& plan, const BlockPiece& piece, bool store);
   std::shared_ptr<Fetch> join_or_start_fetch(Lock& lock, BlockNumber block, bool store,
                                              std::vector<std::shared_ptr<Fetch>>& started);
   void copy_cached(ReadPlan& plan, std::span<std::byte> buffer);
-  void abandon(const ReadPlan& plan, int error_code);
+  void abandon(Lock& lock, const ReadPlan& plan, int error_code);
+  void give_back_all(Lock& lock, ReadPlan& plan);
+  // Gives back what a plan still has pinned, and ends the fetches that it has not run.
+  class PlanInUse;
   void widen(Lock& lock, const std::shared_ptr<Fetch>& fetch);
   [[nodiscard]] bool is_worth_fetching(Lock& lock, BlockNumber block) const;
   void run_fetches(Layer& below, const std::vector<std::shared_ptr<Fetch>>& fetches);
@@ -239,7 +244,10 @@ class BlockCache {
   void write_back_dirty(WriteBack& work, const std::vector<BlockNumber>& blocks);
   void write_back_group(WriteBack& work, std::span<const BlockNumber> blocks);
   bool claim_group(WriteBack& work, std::span<const BlockNumber> blocks, WriteBackGroup& group);
+  void plan_group(const Layer& below, WriteBackGroup& group) const;
   void copy_group(WriteBackGroup& group);
+  void end_copying(const WriteBackGroup& group);
+  static void fail_group(WriteBackGroup& group, const Error& error);
   void send_group(Layer& below, WriteBackGroup& group, Durability durability);
   void finish_group(WriteBack& work, WriteBackGroup& group);
   void write_back_zeros(WriteBack& work, const std::vector<Range>& ranges);

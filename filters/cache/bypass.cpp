@@ -1,14 +1,16 @@
 #include "filters/cache/bypass.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "common/error.hpp"
 #include "filters/cache/write_back.hpp"
 
 namespace nbdstack {
 
+// The other constructor has ended: whatever fails here, the destructor runs.
 BlockCache::Bypass::Bypass(BlockCache& cache, Layer& below, const Range& range)
-    : cache_(cache), range_(range) {
+    : Bypass(cache, range) {
   const Range blocks = cache_.blocks_covering(range);
   {
     Lock lock(cache_.mutex_);
@@ -17,36 +19,28 @@ BlockCache::Bypass::Bypass(BlockCache& cache, Layer& below, const Range& range)
     if (!zeros.empty()) cache_.write_back(below, {}, zeros, Durability::on_flush);
   }
   Lock lock(cache_.mutex_);
-  registered_ = cache_.bypasses_.insert(cache_.bypasses_.end(), range);
+  cache_.bypasses_.splice(cache_.bypasses_.end(), registration_);
   cache_.supersede_fetches(lock, range);
   cache_.changed_.wait(lock, [&] {
     return std::none_of(cache_.write_backs_.begin(), cache_.write_backs_.end(),
                         [&](const Range& other) { return other.overlaps(range); });
   });
-  held_ = cache_.cached_in(lock, range);
-  for (const Slot slot : held_) cache_.table_.pin(slot);
+  std::vector<Slot> held = cache_.cached_in(lock, range);
+  for (const Slot slot : held) cache_.table_.pin(slot);
+  held_ = std::move(held);
   for (const Slot slot : held_) {
     while (cache_.table_[slot].is_attached() && cache_.table_[slot].unverified) {
       cache_.verify(lock, slot);
     }
   }
   lock.unlock();
-  try {
-    if (cache_.store_->is_durable()) forget_durably();
-  } catch (const Error&) {
-    release();
-    throw;
-  }
+  if (cache_.store_->is_durable()) forget_durably();
 }
 
 BlockCache::Bypass::~Bypass() {
-  release();
-}
-
-void BlockCache::Bypass::release() {
   Lock lock(cache_.mutex_);
   for (const Slot slot : held_) cache_.give_back(lock, slot);
-  cache_.bypasses_.erase(registered_);
+  if (registration_.empty()) cache_.bypasses_.erase(registered_);
   cache_.changed_.notify_all();
 }
 
@@ -103,6 +97,7 @@ void BlockCache::Bypass::forget_clean() {
 
 void BlockCache::Bypass::drop_whole_blocks() {
   std::vector<Slot> dropped;
+  dropped.reserve(held_.size());
   {
     Lock lock(cache_.mutex_);
     for (const Slot slot : held_) {
@@ -158,17 +153,19 @@ void BlockCache::Bypass::store_absent(BlockNumber block, std::span<const std::by
   if (!slot) return;
   cache_.table_.pin(*slot);
   lock.unlock();
+  Pin pin(cache_, *slot);
+  StoredPages stored;
   try {
-    const StoredPages stored = cache_.store_->write(*slot, data, 0, 0);
-    lock.lock();
-    cache_.store_->wrote(*slot, block, stored, false);
-    cache_.set_pages(lock, *slot, {.valid = stored.pages, .dirty = 0, .zero = 0, .hole = 0});
-    cache_.storage_worked(lock, *slot);
+    stored = cache_.store_->write(*slot, data, 0, 0);
   } catch (const Error& error) {
     cache_.storage_failed(error);
-    lock.lock();
+    return;
   }
-  cache_.give_back(lock, *slot);
+  lock.lock();
+  cache_.store_->wrote(*slot, block, stored, false);
+  cache_.set_pages(lock, *slot, {.valid = stored.pages, .dirty = 0, .zero = 0, .hole = 0});
+  cache_.storage_worked(lock, *slot);
+  pin.give_back(lock);
 }
 
 // Pages that are cached take the data; they stay as clean or dirty as they are. What was damaged is
@@ -182,6 +179,7 @@ void BlockCache::Bypass::write_slot(Slot slot, const BlockPiece& piece,
   cache_.table_.pin(slot);
   const Pages before = cache_.table_.pages(slot);
   lock.unlock();
+  Pin pin(cache_, slot);
   const PageMask covered = cache_.pages_.covered(piece.offset_in_block, piece.length,
                                                  cache_.geometry_.length_of(piece.block));
   bool failed = false;
@@ -221,7 +219,8 @@ void BlockCache::Bypass::write_slot(Slot slot, const BlockPiece& piece,
   }
   const bool had_dirty = before.dirty != 0;
   if (failed && cache_.table_[slot].is_attached() && !had_dirty) cache_.retire(lock, slot);
-  cache_.give_back(lock, slot);
+  pin.give_back(lock);
+  lock.unlock();
   if (failed && had_dirty) {
     throw Error(EIO, "cache: written below, but not over the newer data in the cache");
   }

@@ -40,7 +40,8 @@ class BlockCache::Bypass {
   void commit();
 
  private:
-  void release();
+  Bypass(BlockCache& cache, const Range& range)
+      : cache_(cache), range_(range), registration_{range}, registered_(registration_.begin()) {}
   void forget_clean_pages(Lock& lock, Slot slot);
   void forget_durably();
   void store_absent(BlockNumber block, std::span<const std::byte> data);
@@ -48,6 +49,7 @@ class BlockCache::Bypass {
 
   BlockCache& cache_;
   const Range range_;
+  std::list<Range> registration_;  // until it stands in the list of bypasses
   std::list<Range>::iterator registered_;
   std::vector<Slot> held_;
   bool held_dirty_ = false;  // some of them had something to be written back

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 
 #include "common/error.hpp"
 #include "common/log.hpp"
@@ -9,14 +10,19 @@
 namespace nbdstack {
 namespace {
 
-// The longest request sent below, and the memory that one takes while it is under way.
-constexpr std::uint64_t kLongestFetch_bytes = 32ULL << 20U;
-
 BlockPiece part_of(const BlockPiece& piece, std::uint32_t offset_in_block, std::uint32_t length) {
   return {.block = piece.block,
           .offset_in_block = offset_in_block,
           .length = length,
           .offset_in_request = piece.offset_in_request + (offset_in_block - piece.offset_in_block)};
+}
+
+void say_failure(const Error& error) {
+  try {
+    if (!error.is_reported()) log::error("cache: {}", error.what());
+  } catch (const std::bad_alloc&) {
+    // Who needs the data gets the error's code all the same.
+  }
 }
 
 }  // namespace
@@ -55,8 +61,10 @@ void BlockCache::read_planned(Layer& below, std::span<std::byte> buffer, std::ui
   const bool store = settings_.cache_on_read();
   bool may_widen = store && settings_.fetch_bytes > settings_.block_size;
   while (!pieces.empty()) {
+    ReadPlan plan;
+    const PlanInUse in_use(*this, plan);
     Lock lock(mutex_);
-    ReadPlan plan = plan_read(lock, pieces, store);
+    plan_read(lock, plan, pieces, store);
     if (may_widen) {
       for (const auto& fetch : plan.started) {
         if (fetch->store.front()) widen(lock, fetch);
@@ -85,36 +93,9 @@ void BlockCache::read_planned(Layer& below, std::span<std::byte> buffer, std::ui
   }
 }
 
-void BlockCache::prefetch(Layer& below, const Range& range) {
-  // In steps, so that the memory taken does not grow with the range, and no further than the cache
-  // can hold.
-  const Range wanted = blocks_covering({range.offset, std::min(range.length, capacity_bytes())});
-  try {
-    for (std::uint64_t done = 0; done < wanted.length; done += kLongestFetch_bytes) {
-      const auto pieces = geometry_.split(
-          {wanted.offset + done, std::min(kLongestFetch_bytes, wanted.length - done)});
-      Lock lock(mutex_);
-      const ReadPlan plan = plan_read(lock, pieces, true);
-      for (const auto& cached : plan.cached) give_back(lock, cached.slot);
-      lock.unlock();
-      run_fetches(below, plan.started);
-      lock.lock();
-      const bool failed = std::any_of(plan.started.begin(), plan.started.end(),
-                                      [](const auto& fetch) { return fetch->error_code != 0; });
-      if (failed) break;  // reported already; the rest of the range would fail alike
-    }
-    relieve(below, false);
-  } catch (const Error& error) {
-    log::debug("cache: prefetch of {} bytes at {} failed: {}", range.length, range.offset,
-               error.is_reported() ? "the layer below has reported it" : error.what());
-  }
-}
-
-BlockCache::ReadPlan BlockCache::plan_read(Lock& lock, const std::vector<BlockPiece>& pieces,
-                                           bool store) {
-  ReadPlan plan;
+void BlockCache::plan_read(Lock& lock, ReadPlan& plan, const std::vector<BlockPiece>& pieces,
+                           bool store) {
   for (const BlockPiece& piece : pieces) plan_piece(lock, plan, piece, store);
-  return plan;
 }
 
 void BlockCache::plan_piece(Lock& lock, ReadPlan& plan, const BlockPiece& piece, bool store) {
@@ -139,8 +120,8 @@ void BlockCache::plan_piece(Lock& lock, ReadPlan& plan, const BlockPiece& piece,
                        [&](std::uint32_t offset, std::uint32_t length, bool cached) {
                          const BlockPiece part = part_of(piece, offset, length);
                          if (cached) {
-                           table_.pin(slot);
                            plan.cached.push_back({slot, part, pages.zero});
+                           table_.pin(slot);
                          } else {
                            plan.fetched.push_back(
                                {join_or_start_fetch(lock, piece.block, store, plan.started), part});
@@ -179,35 +160,6 @@ std::shared_ptr<BlockCache::Fetch> BlockCache::join_or_start_fetch(
   return fetch;
 }
 
-// Adds the missing neighbours within the aligned group, as far as they adjoin what is fetched.
-void BlockCache::widen(Lock& lock, const std::shared_ptr<Fetch>& fetch) {
-  const std::uint64_t group = settings_.fetch_bytes;
-  const std::uint64_t group_first = fetch->offset & ~(group - 1);
-  const std::uint64_t last_byte = fetch->offset + fetch->length - 1;
-  const std::uint64_t group_end = std::min(geometry_.size_bytes(), (last_byte | (group - 1)) + 1);
-  const auto add = [&](BlockNumber block, std::vector<bool>::const_iterator where) {
-    fetch->store.insert(where, true);
-    fetch->length += geometry_.length_of(block);
-    fetch->widened = true;
-    fetches_.emplace(block, fetch);
-  };
-  while (fetch->offset > group_first && is_worth_fetching(lock, {fetch->first.value - 1})) {
-    --fetch->first.value;
-    fetch->offset = geometry_.offset_of(fetch->first);
-    add(fetch->first, fetch->store.begin());
-  }
-  while (fetch->offset + fetch->length < group_end && is_worth_fetching(lock, fetch->end())) {
-    add(fetch->end(), fetch->store.end());
-  }
-}
-
-bool BlockCache::is_worth_fetching(Lock& /*lock*/, BlockNumber block) const {
-  const Range range = geometry_.range_of(block);
-  return table_.find(block) == kNoSlot && !fetches_.contains(block) && !zeros_.find(range.offset) &&
-         std::none_of(bypasses_.begin(), bypasses_.end(),
-                      [&](const Range& bypass) { return bypass.overlaps(range); });
-}
-
 // A clean block whose slot cannot be read is as good as absent, and is fetched again. A dirty one
 // is an error: nobody else has its data.
 void BlockCache::copy_cached(ReadPlan& plan, std::span<std::byte> buffer) {
@@ -215,7 +167,10 @@ void BlockCache::copy_cached(ReadPlan& plan, std::span<std::byte> buffer) {
     std::memset(buffer.data() + piece.offset_in_request, 0, piece.length);
   }
   int lost_code = plan.damaged ? EIO : 0;
-  for (const ReadPlan::Cached& cached : plan.cached) {
+  plan.later.reserve(plan.cached.size());
+  std::reverse(plan.cached.begin(), plan.cached.end());  // taken from the back, in their order
+  while (!plan.cached.empty()) {
+    const ReadPlan::Cached cached = plan.cached.back();
     const Slot slot = cached.slot;
     const BlockPiece& piece = cached.piece;
     bool failed = false;
@@ -235,6 +190,7 @@ void BlockCache::copy_cached(ReadPlan& plan, std::span<std::byte> buffer) {
       failed = true;
       log::error("cache: {}", error.what());
     }
+    plan.cached.pop_back();
     Lock lock(mutex_);
     const bool is_attached = table_[slot].is_attached();
     const bool is_dirty = is_attached && table_.unwritten().contains(slot);
@@ -246,7 +202,9 @@ void BlockCache::copy_cached(ReadPlan& plan, std::span<std::byte> buffer) {
     give_back(lock, slot);
   }
   if (lost_code == 0) return;
-  abandon(plan, lost_code);
+  Lock lock(mutex_);
+  abandon(lock, plan, lost_code);
+  lock.unlock();
   if (plan.damaged) {
     throw Error(lost_code,
                 "cache: what was written here was damaged in the cache directory before "
@@ -255,14 +213,19 @@ void BlockCache::copy_cached(ReadPlan& plan, std::span<std::byte> buffer) {
   throw Error::reported(lost_code);
 }
 
-// The fetches that a plan has started are not going to run. Somebody may be waiting for them: they
-// end with the same error.
-void BlockCache::abandon(const ReadPlan& plan, int error_code) {
-  Lock lock(mutex_);
+// Fetches that a plan has started and that are not going to run. Somebody may be waiting for them:
+// they end with the same error.
+void BlockCache::abandon(Lock& lock, const ReadPlan& plan, int error_code) {
   for (const auto& fetch : plan.started) {
+    if (fetch->over) continue;
     fetch->error_code = error_code;
     forget_fetch(lock, *fetch);
   }
+}
+
+void BlockCache::give_back_all(Lock& lock, ReadPlan& plan) {
+  for (const auto& cached : plan.cached) give_back(lock, cached.slot);
+  plan.cached.clear();
 }
 
 void BlockCache::run_fetches(Layer& below, const std::vector<std::shared_ptr<Fetch>>& fetches) {
@@ -279,12 +242,15 @@ void BlockCache::run_fetch(Layer& below, Fetch& fetch) {
     below.pread({fetch.buffer.get(), fetch.length}, fetch.offset);
   } catch (const Error& error) {
     code = error.code();
-    if (!error.is_reported()) log::error("cache: {}", error.what());
+    say_failure(error);
   } catch (const std::bad_alloc&) {
     code = ENOMEM;
-    log::error("cache: out of memory reading {} bytes", fetch.length);
   }
-  if (code == 0) store_fetched(fetch);
+  try {
+    if (code == 0) store_fetched(fetch);
+  } catch (const std::bad_alloc&) {
+    // What was read is not kept, and that is all.
+  }
   Lock lock(mutex_);
   fetch.error_code = code;
   forget_fetch(lock, fetch);
@@ -322,9 +288,10 @@ void BlockCache::store_fetched_block(Fetch& fetch, BlockNumber block) {
   }
   table_.pin(slot);
   const Pages before = table_.pages(slot);
+  lock.unlock();
+  Pin pin(*this, slot);
   const PageMask missing =
       pages_.all(static_cast<std::uint32_t>(range.length)) & ~before.valid & ~before.damaged();
-  lock.unlock();
   say("storing", block);
   std::vector<StoredPages> stored;
   try {
@@ -348,7 +315,7 @@ void BlockCache::store_fetched_block(Fetch& fetch, BlockNumber block) {
     set_pages(lock, slot, pages);
     if (!stored.empty()) storage_worked(lock, slot);
   }
-  give_back(lock, slot);
+  pin.give_back(lock);
 }
 
 void BlockCache::forget_fetch(Lock& /*lock*/, Fetch& fetch) {
@@ -356,6 +323,7 @@ void BlockCache::forget_fetch(Lock& /*lock*/, Fetch& fetch) {
     const auto current = fetches_.find(block);
     if (current != fetches_.end() && current->second.get() == &fetch) fetches_.erase(current);
   }
+  fetch.over = true;
   fetch.done = true;
   fetch.finished.notify_all();
 }

@@ -1,6 +1,7 @@
 // A request for missing blocks, from the moment it is planned until its data is stored or dropped.
 #pragma once
 
+#include <cerrno>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -11,6 +12,9 @@
 #include "filters/cache/block_cache.hpp"
 
 namespace nbdstack {
+
+// The longest request sent below, and the memory that one takes while it is under way.
+inline constexpr std::uint64_t kLongestFetch_bytes = 32ULL << 20U;
 
 // A run of consecutive blocks, read from below in one request by the one who started it. Whoever
 // else needs pages of one of the blocks that are not valid waits until `done` and takes them from
@@ -29,6 +33,7 @@ struct BlockCache::Fetch {
   bool widened = false;     // blocks were added that nobody had asked for
 
   bool done = false;
+  bool over = false;  // done, and nothing is stored any more
   int error_code = 0;
   std::condition_variable finished;
 
@@ -60,6 +65,24 @@ struct BlockCache::ReadPlan {
   std::vector<std::shared_ptr<Fetch>> started;  // those of `fetched` that this read has to run
   std::vector<BlockPiece> later;                // to be planned again
   bool damaged = false;                         // part of it is lost
+};
+
+// While it lives, `plan` may be made and used by its caller, who does not hold the mutex when it goes.
+class BlockCache::PlanInUse {
+ public:
+  PlanInUse(BlockCache& cache, ReadPlan& plan) : cache_(cache), plan_(plan) {}
+  PlanInUse(const PlanInUse&) = delete;
+  PlanInUse& operator=(const PlanInUse&) = delete;
+  ~PlanInUse() {
+    if (plan_.cached.empty() && plan_.started.empty()) return;
+    Lock lock(cache_.mutex_);
+    cache_.give_back_all(lock, plan_);
+    cache_.abandon(lock, plan_, ENOMEM);
+  }
+
+ private:
+  BlockCache& cache_;
+  ReadPlan& plan_;
 };
 
 }  // namespace nbdstack

@@ -112,6 +112,16 @@ std::optional<Error> BlockCache::write_back_some(Lock& lock, Layer& below,
                                                  const std::vector<BlockNumber>& blocks) {
   evicting_ = true;
   lock.unlock();
+  // Others wait for the end of this, whatever that is.
+  struct End {
+    BlockCache& cache;
+    Lock& lock;
+    ~End() {
+      if (!lock.owns_lock()) lock.lock();
+      cache.evicting_ = false;
+      cache.changed_.notify_all();
+    }
+  } const end{*this, lock};
   const auto settling = settlement(below);
   WriteBack work{.below = below};
   try {
@@ -127,9 +137,6 @@ std::optional<Error> BlockCache::write_back_some(Lock& lock, Layer& below,
         blocks.size(),
         work.failure->is_reported() ? "the plugin has reported why" : work.failure->what());
   }
-  lock.lock();
-  evicting_ = false;
-  changed_.notify_all();
   return work.written == 0 ? work.failure : std::nullopt;
 }
 

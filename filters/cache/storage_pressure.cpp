@@ -3,9 +3,11 @@
 // What is cached stays. While the disk is full slots are only reused, and what does not fit passes
 // through to the layer below; now and then one more slot is tried, and when it can be stored the
 // cache grows on as before. One line in the log tells of the beginning, one of the end.
+#include <new>
+
 #include "common/io/lack_of_room.hpp"
 #include "common/log.hpp"
-#include "filters/cache/block_cache.hpp"
+#include "filters/cache/write_back.hpp"
 
 namespace nbdstack {
 namespace {
@@ -36,6 +38,16 @@ void BlockCache::commit() {
       if (times == kMostTimesGivenBack || !give_back_room()) throw;
     }
   }
+}
+
+// Not write_back(): that may want to keep changes of the block away, and the caller is one.
+void BlockCache::write_back_in_the_way(Layer& below, BlockNumber block) {
+  const auto settling = settlement(below);
+  WriteBack work{.below = below};
+  write_back_dirty(work, {block});
+  settle(below);
+  if (work.failure) throw Error(*work.failure);
+  wait_until_not_busy(below, work.busy, {});
 }
 
 bool BlockCache::give_back_room() {
@@ -76,7 +88,11 @@ void BlockCache::storage_worked(Lock& /*lock*/, Slot slot) {
   tried_slot_ = kNoSlot;
   full_until_.reset();
   table_.grow_again();
-  log::error("cache: there is room for the cache again: it is used as before");
+  try {
+    log::error("cache: there is room for the cache again: it is used as before");
+  } catch (const std::bad_alloc&) {
+    // The slot is used all the same.
+  }
 }
 
 bool BlockCache::has_free_slot(Lock& lock) {

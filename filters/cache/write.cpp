@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <cstring>
+#include <exception>
 
 #include "common/error.hpp"
 #include "common/io/lack_of_room.hpp"
 #include "common/log.hpp"
+#include "common/sync/insist.hpp"
 #include "filters/cache/block_cache.hpp"
 #include "filters/cache/bypass.hpp"
 #include "filters/cache/durability.hpp"
@@ -58,9 +60,7 @@ void BlockCache::write_piece(Layer& below, const BlockPiece& piece,
     const Stored stored = store_piece(below, *slot, before, piece, data);
     if (stored == Stored::yes) return;
     if (stored == Stored::impossible) break;
-    if (stored == Stored::once_clean) {
-      write_back(below, {piece.block}, {}, Durability::on_flush);
-    }
+    if (stored == Stored::once_clean) write_back_in_the_way(below, piece.block);
   }
   const std::uint64_t offset = geometry_.offset_of(piece.block) + piece.offset_in_block;
   write_around(below, data, offset, Durability::on_flush);
@@ -98,7 +98,7 @@ void BlockCache::adopt_zeros(Lock& lock, Slot slot) {
   const auto run = zeros_.find(geometry_.offset_of(block));
   if (!run) return;
   const PageMask all = pages_.all(geometry_.length_of(block));
-  zeros_.erase(geometry_.range_of(block));
+  insist([&] { zeros_.erase(geometry_.range_of(block)); });
   store_->zeroed(slot, block,
                  {.pages = all, .copies = 0, .checksum_change = 0, .page_checksums = {}},
                  run->value);
@@ -214,11 +214,11 @@ void BlockCache::write_around(Layer& below, std::span<const std::byte> buffer, s
   try {
     below.pwrite(buffer, offset, supported(durability, below));
     complete_durability(below, durability);
-  } catch (const Error&) {
+    bypass.apply_data(buffer);
+  } catch (const std::exception&) {
     bypass.forget_clean();
     throw;
   }
-  bypass.apply_data(buffer);
   bypass.commit();
   settle(below);
 }

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <new>
 #include <utility>
 
 #include "common/error.hpp"
 #include "common/log.hpp"
+#include "common/sync/insist.hpp"
 #include "filters/cache/durability.hpp"
 
 namespace nbdstack {
@@ -141,10 +143,29 @@ void BlockCache::write_back_dirty(WriteBack& work, const std::vector<BlockNumber
 void BlockCache::write_back_group(WriteBack& work, std::span<const BlockNumber> blocks) {
   const Turn turn(below_writers_);
   WriteBackGroup group;
+  group.reserve(blocks.size());
   if (!claim_group(work, blocks, group)) return;
-  copy_group(group);
-  if (!group.failure) send_group(work.below, group, work.durability);
+  // Others wait for what has been claimed: it is finished, whatever happens.
+  try {
+    plan_group(work.below, group);
+    copy_group(group);
+    if (!group.failure) send_group(work.below, group, work.durability);
+  } catch (const std::bad_alloc&) {
+    fail_group(group, insist([] { return Error(ENOMEM, "cache: out of memory"); }));
+  }
   finish_group(work, group);
+}
+
+void BlockCache::WriteBackGroup::reserve(std::size_t count) {
+  registration.emplace_back();
+  registered = registration.begin();
+  blocks.reserve(count);
+  pages.reserve(count);
+}
+
+void BlockCache::fail_group(WriteBackGroup& group, const Error& error) {
+  group.all_failed = true;
+  if (!group.failure) group.failure = error;
 }
 
 // Takes what is dirty and committed of these blocks, unless something else is under way below where
@@ -157,11 +178,13 @@ bool BlockCache::claim_group(WriteBack& work, std::span<const BlockNumber> block
     const Slot slot = table_.find(block);
     if (slot != kNoSlot && table_[slot].unverified) verify(lock, slot);
   }
+  work.changed.reserve(work.changed.size() + blocks.size());
+  // Once a block is claimed nothing runs out of memory.
   const std::uint64_t first = geometry_.offset_of(blocks.front());
   const Range range =
       unit_covering(work.below, {first, geometry_.range_of(blocks.back()).end() - first});
   if (is_busy_below(lock, range)) {
-    work.busy.insert(work.busy.end(), blocks.begin(), blocks.end());
+    work.busy.insert(work.busy.end(), blocks.begin(), blocks.end());  // nothing is claimed yet
     return false;
   }
   for (const BlockNumber block : blocks) {
@@ -171,7 +194,7 @@ bool BlockCache::claim_group(WriteBack& work, std::span<const BlockNumber> block
     const PageMask sent = store_->committed(slot, pages.unwritten());
     const PageMask held_back = pages.unwritten() & ~sent;
     if (held_back != 0 && store_->changed_since(slot, held_back) != 0) {
-      work.changed.push_back(block);
+      work.changed.push_back(block);  // reserved
     }
     if (sent == 0) continue;
     const Range block_range = geometry_.range_of(block);
@@ -192,17 +215,20 @@ bool BlockCache::claim_group(WriteBack& work, std::span<const BlockNumber> block
     table_[slot].copying = true;
     table_.pin(slot);
     set_pages(lock, slot, pages);
-    say("writing back", block);
   }
   if (group.blocks.empty()) return false;
-  group.registered = write_backs_.insert(write_backs_.end(), range);
-  lock.unlock();
+  *group.registered = range;
+  write_backs_.splice(write_backs_.end(), group.registration);
+  return true;
+}
+
+void BlockCache::plan_group(const Layer& below, WriteBackGroup& group) const {
   group.requests =
       plan_writes(group.pages, {.disk_size_bytes = geometry_.size_bytes(),
                                 .block_size = settings_.block_size,
-                                .preferred_block_size = work.below.traits().preferred_block_size,
-                                .longest_bytes = longest_write_bytes(work.below.traits())});
-  return true;
+                                .preferred_block_size = below.traits().preferred_block_size,
+                                .longest_bytes = longest_write_bytes(below.traits())});
+  group.failed.reserve(group.requests.size());
 }
 
 // Reads the content to be sent from the slots. Changes of the blocks wait for this, and only this,
@@ -232,13 +258,13 @@ void BlockCache::copy_group(WriteBackGroup& group) {
       }
     }
   } catch (const Error& error) {
-    group.failure = error;
-  } catch (const std::bad_alloc&) {
-    group.failure = Error(ENOMEM, "cache: out of memory while writing back");
+    fail_group(group, error);
   }
-  if (group.failure) {
-    for (const WriteRequest& request : group.requests) group.failed.push_back(request.range);
-  }
+  end_copying(group);
+}
+
+// Once is enough; finish_group() does it where there was no memory for the copy.
+void BlockCache::end_copying(const WriteBackGroup& group) {
   const Lock lock(mutex_);
   for (const auto& block : group.blocks) table_[block.slot].copying = false;
   changed_.notify_all();
@@ -262,16 +288,12 @@ void BlockCache::send_group(Layer& below, WriteBackGroup& group, Durability dura
     } catch (const Error& error) {
       group.failed.push_back(request.range);
       if (!group.failure) group.failure = error;
-    } catch (const std::bad_alloc&) {
-      group.failed.push_back(request.range);
-      if (!group.failure) group.failure = Error(ENOMEM, "cache: out of memory while writing back");
     }
   }
   try {
     if (store_->is_durable()) complete_durability(below, wanted);
   } catch (const Error& error) {
-    for (const WriteRequest& request : group.requests) group.failed.push_back(request.range);
-    if (!group.failure) group.failure = error;
+    fail_group(group, error);
   }
 }
 
@@ -280,7 +302,8 @@ void BlockCache::finish_group(WriteBack& work, WriteBackGroup& group) {
   for (std::size_t i = 0; i < group.blocks.size(); ++i) {
     const auto& [slot, number, all_wanted] = group.blocks[i];
     const BlockToWrite& sent = group.pages[i];
-    PageMask failed = 0;
+    table_[slot].copying = false;
+    PageMask failed = group.all_failed ? sent.pages : 0;
     for (const Range& range : group.failed) {
       const Range part = range.intersection(sent.range);
       if (part.empty()) continue;

@@ -93,6 +93,7 @@ struct BlockCache::WriteBackGroup {
     BlockNumber number;
     bool all_wanted = false;  // every page that has to be durable is among those sent
   };
+  std::list<Range> registration;  // until it stands in the list of write-backs
   std::list<Range>::iterator registered;
   std::vector<Block> blocks;
   std::vector<BlockToWrite> pages;  // of `blocks`, as they were claimed
@@ -101,7 +102,11 @@ struct BlockCache::WriteBackGroup {
   // knows, and read_missing() the rest.
   std::vector<std::unique_ptr<std::byte[]>> data;
   std::vector<Range> failed;  // of `requests`
+  bool all_failed = false;    // the same for all of them, known or not
   std::optional<Error> failure;
+
+  // Makes room for that many blocks.
+  void reserve(std::size_t count);
 };
 
 }  // namespace nbdstack

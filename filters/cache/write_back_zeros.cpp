@@ -1,8 +1,10 @@
 // Remembered zeros, on their way to the layer below.
 #include <algorithm>
+#include <new>
 #include <vector>
 
 #include "common/error.hpp"
+#include "common/sync/insist.hpp"
 #include "filters/cache/durability.hpp"
 #include "filters/cache/write_back.hpp"
 
@@ -76,6 +78,8 @@ void BlockCache::write_back_zero_run(WriteBack& work, const Range& range) {
       if (store_->is_durable()) complete_durability(work.below, wanted);
     } catch (const Error& error) {
       failure = error;
+    } catch (const std::bad_alloc&) {
+      failure = insist([] { return Error(ENOMEM, "cache: out of memory"); });
     }
     lock.lock();
     write_backs_.erase(registered);
@@ -83,7 +87,7 @@ void BlockCache::write_back_zero_run(WriteBack& work, const Range& range) {
       ++doubts_;
       work.failed(*failure);
     } else {
-      zeros_.erase(part);
+      insist([&] { zeros_.erase(part); });
       store_->zeros_removed(part);
       work.succeeded();
       ++write_backs_done_;

@@ -4,9 +4,11 @@
 // pages become marks in the table, and both go below as a zero (or as nothing at all where they are
 // overwritten first). Only what covers a page in part is written as data.
 #include <algorithm>
+#include <exception>
 #include <vector>
 
 #include "common/error.hpp"
+#include "common/sync/insist.hpp"
 #include "filters/cache/block_cache.hpp"
 #include "filters/cache/bypass.hpp"
 #include "filters/cache/durability.hpp"
@@ -134,8 +136,10 @@ void BlockCache::remember_zeros(Layer& below, const Range& blocks, bool may_trim
   for (const Slot slot : cached) {
     if (table_[slot].writing) added.erase(geometry_.range_of(table_[slot].block()));
   }
-  for (const auto& run : added.overlapping(blocks)) {
-    zeros_.assign(run.range, may_trim);
+  const auto runs = added.overlapping(blocks);
+  // What follows is done wholly or not at all: a block is in a range of zeros or in a slot.
+  for (const auto& run : runs) {
+    insist([&] { zeros_.assign(run.range, may_trim); });
     store_->zeros_added(run.range, may_trim);
   }
   for (const Slot slot : cached) {
@@ -153,12 +157,13 @@ void BlockCache::zero_around(Layer& below, const Range& range, const ZeroOptions
   try {
     below.zero(range.length, range.offset, passed);
     complete_durability(below, durability);
-  } catch (const Error& error) {
-    const bool refused = options.fast && error.code() == ENOTSUP;
+    bypass.apply_zeros();
+  } catch (const std::exception& failure) {
+    const auto* const error = dynamic_cast<const Error*>(&failure);
+    const bool refused = options.fast && error != nullptr && error->code() == ENOTSUP;
     if (!refused) bypass.forget_clean();
     throw;
   }
-  bypass.apply_zeros();
   bypass.commit();
   settle(below);
 }
@@ -187,11 +192,11 @@ void BlockCache::trim_around(Layer& below, const Range& range, Durability durabi
   try {
     below.trim(range.length, range.offset, supported(durability, below));
     complete_durability(below, durability);
-  } catch (const Error&) {
+    bypass.drop_whole_blocks();
+  } catch (const std::exception&) {
     bypass.forget_clean();
     throw;
   }
-  bypass.drop_whole_blocks();
   bypass.commit();
   settle(below);
 }

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <exception>
 
 #include "common/log.hpp"
 #include "filters/cache/durable/durable_store.hpp"
@@ -12,20 +13,20 @@ namespace {
 // Of the journal, in memory. Only where it cannot be written it comes to that.
 constexpr std::uint64_t kMostUnwritten_bytes = 4U << 20U;
 
-// `values` belong to the pages of `pages`, in order; those of `wanted` alone, 0 for the others.
-std::vector<std::uint64_t> only(std::span<const std::uint64_t> values, PageMask pages,
-                                PageMask wanted) {
-  std::vector<std::uint64_t> result(values.size());
+// `old` and `now` belong to the pages of `pages`, in order: `old` becomes what it is for the pages of
+// `kept`, XOR what `now` is for those of `added`, and 0 for the others.
+void keep_only(std::span<std::uint64_t> old, std::span<const std::uint64_t> now, PageMask pages,
+               PageMask kept, PageMask added) {
   std::size_t position = 0;
   for_each_page_run(pages, [&](unsigned first, unsigned count) {
     for (unsigned page = first; page < first + count; ++page, ++position) {
-      if (((wanted >> page) & 1U) != 0) result[position] = values[position];
+      if (((kept >> page) & 1U) == 0) old[position] = 0;
+      if (((added >> page) & 1U) != 0) old[position] ^= now[position];
     }
   });
-  return result;
 }
 
-// The same, without the others.
+// `values` belong to the pages of `pages`, in order: those of `wanted` alone.
 std::vector<std::uint64_t> those_of(std::span<const std::uint64_t> values, PageMask pages,
                                     PageMask wanted) {
   std::vector<std::uint64_t> result;
@@ -87,18 +88,19 @@ DurableStore::Placement DurableStore::place(Lock& lock, Slot slot, PageMask touc
   return placement;
 }
 
-void DurableStore::note_overwriting(Lock& /*lock*/, Slot slot, const Placement& placement,
+void DurableStore::note_overwriting(Lock& lock, Slot slot, const Placement& placement,
                                     PageMask pages, std::span<const std::uint64_t> old) {
   if (placement.forgotten == 0) return;
-  std::vector<std::uint64_t> gone = those_of(old, pages, placement.forgotten);
+  const auto gone = insist([&] { return those_of(old, pages, placement.forgotten); });
   marks_.set_checksum(slot, marks_.checksum(slot) ^ combined(gone));
-  open_[slot].given_up |= placement.forgotten;
-  std::vector<std::uint64_t> none(gone.size());
-  append({.kind = Record::Kind::forgotten,
-          .slot = slot,
-          .second = placement.forgotten,
-          .new_checksums = std::move(none),
-          .old_checksums = std::move(gone)});
+  changes_of(lock, slot).given_up |= placement.forgotten;
+  append([&] {
+    return Record{.kind = Record::Kind::forgotten,
+                  .slot = slot,
+                  .second = placement.forgotten,
+                  .new_checksums = std::vector<std::uint64_t>(gone.size()),
+                  .old_checksums = gone};
+  });
 }
 
 // Where writing has failed, the clean pages are the engine's still: their checksum, `now` that of
@@ -109,20 +111,22 @@ void DurableStore::end_overwriting(Slot slot, const Placement& placement, PageMa
   const Lock lock(mutex_);
   if (placement.copies != 0) second_written_ = true;
   if (failed && marks_.is_named(slot)) {
-    const auto back = those_of(now, pages, placement.forgotten);
+    const auto back = insist([&] { return those_of(now, pages, placement.forgotten); });
     marks_.set_checksum(slot, marks_.checksum(slot) ^ combined(back));
   }
   if (placement.rewritten == 0) return;
   if (marks_.is_named(slot)) {
-    std::vector<std::uint64_t> gone = those_of(old, pages, placement.rewritten);
-    std::vector<std::uint64_t> come = those_of(now, pages, placement.rewritten);
+    const auto gone = insist([&] { return those_of(old, pages, placement.rewritten); });
+    const auto come = insist([&] { return those_of(now, pages, placement.rewritten); });
     marks_.set_checksum(slot, marks_.checksum(slot) ^ combined(gone) ^ combined(come));
-    append({.kind = Record::Kind::rewrote,
-            .slot = slot,
-            .second = placement.rewritten,
-            .copies = placement.copies & placement.rewritten,
-            .new_checksums = std::move(come),
-            .old_checksums = std::move(gone)});
+    append([&] {
+      return Record{.kind = Record::Kind::rewrote,
+                    .slot = slot,
+                    .second = placement.rewritten,
+                    .copies = placement.copies & placement.rewritten,
+                    .new_checksums = come,
+                    .old_checksums = gone};
+    });
   }
   --overwriting_;
   changed_.notify_all();
@@ -166,30 +170,32 @@ StoredPages DurableStore::write(Slot slot, std::span<const std::byte> data,
     data = whole;
   }
   std::vector<std::uint64_t> now = files_.checksums(data, first);
+  now.reserve(2 * now.size());
+  std::vector<std::uint64_t> left(now.size());  // what a write that fails leaves
 
+  // From here to end_overwriting() nothing runs out of memory: a commit may be waiting.
   lock.lock();
   const Placement placement = place(lock, slot, touched, stored);
   note_overwriting(lock, slot, placement, touched, old);
   lock.unlock();
   try {
     files_.write(slot, data, first, placement.copies);
-  } catch (const Error& failure) {
-    std::vector<std::uint64_t> left(now.size());
+  } catch (const std::exception& failure) {
     try {
       left = files_.checksums(slot, touched, placement.copies);
-    } catch (const Error& error) {
-      log::error("cache: {}", error.what());
+    } catch (const std::exception&) {
+      std::fill(left.begin(), left.end(), 0);  // no checksum fits
     }
     end_overwriting(slot, placement, touched, old, left, true);
-    if ((placement.rewritten | placement.forgotten) == 0) throw NothingOverwritten(failure);
+    const auto* const error = dynamic_cast<const Error*>(&failure);
+    const bool intact = (placement.rewritten | placement.forgotten) == 0;
+    if (error != nullptr && intact) throw NothingOverwritten(*error);
     throw;
   }
   end_overwriting(slot, placement, touched, old, now, false);
 
   // What wrote() has to take out: not what has been taken out already.
-  old = only(old, touched, placement.flipped & stored);
-  std::vector<std::uint64_t> rewritten = only(now, touched, placement.rewritten);
-  for (std::size_t i = 0; i < old.size(); ++i) old[i] ^= rewritten[i];
+  keep_only(old, now, touched, placement.flipped & stored, placement.rewritten);
   const std::uint64_t change = combined(now) ^ combined(old);
   now.insert(now.end(), old.begin(), old.end());
   return {.pages = touched,
@@ -237,8 +243,8 @@ bool DurableStore::verify(Slot slot, PageMask stored) {
   lock.lock();
   marks_.set_checksum(slot, 0);
   if (marks_.is_named(slot)) {
-    open_.try_emplace(slot);
-    append({.kind = Record::Kind::damaged, .slot = slot});
+    changes_of(lock, slot);
+    append([&] { return Record{.kind = Record::Kind::damaged, .slot = slot}; });
   }
   return false;
 }

@@ -9,8 +9,8 @@
 
 #include "common/io/lack_of_room.hpp"
 #include "common/log.hpp"
+#include "common/sync/insist.hpp"
 #include "filters/cache/durable/index.hpp"
-#include "filters/cache/durable/index_survey.hpp"
 #include "filters/cache/durable/recovery.hpp"
 #include "filters/cache/durable/snapshot.hpp"
 
@@ -18,10 +18,6 @@ namespace nbdstack {
 namespace {
 
 constexpr std::uint64_t kShortestJournal_bytes = 16U << 20U;
-
-// At a start on a full disk: how many clean blocks go at once, and what all small files take.
-constexpr std::size_t kGivenBack_slots = 16;
-constexpr std::uint64_t kRoomToStart_bytes = 64U << 10U;
 
 }  // namespace
 
@@ -33,134 +29,6 @@ DurableStore::DurableStore(std::unique_ptr<Directory> directory, std::uint32_t b
       damaged_(damaged),
       shortest_journal_bytes_(kShortestJournal_bytes),
       marks_(files_.pages().pages_per_block()) {}
-
-DurableStore::~DurableStore() = default;
-
-struct DurableStore::Loaded {
-  SlotIndex index;
-  FoundFiles found;
-  LoadedIndex state;
-};
-
-void DurableStore::load() {
-  auto loaded = std::make_unique<Loaded>(Loaded{SlotIndex(geometry_), find_files(*directory_), {}});
-  loaded->state = load_index(*directory_, loaded->found, files_, damaged_, loaded->index);
-  loaded_ = std::move(loaded);
-}
-
-// What was found is written down anew before anything is changed: a tail is judged once only. Its
-// content has been read, not synced: that comes first. The note exists before a snapshot says that it
-// does, and speaks of the new snapshot only when that is durable.
-Recovered DurableStore::recover() {
-  if (loaded_ == nullptr) load();
-  const std::unique_ptr<Loaded> all = std::move(loaded_);
-  SlotIndex& index = all->index;
-  const FoundFiles& found = all->found;
-  const LoadedIndex& loaded = all->state;
-  const Keep keep = inspect_ ? inspect_(index, files_) : Keep::all;
-  if (keep == Keep::dirty) drop_clean(index, files_);
-  if (keep == Keep::nothing) index = SlotIndex(geometry_);
-  with_room(index, [&] { note_ = std::make_unique<CommitNote>(*directory_); });
-  std::uint64_t generation = found.snapshot;
-  if (!loaded.is_snapshot || keep != Keep::all) {
-    files_.sync_first();
-    files_.sync_second();
-    note_->sync();
-    directory_->sync();
-    generation = found.generation + 1;
-    with_room(index, [&] {
-      write_snapshot(*directory_, index, index.order(), generation, loaded.sequence);
-    });
-    remove_before(*directory_, generation);
-  }
-  with_room(index, [&] {
-    journal_ = std::make_unique<Journal>(*directory_, generation, loaded.sequence);
-  });
-  directory_->sync();
-  committed_sequence_ = loaded.sequence;
-  punch_unused(index);
-  Recovered recovered = take_over(index);
-  const bool anything_dirty =
-      !recovered.zeros.empty() ||
-      std::any_of(recovered.blocks.begin(), recovered.blocks.end(),
-                  [](const RecoveredBlock& block) { return block.pages.dirty != 0; });
-  note_->write({loaded.sequence, anything_dirty});
-  note_->sync();
-  return recovered;
-}
-
-// Where the disk is full, clean blocks make room: what an older index says of them is found to be
-// wrong by their checksums.
-void DurableStore::with_room(SlotIndex& index, const std::function<void()>& write) {
-  while (true) {
-    try {
-      write();
-      return;
-    } catch (const Error& error) {
-      if (!is_for_lack_of_room(error)) throw;
-      if (give_back_clean(index)) continue;
-      throw Error(error.code(),
-                  fmt::format("{}: the cache cannot be opened without some room on the file system "
-                              "of {}: free {} bytes there; nothing in it has been lost",
-                              error.what(), directory_->path(),
-                              kRoomToStart_bytes + std::uint64_t{index.slots()} * 64));
-    }
-  }
-}
-
-bool DurableStore::give_back_clean(SlotIndex& index) {
-  std::size_t given_back = 0;
-  for (const Slot slot : index.order()) {
-    SlotIndex::Entry& entry = index[slot];
-    if (entry.pages.dirty != 0) continue;
-    files_.punch(slot, false);
-    if (entry.copies != 0) files_.punch(slot, true);
-    entry = {};
-    if (++given_back == kGivenBack_slots) break;
-  }
-  if (given_back > 0) {
-    log::error("cache: the disk of {} is full: {} clean blocks give their storage back",
-               directory_->path(), given_back);
-  }
-  return given_back > 0;
-}
-
-Recovered DurableStore::take_over(const SlotIndex& index) {
-  const Lock lock(mutex_);
-  Recovered recovered;
-  for (const Slot slot : index.order()) {
-    const SlotIndex::Entry& entry = index[slot];
-    marks_.set_checksum(slot, entry.checksum);
-    marks_.set_copies(slot, entry.copies);
-    marks_.set_dirty(slot, entry.pages.dirty);
-    marks_.set_use(slot, SlotUse::named);
-    marks_.set_held(slot, entry.pages.dirty != 0);
-    if (entry.copies != 0) second_.insert(slot);
-    recovered.blocks.push_back({slot, entry.block, entry.pages});
-    recovered.slots = std::max(recovered.slots, slot + 1);
-  }
-  for (const auto& run : index.zeros().overlapping({0, geometry_.size_bytes()})) {
-    recovered.zeros.push_back({run.range, run.value});
-    zeros_.assign(run.range, true);
-  }
-  snapshot_bytes_ =
-      std::uint64_t{recovered.blocks.size()} * (files_.pages().pages_per_block() <= 16 ? 32 : 64);
-  return recovered;
-}
-
-// Second places that no block uses, and slots behind the last one: left over by a crash.
-void DurableStore::punch_unused(const SlotIndex& index) {
-  const Slot seconds = files_.second_slots();
-  for (Slot slot = 0; slot < seconds; ++slot) {
-    const bool used = slot < index.slots() && index[slot].in_use && index[slot].copies != 0;
-    if (!used) files_.punch(slot, true);
-  }
-  Slot last = 0;
-  for (Slot slot = 0; slot < index.slots(); ++slot) {
-    if (index[slot].in_use) last = slot + 1;
-  }
-  files_.punch_behind(last);
-}
 
 // --- Index ---
 
@@ -187,7 +55,12 @@ bool DurableStore::allows(const Lock& /*lock*/, Slot slot, const char* verb,
 
 void DurableStore::taken(Slot slot) {
   const Lock lock(mutex_);
-  if (allows(lock, slot, "taken", {SlotUse::free})) marks_.set_use(slot, SlotUse::taken);
+  if (allows(lock, slot, "taken", {SlotUse::free}))
+    insist([&] { marks_.set_use(slot, SlotUse::taken); });
+}
+
+DurableStore::Changes& DurableStore::changes_of(const Lock& /*lock*/, Slot slot) {
+  return insist([&]() -> Changes& { return open_[slot]; });
 }
 
 void DurableStore::begin_use(Lock& /*lock*/, Slot slot) {
@@ -208,19 +81,22 @@ void DurableStore::wrote(Slot slot, BlockNumber block, const StoredPages& stored
   // What was rewritten is fresh in the epoch in which that happened: a commit may have begun since.
   const PageMask fresh = stored.pages & ~stored.rewritten;
   if (dirty || marks_.held(slot) || open_.contains(slot)) {
-    Changes& changes = open_[slot];
+    Changes& changes = changes_of(lock, slot);
     changes.replaced |= before & fresh & ~changes.written;
     changes.written |= fresh;
   }
   const auto half = static_cast<std::ptrdiff_t>(stored.page_checksums.size() / 2);
-  append({.kind = Record::Kind::wrote,
-          .flag = dirty,
-          .slot = slot,
-          .first = block.value,
-          .second = stored.pages,
-          .copies = marks_.copies(slot) & stored.pages,
-          .new_checksums = {stored.page_checksums.begin(), stored.page_checksums.begin() + half},
-          .old_checksums = {stored.page_checksums.begin() + half, stored.page_checksums.end()}});
+  append([&] {
+    return Record{
+        .kind = Record::Kind::wrote,
+        .flag = dirty,
+        .slot = slot,
+        .first = block.value,
+        .second = stored.pages,
+        .copies = marks_.copies(slot) & stored.pages,
+        .new_checksums = {stored.page_checksums.begin(), stored.page_checksums.begin() + half},
+        .old_checksums = {stored.page_checksums.begin() + half, stored.page_checksums.end()}};
+  });
 }
 
 void DurableStore::zeroed(Slot slot, BlockNumber block, const StoredPages& given_up,
@@ -232,16 +108,18 @@ void DurableStore::zeroed(Slot slot, BlockNumber block, const StoredPages& given
   marks_.set_checksum(slot, all ? 0 : marks_.checksum(slot) ^ given_up.checksum_change);
   const PageMask before = marks_.dirty(slot);
   marks_.set_dirty(slot, before | given_up.pages);
-  Changes& changes = open_[slot];
+  Changes& changes = changes_of(lock, slot);
   changes.replaced |= before & given_up.pages & ~(changes.written | changes.given_up);
   changes.given_up |= given_up.pages;
-  append({.kind = Record::Kind::zeroed,
-          .flag = may_trim,
-          .slot = slot,
-          .first = block.value,
-          .second = given_up.pages,
-          .new_checksums = std::vector<std::uint64_t>(given_up.page_checksums.size()),
-          .old_checksums = given_up.page_checksums});
+  append([&] {
+    return Record{.kind = Record::Kind::zeroed,
+                  .flag = may_trim,
+                  .slot = slot,
+                  .first = block.value,
+                  .second = given_up.pages,
+                  .new_checksums = std::vector<std::uint64_t>(given_up.page_checksums.size()),
+                  .old_checksums = given_up.page_checksums};
+  });
 }
 
 void DurableStore::forgotten(Slot slot, const StoredPages& given_up) {
@@ -249,20 +127,22 @@ void DurableStore::forgotten(Slot slot, const StoredPages& given_up) {
   if (!allows(lock, slot, "forgotten", {SlotUse::named})) return;
   marks_.set_checksum(slot, marks_.checksum(slot) ^ given_up.checksum_change);
   marks_.set_dirty(slot, marks_.dirty(slot) & ~given_up.pages);
-  open_[slot].given_up |= given_up.pages;
-  append({.kind = Record::Kind::forgotten,
-          .slot = slot,
-          .second = given_up.pages,
-          .new_checksums = std::vector<std::uint64_t>(given_up.page_checksums.size()),
-          .old_checksums = given_up.page_checksums});
+  changes_of(lock, slot).given_up |= given_up.pages;
+  append([&] {
+    return Record{.kind = Record::Kind::forgotten,
+                  .slot = slot,
+                  .second = given_up.pages,
+                  .new_checksums = std::vector<std::uint64_t>(given_up.page_checksums.size()),
+                  .old_checksums = given_up.page_checksums};
+  });
 }
 
 void DurableStore::cleaned(Slot slot, PageMask pages) {
   const Lock lock(mutex_);
   if (!allows(lock, slot, "cleaned", {SlotUse::named})) return;
   marks_.set_dirty(slot, marks_.dirty(slot) & ~pages);
-  open_.try_emplace(slot);
-  append({.kind = Record::Kind::cleaned, .slot = slot, .second = pages});
+  changes_of(lock, slot);
+  append([&] { return Record{.kind = Record::Kind::cleaned, .slot = slot, .second = pages}; });
 }
 
 void DurableStore::dropped(Slot slot) {
@@ -273,10 +153,10 @@ void DurableStore::dropped(Slot slot) {
   marks_.set_checksum(slot, 0);
   marks_.set_dirty(slot, 0);
   if (!was_named) return;
-  Changes& changes = open_[slot];
+  Changes& changes = changes_of(lock, slot);
   changes.given_up = ~PageMask{0};
   changes.replaced = 0;
-  append({.kind = Record::Kind::dropped, .slot = slot});
+  append([&] { return Record{.kind = Record::Kind::dropped, .slot = slot}; });
 }
 
 void DurableStore::vacated(Slot slot) {
@@ -292,23 +172,28 @@ void DurableStore::release_if_unused(Lock& /*lock*/, Slot slot) {
   if (marks_.use(slot) != SlotUse::free || marks_.held(slot)) return;
   marks_.set_copies(slot, 0);
   open_.erase(slot);
-  if (second_.contains(slot)) stale_second_.insert(slot);
+  if (second_.contains(slot)) insist([&] { stale_second_.insert(slot); });
 }
 
 void DurableStore::zeros_added(const Range& range, bool may_trim) {
   const Lock lock(mutex_);
-  open_zeros_.assign(range, true);
-  zeros_.assign(range, true);
-  append({.kind = Record::Kind::zeros_added,
-          .flag = may_trim,
-          .first = range.offset,
-          .second = range.length});
+  insist([&] { open_zeros_.assign(range, true); });
+  insist([&] { zeros_.assign(range, true); });
+  append([&] {
+    return Record{.kind = Record::Kind::zeros_added,
+                  .flag = may_trim,
+                  .first = range.offset,
+                  .second = range.length};
+  });
 }
 
 void DurableStore::zeros_removed(const Range& range) {
   const Lock lock(mutex_);
-  zeros_.erase(range);
-  append({.kind = Record::Kind::zeros_removed, .first = range.offset, .second = range.length});
+  insist([&] { zeros_.erase(range); });
+  append([&] {
+    return Record{
+        .kind = Record::Kind::zeros_removed, .first = range.offset, .second = range.length};
+  });
 }
 
 bool DurableStore::zeros_committed(const Range& range) const {
@@ -374,6 +259,8 @@ bool DurableStore::prepare_next() {
       log::error("cache: no new journal was begun: {}", error.what());
     }
     return false;
+  } catch (const std::bad_alloc&) {
+    return false;
   }
 }
 
@@ -423,8 +310,9 @@ void DurableStore::lead_commit(Lock& lock, bool start_next, std::span<const Slot
     has_not_happened = true;
   } catch (const Error& error) {
     failure = error;
-  } catch (const std::bad_alloc&) {
-    failure = Error(ENOMEM, "cache: out of memory");
+  } catch (const std::bad_alloc&) {  // nothing allocates once the commit record is written
+    failure = insist([] { return Error(ENOMEM, "cache: out of memory"); });
+    has_not_happened = true;
   }
   lock.lock();
   if (has_not_happened && !failure_) {
@@ -456,15 +344,18 @@ void DurableStore::lead_commit(Lock& lock, bool start_next, std::span<const Slot
 }
 
 // The commit that was to cover it has not happened.
-void DurableStore::reopen_epoch(Lock& /*lock*/) {
+void DurableStore::reopen_epoch(Lock& lock) {
   for (const auto& [slot, changes] : closing_) {
-    Changes& open = open_[slot];
+    Changes& open = changes_of(lock, slot);
     open.written |= changes.written;
     open.given_up |= changes.given_up;
     open.replaced |= changes.replaced;
   }
-  for (const auto& run : closing_zeros_.overlapping({0, geometry_.size_bytes()})) {
-    open_zeros_.assign(run.range, run.value);
+  const auto zeros = insist([&] {
+    return closing_zeros_.overlapping({0, geometry_.size_bytes()});
+  });
+  for (const auto& run : zeros) {
+    insist([&] { open_zeros_.assign(run.range, run.value); });
   }
   closing_.clear();
   closing_zeros_.clear();

@@ -99,6 +99,7 @@
 #include "common/block/run_map.hpp"
 #include "common/error.hpp"
 #include "common/io/directory.hpp"
+#include "common/sync/insist.hpp"
 #include "filters/cache/durable/commit_note.hpp"
 #include "filters/cache/durable/journal.hpp"
 #include "filters/cache/durable/page_files.hpp"
@@ -199,7 +200,13 @@ class DurableStore final : public SlotStore {
   void punch_stale(Lock& lock, Slot slot);
   void punch_all_stale(Lock& lock);
   void release_if_unused(Lock& lock, Slot slot);
-  void append(Record record) { journal_->append(std::move(record)); }
+  // Index verbs do not fail: they wait for the little memory that they need.
+  template <typename Make>
+  void append(Make&& make) {
+    const Record record = insist(make);
+    insist([&] { journal_->append(record); });
+  }
+  Changes& changes_of(const Lock& lock, Slot slot);
 
   bool prepare_next();
   CommitNote::Commit begin_closing(Lock& lock, bool start_next);

@@ -1,0 +1,25 @@
+// For steps that must not fail: what others wait for, or what must not be done by halves.
+//
+// They allocate little. Where even that cannot be had they wait for memory, because to give up would
+// leave others waiting for ever, or lose what a client was told is stored.
+#pragma once
+
+#include <chrono>
+#include <new>
+#include <thread>
+
+namespace nbdstack {
+
+// Calls step() until it does not run out of memory; one that did must have changed nothing.
+template <typename Step>
+decltype(auto) insist(Step&& step) {
+  while (true) {
+    try {
+      return step();
+    } catch (const std::bad_alloc&) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+}
+
+}  // namespace nbdstack

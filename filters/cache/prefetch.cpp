@@ -1,0 +1,66 @@
+// Loading what nobody waits for: ranges that a client has announced, and neighbours of what is missing.
+#include <algorithm>
+
+#include "common/error.hpp"
+#include "common/log.hpp"
+#include "filters/cache/fetch.hpp"
+
+namespace nbdstack {
+
+void BlockCache::prefetch(Layer& below, const Range& range) {
+  // In steps, so that the memory taken does not grow with the range, and no further than the cache
+  // can hold.
+  const Range wanted = blocks_covering({range.offset, std::min(range.length, capacity_bytes())});
+  try {
+    for (std::uint64_t done = 0; done < wanted.length; done += kLongestFetch_bytes) {
+      const auto pieces = geometry_.split(
+          {wanted.offset + done, std::min(kLongestFetch_bytes, wanted.length - done)});
+      ReadPlan plan;
+      const PlanInUse in_use(*this, plan);
+      Lock lock(mutex_);
+      plan_read(lock, plan, pieces, true);
+      give_back_all(lock, plan);
+      lock.unlock();
+      run_fetches(below, plan.started);
+      lock.lock();
+      const bool failed = std::any_of(plan.started.begin(), plan.started.end(),
+                                      [](const auto& fetch) { return fetch->error_code != 0; });
+      if (failed) break;  // reported already; the rest of the range would fail alike
+    }
+    relieve(below, false);
+  } catch (const Error& error) {
+    log::debug("cache: prefetch of {} bytes at {} failed: {}", range.length, range.offset,
+               error.is_reported() ? "the layer below has reported it" : error.what());
+  }
+}
+
+// Adds the missing neighbours within the aligned group, as far as they adjoin what is fetched.
+void BlockCache::widen(Lock& lock, const std::shared_ptr<Fetch>& fetch) {
+  const std::uint64_t group = settings_.fetch_bytes;
+  const std::uint64_t group_first = fetch->offset & ~(group - 1);
+  const std::uint64_t last_byte = fetch->offset + fetch->length - 1;
+  const std::uint64_t group_end = std::min(geometry_.size_bytes(), (last_byte | (group - 1)) + 1);
+  const auto add = [&](BlockNumber block, std::vector<bool>::const_iterator where) {
+    fetch->store.insert(where, true);
+    fetch->length += geometry_.length_of(block);
+    fetch->widened = true;
+    fetches_.emplace(block, fetch);
+  };
+  while (fetch->offset > group_first && is_worth_fetching(lock, {fetch->first.value - 1})) {
+    --fetch->first.value;
+    fetch->offset = geometry_.offset_of(fetch->first);
+    add(fetch->first, fetch->store.begin());
+  }
+  while (fetch->offset + fetch->length < group_end && is_worth_fetching(lock, fetch->end())) {
+    add(fetch->end(), fetch->store.end());
+  }
+}
+
+bool BlockCache::is_worth_fetching(Lock& /*lock*/, BlockNumber block) const {
+  const Range range = geometry_.range_of(block);
+  return table_.find(block) == kNoSlot && !fetches_.contains(block) && !zeros_.find(range.offset) &&
+         std::none_of(bypasses_.begin(), bypasses_.end(),
+                      [&](const Range& bypass) { return bypass.overlaps(range); });
+}
+
+}  // namespace nbdstack
