@@ -69,9 +69,10 @@ def dirty_data_reported_as_hole(side):
 @case("C")
 def exports_share_a_cache(side):
     """One cache for all exports of a server: export b is answered with a's bytes"""
+    known = ["cache-exports=each"] if side.is_ours else []
     with side.nbdkit(
         "--filter=cache", "eval", "cache-on-read=true", "open=echo $3", "get_size=echo 1M",
-        "pread=head -c $3 /dev/zero | tr '\\0' $2", "thread_model=echo parallel",
+        "pread=head -c $3 /dev/zero | tr '\\0' $2", "thread_model=echo parallel", *known,
     ) as server:  # fmt: skip
         for_a = server.connect("a").pread(BLOCK, 0)
         for_b = server.connect("b").pread(BLOCK, 0)
