@@ -1,6 +1,7 @@
 """What the s3 plugin tells the layers above of the disk: which one it is, the writer's term, and
 whether this server may still write. It is the export's description."""
 
+import json
 import time
 import unittest
 
@@ -85,6 +86,18 @@ class Terms(unittest.TestCase):
         second = self.live(changes=True)
         self.assertEqual(second["since"], second["term"])
         self.assertGreater(abs(second["term"] - first["term"]), 1000)
+
+    def test_a_lease_of_an_older_version(self):
+        """It is read, and no term is known."""
+        first = self.live(changes=True)
+        path = self.store.directory / self.store.bucket / "nbdstack-lease.json"
+        record = lease_record(self.store)
+        self.assertEqual((record.pop("term"), record["version"]), (first["term"], 2))
+        del record["changed-term"]
+        path.write_text(json.dumps(record | {"version": 1}))
+        second = self.live(changes=False)
+        self.assertEqual(second["since"], second["term"])
+        self.assertNotEqual(second["term"], first["term"] + 1)
 
     def test_a_volume_made_anew_is_another_disk(self):
         """Under the same key."""
