@@ -148,7 +148,7 @@ void ServedVolume::abandon() {
   keeper_.reset();
   if (disk_ == nullptr) return give_back();
   // The disk is still there for those who are using it, and needs the lease to be refused.
-  if (lease_store_ != nullptr) lease_->release();
+  if (lease_ != nullptr && lease_store_ != nullptr) lease_->release();
   remove_token();
 }
 
@@ -158,7 +158,7 @@ void ServedVolume::give_back() {
     lease_store_ = make_lease_store(timing_.request_timeout());
     lease_->move_to(*lease_store_);
   }
-  if (lease_store_ != nullptr) lease_->release();
+  if (lease_ != nullptr && lease_store_ != nullptr) lease_->release();
   lease_.reset();
   lease_store_.reset();
   remove_token();
