@@ -25,9 +25,10 @@ Registration* registered = nullptr;
 
 // One client's connection.
 struct Client {
-  explicit Client(std::unique_ptr<Layer> of) : layer(std::move(of)) {}
+  Client(std::unique_ptr<Layer> of, bool comes) : layer(std::move(of)), has_come(comes) {}
 
   const std::unique_ptr<Layer> layer;
+  const bool has_come;  // rather than a filter, for no client
   DescriptionTexts descriptions;
 };
 
@@ -88,7 +89,9 @@ void dump_plugin() {
 // --- Once per client ---
 
 // Whether this thread is that of a client who comes. A filter above opens a plugin for no client,
-// too; to ask for an export's name then is logged as an error, though nothing is wrong.
+// too; to ask for an export's name then is logged as an error, though nothing is wrong. A client may
+// come several times, asking about one export after the other before it chooses one: it is expected
+// again when the open before has failed, or what that has opened is closed.
 thread_local bool client_comes = false;
 
 int preconnect(int /*readonly*/) {
@@ -98,11 +101,13 @@ int preconnect(int /*readonly*/) {
 
 void* open(int readonly) {
   std::unique_ptr<Client> client;
-  const char* const name = std::exchange(client_comes, false) ? nbdkit_export_name() : nullptr;
+  const bool comes = std::exchange(client_comes, false);
+  const char* const name = comes ? nbdkit_export_name() : nullptr;
   const int code = request([&] {
     client = std::make_unique<Client>(
-        registered->plugin->open(readonly != 0, name == nullptr ? "" : name));
+        registered->plugin->open(readonly != 0, name == nullptr ? "" : name), comes);
   });
+  if (code != 0) client_comes = comes;
   return code == 0 ? client.release() : nullptr;
 }
 
@@ -117,6 +122,7 @@ int list_exports(int /*readonly*/, int /*is_tls*/, nbdkit_exports* found) {
 }
 
 void close(void* handle) {
+  if (static_cast<Client*>(handle)->has_come) client_comes = true;
   delete static_cast<Client*>(handle);
 }
 
