@@ -7,6 +7,21 @@ namespace {
 
 constexpr std::size_t kShown_bytes_max = 64;
 
+std::string hex(char c) {
+  return fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+}
+
+// Of ASCII.
+bool is_control(char c) {
+  return (c >= '\0' && c < ' ') || c == '\x7f';
+}
+
+// Those beyond ASCII are two bytes in UTF-8, of which this is the second.
+bool is_second_of_control(char first, char c) {
+  const auto byte = static_cast<unsigned char>(c);
+  return first == '\xc2' && byte >= 0x80 && byte <= 0x9f;
+}
+
 }  // namespace
 
 std::string quoted_name(std::string_view name) {
@@ -16,11 +31,26 @@ std::string quoted_name(std::string_view name) {
     if (plain) {
       text += c;
     } else {
-      text += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+      text += hex(c);
     }
   }
   text += '\'';
   if (name.size() > kShown_bytes_max) text += fmt::format("... ({} bytes)", name.size());
+  return text;
+}
+
+std::string one_line(std::string_view message) {
+  std::string text;
+  text.reserve(message.size());
+  char before = '\0';
+  for (const char c : message) {
+    if (is_control(c) || is_second_of_control(before, c)) {
+      text += hex(c);
+    } else {
+      text += c;
+    }
+    before = c;
+  }
   return text;
 }
 

@@ -13,4 +13,8 @@ namespace nbdstack {
 // written as \xNN, and a name of more than 64 bytes is cut and its length told.
 std::string quoted_name(std::string_view name);
 
+// A message with whatever somebody else's text may have brought into it: line ends and terminal
+// controls are written as \xNN. The boundary to nbdkit does this to all that it logs.
+std::string one_line(std::string_view message);
+
 }  // namespace nbdstack

@@ -3,13 +3,23 @@
 #include <csignal>
 
 #include "common/log.hpp"
+#include "common/quoted_name.hpp"
 
 namespace nbdstack {
 
+void report(const char* message) noexcept {
+  try {
+    nbdkit_error("%s", one_line(message).c_str());
+  } catch (const std::exception&) {
+    nbdkit_error("out of memory");
+  }
+}
+
 void prepare_process() {
   std::signal(SIGXFSZ, SIG_IGN);
-  log::set_sink({.error = [](const char* message) { nbdkit_error("%s", message); },
-                 .debug = [](const char* message) { nbdkit_debug("%s", message); }});
+  log::set_sink({.error = report, .debug = [](const char* message) {
+                   nbdkit_debug("%s", one_line(message).c_str());
+                 }});
 }
 
 }  // namespace nbdstack

@@ -11,6 +11,9 @@
 
 namespace nbdstack {
 
+// nbdkit_error, of one line (quoted_name.hpp).
+void report(const char* message) noexcept;
+
 // Runs `body`. Returns 0, or the errno of what it threw, which has been logged then.
 template <typename Body>
 int guarded(Body&& body) noexcept {
@@ -18,7 +21,7 @@ int guarded(Body&& body) noexcept {
     body();
     return 0;
   } catch (const Error& error) {
-    if (!error.is_reported()) nbdkit_error("%s", error.what());
+    if (!error.is_reported()) report(error.what());
     return error.code();
   } catch (const std::bad_alloc&) {
     nbdkit_error("out of memory");

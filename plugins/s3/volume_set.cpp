@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "common/quoted_name.hpp"
 #include "plugins/s3/object_names.hpp"
 
 namespace nbdstack {
@@ -34,10 +35,9 @@ VolumeSet::VolumeSet(ServingSettings settings, const Host& host, std::function<b
 
 Layer& VolumeSet::disk(const std::string& name) {
   if (name.empty() || name.find('/') != std::string::npos || name == "." || name == "..") {
-    throw Error(EINVAL,
-                fmt::format("'{}' cannot be the name of a volume: the client has to ask for "
-                            "an export by the name of one (nbdinfo --list shows them)",
-                            name));
+    throw Error(EINVAL, fmt::format("{} cannot be the name of a volume: the client has to ask for "
+                                    "an export by the name of one (nbdinfo --list shows them)",
+                                    quoted_name(name)));
   }
   std::shared_ptr<Entry> entry;
   {

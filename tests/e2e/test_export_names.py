@@ -253,6 +253,16 @@ class UnknownDisk(_Case):
             self.assert_refused(server, "b\nnbdkit: error: forged\x1b[2J", "b\\x0anbdkit: error")
             self.assertNotIn("\nnbdkit: error: forged", server.log())
 
+    def test_names_of_volumes_do_not_forge_the_log(self):
+        store = scratch_of(self)
+        (store / "b").mkdir()
+        server = self.serve("s3", "bucket=b", "volumes=true", f"endpoint-url=file://{store}")
+        for name in ("a\nnbdkit: error: forged", "/\nnbdkit: error: forged", "\x1b[2J"):
+            with self.assertRaises(nbd.Error):
+                server.connect(name)
+        self.assertNotRegex(server.log(), "(?m)^nbdkit: error: forged")
+        self.assertNotIn("\x1b", server.log())
+
     def test_readahead_refuses_nobody(self):
         server = self.serve("--filter=readahead", "--filter=cache", "memory", "1M")
         server.connect()
@@ -345,8 +355,13 @@ class RandomNames(_Case):
             self.disks.tell("default", id="disk-1")
         else:
             identity.unlink(missing_ok=True)
-        plugin = draw.choice([self.disks.arguments, ("memory", "1M")])
-        told = known and plugin == self.disks.arguments
+        file = scratch_of(self) / "file"
+        file.write_bytes(bytes(MIB))
+        store = scratch_of(self)
+        volume = ("s3", "bucket=v", "size=1M", f"endpoint-url=file://{store}")
+        own = self.disks.arguments
+        plugin = draw.choice([own, own, ("memory", "1M"), ("file", file), volume, volume])
+        told = (known and plugin is own) or plugin is volume
         sharing = [] if told else [f"{name}-exports=one" for name in stack if name in FILTERS]
         server = self.serve(*(f"--filter={name}" for name in stack), *plugin, *sharing)
         names = ["", "a", "b", "c"]

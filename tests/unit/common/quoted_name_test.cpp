@@ -30,5 +30,11 @@ TEST(QuotedNameTest, LongNamesAreCutAndSayHowLongTheyAre) {
   EXPECT_EQ(quoted_name(std::string(4096, 'x')), "'" + std::string(64, 'x') + "'... (4096 bytes)");
 }
 
+TEST(OneLineTest, ControlsAreWrittenOutAndAllElseStays) {
+  EXPECT_EQ(one_line("\xc3\xb6 'a'\\ 1%"), "\xc3\xb6 'a'\\ 1%");
+  EXPECT_EQ(one_line("a\nnbdkit: error: b\r\x7f"), "a\\x0anbdkit: error: b\\x0d\\x7f");
+  EXPECT_EQ(one_line("\x1b[2J \xc2\x9b"), "\\x1b[2J \xc2\\x9b");
+}
+
 }  // namespace
 }  // namespace nbdstack
