@@ -108,7 +108,7 @@ class Streams(ReadaheadCase):
     def test_exports_are_read_ahead_each_for_itself(self):
         server = self.serve(
             *STACK, "eval", "open=echo $3", "get_size=echo 4M", "thread_model=echo parallel",
-            "pread=head -c $3 /dev/zero | tr '\\0' $2",
+            "pread=head -c $3 /dev/zero | tr '\\0' $2", "cache-exports=each",
         )  # fmt: skip
         for export in ("a", "b"):
             handle = server.connect(export)
