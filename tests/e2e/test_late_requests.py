@@ -1,6 +1,9 @@
 """Requests that a service carries out late, after newer ones have been acknowledged and flushed, and
 objects that somebody else changes: no acknowledged write is undone, nothing is overwritten unseen."""
 
+import pathlib
+import shutil
+import tempfile
 import threading
 import time
 import unittest
@@ -205,6 +208,27 @@ class ConditionsAreNotKept(_LateRequests):
             self.s3.buckets["disk"][FIRST] = StoredObject(b"somebody's".ljust(OBJECT))
         handle.pwrite(b"2" * OBJECT, 0)
         self.assertEqual(self.stored(), b"2")
+
+
+class InADirectory(unittest.TestCase):
+    def test_a_file_that_somebody_else_changed_is_not_written_over(self):
+        """Another writer's data lost without a word, or a file removed that is not the one meant."""
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        words = [f"endpoint-url=file://{folder}", f"size={SIZE}", f"object-size={OBJECT}"]
+        with Nbdkit("s3", "bucket=disk", *words) as server:
+            handle = server.connect()
+            handle.pwrite(b"1" * OBJECT + b"2" * OBJECT, 0)
+            mine, other = folder / "disk" / FIRST, folder / "disk" / f"{1:016x}"
+            shutil.copy(other, folder / "copy")
+            (folder / "copy").rename(mine)
+            for action in (
+                lambda: handle.pwrite(b"3" * OBJECT, 0), lambda: handle.pwrite(b"3", 7),
+                lambda: handle.trim(OBJECT, 0), lambda: handle.zero(OBJECT, 0),
+            ):  # fmt: skip
+                self.assertRaises(nbd.Error, action)
+                self.assertEqual(mine.read_bytes(), other.read_bytes())
+            self.assertIn(f"{FIRST}: somebody else has changed this object", server.log())
+            handle.pwrite(b"3" * OBJECT, OBJECT)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 #include "plugins/s3/command/block_removal.hpp"
 
 #include <mutex>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -12,20 +11,21 @@
 namespace nbdstack {
 
 void BlockRemoval::remove(BlockNumber first, BlockNumber end) {
-  using Keys = std::vector<std::string>;
+  using Targets = std::vector<GuardedChanges::Target>;
   std::mutex counting;
-  BoundedWork<Keys> removing(options_.requests, [&](const Keys& keys) {
+  BoundedWork<Targets> removing(options_.requests, [&](const Targets& targets) {
     if (options_.check_writable) options_.check_writable();
-    store_.remove(keys);
+    changes_.remove(targets);
     const std::lock_guard lock(counting);
-    removed_ += keys.size();
+    removed_ += targets.size();
     if (options_.progress) options_.progress(removed_);
   });
-  Keys batch;
+  Targets batch;
   bool wanted = true;
   BlockListing(store_, format_, options_.requests).run(first, end, [&](const ListedBlocks& listed) {
     for (const ListedBlock& each : listed.blocks) {
-      batch.push_back(format_.name_of(each.block));
+      changes_.learn(each.block, each.etag);
+      batch.push_back({each.block, format_.name_of(each.block)});
       if (batch.size() < BlockObjects::kBatch) continue;
       wanted = removing.give(std::exchange(batch, {}));
       if (!wanted) break;

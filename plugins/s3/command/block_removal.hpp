@@ -9,6 +9,7 @@
 
 #include "common/block/range.hpp"
 #include "plugins/s3/block_format.hpp"
+#include "plugins/s3/guarded_changes.hpp"
 #include "plugins/s3/object_store.hpp"
 
 namespace nbdstack {
@@ -21,13 +22,16 @@ struct ChangeOptions {
   std::function<void()> check_writable{};
   // Called with the number of objects removed so far, by one thread at a time.
   std::function<void(std::uint64_t removed)> progress{};
+  // So that a request that is carried out when the verb has ended does nothing to what others have
+  // written since.
+  ChangeGuard guard{};
 };
 
 class BlockRemoval {
  public:
   // All outlive this.
   BlockRemoval(ObjectStore& store, const BlockFormat& format, const ChangeOptions& options)
-      : store_(store), format_(format), options_(options) {}
+      : store_(store), format_(format), options_(options), changes_(store, options.guard) {}
 
   // Removes the blocks of [first, end) that have objects. Throws what the store or check_writable
   // throws, when the requests under way have been answered: some are removed then, others not.
@@ -40,6 +44,7 @@ class BlockRemoval {
   ObjectStore& store_;
   const BlockFormat& format_;
   const ChangeOptions& options_;
+  GuardedChanges changes_;
   std::uint64_t removed_ = 0;
 };
 

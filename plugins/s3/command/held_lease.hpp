@@ -23,6 +23,7 @@ class HeldLease {
   ~HeldLease() { release(); }
 
   [[nodiscard]] bool may_write() const { return lease_.may_write(); }
+  [[nodiscard]] const ConditionalPuts& conditions() const { return lease_.conditions(); }
   // To be called before each change of what the disk contains. Throws Error(ESHUTDOWN) that says why
   // not, after it has waited for the renewal that decides.
   void check_writable() {

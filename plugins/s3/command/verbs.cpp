@@ -320,6 +320,8 @@ class VerbRun {
   }
 
   ChangeOptions change_options() {
+    ChangeGuard guard{.bound = stores_.timeout(), .clock = &clock_};
+    if (lease_ != nullptr) guard.conditions = lease_->conditions();
     return {.requests = settings_.connections,
             .check_writable =
                 [this] {
@@ -330,7 +332,8 @@ class VerbRun {
                   if (progress_.is_due()) {
                     progress_.show(fmt::format("{} objects removed", removed));
                   }
-                }};
+                },
+            .guard = guard};
   }
 
   const CommandLine& command_;

@@ -30,7 +30,7 @@ class Clearing {
  public:
   Clearing(ObjectStore& store, const BlockFormat& format, std::uint32_t object_size,
            const ChangeOptions& options)
-      : objects_(store, format, object_size),
+      : objects_(store, format, object_size, options.guard),
         object_size_(object_size),
         options_(options),
         removal_(store, format, options) {}
@@ -48,12 +48,13 @@ class Clearing {
  private:
   void clear_tail(BlockNumber block, std::uint32_t used) {
     std::vector<std::byte> data(object_size_);
-    if (!objects_.get(block, data)) return;
+    const BlockObjects::Found found = objects_.get_to_change(block, data);
+    if (!found.exists) return;
     const auto tail = std::span(data).subspan(used);
     if (is_zero(tail)) return;
     std::fill(tail.begin(), tail.end(), std::byte{0});
     if (options_.check_writable) options_.check_writable();
-    objects_.put(block, data);
+    objects_.put(block, data, found.version);
   }
 
   BlockObjects objects_;

@@ -3,9 +3,13 @@
 
 #include <atomic>
 
+#include "plugins/s3/command/block_removal.hpp"
 #include "plugins/s3/command/deletion_mark.hpp"
 #include "plugins/s3/lease_record.hpp"
 #include "plugins/s3/s3backer_open.hpp"
+#include "tests/unit/fakes/fake_clock.hpp"
+#include "tests/unit/s3/held_store.hpp"
+#include "tests/unit/s3/plain_format.hpp"
 #include "tests/unit/s3/volume_fixture.hpp"
 
 namespace nbdstack {
@@ -217,6 +221,28 @@ TEST_F(VolumeDeleteTest, AnInterruptedOneKeepsItsTokenAndItsGeometry) {
     delete_s3backer_volume(store_, left, {.requests = 4}, true);
     EXPECT_TRUE(store_.keys().empty());
   }
+}
+
+// A volume that is created anew under the same key, while a gateway still holds a request of the
+// deletion.
+TEST(BlockRemovalTest, ThatIsCarriedOutLateLeavesWhatWasWrittenSince) {
+  testing::HeldStore store;
+  testing::FakeClock clock;
+  const auto format = testing::plain_format("disk", testing::kObject);
+  for (std::uint64_t i = 0; i < 3; ++i) store.place_text(testing::disk_object(i), "old");
+  const ChangeOptions options{
+      .requests = 1,
+      .guard = {.conditions = {.support = ConditionSupport::with_quotes, .of_removals = true},
+                .bound = std::chrono::seconds(60),
+                .clock = &clock}};
+  store.hold_changes(1);
+  testing::expect_error(ETIMEDOUT, {},
+                        [&] { BlockRemoval(store, *format, options).remove({0}, {3}); });
+  BlockRemoval(store, *format, options).remove({0}, {3});
+  EXPECT_TRUE(store.keys().empty());
+  store.place_text(testing::disk_object(1), "new");
+  store.release_changes();
+  EXPECT_EQ(store.keys(), std::vector<std::string>{testing::disk_object(1)});
 }
 
 }  // namespace
