@@ -260,11 +260,17 @@ void DigestFile::Change::undo() {
                       generation_);
 }
 
+// While the disk is full some records find their place and others do not: it is over when none has
+// failed for a while.
 void DigestFile::store_or_say(BlockNumber first, const Records& records, std::uint32_t generation) {
+  using std::chrono::steady_clock;
+  constexpr std::chrono::seconds kQuiet{5};
   try {
     store(first, records, generation);
-    fails_ = false;
+    if (!fails_ || steady_clock::now() - failed_at_.load() < kQuiet) return;
+    if (fails_.exchange(false)) log::error("md5: {}: blocks are remembered again", path());
   } catch (const Error& error) {
+    failed_at_ = steady_clock::now();
     if (fails_.exchange(true)) return;
     log::error("md5: {}: blocks that are written are not remembered until this is mended",
                error.what());

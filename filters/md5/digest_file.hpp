@@ -31,6 +31,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -154,7 +155,8 @@ class DigestFile {
   mutable std::mutex mutex_;               // protects what follows
   Identity identity_;
   OpenRegions regions_;
-  std::atomic<bool> fails_{false};            // the last attempt to record did, and was logged
+  std::atomic<bool> fails_{false};  // to record does, now and then, and it was logged
+  std::atomic<std::chrono::steady_clock::time_point> failed_at_{};  // the last time
   mutable std::atomic<bool> damaged_{false};  // a damaged record was found, and logged
 };
 

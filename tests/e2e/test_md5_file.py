@@ -279,6 +279,44 @@ class FullFileSystem(_DiskCase):
         self.expect_eio(handle, 0, self.small)
 
 
+    def test_full_for_a_moment(self):
+        """Blocks that are right accused because their digests found no room; or digests that are not
+        kept any more when there is room again."""
+        small = self.directory / "small"
+        small.mkdir()
+        launcher = in_small_file_system(small, "1M")
+        server = self.serve_disk(
+            f"md5-block-size={self.small}", digests=small / "digests", launcher=launcher
+        )
+        handle = server.connect()
+        content = data.random_bytes(1, self.size)
+        handle.pwrite(content[:BLOCK], 0)
+        handle.flush()
+        # The file system is in the server's namespace only.
+        other = pathlib.Path(f"/proc/{server.pid}/root{small}/other")
+        with open(other, "wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(4096))
+            except OSError:
+                pass
+        for tag in (2, 3):
+            content = data.random_bytes(tag, self.size)
+            for offset in range(0, self.size, BLOCK):
+                handle.pwrite(content[offset : offset + BLOCK], offset)
+            handle.flush()
+            self.assertEqual(handle.pread(self.size, 0), content)
+        self.assertEqual(len(re.findall("not remembered until this is mended", server.log())), 1)
+        other.unlink()
+        end = self.size // 2
+        for offset in range(0, end, BLOCK):
+            handle.pwrite(content[offset : offset + BLOCK], offset)
+        handle.flush()
+        self.assertEqual(handle.pread(self.size, 0), content)
+        self.flip(end - self.small)
+        self.expect_eio(handle, end // self.small - 1, self.small)
+
+
 class ErrorsOfTheLayerBelow(_DigestsCase):
     plugin = textwrap.dedent(
         f"""
