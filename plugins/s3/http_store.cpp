@@ -30,7 +30,9 @@ namespace {
 constexpr unsigned kKeysPerPage = 1000;              // S3's limit
 constexpr std::size_t kXmlLimitBytes = 16UL << 20U;  // 1,000 keys of 1,024 bytes, encoded: 4 MiB
 constexpr unsigned kRetriesAtStart = 2;
-constexpr seconds kSkewNoticed{60};  // S3 tolerates 15 minutes
+constexpr int kContradictions_max = 3;      // of a listing: then the service is like that
+constexpr unsigned kEmptyPages_max = 1000;  // one after the other
+constexpr seconds kSkewNoticed{60};         // S3 tolerates 15 minutes
 
 // True where other credentials may be accepted. A wrong signature is not among the reasons: a key
 // that does not fit its id will not do so later.
@@ -206,7 +208,7 @@ void HttpStore::check_bucket(const std::string& prefix) {
                  .timeout = milliseconds(config_.timeout_ms)},
                 clock_, std::random_device{}());
   Call call = list_call(prefix, 1);
-  fetch_page(call, brief);
+  fetch_page(call, brief, std::nullopt);
 }
 
 bool HttpStore::get(const std::string& key, std::span<std::byte> body) {
@@ -235,6 +237,7 @@ std::optional<std::string> HttpStore::get_text(const std::string& key, std::size
       return Failure{.reason = fmt::format("the object is longer than {} bytes", size_limit)};
     }
     text = response.text;
+    if (auto fault = contradiction_in(response)) return fault;
     return verify_checksum(response, std::as_bytes(std::span(response.text)));
   });
   return text;
@@ -263,7 +266,7 @@ std::optional<ObjectInfo> HttpStore::look_up(const std::string& key) {
     object.reset();  // what an earlier attempt was answered, in vain
     if (is_missing(response)) return std::nullopt;
     object = info_of(response, object_bytes_of(response, "0-0").value_or(0));
-    if (response.status == 416) return std::nullopt;  // only an empty object has no first byte
+    if (response.status == 416) return judge_no_first_byte(response);
     return judge_part(response, "0-0", first.size(), object->size_bytes);
   });
   return object;
@@ -279,15 +282,20 @@ HttpStore::Call HttpStore::list_call(const std::string& prefix, unsigned keys_ma
           .text_limit = kXmlLimitBytes};
 }
 
-ListPage HttpStore::fetch_page(Call& call, Retrier& retrier) {
+ListPage HttpStore::fetch_page(Call& call, Retrier& retrier,
+                               const std::optional<AskedKeys>& asked) {
   ListPage page;
+  int faults = 0;
   run(
       call,
       [&](const HttpResponse& response) -> std::optional<Failure> {
         if (response.status != 200) return unexpected(response);
         auto parsed = parse_list_page(response.text);
-        if (!parsed) {
-          return Failure{.reason = "the answer is no listing (is endpoint-url an S3 service?)"};
+        if (!parsed) return not_the_document(response, "listing");
+        const auto fault = asked.has_value() ? fault_of_page(*parsed, *asked) : std::nullopt;
+        if (fault.has_value()) {
+          return Failure{.may_pass = ++faults < kContradictions_max,
+                         .reason = "the listing cannot be believed: " + *fault};
         }
         page = std::move(*parsed);
         return std::nullopt;
@@ -301,22 +309,21 @@ void HttpStore::list(const std::string& prefix, const std::string& start_after,
   Call call = list_call(prefix, kKeysPerPage);
   if (!start_after.empty()) call.query.emplace_back("start-after", start_after);
   const QueryList first_query = call.query;
-  std::string last = start_after;
-  while (true) {
-    const ListPage page = fetch_page(call, retrier_);
+  AskedKeys asked{.prefix = prefix, .after = start_after};
+  for (unsigned empty_pages = 0; empty_pages < kEmptyPages_max;) {
+    const ListPage page = fetch_page(call, retrier_, asked);
     for (const ListedObject& object : page.objects) {
-      // What is out of order would be taken for a hole by whoever merges listings.
-      if (object.key <= last) {
-        throw Error(EIO, fmt::format("the listing of s3://{}/{} is not in order: {} follows {}",
-                                     config_.bucket, prefix, object.key, last));
-      }
       if (!visit(object)) return;
-      last = object.key;
     }
-    if (page.next_token.empty()) return;
+    if (!page.truncated) return;
+    if (!page.objects.empty()) asked.after = page.objects.back().key;
+    empty_pages = page.objects.empty() ? empty_pages + 1 : 0;
     call.query = first_query;
     call.query.emplace_back("continuation-token", page.next_token);
   }
+  throw Error(EIO, fmt::format("the listing of s3://{}/{} does not end: {} pages without a key "
+                               "were shown, and more announced",
+                               config_.bucket, prefix, kEmptyPages_max));
 }
 
 }  // namespace nbdstack

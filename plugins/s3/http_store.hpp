@@ -11,7 +11,8 @@
 //   put        PUT with the attributes as headers, Content-MD5, x-amz-content-sha256 and the checksums
 //              above (XXH3-128 of the body, hex; piece_checksums.hpp)
 //   remove     DeleteObjects, 1,000 keys at most in one request; DELETE for a single key
-//   list       ListObjectsV2
+//   list       ListObjectsV2; a page that does not fit what was asked for (list_page.hpp) is asked
+//              for again, and then an error
 //
 // Requests that change something are sent only while `may_write` says yes, which is asked before
 // each piece of a body: what was begun in time is not finished when the right to write has ended.
@@ -37,6 +38,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "common/sync/clock.hpp"
@@ -45,6 +47,7 @@
 #include "plugins/s3/http_client.hpp"
 #include "plugins/s3/last_minute.hpp"
 #include "plugins/s3/learned_pieces.hpp"
+#include "plugins/s3/list_page.hpp"
 #include "plugins/s3/object_store.hpp"
 #include "plugins/s3/part_read.hpp"
 #include "plugins/s3/retry.hpp"
@@ -124,7 +127,8 @@ class HttpStore final : public ObjectStore {
                              std::vector<std::string>& refused);
   static void note_doubt(Call& call, const HttpOutcome& outcome);
   Call list_call(const std::string& prefix, unsigned keys_max) const;
-  ListPage fetch_page(Call& call, Retrier& retrier);
+  // `asked`: what the page must fit; nothing: any will do.
+  ListPage fetch_page(Call& call, Retrier& retrier, const std::optional<AskedKeys>& asked);
   HttpClient& client();
 
   const HttpStoreConfig config_;

@@ -97,15 +97,23 @@ PutOutcome HttpStore::put_on_condition(const std::string& key, std::span<const s
 // The object's ETag where it has exactly this body.
 std::optional<std::string> HttpStore::etag_if_holds(const std::string& key,
                                                     std::span<const std::byte> body) {
-  std::vector<std::byte> stored(body.size());
-  const auto present = look_up(key);
-  if (!present.has_value() || present->size_bytes != body.size()) return std::nullopt;
-  const auto object = fetch(key, stored);
-  if (!object.has_value() || object->size_bytes != body.size() ||
-      !std::equal(stored.begin(), stored.end(), body.begin())) {
-    return std::nullopt;
-  }
-  return object->etag;
+  // The object may be replaced by a longer one at any moment, so that its length is no reason to
+  // fail: more than `body` is not this body.
+  Call call{.method = "GET", .key = key, .text_limit = body.size() + 1};
+  std::optional<std::string> etag;
+  run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
+    etag.reset();
+    if (is_missing(response)) return std::nullopt;
+    if (response.status != 200) return unexpected(response);
+    if (auto fault = contradiction_in(response)) return fault;
+    const auto stored = std::as_bytes(std::span(response.text));
+    if (response.text_cut || !std::equal(stored.begin(), stored.end(), body.begin(), body.end())) {
+      return std::nullopt;
+    }
+    etag = response.header("etag").value_or("");
+    return verify_checksum(response, stored);
+  });
+  return etag;
 }
 
 void HttpStore::remove(std::span<const std::string> keys) {
@@ -169,7 +177,7 @@ void HttpStore::remove_matching_batch(std::span<const Removal> removals, Doubt& 
   run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
     if (response.status != 200) return unexpected(response);
     const auto failures = parse_delete_result(response.text);
-    if (!failures) return Failure{.reason = "the service's answer is no DeleteResult"};
+    if (!failures) return not_the_document(response, "DeleteResult");
     failed.clear();
     for (const RemovalFailure& each : *failures) {
       if (each.error.code == "NoSuchKey") continue;

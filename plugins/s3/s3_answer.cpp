@@ -5,11 +5,14 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <cstring>
 #include <utility>
 
 #include "common/error.hpp"
 #include "common/hash/digest.hpp"
 #include "common/hash/xxh3.hpp"
+#include "common/io/key_value_text.hpp"
+#include "plugins/s3/credential_document.hpp"
 #include "plugins/s3/s3_xml.hpp"
 
 namespace nbdstack {
@@ -116,6 +119,57 @@ Failure corrupted(const std::string& reason) {
           .is_damage = true};
 }
 
+Failure not_the_document(const HttpResponse& response, const char* document) {
+  const ServiceError error = parse_service_error(response.text);
+  if (!error.code.empty()) {
+    Failure failure = failure_of(error);
+    failure.may_pass = true;  // S3 says 200 before it knows, and the error in the body
+    return failure;
+  }
+  const std::size_t first = response.text.find_first_not_of(" \t\r\n");
+  const bool is_cut =
+      first == std::string::npos || response.text.compare(first, 5, "<?xml") == 0 ||
+      response.text.compare(first, 1 + std::strlen(document), fmt::format("<{}", document)) == 0;
+  return {.may_pass = is_cut,
+          .reason = fmt::format(
+              "the answer is no {}{}", document,
+              is_cut ? ", or only a part of one" : " (is endpoint-url an S3 service?)")};
+}
+
+std::optional<Failure> contradiction_in(const HttpResponse& response) {
+  for (const char* name :
+       {"content-length", "content-range", "etag", kChecksumHeader.data(), kPiecesHeader.data()}) {
+    const auto first = response.header(name);
+    for (const auto& [other, value] : response.headers) {
+      if (other != name || value == *first) continue;
+      return Failure{.may_pass = true,
+                     .reason = fmt::format("the answer contradicts itself: its {} is {}, and {}",
+                                           name, quotable(*first), quotable(value))};
+    }
+  }
+  const auto announced = response.header("content-length");
+  const std::size_t came = std::max(response.buffered_bytes, response.text.size());
+  std::size_t length = 0;
+  if (!announced.has_value() || response.text_cut || !parse_number(*announced, length) ||
+      length == came) {
+    return std::nullopt;
+  }
+  return Failure{.may_pass = true,
+                 .reason = fmt::format("the answer contradicts itself: its content-length is {}, "
+                                       "and its body has {} bytes",
+                                       length, came)};
+}
+
+std::optional<Failure> judge_no_first_byte(const HttpResponse& response) {
+  if (auto fault = contradiction_in(response)) return fault;
+  const std::string range = response.header("content-range").value_or("bytes */0");
+  if (range == "bytes */0" || !range.starts_with("bytes */")) return std::nullopt;
+  return Failure{.may_pass = true,
+                 .reason = fmt::format("the answer contradicts itself: there is no first byte of "
+                                       "an object of Content-Range \"{}\"",
+                                       quotable(range))};
+}
+
 std::optional<Failure> verify_checksum(const HttpResponse& response,
                                        std::span<const std::byte> body) {
   const auto stored = response.header(kChecksumHeader);
@@ -134,6 +188,13 @@ std::optional<Failure> verify_all_checksums(const HttpResponse& response,
 
 std::optional<Failure> judge_whole(const HttpResponse& response, std::span<const std::byte> body) {
   if (response.status != 200) return unexpected(response);
+  if (auto fault = contradiction_in(response)) return fault;
+  if (const auto range = response.header("content-range")) {
+    return Failure{.may_pass = true,
+                   .reason = fmt::format("the answer contradicts itself: it is the whole object by "
+                                         "its status, and \"{}\" by its Content-Range",
+                                         quotable(*range))};
+  }
   if (response.buffered_bytes == body.size()) return std::nullopt;
   // Without a Content-Length, a connection that breaks looks like the end.
   return Failure{.may_pass = !response.header("content-length").has_value(),
@@ -167,9 +228,11 @@ std::optional<Failure> judge_part(const HttpResponse& response, const std::strin
     return Failure{.reason = fmt::format("the object is shorter than the range {}", range)};
   }
   if (response.status != 206) return unexpected(response);
+  if (auto fault = contradiction_in(response)) return fault;
   const auto found_bytes = object_bytes_of(response, range);
   if (!found_bytes.has_value() || response.buffered_bytes != length) {
-    return Failure{.reason = fmt::format("the range {} was asked for, but the answer is {} bytes "
+    return Failure{.may_pass = true,
+                   .reason = fmt::format("the range {} was asked for, but the answer is {} bytes "
                                          "of Content-Range \"{}\"",
                                          range, response.buffered_bytes,
                                          response.header("content-range").value_or(""))};

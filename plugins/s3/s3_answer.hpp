@@ -47,6 +47,18 @@ ObjectChecksums checksums_of(const HttpResponse& response, std::uint64_t object_
 // The failure that an answer is which the operation has no use for.
 Failure unexpected(const HttpResponse& response);
 
+// The failure that an answer of 200 is whose body is not the XML document that was to come: an error
+// of S3's, or a document that was cut, may pass; what is no XML comes from something else.
+Failure not_the_document(const HttpResponse& response, const char* document);
+
+// The failure that an answer is which says of itself what cannot be at the same time: an object that
+// is replaced while a service reads it has been seen to give such answers, which pass. Nothing where
+// it is sound as far as its headers tell.
+std::optional<Failure> contradiction_in(const HttpResponse& response);
+
+// Nothing if the answer 416 to a request for the first byte says nothing against an empty object.
+std::optional<Failure> judge_no_first_byte(const HttpResponse& response);
+
 // Nothing if `body` is what was stored, or was stored without a checksum. A mismatch may pass: the
 // damage may have happened on the way.
 std::optional<Failure> verify_checksum(const HttpResponse& response,

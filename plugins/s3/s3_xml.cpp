@@ -67,11 +67,16 @@ std::optional<ListPage> parse_list_page(const std::string& text) {
                             .size_bytes = node.child("Size").text().as_ullong(),
                             .etag = node.child_value("ETag")});
   }
-  const bool truncated = root.child("IsTruncated").text().as_bool();
-  if (truncated) {
-    page.next_token = root.child_value("NextContinuationToken");
-    // A page that is not the last must say how to go on, or the listing would silently be short.
-    if (page.next_token.empty()) return std::nullopt;
+  for ([[maybe_unused]] const pugi::xml_node& node : root.children("CommonPrefixes")) {
+    ++page.common_prefixes;
+  }
+  page.truncated = root.child("IsTruncated").text().as_bool();
+  if (page.truncated) page.next_token = root.child_value("NextContinuationToken");
+  if (const pugi::xml_node count = root.child("KeyCount"))
+    page.key_count = count.text().as_ullong();
+  if (const pugi::xml_node prefix = root.child("Prefix")) {
+    page.prefix_as_sent = prefix.child_value();
+    page.prefix = encoded ? decode_url(page.prefix_as_sent) : page.prefix_as_sent;
   }
   return page;
 }

@@ -3,6 +3,8 @@
 // Services differ in namespaces, order and extra elements; only what is used is looked at.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -26,11 +28,18 @@ ServiceError parse_service_error(const std::string& text);
 
 struct ListPage {
   std::vector<ListedObject> objects;
-  std::string next_token;  // empty: this was the last page
+  std::size_t common_prefixes = 0;  // which nobody asks for
+  bool truncated = false;           // more follows
+  std::string next_token;           // where it does, and the service says how to ask for it
+  // What the service says of the page, where it does: how much there is on it, and of what prefix
+  // (decoded, and as it came: not every service encodes it).
+  std::optional<std::uint64_t> key_count{};
+  std::optional<std::string> prefix{};
+  std::string prefix_as_sent{};
 };
 
 // Nothing for what is no ListObjectsV2 answer. Keys are decoded where the page says that they are
-// URL-encoded.
+// URL-encoded. Whether it fits what was asked for: list_page.hpp.
 std::optional<ListPage> parse_list_page(const std::string& text);
 
 // The body of a DeleteObjects request that is answered with failures only.

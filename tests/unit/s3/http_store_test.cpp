@@ -330,13 +330,13 @@ TEST_F(HttpStoreTest, ListingGoesOverAllPages) {
   server.then(answer(200, page("bc", "t=1")));
   server.then(answer(200, page("d")));
   std::string keys;
-  store.list("p/", "a", [&](const ListedObject& object) {
+  store.list("", "a", [&](const ListedObject& object) {
     keys += object.key;
     return true;
   });
   EXPECT_EQ(keys, "bcd");
   EXPECT_EQ(server.requests().at(0).line,
-            "GET /disk?encoding-type=url&list-type=2&max-keys=1000&prefix=p%2F&start-after=a "
+            "GET /disk?encoding-type=url&list-type=2&max-keys=1000&prefix=&start-after=a "
             "HTTP/1.1");
   EXPECT_NE(server.requests().at(1).line.find("?continuation-token=t%3D1&"), std::string::npos);
 }

@@ -47,13 +47,27 @@ TEST(S3Xml, KeysOfAServiceThatDoesNotEncodeStayAsTheyAre) {
   ASSERT_TRUE(page.has_value());
   EXPECT_EQ(page->objects.at(0).key, " a%2Bb+ ");
   EXPECT_EQ(page->next_token, "");
+  EXPECT_FALSE(page->truncated);
+  EXPECT_FALSE(page->key_count.has_value());
+  EXPECT_FALSE(page->prefix.has_value());
 }
 
-// A short listing would make holes of data.
-TEST(S3Xml, ListingThatCannotBeContinuedIsNone) {
-  EXPECT_FALSE(parse_list_page("<ListBucketResult><IsTruncated>true</IsTruncated>"
-                               "</ListBucketResult>")
-                   .has_value());
+TEST(S3Xml, PageTellsWhatTheServiceSaysOfIt) {
+  const auto page = parse_list_page(
+      "<ListBucketResult><EncodingType>url</EncodingType><Prefix>a+b%2Fc</Prefix>"
+      "<KeyCount>3</KeyCount><IsTruncated>true</IsTruncated>"
+      "<Contents><Key>a+b%2Fc1</Key></Contents>"
+      "<CommonPrefixes><Prefix>x</Prefix></CommonPrefixes></ListBucketResult>");
+  ASSERT_TRUE(page.has_value());
+  EXPECT_EQ(page->prefix, "a b/c");
+  EXPECT_EQ(page->prefix_as_sent, "a+b%2Fc");
+  EXPECT_EQ(page->key_count, 3U);
+  EXPECT_EQ(page->common_prefixes, 1U);
+  EXPECT_TRUE(page->truncated);
+  EXPECT_EQ(page->next_token, "");
+}
+
+TEST(S3Xml, WhatIsNoListingIsNone) {
   EXPECT_FALSE(parse_list_page("").has_value());
   EXPECT_FALSE(parse_list_page("<html/>").has_value());
   EXPECT_FALSE(parse_list_page("<ListBucketResult><Contents>").has_value());
