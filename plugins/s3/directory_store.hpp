@@ -75,6 +75,7 @@ class DirectoryStore final : public ObjectStore {
                                            Doubt& doubt) override;
   void list(const std::string& prefix, const std::string& start_after,
             const std::function<bool(const ListedObject&)>& visit) override;
+  [[nodiscard]] bool lists_are_proof() const override { return true; }
 
  private:
   [[nodiscard]] std::string path_of(const std::string& key) const;  // refuses bad keys

@@ -95,6 +95,7 @@ class HttpStore final : public ObjectStore {
                                            Doubt& doubt) override;
   void list(const std::string& prefix, const std::string& start_after,
             const std::function<bool(const ListedObject&)>& visit) override;
+  [[nodiscard]] bool lists_are_proof() const override { return config_.options.trust_listing; }
 
  private:
   struct Call;

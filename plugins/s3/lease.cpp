@@ -111,6 +111,12 @@ void Lease::take_when_free() {
                                  settings_.volume, kAttempts_max, seconds_of(settings_.duration)));
 }
 
+// A record of ours that is seen here is one whose answer was lost, or that was stored too late.
+void Lease::note_predecessor(const std::optional<SeenLease>& seen) {
+  const bool is_known = seen.has_value() && seen->record.has_value();
+  if (!is_known || seen->record->owner != record_.owner) predecessor_ = seen;
+}
+
 void Lease::take_by_force() {
   for (int attempts = 0; attempts < kAttempts_max; ++attempts) {
     const auto seen = object_->read_to_replace();
@@ -166,6 +172,7 @@ void Lease::renew() {
 }
 
 bool Lease::take_over(const std::optional<SeenLease>& seen) {
+  note_predecessor(seen);
   const bool can_be_read = seen.has_value() && seen->record.has_value();
   record_.term = term_after(can_be_read ? &*seen->record : nullptr, record_.owner);
   return put_over(seen.has_value() ? std::optional(seen->version) : std::nullopt);

@@ -116,6 +116,9 @@ class Lease {
     return settings_.ownership != Ownership::none && conditions_.honoured();
   }
 
+  // From acquire() on: in whose place this lease's record was put first; nothing: there was none.
+  [[nodiscard]] const std::optional<SeenLease>& predecessor() const { return predecessor_; }
+  [[nodiscard]] const std::string& owner() const { return record_.owner; }
   // From acquire() on: what the store makes of conditions.
   [[nodiscard]] const ConditionalPuts& conditions() const { return conditions_; }
 
@@ -156,6 +159,7 @@ class Lease {
  private:
   void probe(ObjectStore& store);
   void take_when_free();
+  void note_predecessor(const std::optional<SeenLease>& seen);
   void take_by_force();
   // All three: false when something else lies in the store than what was to be replaced.
   bool put_over(const std::optional<LeaseVersion>& predecessor);
@@ -181,6 +185,7 @@ class Lease {
   std::optional<LeaseObject> object_;  // from acquire() on
   LeaseRecord record_;                 // the last one that was sent
   LeaseVersion version_;               // the last one that is known to be stored
+  std::optional<SeenLease> predecessor_;
   TimePoint next_renewal_;
   std::string last_failure_;  // of a renewal
 

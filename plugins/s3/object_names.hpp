@@ -16,6 +16,11 @@
 
 namespace nbdstack {
 
+// The key without slashes at its ends and doubled ones within, which name nothing: so that "v",
+// "v/" and "/v" are one volume with one lease. Throws Error(EINVAL) for a key that means another
+// place to a file system or a proxy ("." and ".."), or that has control characters.
+std::string normalised_key(std::string_view key);
+
 class ObjectNames {
  public:
   explicit ObjectNames(const std::string& key) : prefix_(key.empty() ? "" : key + "/") {}

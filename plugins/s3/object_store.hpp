@@ -146,6 +146,20 @@ class ObjectStore {
   // returns false.
   virtual void list(const std::string& prefix, const std::string& start_after,
                     const std::function<bool(const ListedObject&)>& visit) = 0;
+
+  // What a listing does not show is not there. So it is with a directory; a service may show objects
+  // late, or under other names.
+  [[nodiscard]] virtual bool lists_are_proof() const { return false; }
 };
+
+// Whether a listing shows the object.
+inline bool is_listed(ObjectStore& store, const std::string& key) {
+  bool found = false;
+  store.list(key, "", [&](const ListedObject& object) {
+    found = object.key == key;
+    return false;
+  });
+  return found;
+}
 
 }  // namespace nbdstack

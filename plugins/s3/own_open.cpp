@@ -182,12 +182,29 @@ VolumeLayout OwnOpener::create() {
       put_if_absent(store_, names_.descriptor(), std::as_bytes(std::span(text)));
   if (outcome.result == PutResult::stored) {
     log::debug("{}: created volume {}", place_, descriptor.id);
-    return layout_of(descriptor, std::move(volume_key));
+    VolumeLayout layout = layout_of(descriptor, std::move(volume_key));
+    layout.is_new = shows_descriptor();
+    return layout;
   }
   if (auto described = open_described()) return std::move(*described);
   throw Error(EIO, fmt::format("{}: {} was created and removed again by somebody else meanwhile; "
                                "start again",
                                place_, names_.descriptor()));
+}
+
+// That nothing was listed here before the descriptor means something only where listings show it.
+bool OwnOpener::shows_descriptor() {
+  std::string reason = "it is not in a listing";
+  try {
+    if (is_listed(store_, names_.descriptor())) return true;
+  } catch (const Error& error) {
+    reason = error.what();
+  }
+  log::error(
+      "{}: a listing does not show {}, which was created this moment: whether there are blocks of "
+      "another volume is not known, and each block is asked for before it is taken for empty ({})",
+      place_, names_.descriptor(), reason);
+  return false;
 }
 
 }  // namespace nbdstack

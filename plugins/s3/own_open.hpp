@@ -28,6 +28,7 @@ class OwnOpener {
   void check_cipher() const;
   void check_level() const;
   void check_object_size() const;
+  bool shows_descriptor();
   std::optional<std::string> block_beyond(const BlockFormat& format, BlockNumber end);
 
   ObjectStore& store_;

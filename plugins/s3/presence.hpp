@@ -1,9 +1,37 @@
-// Which blocks of a volume have an object: by what is known (presence_map.hpp), or else by asking
+// Which blocks of a volume have an object: by what is certain (presence_map.hpp), or else by asking
 // the store.
 //
-// As long as nobody else may write to the volume, everything is learnt by one listing in the
-// background, begun at the start, and kept up to date by telling of every change. The listing is a
-// hint: when it fails, what is left stays unknown, and the store is asked.
+// A block is stored, absent or unknown. Absence is a promise: such a block reads as zeros, is
+// written over in part, and is not removed, all without a request. So it rests on proof:
+//
+//   source of knowledge                            makes a block
+//   this server created the volume, and nobody     absent, all of them
+//    has owned it before
+//   the record that the last owner left when it    stored or absent, as it says; unknown where it
+//    gave its lease back (block_record.hpp)         was not certain itself
+//   a PUT or a removal of ours that succeeded      stored, absent
+//   a GET of the object that says 404              absent; of a stored one: an error, not zeros
+//   a listing of a directory of this machine, or   absent where it shows nothing; where it shows
+//    of a service whose listings the user trusts    one, asked for when it is read
+//   any other listing                              nothing. What it shows and the record does not
+//                                                  know is unknown from then on; what it hides that
+//                                                  is recorded as stored is said in the log
+//
+//   block      read           written in part   zeroed, trimmed    in extents
+//   absent     zeros          one PUT           nothing is sent    hole
+//   unknown    GET            GET, then PUT     removed            data
+//   stored     GET            GET, then PUT     removed            data
+//
+// A listing is evidence of the whole: services show objects late, leave some out, or write names in
+// another way than they were given. Even one that is proof is believed only when it shows an object
+// that is known to be there, the witness.
+//
+// All this holds while nobody else may write to the volume. Without that nothing is certain: reads
+// and partial writes ask, zeros and trims remove whatever they cover, and extents tell of holes
+// only where listings are proof.
+//
+// The listing in the background is begun at the start. It is a hint: when it fails, what is left
+// stays unknown, and the store is asked.
 //
 // Any thread; nothing is locked while the store works.
 #pragma once
@@ -12,11 +40,14 @@
 #include <condition_variable>
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <span>
+#include <string>
 #include <thread>
 #include <vector>
 
+#include "plugins/s3/block_listing.hpp"
 #include "plugins/s3/block_objects.hpp"
 #include "plugins/s3/presence_map.hpp"
 
@@ -28,13 +59,18 @@ struct StoredRuns {
   BlockNumber known_to;     // nothing is said of what lies from here on
 };
 
+struct PresenceSettings {
+  std::uint64_t block_count = 0;
+  std::size_t requests = 1;  // of the listing, at a time
+  std::shared_ptr<PresenceMap> map;
+  std::string witness{};  // an object that every listing has to show; empty: none is known
+};
+
 class Presence {
  public:
-  // `objects` outlives this. Starts the listing of blocks 0 ... block_count - 1, with so many
-  // requests at a time, unless `is_owner` (presence_map.hpp) is empty: then nobody knows who else
-  // writes.
-  Presence(BlockObjects& objects, std::uint64_t block_count, std::size_t requests,
-           std::function<bool()> is_owner);
+  // `objects` outlives this. Starts the listing, unless the map is not in use: then nobody knows
+  // who else writes.
+  Presence(BlockObjects& objects, PresenceSettings settings);
   Presence(const Presence&) = delete;
   Presence& operator=(const Presence&) = delete;
   // Waits for the requests of the listing that are under way.
@@ -43,11 +79,17 @@ class Presence {
   // Without asking the store; false also where it is not known.
   [[nodiscard]] bool is_absent(BlockNumber block) const { return map_.is_absent(block); }
 
+  // The store has answered a GET that there is no such object. True: it must have had one, unless
+  // somebody changes the block at this moment; the caller asks again while he owns it.
+  [[nodiscard]] bool is_missed(BlockNumber block);
+  // The same where the caller owns the block: throws Error(EIO) where there must be one.
+  void check_not_missed(BlockNumber block);
+
   // The blocks of [first, end) that have to be removed to leave none, at most `limit` of them. The
   // caller owns the range.
   StoredBlocks to_remove(BlockNumber first, BlockNumber end, std::size_t limit);
 
-  // What of [first, end) is stored. Where that takes a listing, it ends after `limit` objects;
+  // What of [first, end) may be stored. Where that takes a listing, it ends after `limit` objects;
   // where it would take one of the whole volume, everything counts as stored.
   StoredRuns runs(BlockNumber first, BlockNumber end, std::size_t limit);
 
@@ -60,11 +102,29 @@ class Presence {
   void wait_until_listed();
 
  private:
+  bool listings_are_proof();
   StoredBlocks ask(BlockNumber first, BlockNumber end, std::size_t limit);
-  void list(std::uint64_t block_count, std::size_t requests);
+  void list();
+  void learn(const ListedBlocks& listed);
+  void say_contradictions() const;
+  [[nodiscard]] std::string name_of(BlockNumber block) const {
+    return objects_.format().name_of(block);
+  }
+
+  // What a listing that is no proof said against the record; of the thread that lists.
+  struct Doubts {
+    std::uint64_t recorded = 0;
+    std::uint64_t confirmed = 0;
+    std::uint64_t unexpected = 0;
+    BlockNumber example{};  // of what was not expected
+  };
 
   BlockObjects& objects_;
-  PresenceMap map_;
+  const PresenceSettings settings_;
+  PresenceMap& map_;
+  Doubts doubts_;
+  std::once_flag judged_;
+  bool are_proof_ = false;  // from judged_ on
   std::atomic<bool> stopping_{false};
   std::mutex mutex_;  // protects listed_
   std::condition_variable has_listed_;

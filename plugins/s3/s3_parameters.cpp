@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "plugins/s3/object_names.hpp"
 #include "plugins/s3/s3backer_volume.hpp"
 #include "plugins/s3/volume_descriptor.hpp"
 
@@ -92,8 +93,25 @@ S3Parameters::Rows S3Parameters::volume_rows() {
       duration_parameter("lease-time", lease_time_ms_,
                          "how long the right to write lasts when it is not renewed"),
       bool_parameter("readonly", request.readonly, "change nothing, and own nothing"),
-      bool_parameter("volumes", volumes_, "serve every volume below key, by export name"),
+      volumes_parameter(),
   };
+}
+
+// A boolean, or "any".
+Parameter S3Parameters::volumes_parameter() {
+  Parameter row = bool_parameter("volumes", volumes_,
+                                 "serve every volume below key (any: or image), by export name");
+  row.value = "true|false|any";
+  auto set = [this, set_bool = std::move(row.set)](const std::string& value) {
+    serving_.request.images = value == "any";
+    if (value == "any") {
+      volumes_ = true;
+    } else {
+      set_bool(value);
+    }
+  };
+  row.set = std::move(set);
+  return row;
 }
 
 S3Parameters::Rows S3Parameters::coding_rows() {
@@ -170,6 +188,8 @@ S3Parameters::Rows S3Parameters::transfer_rows() {
       duration_parameter("stop-timeout", options.stop_timeout_ms,
                          "how long last writes wait for a silent service when the server stops"),
       bool_parameter("http2", options.http2, "use HTTP/2 where the service offers it"),
+      bool_parameter("trust-listing", options.trust_listing,
+                     "take for absent what the service does not list"),
       bool_parameter("hedge", options.hedging,
                      "send reads a second time that take longer than nearly all others"),
       size_parameter("upload-limit", options.upload_limit_bytes_s, {.minimum = 1024}, "unlimited",
@@ -181,6 +201,7 @@ S3Parameters::Rows S3Parameters::transfer_rows() {
 
 void S3Parameters::check() {
   split_bucket();
+  normalise();
   VolumeRequest& request = serving_.request;
   request.bucket = store_.bucket;
   if (size_bytes_ != 0) request.size_bytes = size_bytes_;
@@ -191,6 +212,7 @@ void S3Parameters::check() {
   serving_.connections = store_.connections;
   store_.options.put_headers = keeping_.headers();
   if (requester_pays_) store_.options.headers.emplace_back("x-amz-request-payer", "requester");
+  if (!volumes_) request.images = true;
   if (volumes_ && request.size_bytes.has_value()) {
     throw Error(EINVAL, "volumes=true serves volumes that exist: leave out size=");
   }
@@ -211,6 +233,12 @@ void S3Parameters::split_bucket() {
   while (first.ends_with('/')) first.pop_back();
   std::string& key = serving_.request.key;
   key = key.empty() ? first : first.empty() ? key : first + "/" + key;
+}
+
+void S3Parameters::normalise() {
+  VolumeRequest& request = serving_.request;
+  request.key_as_given = std::exchange(request.key, normalised_key(request.key));
+  if (request.key_as_given == request.key) request.key_as_given.clear();
 }
 
 }  // namespace nbdstack

@@ -33,7 +33,9 @@ class S3Parameters {
   Rows service_rows();
   Rows keeping_rows();
   Rows transfer_rows();
+  Parameter volumes_parameter();
   void split_bucket();
+  void normalise();
 
   StoreSettings store_;
   ServingSettings serving_;

@@ -8,6 +8,7 @@
 #include "common/error.hpp"
 #include "common/log.hpp"
 #include "plugins/s3/leased_disk.hpp"
+#include "plugins/s3/object_names.hpp"
 #include "plugins/s3/s3backer_open.hpp"
 #include "plugins/s3/volume_identity.hpp"
 #include "plugins/s3/volume_open.hpp"
@@ -38,10 +39,19 @@ std::unique_ptr<ObjectStore> ServedVolume::make_lease_store(
 }
 
 void ServedVolume::open() {
-  const VolumeRequest& request = settings_.request;
+  VolumeRequest request = settings_.request;
   const auto store = host_.stores.make_checked(
       request.key, request.size_bytes.has_value() && !request.readonly, {.clock = host_.clock});
+  request.key = resolve_key(*store, request);
   layout_ = open_volume(*store, request);
+  if (layout_.kind == VolumeKind::blocks && !layout_.id.empty() && !store->lists_are_proof()) {
+    const BlockGeometry geometry(layout_.size_bytes, layout_.object_size);
+    memory_.emplace(RememberedVolume{.place = layout_.place,
+                                     .key = layout_.key,
+                                     .id = layout_.id,
+                                     .block_count = geometry.block_count()},
+                    host_.processes);
+  }
   if (!wants_ownership()) {
     if (request.readonly && layout_.kind == VolumeKind::blocks && layout_.layout == Layout::own) {
       term_ = look_up_term(*store, layout_.key);
@@ -57,6 +67,7 @@ void ServedVolume::open() {
   take_lease();
   try {
     change_descriptor(*store);
+    recall_blocks(*store);
   } catch (...) {
     give_back();
     throw;
@@ -90,6 +101,39 @@ void ServedVolume::take_token(ObjectStore& store) {
   token_ = put_mount_token(store, layout_, settings_.ownership == Ownership::force);
 }
 
+void ServedVolume::recall_blocks(ObjectStore& store) {
+  if (!memory_.has_value() || !lease_->is_exclusive()) return;
+  if (layout_.is_new && !lease_->predecessor().has_value()) {
+    known_blocks_ =
+        no_blocks_stored(BlockGeometry(layout_.size_bytes, layout_.object_size).block_count());
+  } else {
+    known_blocks_ = memory_->recall(store, lease_->predecessor());
+  }
+}
+
+// No request that changes a block is under way.
+void ServedVolume::remember_blocks() {
+  if (!memory_.has_value()) return;
+  if (writes_unowned()) {
+    memory_->end_unowned(*make_lease_store(timing_.request_timeout()));
+  } else if (map_ != nullptr && lease_->is_exclusive() && lease_->may_write()) {
+    memory_->remember(*make_lease_store(timing_.request_timeout()), lease_->conditions(),
+                      lease_->owner(), map_->known());
+  }
+}
+
+bool ServedVolume::writes_unowned() const {
+  return !settings_.request.readonly && settings_.ownership == Ownership::none;
+}
+
+// Every listing has to show it.
+std::string ServedVolume::witness() const {
+  if (layout_.kind != VolumeKind::blocks) return {};
+  if (token_.has_value()) return layout_.mount_token;
+  if (!layout_.id.empty()) return ObjectNames(layout_.key).descriptor();
+  return lease_ != nullptr ? lease_object_key(layout_.key) : std::string();
+}
+
 void ServedVolume::serve(const std::function<bool()>& stopping) {
   std::function<bool()> may_write;
   std::function<bool()> is_owner;
@@ -103,13 +147,19 @@ void ServedVolume::serve(const std::function<bool()>& stopping) {
   } else if (token_.has_value() && settings_.ownership != Ownership::force) {
     is_owner = [] { return true; };
   }
+  if (is_owner) {
+    map_ = std::make_shared<PresenceMap>(std::move(is_owner),
+                                         std::exchange(known_blocks_, KnownBlocks()));
+  }
+  if (memory_.has_value() && writes_unowned())
+    memory_->begin_unowned(*make_lease_store(timing_.start_timeout()));
   store_ = host_.stores.make({.clock = host_.clock,
                               .stopping = stopping,
                               .may_write = std::move(may_write),
                               .volume_key = layout_.key});
   disk_ = make_disk(
       *store_, layout_,
-      {.connections = settings_.connections, .is_owner = std::move(is_owner), .guard = guard()});
+      {.connections = settings_.connections, .guard = guard(), .map = map_, .witness = witness()});
   if (lease_ == nullptr) {
     LeaseSettings settings = lease_settings();
     settings.ownership = Ownership::none;
@@ -137,8 +187,10 @@ ChangeGuard ServedVolume::guard() const {
 }
 
 void ServedVolume::stop() {
+  const bool served = disk_ != nullptr;
   disk_.reset();
   store_.reset();
+  if (served) remember_blocks();
   keeper_.reset();
   give_back();
 }

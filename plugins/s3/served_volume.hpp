@@ -9,6 +9,10 @@
 //
 // Neither threads nor connections survive a fork: open() leaves none behind.
 //
+// What is known of the volume's blocks goes from one owner of the lease to the next by a record
+// (block_memory.hpp): it is read when the lease has been taken, and written when the disk is gone
+// and the lease not yet given back.
+//
 // Right to write, by layout and parameters:
 //
 //   readonly=true, or an image    none is taken; writes are refused
@@ -28,9 +32,11 @@
 
 #include "common/block/layer.hpp"
 #include "common/sync/clock.hpp"
+#include "plugins/s3/block_memory.hpp"
 #include "plugins/s3/guarded_changes.hpp"
 #include "plugins/s3/lease.hpp"
 #include "plugins/s3/lease_keeper.hpp"
+#include "plugins/s3/presence_map.hpp"
 #include "plugins/s3/store_factory.hpp"
 #include "plugins/s3/volume_request.hpp"
 
@@ -85,15 +91,23 @@ class ServedVolume {
   void take_lease();
   void take_token(ObjectStore& store);
   [[nodiscard]] ChangeGuard guard() const;
+  // What is certain of the blocks from the start on; where nobody else may write.
+  void recall_blocks(ObjectStore& store);
+  void remember_blocks();
+  [[nodiscard]] bool writes_unowned() const;
+  [[nodiscard]] std::string witness() const;
   void give_back();
   void remove_token();
 
   const ServingSettings settings_;
   const LeaseTiming timing_;
   const Host host_;
-  VolumeLayout layout_;               // from open() on
-  std::optional<std::string> token_;  // of ours in the store
-  std::optional<LeaseTerm> term_;     // of who has no lease: the last owner's
+  VolumeLayout layout_;                // from open() on
+  std::optional<std::string> token_;   // of ours in the store
+  std::optional<LeaseTerm> term_;      // of who has no lease: the last owner's
+  std::optional<BlockMemory> memory_;  // where what is stored is recorded
+  KnownBlocks known_blocks_;           // from open() to serve()
+  std::shared_ptr<PresenceMap> map_;   // from serve() on, where nobody else may write
 
   // In the order in which each uses those above it.
   std::unique_ptr<ObjectStore> lease_store_;

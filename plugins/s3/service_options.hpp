@@ -13,6 +13,7 @@ struct ServiceOptions {
   HeaderList put_headers;  // with every PUT of an object as well
   bool http2 = true;       // where the service offers it
   bool hedging = true;     // reads that take longer than nearly all others are sent a second time
+  bool trust_listing = false;  // what a listing does not show is taken for absent
   // Of bodies, over all requests together; 0: none.
   std::uint64_t upload_limit_bytes_s = 0;
   std::uint64_t download_limit_bytes_s = 0;

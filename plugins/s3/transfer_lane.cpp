@@ -17,7 +17,7 @@ using std::chrono::steady_clock;
 using Kind = TransportFailure::Kind;
 
 // Stalls and lateness are noticed so much too late at most.
-constexpr Duration kLookEvery = milliseconds(25);
+constexpr Duration kLookAround = milliseconds(25);
 
 // A connection kept, and one that is about to be ended or kept instead of it.
 constexpr long kConnections = 2;
@@ -120,7 +120,7 @@ void TransferLane::turn(TransferLife& life) {
     if (!outcome_ && look_due_ <= now) look_after(*each, now);
   }
   if (!outcome_ && look_due_ <= now) {
-    look_due_ = now + kLookEvery;
+    look_due_ = now + kLookAround;
     repeat_if_late(now);
   }
   if (!outcome_) wait_and_serve(life, now);

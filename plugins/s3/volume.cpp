@@ -68,8 +68,12 @@ Volume::Volume(ObjectStore& store, std::shared_ptr<const BlockFormat> format,
     : geometry_(geometry),
       format_(std::move(format)),
       objects_(store, *format_, geometry.block_size(), options.guard),
-      presence_(objects_, geometry.block_count(), listing_requests(options.connections),
-                options.is_owner),
+      presence_(objects_,
+                {.block_count = geometry.block_count(),
+                 .requests = listing_requests(options.connections),
+                 .map = options.map != nullptr ? options.map
+                                               : std::make_shared<PresenceMap>(options.is_owner),
+                 .witness = options.witness}),
       pool_(options.connections - 1) {
   traits_.size_bytes = geometry.size_bytes();
   traits_.minimum_block_size = 1;
@@ -90,20 +94,29 @@ void Volume::pread(std::span<std::byte> buffer, std::uint64_t offset) {
       WorkerPool::OnFailure::stop);
 }
 
+// An object that must be there and is not may have been removed or stored anew since the GET: the
+// block is owned for a second look.
 void Volume::read_piece(const BlockPiece& piece, std::span<std::byte> target) {
-  bool found = false;
-  if (presence_.is_absent(piece.block)) {
-    found = false;
-  } else if (piece.length == geometry_.block_size()) {
-    found = objects_.get(piece.block, target);
-  } else if (geometry_.is_whole(piece)) {  // the disk ends in this block, its object does not
-    std::vector<std::byte> body(geometry_.block_size());
-    found = objects_.get(piece.block, body);
-    if (found) std::memcpy(target.data(), body.data(), target.size());
-  } else {
-    found = objects_.get_part(piece.block, target, piece.offset_in_block);
+  if (!presence_.is_absent(piece.block)) {
+    if (fetch_piece(piece, target)) return;
+    if (presence_.is_missed(piece.block)) {
+      const RangeLock::Guard owned(writing_, geometry_.range_of(piece.block));
+      if (fetch_piece(piece, target)) return;
+      presence_.check_not_missed(piece.block);
+    }
   }
-  if (!found) std::memset(target.data(), 0, target.size());
+  std::memset(target.data(), 0, target.size());
+}
+
+bool Volume::fetch_piece(const BlockPiece& piece, std::span<std::byte> target) {
+  if (piece.length == geometry_.block_size()) return objects_.get(piece.block, target);
+  if (!geometry_.is_whole(piece)) {
+    return objects_.get_part(piece.block, target, piece.offset_in_block);
+  }
+  std::vector<std::byte> body(geometry_.block_size());  // longer than the rest of the disk
+  if (!objects_.get(piece.block, body)) return false;
+  std::memcpy(target.data(), body.data(), target.size());
+  return true;
 }
 
 void Volume::pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
@@ -135,7 +148,9 @@ void Volume::write_piece(const BlockPiece& piece, std::span<const std::byte> sou
 
 BlockObjects::Found Volume::get(BlockNumber block, std::span<std::byte> data) {
   if (presence_.is_absent(block)) return {.exists = false, .version = ObjectVersion::absent()};
-  return objects_.get_to_change(block, data);
+  auto found = objects_.get_to_change(block, data);
+  if (!found.exists) presence_.check_not_missed(block);
+  return found;
 }
 
 void Volume::put(BlockNumber block, std::span<const std::byte> data, const ObjectVersion& seen) {

@@ -28,6 +28,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "common/block/layer.hpp"
 #include "common/block/range.hpp"
@@ -43,6 +44,9 @@ struct VolumeOptions {
   // Nobody else writes to the volume at this moment. Empty: that is never known.
   std::function<bool()> is_owner{};
   ChangeGuard guard{};
+  // What is certain of its blocks, in place of is_owner: outlives the volume, to be recorded then.
+  std::shared_ptr<PresenceMap> map{};
+  std::string witness{};  // PresenceSettings
 };
 
 class Volume final : public Layer {
@@ -86,6 +90,7 @@ class Volume final : public Layer {
 
  private:
   void read_piece(const BlockPiece& piece, std::span<std::byte> target);
+  bool fetch_piece(const BlockPiece& piece, std::span<std::byte> target);  // false: no object
   void write_piece(const BlockPiece& piece, std::span<const std::byte> source);
   void zero_piece(const BlockPiece& piece);  // the caller owns the block
   // The caller owns the block. What it puts replaces what it has got, and nothing else.

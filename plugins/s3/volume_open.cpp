@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include "common/error.hpp"
+#include "common/log.hpp"
 #include "plugins/s3/object_image.hpp"
 #include "plugins/s3/own_open.hpp"
 #include "plugins/s3/s3backer_open.hpp"
@@ -63,7 +64,45 @@ VolumeLayout open_image(ObjectStore& store, const VolumeRequest& request,
   throw Error(ENOENT, fmt::format("there is no volume in {}: give size= to create one", place));
 }
 
+[[noreturn]] void throw_no_volume(const std::string& place) {
+  throw Error(ENOENT, fmt::format("there is no volume in {}: volumes=any would serve any object as "
+                                  "a disk",
+                                  place));
+}
+
+// A volume of our own layout, or an image.
+bool holds_something(ObjectStore& store, const std::string& key) {
+  try {
+    const ObjectNames names(key);
+    return store.look_up(names.descriptor()).has_value() ||
+           store.look_up(names.block({0})).has_value() ||
+           (!key.ends_with('/') && store.look_up(key).has_value());
+  } catch (const Error& error) {
+    if (error.code() != EINVAL) throw;
+    return false;  // a directory has no such names
+  }
+}
+
 }  // namespace
+
+std::string resolve_key(ObjectStore& store, const VolumeRequest& request) {
+  const std::string& given = request.key_as_given;
+  if (given.empty() || request.prefix.has_value() || !holds_something(store, given)) {
+    return request.key;
+  }
+  if (!request.key.empty() && holds_something(store, request.key)) {
+    throw Error(EINVAL,
+                fmt::format("key={0}: bucket {1} holds objects below '{0}/', where an earlier "
+                            "version put them, and below '{2}/': give key={2} for these, and copy "
+                            "the others to another key",
+                            given, request.bucket, request.key));
+  }
+  log::error(
+      "bucket {}: the volume lies below '{}/', where an earlier version put it, and is used "
+      "there",
+      request.bucket, given);
+  return given;
+}
 
 VolumeLayout open_volume(ObjectStore& store, const VolumeRequest& request) {
   const std::string place = place_of(request);
@@ -88,7 +127,9 @@ VolumeLayout open_volume(ObjectStore& store, const VolumeRequest& request) {
                                     "layout=own, or use another key",
                                     place, block->object.key));
   }
-  return request.size_bytes.has_value() ? own.create() : open_image(store, request, place);
+  if (request.size_bytes.has_value()) return own.create();
+  if (!request.images) throw_no_volume(place);
+  return open_image(store, request, place);
 }
 
 std::unique_ptr<Layer> make_disk(ObjectStore& store, const VolumeLayout& layout,

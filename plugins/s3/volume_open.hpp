@@ -28,6 +28,11 @@
 
 namespace nbdstack {
 
+// Where the volume lies that `request` means. Earlier versions took a key as it was given, so that
+// "v/" was another place than "v", with objects "v//0000000000000000": where such a volume is, and
+// none where its key leads now, it is used there. Throws Error(EINVAL) where there are both.
+std::string resolve_key(ObjectStore& store, const VolumeRequest& request);
+
 // Finds or creates. Errors: EINVAL for contradictions and for parameters that are missing, ENOENT
 // where there is nothing to open, EACCES for a wrong passphrase, EROFS where it would have to be
 // created and must not be, and the store's own.

@@ -23,11 +23,14 @@ enum class Layout : std::uint8_t {
 
 struct VolumeRequest {
   std::string bucket;  // without what follows a slash
-  std::string key;     // empty: none
+  std::string key;     // empty: none; as normalised_key() makes it
+  // Where that differs: as it was given (resolve_key() in volume_open.hpp).
+  std::string key_as_given{};
   std::optional<std::uint64_t> size_bytes{};
   std::optional<std::uint32_t> object_size{};
   Layout layout = Layout::automatic;
   bool readonly = false;  // nothing in the store is changed
+  bool images = true;     // where there is no volume, the object KEY may be one
 
   // How blocks are written.
   std::optional<Compression> compression{};
@@ -58,6 +61,7 @@ struct VolumeLayout {
   std::shared_ptr<const BlockFormat> format;  // of blocks
   std::string mount_token;                    // s3backer: the name of its object
   std::string image_etag{};                   // of an image: of the object that was found
+  bool is_new = false;                        // this opening created it, in an empty place
 
   // The descriptor has to be changed before blocks are written as asked for: from what was read to
   // what it must be.

@@ -8,6 +8,7 @@
 
 #include "common/error.hpp"
 #include "common/quoted_name.hpp"
+#include "plugins/s3/directory_walk.hpp"
 #include "plugins/s3/object_names.hpp"
 
 namespace nbdstack {
@@ -34,7 +35,7 @@ VolumeSet::VolumeSet(ServingSettings settings, const Host& host, std::function<b
     : settings_(std::move(settings)), host_(host), stopping_(std::move(stopping)) {}
 
 Layer& VolumeSet::disk(const std::string& name) {
-  if (name.empty() || name.find('/') != std::string::npos || name == "." || name == "..") {
+  if (!can_be_volume_name(name)) {
     throw Error(EINVAL, fmt::format("{} cannot be the name of a volume: the client has to ask for "
                                     "an export by the name of one (nbdinfo --list shows them)",
                                     quoted_name(name)));
@@ -48,14 +49,35 @@ Layer& VolumeSet::disk(const std::string& name) {
   }
   const std::lock_guard opening(entry->opening);
   if (entry->volume == nullptr) {
-    ServingSettings settings = settings_;
-    settings.request.key = below(settings_.request.key, name);
-    auto volume = std::make_unique<ServedVolume>(std::move(settings), host_);
-    volume->open();
-    volume->serve(stopping_);
-    entry->volume = std::move(volume);
+    try {
+      entry->volume = open(name);
+    } catch (...) {
+      forget_if_unused(name, entry);
+      throw;
+    }
   }
   return entry->volume->disk();
+}
+
+std::unique_ptr<ServedVolume> VolumeSet::open(const std::string& name) {
+  ServingSettings settings = settings_;
+  VolumeRequest& request = settings.request;
+  request.key = below(request.key, name);
+  if (!request.key_as_given.empty()) request.key_as_given = below(request.key_as_given, name);
+  auto volume = std::make_unique<ServedVolume>(std::move(settings), host_);
+  volume->open();
+  volume->serve(stopping_);
+  return volume;
+}
+
+// Whoever else waits for it keeps it.
+void VolumeSet::forget_if_unused(const std::string& name, const std::shared_ptr<Entry>& entry) {
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(name);
+  constexpr long kOursAndTheMaps = 2;
+  if (found != entries_.end() && found->second == entry && entry.use_count() <= kOursAndTheMaps) {
+    entries_.erase(found);
+  }
 }
 
 std::vector<std::string> VolumeSet::names() {
@@ -71,8 +93,16 @@ void VolumeSet::stop() {
   entries_.clear();
 }
 
+bool can_be_volume_name(const std::string& name) {
+  constexpr std::size_t kName_bytes_max = 255;  // of a file, and far from what a key may have
+  const auto is_forbidden = [](char c) { return (c >= 0 && c < ' ') || c == 0x7f || c == '/'; };
+  return !name.empty() && name != "." && name != ".." && name.size() <= kName_bytes_max &&
+         !name.starts_with(kTemporaryPrefix) &&
+         std::none_of(name.begin(), name.end(), is_forbidden);
+}
+
 // A listing from one "directory" to the next: what lies inside is stepped over, since a volume may
-// have millions of blocks. '0' is the character behind '/'.
+// have millions of blocks. '0' is the character behind '/', so that NAME0 comes behind all of them.
 std::vector<std::string> list_volumes(ObjectStore& store, const std::string& key) {
   const std::string prefix = key.empty() ? "" : key + "/";
   std::vector<std::string> names;
@@ -84,10 +114,11 @@ std::vector<std::string> list_volumes(ObjectStore& store, const std::string& key
       continue;
     }
     const std::string name = found->substr(prefix.size(), slash - prefix.size());
-    if (store.look_up(ObjectNames(below(key, name)).descriptor()).has_value()) {
+    if (can_be_volume_name(name) &&
+        store.look_up(ObjectNames(below(key, name)).descriptor()).has_value()) {
       names.push_back(name);
     }
-    after = found->substr(0, slash) + "/\x7f";
+    after = found->substr(0, slash) + "0";
   }
   return names;
 }

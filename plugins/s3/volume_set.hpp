@@ -2,7 +2,8 @@
 //
 // A volume is opened, and the right to write it taken, when its first client comes, and kept until
 // the server ends: the next client does not wait, and nobody else gets in between. Opening one does
-// not hold up the clients of others.
+// not hold up the clients of others. Of names that are none of a volume's nothing is kept: clients
+// may ask for as many as they like.
 #pragma once
 
 #include <functional>
@@ -37,12 +38,18 @@ class VolumeSet {
     std::unique_ptr<ServedVolume> volume;
   };
 
+  std::unique_ptr<ServedVolume> open(const std::string& name);
+  void forget_if_unused(const std::string& name, const std::shared_ptr<Entry>& entry);
+
   const ServingSettings settings_;
   const Host host_;
   const std::function<bool()> stopping_;
   std::mutex mutex_;  // protects entries_; taken for moments only
   std::map<std::string, std::shared_ptr<Entry>> entries_;
 };
+
+// Whether a client may ask for a volume by it: one part of a key, which leads nowhere else.
+bool can_be_volume_name(const std::string& name);
 
 // The names of the volumes whose descriptors lie directly below `key`.
 std::vector<std::string> list_volumes(ObjectStore& store, const std::string& key);

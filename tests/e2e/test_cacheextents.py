@@ -217,7 +217,7 @@ class Scanning(CacheextentsCase):
         volume = StallingVolume()
         self.addCleanup(volume.close)
         volume.stall(volume.is_listing)
-        server = self.serve(*volume.words("own=none", "cacheextents-scan=on"))
+        server = self.serve(*volume.words("own=none", "trust-listing=true", "cacheextents-scan=on"))
         self.assertEqual(server.connect().pread(volume.SIZE, 0), volume.content)
         volume.wait_until_under_way(volume.is_listing)
         server.disconnect()

@@ -63,6 +63,7 @@ class MemoryS3:
         self.conditions = conditions
         # Many services keep conditions of PUTs only.
         self.conditions_of_removals = of_removals or conditions
+        self.listed = None  # a function: which of the objects listings show; None: all
         self.requests = collections.Counter()  # by method
         self.body_bytes = collections.Counter()  # of answers, by method of the request
         self.lock = threading.Lock()
@@ -256,6 +257,8 @@ def _delete_many(handler, objects):
 
 def _list(handler, objects):
     query = handler.query
+    if handler.server.s3.listed:
+        objects = handler.server.s3.listed(objects)
     prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
     after = query.get("continuation-token") or query.get("start-after", "")
     page = min(int(query.get("max-keys", _PAGE)), _PAGE)

@@ -50,6 +50,9 @@ class VerbRun {
         progress_(style_on_stderr(command.progress()), clock_, print_on_stderr) {}
 
   int run() {
+    if (!settings_.request.key_as_given.empty()) {
+      settings_.request.key = resolve_key(*checked_store(), settings_.request);
+    }
     switch (command_.verb()) {
       case Verb::create:
         return create();
@@ -337,7 +340,7 @@ class VerbRun {
   }
 
   const CommandLine& command_;
-  const ServingSettings& settings_;
+  ServingSettings settings_;
   mutable SystemClock clock_;
   BoottimeClock boottime_clock_;
   LocalProcesses processes_;

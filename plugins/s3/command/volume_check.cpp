@@ -8,6 +8,7 @@
 #include <span>
 
 #include "common/error.hpp"
+#include "plugins/s3/block_record.hpp"
 #include "plugins/s3/command/bounded_work.hpp"
 #include "plugins/s3/lease_record.hpp"
 #include "plugins/s3/object_names.hpp"
@@ -128,7 +129,7 @@ class Check {
     if (name == layout_.mount_token) return true;
     const std::string below = layout_.key.empty() ? "" : layout_.key + "/";
     return name == ObjectNames(layout_.key).descriptor() || name == lease_object_key(layout_.key) ||
-           name.starts_with(below + "nbdstack-probe-");
+           name == block_record_key(layout_.key) || name.starts_with(below + "nbdstack-probe-");
   }
 
   ObjectStore& store_;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "plugins/s3/block_objects.hpp"
+#include "plugins/s3/block_record.hpp"
 #include "plugins/s3/command/deletion_mark.hpp"
 #include "plugins/s3/lease_record.hpp"
 #include "plugins/s3/object_names.hpp"
@@ -20,7 +21,7 @@ void put_mark(ObjectStore& store, const FoundVolume& volume) {
 }
 
 void remove_helpers(ObjectStore& store, const std::string& volume_key) {
-  std::vector<std::string> names{lease_object_key(volume_key)};
+  std::vector<std::string> names{lease_object_key(volume_key), block_record_key(volume_key)};
   const std::string probes = (volume_key.empty() ? "" : volume_key + "/") + "nbdstack-probe-";
   store.list(probes, "", [&](const ListedObject& object) {
     names.push_back(object.key);

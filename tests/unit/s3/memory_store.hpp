@@ -89,6 +89,22 @@ class MemoryStore final : public ObjectStore {
     age_ = age;
   }
 
+  // As a directory's; else as those of a service that nobody vouches for.
+  void set_lists_are_proof(bool are_proof) {
+    const std::lock_guard lock(mutex_);
+    lists_are_proof_ = are_proof;
+  }
+  [[nodiscard]] bool lists_are_proof() const override {
+    const std::lock_guard lock(mutex_);
+    return lists_are_proof_;
+  }
+
+  // Listings show those keys only.
+  void filter_listings(std::function<bool(const std::string& key)> shows) {
+    const std::lock_guard lock(mutex_);
+    listing_filter_ = std::move(shows);
+  }
+
   // Behind the volume's back: not logged, no hook.
   void place(const std::string& key, std::vector<std::byte> body,
              ObjectAttributes attributes = {}) {
@@ -247,6 +263,7 @@ class MemoryStore final : public ObjectStore {
     Page page;
     auto at = after < prefix ? objects_.lower_bound(prefix) : objects_.upper_bound(after);
     for (; at != objects_.end() && at->first.starts_with(prefix); ++at) {
+      if (listing_filter_ && !listing_filter_(at->first)) continue;
       if (page.objects.size() == kPage) {
         page.has_next = true;
         break;
@@ -315,6 +332,8 @@ class MemoryStore final : public ObjectStore {
   std::map<std::string, unsigned> versions_;       // of the last put of each key
   unsigned last_version_ = 0;
   std::optional<std::chrono::seconds> age_;
+  bool lists_are_proof_ = false;
+  std::function<bool(const std::string& key)> listing_filter_;
   std::vector<StoreCall> calls_;
   std::set<std::string> being_written_;
   bool overlapping_writes_ = false;

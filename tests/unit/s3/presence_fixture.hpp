@@ -1,4 +1,5 @@
-// A volume over a store in memory, of a kind that nobody else writes to.
+// A volume over a store in memory, of a kind that nobody else writes to, and whose listings are
+// proof, as a directory's are.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -27,6 +28,8 @@ inline bool is_list(const StoreCall& call) {
 
 class VolumeOfOurs : public ::testing::Test {
  protected:
+  VolumeOfOurs() { store_.set_lists_are_proof(true); }
+
   // One request of the listing at a time.
   void open(std::uint64_t size_bytes = kTiB) {
     volume_ = std::make_unique<Volume>(

@@ -27,6 +27,8 @@ constexpr std::uint64_t kHuge = (std::uint64_t{1} << 63U) - 1;
 
 class VolumeDiscardTest : public ::testing::Test {
  protected:
+  VolumeDiscardTest() { store_.set_lists_are_proof(true); }
+
   void store_blocks(std::uint64_t first, std::uint64_t count) {
     for (std::uint64_t i = first; i < first + count; ++i) {
       store_.place(disk_object(i), pattern(kObject, static_cast<unsigned>(i)));

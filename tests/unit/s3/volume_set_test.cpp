@@ -39,5 +39,32 @@ TEST_F(ListVolumes, FindsThoseDirectlyBelowTheKeyAndStepsOverTheirBlocks) {
   EXPECT_LE(store_.calls().size(), 5U) << "one listing a volume, and a look at its descriptor";
 }
 
+// A character beyond ASCII right behind a slash sorts behind every byte that could stand for "all".
+TEST_F(ListVolumes, EndsWhateverTheObjectsAreCalled) {
+  store_.place_text("holiday/\xc3\x84rger.jpg", "x");
+  store_.place_text("holiday/\xff", "x");
+  place_volume("holidays");
+  EXPECT_EQ(list_volumes(store_, ""), Names{"holidays"});
+  EXPECT_LE(store_.list_requests(), 3U);
+}
+
+TEST_F(ListVolumes, NamesThatNobodyCanAskForAreNotShown) {
+  for (const char* key : {"a\nb", "..", "ok"}) place_volume(key);
+  EXPECT_EQ(list_volumes(store_, ""), Names{"ok"});
+}
+
+TEST(VolumeNames, AreOnePartOfAKeyThatLeadsNowhereElse) {
+  for (const char* name : {"vm1", "a b", "..a", "...", "a%2fb", "gr\xc3\xbc\xc3\x9f"}) {
+    EXPECT_TRUE(can_be_volume_name(name)) << name;
+  }
+  for (const char* name :
+       {"", ".", "..", "a/b", "/", "a/", "../a", "a\nb", "\x1b[0m", "\x7f", ".nbdstack-tmp-1"}) {
+    EXPECT_FALSE(can_be_volume_name(name)) << name;
+  }
+  EXPECT_FALSE(can_be_volume_name(std::string("a\0b", 3)));
+  EXPECT_TRUE(can_be_volume_name(std::string(255, 'a')));
+  EXPECT_FALSE(can_be_volume_name(std::string(256, 'a')));
+}
+
 }  // namespace
 }  // namespace nbdstack

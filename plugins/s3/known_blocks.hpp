@@ -1,0 +1,27 @@
+// What is known for certain of the blocks of a volume: these have an object, those have none. What
+// is in no run is not known.
+#pragma once
+
+#include <vector>
+
+#include "common/block/range.hpp"
+
+namespace nbdstack {
+
+struct KnownRun {
+  Range blocks;  // half-open, of block numbers
+  bool stored = false;
+
+  friend bool operator==(const KnownRun&, const KnownRun&) = default;
+};
+
+// Ascending; no two overlap.
+using KnownBlocks = std::vector<KnownRun>;
+
+// Of a volume that was created this moment: nothing is stored.
+inline KnownBlocks no_blocks_stored(std::uint64_t block_count) {
+  if (block_count == 0) return {};
+  return {{.blocks = {0, block_count}, .stored = false}};
+}
+
+}  // namespace nbdstack

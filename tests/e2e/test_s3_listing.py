@@ -1,0 +1,332 @@
+"""Listings that lag, leave out and misspell: no block is taken for a hole by them, and what a volume
+remembers of its blocks from one server to the next is believed only where it is proof."""
+
+import contextlib
+import os
+import unittest
+
+import nbd
+
+from servers.memory_s3 import Conditions, MemoryS3, StoredObject
+from support.nbdkit import Nbdkit, NbdkitError
+
+OBJECT = 65536
+SIZE = 64 * OBJECT
+RECORD = "vm/nbdstack-blocks"
+
+
+def name_of(block):
+    """The object of a block."""
+    return f"vm/{block:016x}"
+
+
+class ListingCase(unittest.TestCase):
+    conditions = Conditions.HONOURED
+
+    def setUp(self):
+        self.s3 = MemoryS3({"disk": {}}, self.conditions)
+        self.s3.start()
+        self.addCleanup(self.s3.stop)
+        self.objects = self.s3.buckets["disk"]
+
+    def words(self, **parameters):
+        """The plugin and its parameters; key=vm unless given."""
+        given = self.s3.parameters("disk") | {"key": "vm", "lease-time": 5} | parameters
+        return ["s3", *(f"{name.replace('_', '-')}={value}" for name, value in given.items())]
+
+    @contextlib.contextmanager
+    def served(self, **parameters):
+        """A client of a server that ends well."""
+        with Nbdkit(*self.words(**parameters), verbose=True) as server:
+            yield server.connect()
+            server.disconnect()
+            self.assertEqual(server.terminate(), 0)
+            self.log = server.log()
+
+    def write_volume(self, **parameters):
+        """16 blocks from the start of a new disk; returns their content."""
+        content = os.urandom(16 * OBJECT)
+        with self.served(size=SIZE, object_size="64K", **parameters) as handle:
+            handle.pwrite(content, 0)
+        return content
+
+    def hide(self, *blocks):
+        """From listings, until show_all()."""
+        hidden = {name_of(block) for block in blocks}
+        self.s3.listed = lambda objects: {k: v for k, v in objects.items() if k not in hidden}
+
+    def show_all(self):
+        """Listings as they should be."""
+        self.s3.listed = None
+
+    def extents(self, handle):
+        """(first block, blocks, flags) of the whole disk."""
+        entries, found, position = [], [], 0
+        handle.block_status(SIZE, 0, lambda _c, _o, these, _e: entries.extend(these))
+        for length, flags in zip(entries[::2], entries[1::2]):
+            found.append((position // OBJECT, length // OBJECT, flags))
+            position += length
+        return found
+
+    def requests(self):
+        """How many the service has had."""
+        with self.s3.lock:
+            return sum(self.s3.requests.values())
+
+    def check_hidden_blocks(self, content, **parameters):
+        """Everything that can go wrong with blocks 4 to 7, which no listing shows."""
+        self.hide(4, 5, 6, 7)
+        with self.served(**parameters) as handle:
+            self.assertEqual(handle.pread(16 * OBJECT, 0), content)
+            for first, blocks, flags in self.extents(handle):
+                if flags:
+                    self.assertGreaterEqual(first, 16, f"{blocks} blocks from {first} on are data")
+            handle.pwrite(b"X" * 512, 4 * OBJECT)
+            handle.zero(OBJECT, 5 * OBJECT)
+            handle.trim(OBJECT, 6 * OBJECT)
+        self.show_all()
+        with self.served(**parameters) as handle:
+            expected = b"X" * 512 + content[4 * OBJECT + 512 : 5 * OBJECT]
+            self.assertEqual(handle.pread(OBJECT, 4 * OBJECT), expected)
+            self.assertEqual(handle.pread(2 * OBJECT, 5 * OBJECT), bytes(2 * OBJECT))
+            self.assertEqual(handle.pread(OBJECT, 7 * OBJECT), content[7 * OBJECT : 8 * OBJECT])
+
+
+class HiddenBlocks(ListingCase):
+    def test_after_a_clean_stop(self):
+        """Zeros read, written over, left behind or reported where a listing lags."""
+        self.check_hidden_blocks(self.write_volume())
+
+    def test_the_log_says_what_is_not_shown(self):
+        self.write_volume()
+        self.hide(4, 5, 6, 7)
+        with Nbdkit(*self.words()) as server:
+            server.connect().pread(1, 0)
+            server.disconnect()
+            server.terminate()
+            self.assertEqual(server.log().count("does not show 4 of 16 objects"), 1)
+
+    def test_after_a_crash(self):
+        """The record of the server before the one that crashed, believed."""
+        self.write_volume()
+        content = os.urandom(16 * OBJECT)
+        with Nbdkit(*self.words()) as server:
+            server.connect().pwrite(content, 0)
+            server.process.kill()
+            server.process.wait()
+        self.check_hidden_blocks(content)
+
+    def test_after_a_crash_of_what_was_empty(self):
+        """Blocks that were absent by the record, and were written before the crash."""
+        with self.served(size=SIZE, object_size="64K"):
+            pass
+        content = os.urandom(16 * OBJECT)
+        with Nbdkit(*self.words()) as server:
+            server.connect().pwrite(content, 0)
+            server.process.kill()
+            server.process.wait()
+        self.check_hidden_blocks(content)
+
+    def test_without_a_lease(self):
+        self.check_hidden_blocks(self.write_volume(own="none"), own="none")
+
+    def test_of_a_server_without_a_lease_in_between(self):
+        """What it has written is not in the record of the owner before it."""
+        with self.served(size=SIZE, object_size="64K"):
+            pass
+        content = os.urandom(16 * OBJECT)
+        with self.served(own="none") as handle:
+            handle.pwrite(content, 0)
+        self.check_hidden_blocks(content)
+
+    def test_of_a_server_without_a_lease_at_the_same_time(self):
+        """The owner ends last, and does not know what the other has written."""
+        content = os.urandom(16 * OBJECT)
+        with self.served(size=SIZE, object_size="64K"), self.served(own="none") as handle:
+            handle.pwrite(content, 0)
+        self.check_hidden_blocks(content)
+
+    def test_of_s3backer(self):
+        """The other layout, whose names another program writes."""
+        parameters = {"layout": "s3backer", "size": SIZE, "object_size": "64K"}
+        content = os.urandom(16 * OBJECT)
+        with self.served(**parameters) as handle:
+            handle.pwrite(content, 0)
+        self.s3.listed = lambda objects: {
+            k: v for k, v in objects.items() if k[-8:] not in ("00000004", "00000005")
+        }
+        with self.served(**parameters) as handle:
+            self.assertEqual(handle.pread(16 * OBJECT, 0), content)
+            handle.zero(OBJECT, 5 * OBJECT)
+        self.assertNotIn("vm/00000005", self.objects)
+
+
+class HiddenBlocksWithoutConditions(ListingCase):
+    conditions = Conditions.UNKNOWN
+
+    def test_after_a_clean_stop(self):
+        """A plain token instead of a lease: nothing is remembered, and everything asked for."""
+        self.check_hidden_blocks(self.write_volume())
+        self.assertNotIn(RECORD, self.objects)
+
+
+class WhatIsRemembered(ListingCase):
+    def test_an_empty_disk_costs_no_requests_in_its_second_life_either(self):
+        """Holes that are asked for, one by one, after every restart."""
+        with self.served(size=SIZE, object_size="64K"):
+            pass
+        with self.served() as handle:
+            handle.pread(1, 0)
+            before = self.requests()
+            handle.trim(SIZE, 0)
+            self.assertEqual(handle.pread(SIZE, 0), bytes(SIZE))
+            self.assertEqual(self.extents(handle), [(0, 64, 3)])
+            self.assertEqual(self.requests(), before)
+
+    def test_it_costs_one_request_at_the_start_and_one_at_the_stop(self):
+        with self.served(size=SIZE, object_size="64K"):
+            pass
+        counted = []
+        for known in (True, False):
+            if not known:  # the same with a record that is not there
+                del self.objects[RECORD]
+            before = self.requests()
+            with self.served():
+                pass
+            counted.append(self.requests() - before)
+        self.assertEqual(counted[0], counted[1])
+        seen = [line for line in self.log.splitlines() if RECORD in line]
+        self.assertLessEqual(len(seen), 4, seen)
+
+    def test_a_damaged_record_is_not_believed(self):
+        """One flipped bit that makes stored blocks absent, or ends the start."""
+        content = self.write_volume()
+        record = self.objects[RECORD].body
+        for at in range(0, len(record), 29):
+            damaged = record[:at] + bytes([record[at] ^ 4]) + record[at + 1 :]
+            self.objects[RECORD] = StoredObject(damaged)
+            with self.served(readonly="false") as handle:
+                self.assertEqual(handle.pread(16 * OBJECT, 0), content)
+
+    def test_the_record_of_a_deleted_volume_is_another_volumes(self):
+        """Old blocks taken for those of a new volume under the same key."""
+        self.write_volume()
+        record = self.objects[RECORD]
+        self.objects.clear()
+        self.objects[RECORD] = record
+        content = self.write_volume()
+        with self.served() as handle:
+            self.assertEqual(handle.pread(16 * OBJECT, 0), content)
+
+    def test_an_object_that_is_lost_is_an_error(self):
+        """Zeros instead of data that the service has lost."""
+        self.write_volume()
+        del self.objects[name_of(3)]
+        with self.served() as handle:
+            with self.assertRaises(nbd.Error):
+                handle.pread(OBJECT, 3 * OBJECT)
+            with self.assertRaises(nbd.Error):
+                handle.pwrite(b"x", 3 * OBJECT)
+            handle.pread(OBJECT, 4 * OBJECT)
+            handle.pwrite(bytes(OBJECT), 3 * OBJECT)
+            self.assertEqual(handle.pread(OBJECT, 3 * OBJECT), bytes(OBJECT))
+        self.assertIn(f"{name_of(3)} is missing", self.log)
+
+    def test_trusted_listings_tell_of_holes(self):
+        """The way out for who knows his service: holes of a volume without a record."""
+        self.write_volume()
+        del self.objects[RECORD]
+        for parameters in ({}, {"readonly": "true"}, {"own": "none"}):
+            with self.subTest(parameters), self.served(trust_listing="true", **parameters) as handle:
+                self.assertEqual(self.extents(handle), [(0, 16, 0), (16, 48, 3)])
+
+    def test_trusted_listings_that_hide_the_descriptor_are_not_believed(self):
+        content = self.write_volume()
+        self.s3.listed = lambda objects: {}
+        with self.served(trust_listing="true") as handle:
+            self.assertEqual(handle.pread(16 * OBJECT, 0), content)
+            self.assertEqual(self.extents(handle), [(0, 64, 0)])
+        self.assertEqual(self.log.count("listings do not show vm/nbdstack-volume.json"), 1)
+
+
+class OneVolumeOneKey(ListingCase):
+    def test_slashes_name_nothing(self):
+        """Two leases, and two writers, of one volume."""
+        content = self.write_volume(key="vm")
+        names = set(self.objects)
+        for key in ("vm/", "/vm", "//vm//"):
+            with self.subTest(key), self.served(key=key) as handle:
+                self.assertEqual(handle.pread(16 * OBJECT, 0), content)
+                with self.assertRaises(NbdkitError):
+                    Nbdkit(*self.words(bucket=f"disk/{key.strip('/')}/", key=""))
+        self.assertEqual(set(self.objects), names)
+
+    def test_keys_that_lead_elsewhere_are_refused(self):
+        for key in ("..", "vm/../x", "vm/.", "a\nb"):
+            with self.subTest(key), self.assertRaisesRegex(NbdkitError, "key: '"):
+                Nbdkit(*self.words(key=key, size=SIZE))
+        self.assertEqual(self.objects, {})
+
+    def test_a_volume_under_a_key_with_a_slash_opens_where_it_lies(self):
+        """A volume that an earlier version made of key=vm/, created anew and empty beside it."""
+        content = self.write_volume(key="vm")
+        for name in list(self.objects):
+            self.objects[name.replace("vm/", "vm//")] = self.objects.pop(name)
+        with self.served(key="vm/") as handle:
+            self.assertEqual(handle.pread(16 * OBJECT, 0), content)
+        self.assertTrue(all(name.startswith("vm//") for name in self.objects))
+
+
+class ExportsOfABucket(ListingCase):
+    def setUp(self):
+        super().setUp()
+        self.write_volume(key="vols/vm")
+        self.objects["vols/passwords.txt"] = StoredObject(b"root:hunter2")
+        self.objects["vols/dir/file"] = StoredObject(b"x" * 512)
+
+    def refused(self, server, name):
+        """Whether a client that asks for the export gets none."""
+        try:
+            server.connect(name)
+        except nbd.Error:
+            return True
+        return False
+
+    def test_only_volumes_are_served(self):
+        """Any object below the key, to whoever knows or guesses its name."""
+        with Nbdkit(*self.words(key="vols", volumes="true")) as server:
+            self.assertFalse(self.refused(server, "vm"))
+            for name in ("passwords.txt", "dir", "dir/file", "vm/nbdstack-volume.json",
+                         f"vm/{0:016x}", "..", ".", "", "vm/", "vm\n", "\x1b[31m"):  # fmt: skip
+                self.assertTrue(self.refused(server, name), name)
+            self.assertNotIn("\x1b", server.log())
+
+    def test_blocks_are_no_disks_where_the_key_is_a_volume_itself(self):
+        with Nbdkit(*self.words(key="vols/vm", volumes="true")) as server:
+            for name in (f"{0:016x}", "nbdstack-volume.json", "nbdstack-lease.json"):
+                self.assertTrue(self.refused(server, name), name)
+
+    def test_any_object_is_served_to_who_asks_for_that(self):
+        with Nbdkit(*self.words(key="vols", volumes="any")) as server:
+            self.assertEqual(server.connect("passwords.txt").pread(4, 0), b"root")
+            self.assertTrue(self.refused(server, ".."))
+
+    def test_names_that_are_none_leave_nothing_behind(self):
+        with Nbdkit(*self.words(key="vols", volumes="true")) as server:
+            self.assertTrue(self.refused(server, "nobody"))
+
+            def memory():
+                with open(f"/proc/{server.pid}/status", encoding="ascii") as status:
+                    lines = [line for line in status if line.startswith("VmRSS:")]
+                return int(lines[0].split()[1])
+
+            for number in range(50):
+                self.refused(server, f"nobody{number}" + "x" * 200)
+            before = memory()
+            for number in range(500):
+                self.refused(server, f"no{number}" + "x" * 200)
+            self.assertLess(memory() - before, 4096)
+
+
+if __name__ == "__main__":
+    unittest.main()
