@@ -16,6 +16,7 @@ namespace {
 // At a start on a full disk: how many clean blocks go at once, and what all small files take.
 constexpr std::size_t kGivenBack_slots = 16;
 constexpr std::uint64_t kRoomToStart_bytes = 64U << 10U;
+constexpr std::uint64_t kShortestJournal_bytes = 16U << 20U;
 
 }  // namespace
 
@@ -24,6 +25,15 @@ struct DurableStore::Loaded {
   FoundFiles found;
   LoadedIndex state;
 };
+
+DurableStore::DurableStore(std::unique_ptr<Directory> directory, std::uint32_t block_size,
+                           std::uint64_t disk_size_bytes, Damaged damaged)
+    : directory_(std::move(directory)),
+      geometry_(disk_size_bytes, block_size),
+      files_(*directory_, block_size),
+      damaged_(damaged),
+      shortest_journal_bytes_(kShortestJournal_bytes),
+      marks_(files_.pages().pages_per_block()) {}
 
 DurableStore::~DurableStore() = default;
 

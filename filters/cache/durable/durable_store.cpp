@@ -15,20 +15,6 @@
 #include "filters/cache/durable/snapshot.hpp"
 
 namespace nbdstack {
-namespace {
-
-constexpr std::uint64_t kShortestJournal_bytes = 16U << 20U;
-
-}  // namespace
-
-DurableStore::DurableStore(std::unique_ptr<Directory> directory, std::uint32_t block_size,
-                           std::uint64_t disk_size_bytes, Damaged damaged)
-    : directory_(std::move(directory)),
-      geometry_(disk_size_bytes, block_size),
-      files_(*directory_, block_size),
-      damaged_(damaged),
-      shortest_journal_bytes_(kShortestJournal_bytes),
-      marks_(files_.pages().pages_per_block()) {}
 
 // --- Index ---
 
