@@ -14,7 +14,7 @@
 
 namespace nbdstack {
 
-class ExclusiveLayer final : public Layer {
+class ExclusiveLayer : public Layer {
  public:
   // Both outlive the layer.
   ExclusiveLayer(Layer& below, std::mutex& mutex) : below_(below), mutex_(mutex) {}

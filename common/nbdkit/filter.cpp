@@ -2,6 +2,7 @@
 
 #include <nbdkit-filter.h>
 
+#include <atomic>
 #include <optional>
 
 #include "common/log.hpp"
@@ -20,6 +21,7 @@ struct Registration {
   std::string help;
   int thread_model = NBDKIT_THREAD_MODEL_SERIALIZE_CONNECTIONS;  // the server's, from get_ready on
   nbdkit_filter callbacks{};
+  std::atomic<int> connections = 0;      // that are open
   std::optional<NbdkitBackend> backend;  // from after_fork on
 };
 Registration* registered = nullptr;
@@ -72,7 +74,7 @@ int get_ready(int thread_model) {
 
 int after_fork(nbdkit_backend* backend) {
   const int code = guarded([&] {
-    registered->backend.emplace(backend, registered->thread_model);
+    registered->backend.emplace(backend, registered->thread_model, registered->connections);
     ServerStart::run([] { registered->filter->after_fork(*registered->backend); });
   });
   return code == 0 ? 0 : -1;
@@ -95,11 +97,13 @@ void* open(nbdkit_next_open* next, nbdkit_context* context, int readonly, const 
         .export_name = exportname, .readonly = readonly != 0, .is_tls = is_tls != 0};
   });
   if (code != 0 || next(context, readonly, exportname) == -1) return nullptr;
+  ++registered->connections;
   return connection.release();
 }
 
 void close(void* handle) {
   delete static_cast<Connection*>(handle);
+  --registered->connections;
 }
 
 int prepare(nbdkit_next* next, void* handle, int /*readonly*/) {

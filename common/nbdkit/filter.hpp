@@ -44,6 +44,7 @@ class Backend {
   Backend& operator=(const Backend&) = delete;
   virtual ~Backend() = default;
 
+  // Throws Error(EBUSY) where it must not be opened now, see serves_beside_clients().
   virtual std::unique_ptr<Layer> open_default_export() = 0;
 
   // Whether that may be open while a client's is, too. Not where something below serves one

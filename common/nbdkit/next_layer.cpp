@@ -210,7 +210,13 @@ class BackgroundLayer final : private OwnConnection, public NextLayer {
 
 }  // namespace
 
+// A client that was connected when the server was told to stop is finalized and never closed.
 std::unique_ptr<Layer> NbdkitBackend::open_default_export() {
+  if (!serves_beside_clients() && clients_ > 0) {
+    throw Error(EBUSY,
+                "the plugin, or a filter below, serves one connection at a time, and that of a "
+                "client is not closed yet");
+  }
   return std::make_unique<BackgroundLayer>(backend_, thread_model_ == NBDKIT_THREAD_MODEL_PARALLEL);
 }
 

@@ -8,6 +8,7 @@
 
 #include <nbdkit-filter.h>
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -46,8 +47,9 @@ class NextLayer : public Layer {
 // The chain below a filter; what it opens has a connection of its own, closed with the layer.
 class NbdkitBackend final : public Backend {
  public:
-  NbdkitBackend(nbdkit_backend* backend, int thread_model)
-      : backend_(backend), thread_model_(thread_model) {}
+  // `clients` counts the connections of clients that are not closed yet; it outlives this.
+  NbdkitBackend(nbdkit_backend* backend, int thread_model, const std::atomic<int>& clients)
+      : backend_(backend), thread_model_(thread_model), clients_(clients) {}
   std::unique_ptr<Layer> open_default_export() override;
   [[nodiscard]] bool serves_beside_clients() const override {
     return thread_model_ != NBDKIT_THREAD_MODEL_SERIALIZE_CONNECTIONS;
@@ -56,6 +58,7 @@ class NbdkitBackend final : public Backend {
  private:
   nbdkit_backend* backend_;
   int thread_model_;
+  const std::atomic<int>& clients_;
 };
 
 }  // namespace nbdstack

@@ -94,6 +94,13 @@ TimePoint BlockCache::background_step(Layer& below, TimePoint now) {
   return next_step(lock, now);
 }
 
+bool BlockCache::has_work_below() const {
+  if (pressed_ || (store_->is_durable() && doubts_ != settled_doubts_)) return true;
+  const bool delayed = settings_.write_delay > Duration::zero() && has_unwritten();
+  const Lock lock(mutex_);
+  return delayed || background_wanted_;
+}
+
 bool BlockCache::may_work_below(TimePoint now) const {
   const Lock lock(mutex_);
   return !retry_at_ || now >= *retry_at_;

@@ -1,9 +1,18 @@
 // Where background work finds a layer below.
 //
 //   export             layer                                   there
-//   the default one    its own, opened when there is first     with or without clients
-//                      something to do
-//   one with a name    a client's                              while there are clients
+//   the default one    its own, open while there is            with or without clients
+//                      something to do (OwnBelow); a client's
+//                      where the layer below takes no more
+//                      connections
+//   one with a name,   a client's (ClientsBelow)               while there are clients
+//   or over layers
+//   that serve one
+//   connection at a
+//   time
+//
+// A connection of its own counts as a client's below: nbdkit's filter limit refuses one more, and
+// exitlast waits for its end. So it is not kept longer than it is needed.
 //
 // A layer that belongs to no client has no export name (common/block/lent_layer.hpp): it is that of
 // the default export, whatever name it was opened with. So what is dirty in an export with a name
@@ -12,10 +21,12 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "common/block/layer.hpp"
 #include "common/block/lent_layer.hpp"
+#include "common/error.hpp"
 
 namespace nbdstack {
 
@@ -35,23 +46,52 @@ class BackgroundBelow {
   // What was done with the layer failed, and its connection may be lost: the next with() takes
   // another one.
   virtual void take_another() = 0;
+  // Nothing has been done for a while, and nothing is to be done.
+  virtual void rest() = 0;
 };
 
 class OwnBelow final : public BackgroundBelow {
  public:
   using Open = std::function<std::unique_ptr<Layer>()>;
 
-  explicit OwnBelow(Open open) : open_(std::move(open)) {}
+  // `clients` outlives this. What `open` throws is final only where no client has a layer to lend.
+  OwnBelow(Open open, LentLayers& clients) : open_(std::move(open)), clients_(clients) {}
   bool with(const Use& use) override {
-    if (layer_ == nullptr) layer_ = open_();
+    if (uses_clients_ && clients_.with_one(use)) return true;
+    uses_clients_ = false;
+    if (layer_ == nullptr && !open_own()) {
+      uses_clients_ = clients_.with_one(use);
+      if (uses_clients_) return true;
+      throw *failure_;
+    }
     use(*layer_);
     return true;
   }
-  void take_another() override { layer_.reset(); }
+  void take_another() override {
+    layer_.reset();
+    clients_.put_first_last();
+  }
+  void rest() override {
+    layer_.reset();
+    uses_clients_ = false;
+  }
 
  private:
+  bool open_own() {
+    try {
+      layer_ = open_();
+      return true;
+    } catch (const Error& error) {
+      failure_ = error;
+      return false;
+    }
+  }
+
   const Open open_;
+  LentLayers& clients_;
   std::unique_ptr<Layer> layer_;
+  bool uses_clients_ = false;     // as long as one is there, after its own could not be opened
+  std::optional<Error> failure_;  // of the last open_own()
 };
 
 class ClientsBelow final : public BackgroundBelow {
@@ -60,6 +100,7 @@ class ClientsBelow final : public BackgroundBelow {
   explicit ClientsBelow(LentLayers& clients) : clients_(clients) {}
   bool with(const Use& use) override { return clients_.with_one(use); }
   void take_another() override { clients_.put_first_last(); }
+  void rest() override {}
 
  private:
   LentLayers& clients_;

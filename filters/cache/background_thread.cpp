@@ -1,5 +1,6 @@
 #include "filters/cache/background_thread.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <exception>
 #include <utility>
@@ -11,6 +12,8 @@ namespace {
 
 // Where nothing may be written at the moment.
 constexpr std::chrono::seconds kLookAgain(1);
+// How long a layer below is kept after the last thing to do with it: opening one may take a while.
+constexpr std::chrono::milliseconds kRestAfter(300);
 
 }  // namespace
 
@@ -61,6 +64,8 @@ TimePoint BackgroundThread::step(TimePoint now) {
 TimePoint BackgroundThread::careless_step(TimePoint now) {
   try {
     if (!cache_.may_work_below(now)) return cache_.background_step_here(now);
+    if (!cache_.has_work_below()) return rest(now);
+    rest_at_.reset();
     TimePoint next = TimePoint::max();  // until there is a layer
     below_->with([&](Layer& below) {
       if (may_write_(below)) {
@@ -71,13 +76,21 @@ TimePoint BackgroundThread::careless_step(TimePoint now) {
       }
     });
     if (!cache_.may_work_below(now)) below_->take_another();
-    return next;
+    return cache_.has_work_below() ? next : std::min(next, now + kRestAfter);
   } catch (const Error& error) {
     return cache_.background_could_not_open(now, error);
   } catch (const std::exception& error) {
     below_->take_another();
     return cache_.background_could_not_open(now, Error(EIO, error.what()));
   }
+}
+
+TimePoint BackgroundThread::rest(TimePoint now) {
+  const TimePoint next = cache_.background_step_here(now);
+  if (!rest_at_) rest_at_ = now + kRestAfter;
+  if (now < *rest_at_) return std::min(next, *rest_at_);
+  below_->rest();
+  return next;
 }
 
 }  // namespace nbdstack

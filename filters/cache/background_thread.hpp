@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "common/sync/clock.hpp"
@@ -38,10 +39,13 @@ class BackgroundThread {
   void main();
   TimePoint step(TimePoint now);
   TimePoint careless_step(TimePoint now);
+  // Nothing is to be done below.
+  TimePoint rest(TimePoint now);
 
   BlockCache& cache_;
   std::unique_ptr<BackgroundBelow> below_;  // gone when the thread has ended
   const MayWrite may_write_;
+  std::optional<TimePoint> rest_at_;  // while there is nothing to do: when the layer is closed
 
   std::mutex mutex_;  // protects everything below but the thread
   std::condition_variable changed_;

@@ -102,6 +102,9 @@ class BlockCache {
   // layer below is done.
   [[nodiscard]] bool may_work_below(TimePoint now) const;
   TimePoint background_step_here(TimePoint now);
+  // Whether a step has anything to do with the layer below, now or later. (What waits for a client's
+  // flush is no work of the background's.)
+  [[nodiscard]] bool has_work_below() const;
   // The step cannot run, because the layer below could not be opened.
   TimePoint background_could_not_open(TimePoint now, const Error& error);
   // Called whenever the next step should come at once. Set before the first request.

@@ -117,11 +117,13 @@ void CacheFilter::open_directory() {
   }
 }
 
-// Whether what an earlier server left may be used is found out before any client comes, and what is
-// dirty goes down as soon as the layer below can be opened, whether clients come or not.
+// Whether what an earlier server left dirty may be used is found out before any client comes, and it
+// goes down as soon as the layer below can be opened, whether clients come or not. Where nothing is
+// dirty, that waits for a client: a filter below may count connections (exitlast ends the server when
+// the last one is closed).
 void CacheFilter::after_fork(Backend& backend) {
   backend_ = &backend;
-  if (directory_ == nullptr || !directory_->identity()) return;
+  if (unused_store_ == nullptr || !unused_store_->holds_unwritten()) return;
   if (take_directory_over()) return;
   taking_over_later_ = std::make_unique<UntilDone>([this] {
     try {
@@ -187,7 +189,7 @@ std::shared_ptr<ExportCache> CacheFilter::make_export_cache(const OpenRequest& r
                                           is_default_export(request.export_name));
   }
   if (cache->engine()->needs_background()) {
-    if (cache->is_default()) {
+    if (cache->is_default() && backend_->serves_beside_clients()) {
       cache->start_background([this, target = cache.get()] { return open_below(*target); });
     } else {
       cache->start_background_of_clients();

@@ -52,15 +52,12 @@ class ExportCache {
   }
 
   void start_background(OwnBelow::Open open_below) {
-    start_background(std::make_unique<OwnBelow>(std::move(open_below)));
+    start_background(std::make_unique<OwnBelow>(std::move(open_below), clients_));
   }
   // Over the layers below of clients, which lend them as they come.
-  void start_background_of_clients() {
-    start_background(std::make_unique<ClientsBelow>(clients_));
-    works_for_clients_ = true;
-  }
+  void start_background_of_clients() { start_background(std::make_unique<ClientsBelow>(clients_)); }
   // Where clients lend their layers; nothing: nobody needs them.
-  [[nodiscard]] LentLayers* borrower() { return works_for_clients_ ? &clients_ : nullptr; }
+  [[nodiscard]] LentLayers* borrower() { return background_ != nullptr ? &clients_ : nullptr; }
   // Waits for what is under way; no request comes any more.
   void stop_background() { background_.reset(); }
   // The last call of all. What fails is logged.
@@ -89,7 +86,6 @@ class ExportCache {
   const bool is_default_;
   std::shared_ptr<CacheDirectory> directory_;
   bool closed_ = false;
-  bool works_for_clients_ = false;
   LentLayers clients_{[this] { background_->wake(); }};
   std::unique_ptr<BackgroundThread> background_;  // before the engine that it uses goes
 };

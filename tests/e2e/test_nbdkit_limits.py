@@ -4,10 +4,12 @@ import contextlib
 import pathlib
 import tempfile
 import textwrap
+import time
 import unittest
 
 import nbd
 
+from support import data
 from support.nbdkit import Nbdkit
 from support.small_file_system import in_small_file_system
 
@@ -79,6 +81,90 @@ class OverALimitedPlugin(unittest.TestCase):
                 for kind in ("read", "write"):
                     longest = int((self.folder / f"longest-{kind}").read_text())
                     self.assertLessEqual(longest, 128 * KIB, kind)
+
+
+# Serves one connection at a time, and notes how many handles were open at once.
+_ONE_CONNECTION = """
+    import nbdkit
+    builtin_open = open
+    API_VERSION = 2
+    disk, handles, most, folder = bytearray(4 << 20), 0, 0, None
+    def config(key, value):
+        global folder
+        folder = value
+    def thread_model(): return nbdkit.THREAD_MODEL_SERIALIZE_CONNECTIONS
+    def open(readonly):
+        global handles, most
+        handles += 1
+        if handles > most:
+            most = handles
+            with builtin_open(folder + "/most", "w") as out: out.write(str(most))
+        return 1
+    def close(h):
+        global handles
+        handles -= 1
+    def get_size(h): return len(disk)
+    def pread(h, buf, offset, flags): buf[:] = disk[offset : offset + len(buf)]
+    def pwrite(h, buf, offset, flags): disk[offset : offset + len(buf)] = buf
+    def flush(h, flags): pass
+"""
+
+
+class ConnectionsOfOurOwn(unittest.TestCase):
+    """Background work needs a connection below. It is none more than the layers below take."""
+
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.folder = pathlib.Path(directory.name)
+        self.disk = self.folder / "disk"
+        self.disk.write_bytes(bytes(4 * MIB))
+        cache_dir = f"cache-dir={self.folder}/cache"
+        self.backgrounds = ((), ("cache-write-delay=50ms",), (cache_dir, "cache-flush=local"))
+
+    def write_in_steps(self, handle):
+        """Writes, with time for the background between them; what a flush says is the verdict."""
+        for number in range(4):
+            handle.pwrite(bytes([number + 1]) * 64 * KIB, number * 256 * KIB)
+            time.sleep(0.1)
+        handle.flush()
+
+    def test_a_plugin_that_serves_one_connection_at_a_time_has_one_handle(self):
+        """Two at once: nbdkit's ext2 filter, for one, destroys its file system then."""
+        script = self.folder / "plugin.py"
+        script.write_text(textwrap.dedent(_ONE_CONNECTION))
+        for parameters in self.backgrounds:
+            with self.subTest(parameters=parameters):
+                stack = ("--filter=cache", "python", script, f"folder={self.folder}", *parameters)
+                for _ in range(2):
+                    with Nbdkit(*stack) as server:
+                        self.write_in_steps(server.connect())
+                        self.assertEqual(server.terminate(), 0)
+                self.assertEqual((self.folder / "most").read_text(), "1")
+
+    def test_the_filter_limit_below_refuses_no_client(self):
+        for parameters in self.backgrounds:
+            with self.subTest(parameters=parameters):
+                stack = ("--filter=cache", "--filter=limit", "file", self.disk, *parameters)
+                for _ in range(2):
+                    with Nbdkit(*stack) as server:
+                        self.write_in_steps(server.connect())
+                        self.assertEqual(server.terminate(), 0)
+
+    def test_the_filter_exitlast_below_ends_the_server_after_the_last_client(self):
+        """Not before the first: our own connection, closed, was the last of all; nor never."""
+        for parameters in self.backgrounds:
+            with self.subTest(parameters=parameters):
+                with Nbdkit("--filter=cache", "file", self.disk, *parameters) as server:
+                    self.write_in_steps(server.connect())
+                    data.wait_until(lambda: self.disk.read_bytes()[768 * KIB] == 4, 30, "written")
+                stack = ("--filter=cache", "--filter=exitlast", "file", self.disk, *parameters)
+                with Nbdkit(*stack) as server:
+                    handle = server.connect()
+                    self.write_in_steps(handle)
+                    self.assertIsNone(server.returncode)
+                    server.disconnect()
+                    self.assertEqual(server.wait(30), 0)
 
 
 class LongQuestions(unittest.TestCase):

@@ -43,6 +43,10 @@ void DurableStore::load() {
   loaded_ = std::move(loaded);
 }
 
+bool DurableStore::holds_unwritten() const {
+  return survey_of(loaded_->index).unwritten_bytes != 0;
+}
+
 // What was found is written down anew before anything is changed: a tail is judged once only. Its
 // content has been read, not synced: that comes first. The note exists before a snapshot says that it
 // does, and speaks of the new snapshot only when that is durable.

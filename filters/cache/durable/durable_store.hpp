@@ -131,6 +131,8 @@ class DurableStore final : public SlotStore {
   // was committed is missing (recovery.hpp). Part of recover(), where it has not been called
   // before.
   void load();
+  // After load() and before recover(): whether anything in it is not below yet.
+  [[nodiscard]] bool holds_unwritten() const;
   // Throws where the files cannot be read, a new snapshot cannot be written, or something that was
   // committed is missing (recovery.hpp); then nothing in the directory has been changed.
   Recovered recover() override;

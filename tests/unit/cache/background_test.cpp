@@ -363,10 +363,12 @@ TEST_F(CacheBackgroundThread, WritesBackOverALayerOfItsOwn) {
   write(data(1), 0);
   Gate gate;
   stop_at(gate, Op::pwrite);
+  LentLayers clients;
   {
-    const BackgroundThread thread(cache(), std::make_unique<OwnBelow>([this] {
-                                    return std::make_unique<ExclusiveLayer>(below, exclusive_);
-                                  }));
+    const BackgroundThread thread(
+        cache(),
+        std::make_unique<OwnBelow>(
+            [this] { return std::make_unique<ExclusiveLayer>(below, exclusive_); }, clients));
     layer().flush();
     gate.wait_for_arrivals(1);
     gate.open();
@@ -415,10 +417,11 @@ TEST_F(CacheBackgroundThread, OpensTheLayerBelowAnewWhenItsConnectionIsLost) {
   Gate gate;
   stop_at(gate, Op::pwrite);
   std::atomic<int> opened = 0;
+  LentLayers clients;
   {
-    const BackgroundThread thread(cache(), std::make_unique<OwnBelow>([&] {
-                                    return std::make_unique<Connection>(below, ++opened == 1);
-                                  }));
+    const BackgroundThread thread(
+        cache(), std::make_unique<OwnBelow>(
+                     [&] { return std::make_unique<Connection>(below, ++opened == 1); }, clients));
     layer().flush();
     gate.wait_for_arrivals(1);
     gate.open();
@@ -448,6 +451,53 @@ TEST_F(CacheBackgroundThread, TakesAnotherClientsLayerWhenOneHasLostItsConnectio
   }
   clients.take_back(first);
   clients.take_back(second);
+  EXPECT_EQ(below.content(block(0)), data(1));
+}
+
+// The layer below refuses one more connection, as nbdkit's filter limit does.
+TEST_F(CacheBackgroundThread, WritesBackOverAClientsLayerWhereItCanHaveNoneOfItsOwn) {
+  settings.flush = FlushTo::local;
+  durable_store = true;
+  write(data(1), 0);
+  Gate gate;
+  stop_at(gate, Op::pwrite);
+  LentLayers clients;
+  const auto client = std::make_shared<LentLayer>(below);
+  clients.lend(client);
+  {
+    const BackgroundThread thread(
+        cache(),
+        std::make_unique<OwnBelow>(
+            []() -> std::unique_ptr<Layer> { throw Error(EIO, "one client too many"); }, clients));
+    layer().flush();
+    gate.wait_for_arrivals(1);
+    gate.open();
+  }
+  clients.take_back(client);
+  EXPECT_EQ(below.content(block(0)), data(1));
+  layer().flush();  // nothing has failed
+}
+
+// What counts the connections to the layer below (nbdkit's filter exitlast) sees the background's
+// go when there is nothing more to write.
+TEST_F(CacheBackgroundThread, ClosesALayerOfItsOwnWhenNothingIsToBeDone) {
+  settings.flush = FlushTo::local;
+  durable_store = true;
+  struct Counted final : public ExclusiveLayer {
+    Counted(Layer& layer, std::mutex& exclusive, Gate& end)
+        : ExclusiveLayer(layer, exclusive), closed(end) {}
+    ~Counted() override { closed.pass(); }
+    Gate& closed;
+  };
+  write(data(1), 0);
+  Gate closed;
+  closed.open();
+  LentLayers clients;
+  const BackgroundThread thread(
+      cache(), std::make_unique<OwnBelow>(
+                   [&] { return std::make_unique<Counted>(below, exclusive_, closed); }, clients));
+  layer().flush();
+  closed.wait_for_arrivals(1);
   EXPECT_EQ(below.content(block(0)), data(1));
 }
 
