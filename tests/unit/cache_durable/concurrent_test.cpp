@@ -24,8 +24,12 @@ constexpr int kRequests = 2500;
 #endif
 
 struct Case {
+  const char* name;
   FlushTo flush;
   std::uint64_t slots;
+  CacheMode mode = CacheMode::writeback;
+  Support zero = Support::native;  // of the layer below; where it is not, trims go around the cache
+  std::uint32_t preferred_block_size = 0;
 };
 
 class ConcurrentCache : public RuntimeTest, public ::testing::WithParamInterface<Case> {
@@ -71,7 +75,9 @@ class ConcurrentCache : public RuntimeTest, public ::testing::WithParamInterface
     const bool is_read = !is_zero && choice < 50;
     const Pages pages = take(random, is_zero && choice < 24);
     const Range range{pages.first * kPage, pages.count * kPage};
-    if (is_zero && choice < 18) {
+    // Trims that go around the cache leave parts of blocks alone.
+    const bool is_trim = choice >= 18 && (choice < 24 || trims_make_zeros());
+    if (is_zero && !is_trim) {
       layer->zero(range.length, range.offset, {.may_trim = false});
     } else if (is_zero) {
       layer->trim(range.length, range.offset, Durability::on_flush);
@@ -84,6 +90,9 @@ class ConcurrentCache : public RuntimeTest, public ::testing::WithParamInterface
       return give_back(pages, value);
     }
     give_back(pages, is_zero ? 0 : -1);
+  }
+  [[nodiscard]] static bool trims_make_zeros() {
+    return GetParam().mode == CacheMode::writeback && GetParam().zero == Support::native;
   }
   // The caller's own.
   void compare(const Pages& pages) {
@@ -148,7 +157,10 @@ class ConcurrentCache : public RuntimeTest, public ::testing::WithParamInterface
 TEST_P(ConcurrentCache, AgreesWithTheOracleLiveAndAfterACrash) {
   settings.flush = GetParam().flush;
   settings.max_size_bytes = GetParam().slots * kBlock;
+  settings.mode = GetParam().mode;
   settings.cache_on_read = [] { return true; };
+  below.change_traits().zero = GetParam().zero;
+  below.change_traits().preferred_block_size = GetParam().preferred_block_size;
   start();
   let_commits_meet_writes();
   run();
@@ -166,15 +178,15 @@ TEST_P(ConcurrentCache, AgreesWithTheOracleLiveAndAfterACrash) {
   compare({0, kPages});
 }
 
-INSTANTIATE_TEST_SUITE_P(Sizes, ConcurrentCache,
-                         ::testing::Values(Case{FlushTo::local, 24}, Case{FlushTo::local, 128},
-                                           Case{FlushTo::below, 24}, Case{FlushTo::below, 128}),
-                         [](const auto& named) {
-                           return fmt::format(
-                               "Flush{}Slots{}",
-                               named.param.flush == FlushTo::local ? "Local" : "Below",
-                               named.param.slots);
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Sizes, ConcurrentCache,
+    ::testing::Values(
+        Case{"LocalSmall", FlushTo::local, 24}, Case{"LocalLarge", FlushTo::local, 128},
+        Case{"BelowSmall", FlushTo::below, 24}, Case{"BelowLarge", FlushTo::below, 128},
+        Case{"WriteThrough", FlushTo::below, 24, CacheMode::writethrough},
+        Case{"TrimsGoAround", FlushTo::local, 24, CacheMode::writeback, Support::emulated},
+        Case{"LargeObjects", FlushTo::below, 24, CacheMode::writeback, Support::native, 65536}),
+    [](const auto& named) { return std::string(named.param.name); });
 
 }  // namespace
 }  // namespace nbdstack::testing
