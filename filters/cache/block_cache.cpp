@@ -227,6 +227,25 @@ void BlockCache::give_back(Lock& lock, Slot slot) {
   changed_.notify_all();
 }
 
+// Those of them that are clean are not cached any more. The caller owns them, and has pinned the
+// slot; nothing of it is on its way below.
+void BlockCache::forget_pages(Lock& lock, Slot slot, PageMask touched) {
+  if (!table_[slot].is_attached()) return;
+  Pages pages = table_.pages(slot);
+  const PageMask clean = pages.valid & ~pages.dirty & touched;
+  if (clean == 0) return;
+  lock.unlock();
+  const StoredPages given_up = store_->forget(slot, clean, pages.stored() & clean);
+  lock.lock();
+  if (!table_[slot].is_attached()) return;
+  pages = table_.pages(slot);
+  store_->forgotten(slot, given_up);
+  pages.valid &= ~clean;
+  pages.zero &= pages.valid;
+  pages.hole &= pages.valid;
+  set_pages(lock, slot, pages);
+}
+
 // Notes when a block becomes dirty.
 void BlockCache::set_pages(Lock& /*lock*/, Slot slot, const Pages& pages) {
   const bool was_unwritten = table_.unwritten().contains(slot);

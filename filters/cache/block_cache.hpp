@@ -144,6 +144,7 @@ class BlockCache {
   // The block is not cached any more, and a fetch of it is not stored.
   void drop(Lock& lock, Slot slot, EvictionPolicy::Removal why, bool with_storage = false);
   void note_vacated(Lock& lock, Slot slot);
+  void forget_pages(Lock& lock, Slot slot, PageMask touched);
   void retire(Lock& lock, Slot slot);
   void discard_dropped(Lock& lock);
   void give_back(Lock& lock, Slot slot);
@@ -212,6 +213,7 @@ class BlockCache {
                      std::span<const std::byte> data);
   Stored note_stored(Lock& lock, Slot slot, const StoredPages& stored);
   Stored could_not_store(Lock& lock, Slot slot, PageMask touched, bool intact, const Error& error);
+  void forget_overwritten(Lock& lock, Slot slot, PageMask touched);
   std::vector<std::byte> complete_pages(Layer& below, BlockPiece& piece,
                                         std::span<const std::byte> data, PageMask missing);
   void write_around(Layer& below, std::span<const std::byte> buffer, std::uint64_t offset,

@@ -65,8 +65,7 @@ void BlockCache::Bypass::forget_durably() {
 void BlockCache::Bypass::forget_clean_pages(Lock& lock, Slot slot) {
   BlockTable& table = cache_.table_;
   if (!table[slot].is_attached()) return;
-  Pages pages = table.pages(slot);
-  if (pages.dirty == 0) {
+  if (table.pages(slot).dirty == 0) {
     cache_.drop(lock, slot, EvictionPolicy::Removal::dropped);
     return;
   }
@@ -75,18 +74,7 @@ void BlockCache::Bypass::forget_clean_pages(Lock& lock, Slot slot) {
   const PageMask touched =
       cache_.pages_.touched(static_cast<std::uint32_t>(part.offset - block.offset),
                             static_cast<std::uint32_t>(part.length));
-  const PageMask clean = pages.valid & ~pages.dirty & touched;
-  if (clean == 0) return;
-  lock.unlock();
-  const StoredPages given_up = cache_.store_->forget(slot, clean, pages.stored() & clean);
-  lock.lock();
-  if (!table[slot].is_attached()) return;
-  pages = table.pages(slot);
-  cache_.store_->forgotten(slot, given_up);
-  pages.valid &= ~clean;
-  pages.zero &= pages.valid;
-  pages.hole &= pages.valid;
-  cache_.set_pages(lock, slot, pages);
+  cache_.forget_pages(lock, slot, touched);
 }
 
 void BlockCache::Bypass::forget_clean() {
@@ -218,6 +206,9 @@ void BlockCache::Bypass::write_slot(Slot slot, const BlockPiece& piece,
     if (cured != 0) cache_.store_->cleaned(slot, cured);
   }
   const bool had_dirty = before.dirty != 0;
+  if (failed && had_dirty) {  // what is clean may be older now than what is below
+    cache_.forget_pages(lock, slot, cache_.pages_.touched(piece.offset_in_block, piece.length));
+  }
   if (failed && cache_.table_[slot].is_attached() && !had_dirty) cache_.retire(lock, slot);
   pin.give_back(lock);
   lock.unlock();

@@ -171,9 +171,17 @@ BlockCache::Stored BlockCache::could_not_store(Lock& lock, Slot slot, PageMask t
     retire(lock, slot);
   } else if ((pages.stored() & touched) != 0) {
     if (intact && is_for_lack_of_room(error)) return Stored::once_clean;
+    if (!intact) forget_overwritten(lock, slot, touched);
     throw Error(error);
   }
   return Stored::impossible;
+}
+
+// Clean pages may hold some of what could not be stored, which is not below: they must not count as
+// a copy of that. What is on its way below was not overwritten, and is not clean before it arrives.
+void BlockCache::forget_overwritten(Lock& lock, Slot slot, PageMask touched) {
+  changed_.wait(lock, [&] { return !table_[slot].is_attached() || !table_[slot].writing; });
+  forget_pages(lock, slot, touched);
 }
 
 // Pages that are written in part and not cached: the rest of them is read from below, and the piece

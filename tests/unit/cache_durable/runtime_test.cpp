@@ -89,5 +89,28 @@ TEST_F(RuntimeTest, AReaderKeepsTheStorageOfABlockThatLeavesTheCache) {
   EXPECT_EQ(reader.get(), 2);
 }
 
+// The first of two pages was overwritten before the second one failed. It was clean, and must not
+// count as a copy of what is below any more.
+TEST_F(RuntimeTest, AWriteThatFailsInTheMiddleLeavesNothingCleanBehind) {
+  start();
+  write(0, 1);
+  write(1, 7);
+  layer->flush();
+  write(0, 2);
+  layer->flush();
+  layer->flush();
+  write(2, 5);
+  disk.set_hook([](const SimulatedDisk::Operation& operation) {
+    const bool is_write = operation.kind == SimulatedDisk::Kind::write;
+    if (is_write && operation.name == "data") throw Error(EIO, "as the test wants it");
+  });
+  EXPECT_THROW(layer->pwrite(bytes(std::uint64_t{2} * kPage, 9), 0, Durability::on_flush), Error);
+  disk.set_hook({});
+  EXPECT_EQ(disk.content("data2")[0], std::byte{9});
+  EXPECT_EQ(read(0), 2);
+  EXPECT_EQ(read(1), 7);
+  EXPECT_EQ(read(2), 5);
+}
+
 }  // namespace
 }  // namespace nbdstack::testing
