@@ -17,7 +17,8 @@ class Vectors(unittest.TestCase):
 
     def serve(self, s3, volume, **parameters):
         """Ours on the volume."""
-        merged = s3.parameters(volume.bucket) | {"layout": "s3backer"} | volume.parameters()
+        always = {"layout": "s3backer", "trust-listing": "true"}
+        merged = s3.parameters(volume.bucket) | always | volume.parameters()
         merged |= parameters
         words = [f"{n.replace('_', '-')}={v}" for n, v in merged.items() if v is not None]
         return Nbdkit("s3", *words)
