@@ -118,6 +118,8 @@ void Journal::write_buffers(Lock& lock) {
       upto = written_sequence_;  // what is newer than `pending` has its turn later
     }
   }
+  // A commit may remove the others meanwhile.
+  std::erase_if(parts, [](const Segment* part) { return part->pending.empty(); });
   writing_ = true;
   lock.unlock();
   std::optional<Error> failure;
