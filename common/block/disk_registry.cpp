@@ -183,12 +183,15 @@ DiskRegistryCore::Any DiskRegistryCore::make_state(const EntryPtr& entry,
 // known here.
 DiskRegistryCore::Any DiskRegistryCore::told_when_it_ends(const EntryPtr& entry, Any state) {
   void* const address = state.get();
-  return {address, [core = weak_from_this(), entry, state = std::move(state)](void*) mutable {
+  return {address,
+          [core = weak_from_this(), held = entry, state = std::move(state)](void*) mutable {
             state.reset();
+            // This lives for as long as the entry knows of the State: neither would ever go.
+            const EntryPtr ended = std::move(held);
             const auto registry = core.lock();
             if (registry == nullptr) return;
             const std::lock_guard lock(registry->mutex_);
-            registry->remove(entry);
+            registry->remove(ended);
           }};
 }
 
