@@ -147,6 +147,7 @@ void BlockCache::write_back_group(WriteBack& work, std::span<const BlockNumber> 
   if (!claim_group(work, blocks, group)) return;
   // Others wait for what has been claimed: it is finished, whatever happens.
   try {
+    for (const auto& block : group.blocks) say("writing back", block.number);
     plan_group(work.below, group);
     copy_group(group);
     if (!group.failure) send_group(work.below, group, work.durability);
