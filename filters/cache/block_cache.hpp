@@ -116,6 +116,8 @@ class BlockCache {
   [[nodiscard]] bool has_unwritten() const;
   // How often something was written back: it grows as long as write-backs get on.
   [[nodiscard]] std::uint64_t write_backs_done() const { return write_backs_done_; }
+  // Lets a test know that somebody has joined a fetch and waits for it.
+  [[nodiscard]] std::size_t waiting_for_fetches() const;
 
  private:
   using Lock = std::unique_lock<std::mutex>;  // passed as proof that mutex_ is held
@@ -318,8 +320,9 @@ class BlockCache {
   bool relieving_ = false;        // between the high threshold and the low one
   bool evicting_ = false;         // one at a time writes back to make room
   std::unordered_map<BlockNumber, std::shared_ptr<Fetch>> fetches_;  // those that may be joined
-  std::list<Range> bypasses_;                                        // under way below
-  std::list<Range> write_backs_;                                     // the same
+  std::size_t waiting_for_fetches_ = 0;
+  std::list<Range> bypasses_;     // under way below
+  std::list<Range> write_backs_;  // the same
   // Background work.
   bool background_wanted_ = false;  // everything dirty is to be written back soon
   std::uint16_t dirty_tick_ = 0;    // time in parts of write_delay

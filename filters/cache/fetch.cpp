@@ -329,7 +329,14 @@ void BlockCache::forget_fetch(Lock& /*lock*/, Fetch& fetch) {
 }
 
 void BlockCache::wait_for(Lock& lock, Fetch& fetch) {
+  ++waiting_for_fetches_;
   fetch.finished.wait(lock, [&] { return fetch.done; });
+  --waiting_for_fetches_;
+}
+
+std::size_t BlockCache::waiting_for_fetches() const {
+  const Lock lock(mutex_);
+  return waiting_for_fetches_;
 }
 
 // Nobody joins the fetches of these blocks any more, and they are not stored.

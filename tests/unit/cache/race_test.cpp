@@ -1,6 +1,8 @@
 // Two operations on one block, in the order that does harm. The first is stopped below at a gate;
 // the second runs into it; then the first goes on. Each test states what must be read and what must
 // be below in the end.
+#include <thread>
+
 #include "tests/unit/cache/cache_fixture.hpp"
 
 namespace nbdstack::testing {
@@ -53,6 +55,7 @@ TEST_F(CacheRace, AFillDoesNotOverwriteANewerWrite) {
 TEST_F(CacheRace, APartialWriteWaitsForTheFillAndJoinsIt) {
   auto fill = stop_fill_with_old_data();
   auto writer = later([this] { write(all(3, 100), 0); });
+  while (cache().waiting_for_fetches() == 0) std::this_thread::yield();
   gate.open();
   fill.get();
   writer.get();
