@@ -228,21 +228,40 @@ void BlockCache::give_back(Lock& lock, Slot slot) {
 }
 
 // Those of them that are clean are not cached any more. The caller owns them, and has pinned the
-// slot; nothing of it is on its way below.
+// slot; nothing of it is on its way below. What a fetch has read of them may be older than what they
+// held. They are not valid before the mutex is released: no write-back may complete a request with
+// what is in their place.
 void BlockCache::forget_pages(Lock& lock, Slot slot, PageMask touched) {
   if (!table_[slot].is_attached()) return;
-  Pages pages = table_.pages(slot);
-  const PageMask clean = pages.valid & ~pages.dirty & touched;
+  const Pages before = table_.pages(slot);
+  const PageMask clean = before.valid & ~before.dirty & touched;
   if (clean == 0) return;
-  lock.unlock();
-  const StoredPages given_up = store_->forget(slot, clean, pages.stored() & clean);
-  lock.lock();
-  if (!table_[slot].is_attached()) return;
-  pages = table_.pages(slot);
-  store_->forgotten(slot, given_up);
+  fetches_.erase(table_[slot].block());
+  Pages pages = before;
   pages.valid &= ~clean;
   pages.zero &= pages.valid;
   pages.hole &= pages.valid;
+  set_pages(lock, slot, pages);
+  lock.unlock();
+  StoredPages given_up;
+  try {
+    given_up = store_->forget(slot, clean, before.stored() & clean);
+  } catch (const std::exception&) {  // the store has them still
+    lock.lock();
+    remember_pages(lock, slot, before, clean);
+    throw;
+  }
+  lock.lock();
+  if (table_[slot].is_attached()) store_->forgotten(slot, given_up);
+}
+
+// They are again what they were `before`.
+void BlockCache::remember_pages(Lock& lock, Slot slot, const Pages& before, PageMask again) {
+  if (!table_[slot].is_attached()) return;
+  Pages pages = table_.pages(slot);
+  pages.valid |= before.valid & again;
+  pages.zero |= before.zero & again;
+  pages.hole |= before.hole & again;
   set_pages(lock, slot, pages);
 }
 

@@ -147,6 +147,7 @@ class BlockCache {
   void drop(Lock& lock, Slot slot, EvictionPolicy::Removal why, bool with_storage = false);
   void note_vacated(Lock& lock, Slot slot);
   void forget_pages(Lock& lock, Slot slot, PageMask touched);
+  void remember_pages(Lock& lock, Slot slot, const Pages& before, PageMask again);
   void retire(Lock& lock, Slot slot);
   void discard_dropped(Lock& lock);
   void give_back(Lock& lock, Slot slot);

@@ -4,7 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "common/sync/worker_pool.hpp"
@@ -55,6 +58,15 @@ class RuntimeTest : public ::testing::Test {
     std::vector<std::byte> content(kPage);
     layer->pread(content, page * kPage);
     return value_of(content);
+  }
+  // Those writes of pages into the directory find no room for which `fails` says so, counted from 1.
+  void fail_writes(std::function<bool(std::size_t)> fails) {
+    auto number = std::make_shared<std::atomic<std::size_t>>(0);
+    disk.set_hook([fails = std::move(fails), number](const SimulatedDisk::Operation& operation) {
+      const bool is_page =
+          operation.kind == SimulatedDisk::Kind::write && operation.name.starts_with("data");
+      if (is_page && fails(++*number)) throw Error(ENOSPC, "as the test wants it");
+    });
   }
   int read_below(std::uint64_t page) { return value_of(below.content({page * kPage, kPage})); }
 

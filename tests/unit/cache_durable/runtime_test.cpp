@@ -112,5 +112,65 @@ TEST_F(RuntimeTest, AWriteThatFailsInTheMiddleLeavesNothingCleanBehind) {
   EXPECT_EQ(read(2), 5);
 }
 
+// A fetch of the block has read the page before it went below. The page leaves the cache while the
+// fetch is under way, which must not put back what it has read.
+TEST_F(RuntimeTest, AFetchDoesNotBringBackAPageThatAFailedWriteHasMadeTheCacheForget) {
+  settings.cache_on_read = [] { return true; };
+  start();
+  write(0, 1);
+  Gate gate;
+  below.on_read_result([&](std::span<std::byte>, std::uint64_t) { gate.pass(); });
+  auto reader = std::async(std::launch::async, [&] { return read(3); });
+  gate.wait_for_arrivals(1);
+  below.on_read_result({});
+  layer->flush();
+  layer->flush();
+  write(1, 5);
+  fail_writes([](std::size_t /*number*/) { return true; });
+  EXPECT_THROW(write(0, 9), Error);
+  disk.set_hook({});
+  gate.open();
+  EXPECT_EQ(reader.get(), 0);
+  EXPECT_EQ(read(0), 1);
+  EXPECT_EQ(read(1), 5);
+}
+
+// The bytes of a write that has failed do not go below later on, as what lies between two pages that
+// are written back.
+TEST_F(RuntimeTest, AWriteBackDoesNotCarryWhatAFailedWriteHasLeft) {
+  start();
+  write(1, 1);
+  write(2, 7);
+  layer->flush();
+  write(1, 2);
+  layer->flush();
+  layer->flush();
+  write(0, 5);
+  write(3, 5);
+  Gate forgetting;
+  hooks.before_forget = [&] { forgetting.pass(); };
+  fail_writes([](std::size_t number) { return number == 2; });
+  auto writer = std::async(std::launch::async, [&] {
+    layer->pwrite(bytes(std::uint64_t{2} * kPage, 9), kPage, Durability::on_flush);
+  });
+  forgetting.wait_for_arrivals(1);
+  EXPECT_EQ(disk.content("data2")[kPage], std::byte{9});
+  Gate writing;
+  below.on_call([&](const Call& call) {
+    if (call.op == Op::pwrite) writing.pass();
+  });
+  auto flush = std::async(std::launch::async, [&] { layer->flush(); });
+  writing.wait_for_arrivals(1);
+  forgetting.open();
+  EXPECT_THROW(writer.get(), Error);
+  EXPECT_EQ(read(1), 2);
+  writing.open();
+  flush.get();
+  EXPECT_EQ(read(1), 2);
+  EXPECT_EQ(read(2), 7);
+  EXPECT_EQ(read_below(0), 5);
+  EXPECT_EQ(read_below(3), 5);
+}
+
 }  // namespace
 }  // namespace nbdstack::testing

@@ -1,4 +1,4 @@
-// A durable store with places to stop at: before it reads, and after it has committed.
+// A durable store with places to stop at: before it reads or forgets, and after it has committed.
 #pragma once
 
 #include <functional>
@@ -16,6 +16,7 @@ class ForwardingStore final : public SlotStore {
   // Set before the store is used; called without a lock, on the caller's thread.
   struct Hooks {
     std::function<void()> before_read = [] {};
+    std::function<void()> before_forget = [] {};
     std::function<void()> after_commit = [] {};
   };
 
@@ -34,6 +35,7 @@ class ForwardingStore final : public SlotStore {
     return store_->write(slot, data, offset_in_block, stored);
   }
   StoredPages forget(Slot slot, PageMask pages, PageMask stored) override {
+    hooks_.before_forget();
     return store_->forget(slot, pages, stored);
   }
   void discard(Slot slot) override { store_->discard(slot); }
