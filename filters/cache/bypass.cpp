@@ -157,9 +157,9 @@ void BlockCache::Bypass::store_absent(BlockNumber block, std::span<const std::by
 }
 
 // Pages that are cached take the data; they stay as clean or dirty as they are. What was damaged is
-// below now. A slot that cannot be written is as good as none, where the block is clean. Where it
-// is dirty its own data is still to be written back over what has just gone below, so the change
-// is reported as failed.
+// below now. Clean pages that cannot be written leave the cache. Where dirty ones cannot, their own
+// data is still to be written back over what has just gone below, so the change is reported as
+// failed. Other pages of the block may become dirty at any moment.
 void BlockCache::Bypass::write_slot(Slot slot, const BlockPiece& piece,
                                     std::span<const std::byte> data) {
   Lock lock(cache_.mutex_);
@@ -168,22 +168,14 @@ void BlockCache::Bypass::write_slot(Slot slot, const BlockPiece& piece,
   const Pages before = cache_.table_.pages(slot);
   lock.unlock();
   Pin pin(cache_, slot);
+  const PageMask touched = cache_.pages_.touched(piece.offset_in_block, piece.length);
   const PageMask covered = cache_.pages_.covered(piece.offset_in_block, piece.length,
                                                  cache_.geometry_.length_of(piece.block));
   bool failed = false;
   const auto store = [&](std::uint32_t offset, std::uint32_t length, bool usable, bool dirty) {
     if (!usable || failed) return;
-    try {
-      const StoredPages stored = cache_.store_->write(
-          slot, data.subspan(offset - piece.offset_in_block, length), offset, before.stored());
-      const Lock noting(cache_.mutex_);
-      if (cache_.table_[slot].is_attached()) {
-        cache_.store_->wrote(slot, piece.block, stored, dirty);
-      }
-    } catch (const Error& error) {
-      cache_.storage_failed(error);
-      failed = true;
-    }
+    const auto part = data.subspan(offset - piece.offset_in_block, length);
+    failed = !write_part(slot, piece.block, part, offset, before.stored(), dirty);
   };
   const PageMask usable = before.valid;
   cache_.pages_.for_each_part(piece.offset_in_block, piece.length, before.dirty,
@@ -195,26 +187,51 @@ void BlockCache::Bypass::write_slot(Slot slot, const BlockPiece& piece,
                                     });
                               });
   lock.lock();
-  if (cache_.table_[slot].is_attached() && !failed) {
-    Pages pages = cache_.table_.pages(slot);
-    const PageMask changed = cache_.pages_.touched(piece.offset_in_block, piece.length) & usable;
-    const PageMask cured = covered & before.damaged();
-    pages.dirty &= ~cured;
-    pages.zero &= ~changed;
-    pages.hole &= ~changed;
-    cache_.set_pages(lock, slot, pages);
-    if (cured != 0) cache_.store_->cleaned(slot, cured);
+  if (!cache_.table_[slot].is_attached()) {
+    failed = false;
+  } else if (!failed) {
+    cure(lock, slot, covered & before.damaged());
+  } else if (cache_.table_.pages(slot).dirty == 0) {
+    cache_.retire(lock, slot);
+  } else {  // what is clean may be older now than what is below
+    cache_.forget_pages(lock, slot, touched);
   }
-  const bool had_dirty = before.dirty != 0;
-  if (failed && had_dirty) {  // what is clean may be older now than what is below
-    cache_.forget_pages(lock, slot, cache_.pages_.touched(piece.offset_in_block, piece.length));
-  }
-  if (failed && cache_.table_[slot].is_attached() && !had_dirty) cache_.retire(lock, slot);
   pin.give_back(lock);
   lock.unlock();
-  if (failed && had_dirty) {
+  if (failed && (before.dirty & touched) != 0) {
     throw Error(EIO, "cache: written below, but not over the newer data in the cache");
   }
+}
+
+// Returns false where the storage failed. What the store has noted, the table says too, whatever
+// becomes of the other parts.
+bool BlockCache::Bypass::write_part(Slot slot, BlockNumber block, std::span<const std::byte> data,
+                                    std::uint32_t offset_in_block, PageMask stored_before,
+                                    bool dirty) {
+  StoredPages stored;
+  try {
+    stored = cache_.store_->write(slot, data, offset_in_block, stored_before);
+  } catch (const Error& error) {
+    cache_.storage_failed(error);
+    return false;
+  }
+  Lock lock(cache_.mutex_);
+  if (!cache_.table_[slot].is_attached()) return true;
+  cache_.store_->wrote(slot, block, stored, dirty);
+  Pages pages = cache_.table_.pages(slot);
+  pages.zero &= ~stored.pages;
+  pages.hole &= ~stored.pages;
+  cache_.set_pages(lock, slot, pages);
+  return true;
+}
+
+// Pages that were damaged are below now.
+void BlockCache::Bypass::cure(Lock& lock, Slot slot, PageMask cured) {
+  if (cured == 0) return;
+  Pages pages = cache_.table_.pages(slot);
+  pages.dirty &= ~cured;
+  cache_.set_pages(lock, slot, pages);
+  cache_.store_->cleaned(slot, cured);
 }
 
 }  // namespace nbdstack

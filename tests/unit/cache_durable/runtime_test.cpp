@@ -172,5 +172,25 @@ TEST_F(RuntimeTest, AWriteBackDoesNotCarryWhatAFailedWriteHasLeft) {
   EXPECT_EQ(read_below(3), 5);
 }
 
+// Two pages of zeros are written around the cache; one of them can be stored afterwards. What the
+// store has noted of it is what is read, now and after a crash.
+TEST_F(RuntimeTest, AWriteAroundTheCacheThatFailsInTheMiddleKeepsTableAndIndexInStep) {
+  settings.flush = FlushTo::local;
+  start();
+  for (const std::uint64_t page : {0, 2}) layer->zero(kPage, page * kPage, {.may_trim = false});
+  fail_writes([](std::size_t number) { return number != 2; });
+  EXPECT_THROW(layer->pwrite(bytes(std::uint64_t{3} * kPage, 9), 0, Durability::on_flush), Error);
+  disk.set_hook({});
+  EXPECT_EQ(read(0), 9);
+  EXPECT_EQ(read(2), 0);
+  write(0, 4);
+  layer->flush();
+  end();
+  disk.crash(kNothingSurvives);
+  start();
+  EXPECT_EQ(read(0), 4);
+  EXPECT_EQ(read(2), 0);
+}
+
 }  // namespace
 }  // namespace nbdstack::testing
