@@ -204,7 +204,10 @@ class AnyStack(unittest.TestCase):
 
 class S3(unittest.TestCase):
     """Requests of a file system and a copy, by method, with and without the filter. The plugin is
-    told not to own its volume: it does not remember what was never stored then."""
+    told not to own its volume: it does not remember what was never stored then, and listings are
+    all that tells of it."""
+
+    ALONE = ("size=64M", "own=none", "trust-listing=true")
 
     def setUp(self):
         require_root_and_tools()
@@ -214,7 +217,7 @@ class S3(unittest.TestCase):
         """Requests by method of a piece of work on a volume of 64 MiB."""
         with MemoryS3({"disk": {}}) as s3:
             words = [f"{name}={value}" for name, value in s3.parameters("disk").items()]
-            with Nbdkit(*filters, "s3", *words, "size=64M", "own=none", verbose=True) as server:
+            with Nbdkit(*filters, "s3", *words, *self.ALONE, verbose=True) as server:
                 server.connect().pread(1, 0)
                 if filters:
                     data.wait_until(lambda: "the scan has ended" in server.log(), 20, "the scan")
