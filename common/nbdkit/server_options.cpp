@@ -36,7 +36,10 @@ bool may_be_readonly(const std::vector<std::string>& words) {
   return false;
 }
 
-bool may_be_readonly_server() {
+namespace {
+
+// Of this process, with its name.
+std::vector<std::string> command_line() {
   std::ifstream file("/proc/self/cmdline", std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   std::vector<std::string> words;
@@ -45,9 +48,23 @@ bool may_be_readonly_server() {
     words.push_back(text.substr(at, end - at));
     at = end + 1;
   }
+  return words;
+}
+
+}  // namespace
+
+bool may_be_readonly_server() {
+  std::vector<std::string> words = command_line();
   if (words.empty()) return true;
   words.erase(words.begin());
   return may_be_readonly(words);
+}
+
+bool may_end_with_last_connection() {
+  const std::vector<std::string> words = command_line();
+  return std::any_of(words.begin(), words.end(), [](const std::string& word) {
+    return word.find("exitlast") != std::string::npos;
+  });
 }
 
 }  // namespace nbdstack

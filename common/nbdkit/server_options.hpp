@@ -13,4 +13,8 @@ bool may_be_readonly(const std::vector<std::string>& words);
 // The same of this process's command line.
 bool may_be_readonly_server();
 
+// Whether nbdkit's filter exitlast may be in this process's stack: it ends the server when the last
+// connection is closed, also when that was one of our own and no client has come yet.
+bool may_end_with_last_connection();
+
 }  // namespace nbdstack

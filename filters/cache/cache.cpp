@@ -117,13 +117,13 @@ void CacheFilter::open_directory() {
   }
 }
 
-// Whether what an earlier server left dirty may be used is found out before any client comes, and it
-// goes down as soon as the layer below can be opened, whether clients come or not. Where nothing is
-// dirty, that waits for a client: a filter below may count connections (exitlast ends the server when
-// the last one is closed).
+// Whether what an earlier server left may be used is found out before any client comes, and what is
+// dirty goes down as soon as the layer below can be opened, whether clients come or not. Where nothing
+// is dirty, and closing that connection may end the server, it waits for a client.
 void CacheFilter::after_fork(Backend& backend) {
   backend_ = &backend;
-  if (unused_store_ == nullptr || !unused_store_->holds_unwritten()) return;
+  if (unused_store_ == nullptr) return;
+  if (may_end_with_last_connection() && !unused_store_->holds_unwritten()) return;
   if (take_directory_over()) return;
   taking_over_later_ = std::make_unique<UntilDone>([this] {
     try {

@@ -21,6 +21,7 @@ TEST(ServerOptions, OtherOptionsAreNotTakenForIt) {
 
 TEST(ServerOptions, ThisProcessIsNot) {
   EXPECT_FALSE(may_be_readonly_server());
+  EXPECT_FALSE(may_end_with_last_connection());
 }
 
 }  // namespace
