@@ -21,7 +21,6 @@
 
 #include <functional>
 #include <memory>
-#include <optional>
 #include <utility>
 
 #include "common/block/layer.hpp"
@@ -59,10 +58,12 @@ class OwnBelow final : public BackgroundBelow {
   bool with(const Use& use) override {
     if (uses_clients_ && clients_.with_one(use)) return true;
     uses_clients_ = false;
-    if (layer_ == nullptr && !open_own()) {
+    try {
+      if (layer_ == nullptr) layer_ = open_();
+    } catch (const Error&) {
       uses_clients_ = clients_.with_one(use);
       if (uses_clients_) return true;
-      throw *failure_;
+      throw;
     }
     use(*layer_);
     return true;
@@ -77,21 +78,10 @@ class OwnBelow final : public BackgroundBelow {
   }
 
  private:
-  bool open_own() {
-    try {
-      layer_ = open_();
-      return true;
-    } catch (const Error& error) {
-      failure_ = error;
-      return false;
-    }
-  }
-
   const Open open_;
   LentLayers& clients_;
   std::unique_ptr<Layer> layer_;
-  bool uses_clients_ = false;     // as long as one is there, after its own could not be opened
-  std::optional<Error> failure_;  // of the last open_own()
+  bool uses_clients_ = false;  // as long as one is there, after its own could not be opened
 };
 
 class ClientsBelow final : public BackgroundBelow {

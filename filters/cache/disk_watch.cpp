@@ -7,7 +7,7 @@
 
 namespace nbdstack {
 
-DiskWatch::DiskWatch(std::shared_ptr<const DiskIdentity> told, bool may_write)
+DiskWatch::DiskWatch(const std::shared_ptr<const DiskIdentity>& told, bool may_write)
     : id_(told == nullptr ? "" : told->id),
       is_counted_(told != nullptr && told->term.has_value() && told->right != WriteRight::none),
       term_(is_counted_ ? told->term->term : 0),

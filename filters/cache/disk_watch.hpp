@@ -44,7 +44,7 @@ class DiskWatch {
   };
 
   // `told`: what the layer below told when the cache was made, or null.
-  DiskWatch(std::shared_ptr<const DiskIdentity> told, bool may_write);
+  DiskWatch(const std::shared_ptr<const DiskIdentity>& told, bool may_write);
 
   // Before the first request.
   void set_hooks(Hooks hooks) { hooks_ = std::move(hooks); }

@@ -249,6 +249,12 @@ std::optional<ObjectInfo> DirectoryStore::look_up(const std::string& key) {
   return info_of(*file);
 }
 
+// Who owns the volume needs none: its successor takes the staging directory away from it, and a
+// process that is stopped while it holds the lock would keep that successor waiting.
+std::optional<File> DirectoryStore::lock_against_others() const {
+  return staging_.has_value() ? std::nullopt : std::optional(lock_directory(root_));
+}
+
 PutOutcome DirectoryStore::put(const std::string& key, std::span<const std::byte> body,
                                const PutOptions& options) {
   const std::string target = path_of(key);
@@ -268,7 +274,7 @@ PutOutcome DirectoryStore::put(const std::string& key, std::span<const std::byte
     TemporaryFile temporary(staging_.has_value() ? staging_->path() : directory);
     outcome.etag = write_object_file(temporary.file(), body);
     std::optional<File> lock;
-    if (options.mode == PutMode::if_match) lock = lock_directory(root_);
+    if (options.mode == PutMode::if_match) lock = lock_against_others();
     check_right();
     if (options.doubt != nullptr) options.doubt->is_open = true;  // until all is durable
     if (options.mode == PutMode::create_only) {
@@ -302,7 +308,7 @@ std::vector<std::string> DirectoryStore::remove_matching(std::span<const Removal
     const std::string path = path_of(each.key);
     std::optional<File> lock;
     if (!each.etag.empty()) {
-      lock = lock_directory(root_);
+      lock = lock_against_others();
       const auto found = etag_at(path);
       if (!found.has_value()) continue;
       if (*found != each.etag) {

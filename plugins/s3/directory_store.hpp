@@ -11,8 +11,9 @@
 // leave the temporary file behind: it is no object, and a later start removes it.
 //
 // Of puts and removals that are conditional on an ETag, one at a time looks and renames, under a
-// lock on the bucket's directory that excludes those of other processes too. A key is either changed with
-// conditions always, or never.
+// lock on the bucket's directory that excludes those of other processes too; but not those of who
+// owns the volume (below), who is the only one. A key is either changed with conditions always, or
+// never.
 //
 // A store that is made with the right to write a volume changes objects only as long as it has it,
 // which nobody who was stopped can outlive (staging_directory.hpp).
@@ -83,6 +84,7 @@ class DirectoryStore final : public ObjectStore {
   void check_bucket_exists() const;
   [[nodiscard]] std::optional<std::time_t> file_system_time() const;
 
+  [[nodiscard]] std::optional<File> lock_against_others() const;
   void check_right() const;
   void remove_file(const std::string& path, std::set<std::string>& changed) const;
 

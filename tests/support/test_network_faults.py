@@ -11,6 +11,7 @@ class Choosing(unittest.TestCase):
     def request(number, method="GET", path="/b/key"):
         kind = {"number": number, "method": method, "path": path, "body_bytes": 0}
         kind |= {"is_conditional": False, "wants_object": True, "identity": (method, path)}
+        kind["changes"] = method != "GET"
         return type("Request", (), kind)()
 
     def chosen(self, seed, count=300, paths=1000, **options):

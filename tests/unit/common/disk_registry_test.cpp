@@ -5,6 +5,7 @@
 
 #include <future>
 #include <optional>
+#include <random>
 #include <thread>
 
 #include "common/error.hpp"
