@@ -98,7 +98,9 @@ class FaultsThatPass(_FaultTest):
         self.assertEqual(errors, [])
         self.assertEqual(self.proxy.most_puts, 1)
         self.assertGreaterEqual(faults.total, faulty)
-        few = [kind for kind in kinds if faults.counts[kind] < faulty // 5000]
+        # Nearly every change carries a condition here, and that one kind is for those without.
+        common = set(kinds) - {"duplicate_late"}
+        few = [kind for kind in common if faults.counts[kind] < faulty // 5000]
         self.assertEqual(few, [], f"kinds that hardly happened: {faults.counts}")
         server.kill()
         disk.compare_with(self.serve(own="none").connect())
