@@ -72,23 +72,44 @@ bool BlockObjects::get_part(BlockNumber block, std::span<std::byte> part,
 BlockObjects::Put BlockObjects::put(BlockNumber block, std::span<const std::byte> data,
                                     const ObjectVersion& seen) {
   if (format_.removes_zeros() && is_zero(data)) {
-    remove(std::span(&block, 1));
-    return Put::removed;
+    return remove(std::span(&block, 1)).empty() ? Put::removed : Put::stored;
   }
+  put_object(block, data, seen);
+  return Put::stored;
+}
+
+void BlockObjects::put_object(BlockNumber block, std::span<const std::byte> data,
+                              const ObjectVersion& seen) {
   const EncodedBlock encoded = format_.encode(block, data);
   changes_.put({block, format_.name_of(block)}, encoded.body,
                {.attributes = encoded.attributes,
                 .with_checksum = encoded.with_checksum,
                 .with_pieces = format_.is_plain()},
                seen);
-  return Put::stored;
 }
 
-void BlockObjects::remove(std::span<const BlockNumber> blocks) {
+std::vector<BlockNumber> BlockObjects::remove(std::span<const BlockNumber> blocks) {
   std::vector<GuardedChanges::Target> targets;
   targets.reserve(blocks.size());
-  for (const BlockNumber block : blocks) targets.push_back({block, format_.name_of(block)});
-  changes_.remove(targets);
+  std::vector<BlockNumber> zeroed;
+  for (const BlockNumber block : blocks) {
+    if (may_create(block)) {
+      zeroed.push_back(block);
+    } else {
+      targets.push_back({block, format_.name_of(block)});
+    }
+  }
+  if (!targets.empty()) changes_.remove(targets);
+  if (zeroed.empty()) return zeroed;
+  const std::vector<std::byte> zeros(block_size_);
+  for (const BlockNumber block : zeroed) put_object(block, zeros, {});
+  return zeroed;
+}
+
+std::vector<BlockNumber> BlockObjects::may_create(BlockNumber first, BlockNumber end) const {
+  auto blocks = changes_.open_blocks(first, end);
+  std::erase_if(blocks, [&](BlockNumber block) { return !may_create(block); });
+  return blocks;
 }
 
 void BlockObjects::wait_until_absence_lasts(BlockNumber first, BlockNumber end) {

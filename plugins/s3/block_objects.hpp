@@ -65,11 +65,18 @@ class BlockObjects {
     return store_.look_up(format_.name_of(block)).has_value();
   }
 
-  // At most kBatch blocks, which the caller owns.
-  void remove(std::span<const BlockNumber> blocks);
+  // At most kBatch blocks, which the caller owns. Returns those that have an object of zeros now
+  // instead of none, because may_create() is true of them.
+  std::vector<BlockNumber> remove(std::span<const BlockNumber> blocks);
 
-  // Of blocks of [first, end) that have no object, none will get one by a change of ours that was
-  // not answered. The caller owns them.
+  // A put of ours that was not answered may still make an object where there is none: the block
+  // reads as zeros for certain only with an object of zeros, which put() and remove() see to.
+  [[nodiscard]] bool may_create(BlockNumber block) const { return changes_.may_create(block); }
+  // All such blocks of [first, end), ascending.
+  [[nodiscard]] std::vector<BlockNumber> may_create(BlockNumber first, BlockNumber end) const;
+
+  // Of blocks of [first, end) that have no object, and that may_create() is not true of, none will
+  // get one by a change of ours that was not answered. The caller owns them.
   void wait_until_absence_lasts(BlockNumber first, BlockNumber end);
 
   // What a listing has shown of the blocks' versions.
@@ -82,6 +89,7 @@ class BlockObjects {
  private:
   std::optional<ObjectInfo> fetch_plain(BlockNumber block, std::span<std::byte> data);
   std::optional<ObjectInfo> fetch_coded(BlockNumber block, std::span<std::byte> data);
+  void put_object(BlockNumber block, std::span<const std::byte> data, const ObjectVersion& seen);
 
   ObjectStore& store_;
   const BlockFormat& format_;

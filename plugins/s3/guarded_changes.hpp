@@ -31,7 +31,8 @@
 //
 // What conditions do not cover, waiting does (open_changes.hpp): an object that becomes byte for
 // byte what an unanswered change was to replace; a removal without a condition; every change of a
-// store that keeps no conditions.
+// store that keeps no conditions. Where an unanswered put was to create the object, whoever wants
+// none there puts zeros instead (may_create()).
 //
 // Whoever calls owns the block, except for learn(). No lock is held while the store works.
 #pragma once
@@ -92,11 +93,18 @@ class GuardedChanges {
 
   void remove(std::span<const Target> targets);
 
+  // An unanswered put may still make an object of a block that has none. Without conditions it may
+  // also overwrite one: an object of zeros would be no help, waiting is.
+  [[nodiscard]] bool may_create(BlockNumber block) const {
+    return has_conditions() && open_.may_create(block);
+  }
+
   // Returns when no open change can make an object where there is none, of these blocks: for who
-  // relies on there being none without changing anything.
+  // relies on there being none without changing anything. Where may_create() says that one can,
+  // the caller does not rely on it, and nothing is waited for.
   void wait_until_absence_lasts(std::span<const Target> targets);
 
-  // Of [first, end), the blocks that this may concern.
+  // Of [first, end), the blocks that this or may_create() may concern.
   [[nodiscard]] std::vector<BlockNumber> open_blocks(BlockNumber first, BlockNumber end) const {
     return open_.blocks_in(first, end);
   }

@@ -51,6 +51,16 @@ std::vector<BlockNumber> OpenChanges::blocks_in(BlockNumber first, BlockNumber e
   return blocks;
 }
 
+bool OpenChanges::may_create(BlockNumber block) const {
+  const TimePoint now = clock_.now();
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(block.value);
+  return found != entries_.end() &&
+         std::any_of(found->second.begin(), found->second.end(), [&](const Entry& each) {
+           return each.change.over.is_absent() && now <= each.open_until + kRemembered;
+         });
+}
+
 Duration OpenChanges::time_to_wait(BlockNumber block, const ObjectVersion& next) const {
   const TimePoint now = clock_.now();
   const std::lock_guard lock(mutex_);

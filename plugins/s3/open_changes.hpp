@@ -6,17 +6,23 @@
 // a version that an open change would replace, whoever writes waits until the bound has passed,
 // counted from the end of the operation that sent it. The service is taken not to hold a request
 // longer than that: not for long where it has ended the connection itself, and longer where it was
-// given up for its silence (guarded_changes.hpp). What is waited for is rare where changes carry conditions: the object would
-// have to become what it was before, byte for byte.
+// given up for its silence (guarded_changes.hpp). What is waited for is rare where changes carry
+// conditions: the object would have to become what it was before, byte for byte.
+//
+// One case is not rare: a PUT that was to create an object, where that object is then removed. It
+// does not rest on the bound. As long as such a PUT may come, no such block is left without an
+// object (block_objects.hpp): it gets one of zeros, over which the PUT does nothing.
 //
 //   open change            the object is about to become     wait
+//   over no object         none                              none: see above
 //   over version A         A                                 until the bound has passed
 //   over version A         any other                         none
 //   over whatever there    what that change makes of it      none: it would do no harm
 //    is                    any other                         until the bound has passed
 //
 // What an open change would make of an object is remembered for longer, so that a late one is
-// recognised as this server's own: until kRemembered after a later change has succeeded.
+// recognised as this server's own: until kRemembered after a later change has succeeded. So long is
+// one that creates taken to be possible, too.
 //
 // Any thread. Memory grows with the changes of the last kRemembered that were not answered, and with
 // the blocks whose last change failed.
@@ -57,6 +63,9 @@ class OpenChanges {
 
   // Blocks of [first, end) that there is something to wait for, perhaps.
   [[nodiscard]] std::vector<BlockNumber> blocks_in(BlockNumber first, BlockNumber end) const;
+
+  // An open change may still make an object where there is none, and nowhere else.
+  [[nodiscard]] bool may_create(BlockNumber block) const;
 
   // How long it must still be waited before the object may become `next`.
   [[nodiscard]] Duration time_to_wait(BlockNumber block, const ObjectVersion& next) const;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include "common/block/zeros.hpp"
 #include "common/error.hpp"
@@ -59,6 +60,13 @@ Coverage cover(const BlockGeometry& geometry, const Range& range) {
     coverage.end_whole = last;
   }
   return coverage;
+}
+
+std::vector<BlockNumber> in_either(const std::vector<BlockNumber>& some,
+                                   const std::vector<BlockNumber>& others) {
+  std::vector<BlockNumber> all;
+  std::set_union(some.begin(), some.end(), others.begin(), others.end(), std::back_inserter(all));
+  return all;
 }
 
 }  // namespace
@@ -155,7 +163,7 @@ BlockObjects::Found Volume::get(BlockNumber block, std::span<std::byte> data) {
 
 void Volume::put(BlockNumber block, std::span<const std::byte> data, const ObjectVersion& seen) {
   const bool is_absent = presence_.is_absent(block);
-  if (format_->removes_zeros() && is_absent && is_zero(data)) return;
+  if (format_->removes_zeros() && is_absent && !objects_.may_create(block) && is_zero(data)) return;
   presence_.change(std::span(&block, 1));
   const ObjectVersion known = is_absent ? ObjectVersion::absent() : seen;
   if (objects_.put(block, data, known) == BlockObjects::Put::stored) {
@@ -184,12 +192,13 @@ void Volume::zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions&
   });
 }
 
-// What has no object is zeros already, and stays without one.
+// What has no object is zeros already, and stays without one, unless it may get one.
 void Volume::zero_piece(const BlockPiece& piece) {
   std::vector<std::byte> body(geometry_.block_size());
   objects_.wait_until_absence_lasts(piece.block, piece.block.next());
   const BlockObjects::Found found = get(piece.block, body);
-  if (!found.exists) return;
+  if (!found.exists && !objects_.may_create(piece.block)) return;
+  if (!found.exists) std::fill(body.begin(), body.end(), std::byte{0});
   std::memset(body.data() + piece.offset_in_block, 0, piece.length);
   put(piece.block, body, found.version);
 }
@@ -208,16 +217,18 @@ void Volume::discard(BlockNumber first, BlockNumber end) {
   objects_.wait_until_absence_lasts(first, end);
   while (first < end) {
     const StoredBlocks stored = presence_.to_remove(first, end, kDiscardRound);
-    const std::span<const BlockNumber> blocks(stored.blocks);
+    const std::vector<BlockNumber> blocks =
+        in_either(stored.blocks, objects_.may_create(first, stored.known_to));
     const std::size_t batches = (blocks.size() + BlockObjects::kBatch - 1) / BlockObjects::kBatch;
     pool_.run(
         batches,
         [&](std::size_t i) {
-          const auto rest = blocks.subspan(i * BlockObjects::kBatch);
+          const auto rest = std::span(blocks).subspan(i * BlockObjects::kBatch);
           const auto batch = rest.first(std::min(rest.size(), BlockObjects::kBatch));
           presence_.change(batch);
-          objects_.remove(batch);
+          const std::vector<BlockNumber> zeroed = objects_.remove(batch);
           presence_.removed(batch);
+          for (const BlockNumber block : zeroed) presence_.stored(block);
         },
         WorkerPool::OnFailure::stop);
     first = stored.known_to;

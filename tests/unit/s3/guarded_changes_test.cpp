@@ -163,13 +163,28 @@ TEST_F(GuardedChangesTest, AnObjectThatAPutHasMadeWithoutAnAnswerIsRemoved) {
 }
 
 TEST_F(GuardedChangesTest, WhoReliesOnAbsenceWaitsForAPutThatWasNotAnswered) {
-  GuardedChanges changes = make();
+  GuardedChanges changes(store_, {.bound = 60s, .clock = &clock_});
   store_.hold_changes(1);
-  expect_error(ETIMEDOUT, {}, [&] { put(changes, "1", ObjectVersion::absent()); });
+  expect_error(ETIMEDOUT, {}, [&] { put(changes, "1"); });
   const GuardedChanges::Target target{kBlock, kKey};
   EXPECT_EQ(changes.open_blocks({0}, {10}), std::vector<BlockNumber>{kBlock});
+  EXPECT_FALSE(changes.may_create(kBlock));
   changes.wait_until_absence_lasts(std::span(&target, 1));
   EXPECT_EQ(clock_.slept(), 60s);
+}
+
+TEST_F(GuardedChangesTest, WithConditionsAPutThatWasNotAnsweredMayCreate) {
+  GuardedChanges changes = make();
+  put(changes, "1");
+  store_.hold_changes(1);
+  expect_error(ETIMEDOUT, {}, [&] { put(changes, "2"); });
+  EXPECT_FALSE(changes.may_create(kBlock)) << "it overwrites";
+  remove(changes);
+  store_.hold_changes(1);
+  expect_error(ETIMEDOUT, {}, [&] { put(changes, "3"); });
+  EXPECT_TRUE(changes.may_create(kBlock));
+  clock_.advance(60s + OpenChanges::kRemembered + 1ms);
+  EXPECT_FALSE(changes.may_create(kBlock));
 }
 
 TEST_F(GuardedChangesTest, AnAttemptOfOursThatComesLateIsRecognised) {

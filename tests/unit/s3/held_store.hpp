@@ -2,6 +2,7 @@
 // and loses the answer, or holds it until it is released. One thread.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <optional>
@@ -56,7 +57,9 @@ class HeldStore final : public ObjectStore {
     return keys;
   }
 
-  bool get(const std::string& /*key*/, std::span<std::byte> /*body*/) override { return false; }
+  bool get(const std::string& key, std::span<std::byte> body) override {
+    return fetch(key, body).has_value();
+  }
   bool get_range(const std::string& /*key*/, std::span<std::byte> /*body*/,
                  const ObjectPart& /*part*/) override {
     return false;
@@ -64,9 +67,14 @@ class HeldStore final : public ObjectStore {
   std::optional<std::string> get_text(const std::string& /*key*/, std::size_t /*limit*/) override {
     return std::nullopt;
   }
-  std::optional<ObjectInfo> fetch(const std::string& /*key*/,
-                                  std::span<std::byte> /*buffer*/) override {
-    return std::nullopt;
+  std::optional<ObjectInfo> fetch(const std::string& key, std::span<std::byte> buffer) override {
+    const auto body = body_of(key);
+    if (!body.has_value()) return std::nullopt;
+    std::copy(body->begin(), body->end(), buffer.begin());
+    ObjectInfo object;
+    object.size_bytes = body->size();
+    object.etag = etag_of(key);
+    return object;
   }
   // All objects, in order.
   void list(const std::string& prefix, const std::string& /*start_after*/,

@@ -57,7 +57,7 @@ class History {
       clock_.advance(std::chrono::milliseconds(below(3) == 0 ? below(20'000) : below(100)));
       check();
     }
-    clock_.advance(std::chrono::minutes(5));
+    clock_.advance(std::chrono::minutes(20));
     check();
     return violations_;
   }

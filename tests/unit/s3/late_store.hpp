@@ -1,6 +1,7 @@
 // A store whose changes may be done now, late, twice or never, and whose answers may be lost, by
 // seed: what HttpStore and the service behind it are together. A change that is given up is done
-// within `bound` or never, and within the guard's bound for ended ones where the service ended it.
+// within `bound` or never, and within the guard's bound for ended ones where the service ended it;
+// one that may only create an object, as long as the service takes its signature for valid.
 //
 // One thread.
 #pragma once
@@ -164,16 +165,18 @@ class LateStore final : public ObjectStore {
       if (given_up) doubt.was_given_up = true;
       if (chance(0.4)) apply(change);
       if (chance(0.6)) {
-        const Duration longest = given_up
-                                     ? Duration(manners_.bound)
-                                     : std::min<Duration>(manners_.bound, ChangeGuard::kEndedBound);
-        late_.push_back({clock_.now() + part_of(longest), change});
+        late_.push_back({clock_.now() + part_of(longest_for(change, given_up)), change});
       }
       clock_.advance(part_of(std::chrono::seconds(2)));
     }
     throw Error(ETIMEDOUT, change.key + ": no answer");
   }
 
+  [[nodiscard]] Duration longest_for(const Change& change, bool given_up) const {
+    if (change.creates_only) return OpenChanges::kRemembered;
+    return given_up ? Duration(manners_.bound)
+                    : std::min<Duration>(manners_.bound, ChangeGuard::kEndedBound);
+  }
   bool chance(double share) { return std::bernoulli_distribution(share)(random_); }
   Duration part_of(Duration whole) {
     return Duration(std::uniform_int_distribution<Duration::rep>(0, whole.count())(random_));
