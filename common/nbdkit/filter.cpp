@@ -2,17 +2,21 @@
 
 #include <nbdkit-filter.h>
 
-#include <atomic>
+#include <chrono>
 #include <optional>
 
 #include "common/log.hpp"
 #include "common/nbdkit/conversions.hpp"
 #include "common/nbdkit/guard.hpp"
+#include "common/nbdkit/nbdkit_clock.hpp"
 #include "common/nbdkit/next_layer.hpp"
 #include "common/nbdkit/server_start.hpp"
+#include "common/nbdkit/single_seat.hpp"
 
 namespace nbdstack {
 namespace {
+
+constexpr std::chrono::milliseconds kLookForSeatEvery(10);
 
 // One filter lives in one shared library; everything here is hidden in it.
 struct Registration {
@@ -21,13 +25,20 @@ struct Registration {
   std::string help;
   int thread_model = NBDKIT_THREAD_MODEL_SERIALIZE_CONNECTIONS;  // the server's, from get_ready on
   nbdkit_filter callbacks{};
-  std::atomic<int> connections = 0;      // that are open
+  SingleSeat seat;                       // of the layers below, where they have only one
   std::optional<NbdkitBackend> backend;  // from after_fork on
+
+  [[nodiscard]] bool has_single_seat() const {
+    return thread_model == NBDKIT_THREAD_MODEL_SERIALIZE_CONNECTIONS;
+  }
 };
 Registration* registered = nullptr;
 
-// One client's connection. `below` and `layer` exist from prepare on.
+// One client's connection. `below` and `layer` exist from prepare on, until the layers below are
+// closed.
 struct Connection {
+  nbdkit_context* context = nullptr;
+  bool is_seated = false;
   OpenRequest request;
   std::optional<NextLayer> below;
   std::unique_ptr<Layer> layer;
@@ -74,7 +85,7 @@ int get_ready(int thread_model) {
 
 int after_fork(nbdkit_backend* backend) {
   const int code = guarded([&] {
-    registered->backend.emplace(backend, registered->thread_model, registered->connections);
+    registered->backend.emplace(backend, registered->thread_model, registered->seat);
     ServerStart::run([] { registered->filter->after_fork(*registered->backend); });
   });
   return code == 0 ? 0 : -1;
@@ -88,6 +99,35 @@ void cleanup(nbdkit_backend* /*backend*/) {
 
 // --- Once per client ---
 
+// Waits until our own connection, which writes back what an earlier server has left, is closed.
+void take_seat(Connection& connection) {
+  if (!registered->has_single_seat()) return;
+  NbdkitClock clock;
+  while (!registered->seat.try_take()) clock.sleep_for(kLookForSeatEvery);
+  connection.is_seated = true;
+}
+
+void leave_seat(Connection& connection) {
+  if (connection.is_seated) registered->seat.leave();
+  connection.is_seated = false;
+}
+
+// nbdkit closes the layers below after this one, or not at all when the server was told to stop
+// meanwhile. Whoever comes next could meet a connection that is still open, and nbdkit's ext2
+// filter writes what makes its file system whole when it is closed. So where there is one seat it
+// is done here.
+void close_below(Connection& connection) {
+  if (!connection.is_seated || !connection.below) return;  // those below may not be prepared
+  connection.layer.reset();
+  connection.below.reset();
+  nbdkit_next* const below = nbdkit_context_set_next(connection.context, nullptr);
+  if (below != nullptr) {
+    below->finalize(below);
+    nbdkit_next_context_close(below);
+  }
+  leave_seat(connection);
+}
+
 void* open(nbdkit_next_open* next, nbdkit_context* context, int readonly, const char* exportname,
            int is_tls) {
   std::unique_ptr<Connection> connection;
@@ -95,15 +135,20 @@ void* open(nbdkit_next_open* next, nbdkit_context* context, int readonly, const 
     connection = std::make_unique<Connection>();
     connection->request = {
         .export_name = exportname, .readonly = readonly != 0, .is_tls = is_tls != 0};
+    connection->context = context;
+    take_seat(*connection);
   });
-  if (code != 0 || next(context, readonly, exportname) == -1) return nullptr;
-  ++registered->connections;
+  if (code != 0) return nullptr;
+  if (next(context, readonly, exportname) == -1) {
+    leave_seat(*connection);
+    return nullptr;
+  }
   return connection.release();
 }
 
 void close(void* handle) {
-  delete static_cast<Connection*>(handle);
-  --registered->connections;
+  const std::unique_ptr<Connection> connection(static_cast<Connection*>(handle));
+  leave_seat(*connection);
 }
 
 int prepare(nbdkit_next* next, void* handle, int /*readonly*/) {
@@ -120,9 +165,10 @@ int prepare(nbdkit_next* next, void* handle, int /*readonly*/) {
 int finalize(nbdkit_next* /*next*/, void* handle) {
   // A failure has been logged; there is nobody left to be told, and the other layers still want
   // their turn.
-  const auto& connection = *static_cast<Connection*>(handle);
+  auto& connection = *static_cast<Connection*>(handle);
   if (connection.layer != nullptr) guarded([&] { connection.layer->finalize(); });
   guarded([&] { connection.request.stay->end(); });
+  close_below(connection);
   return 0;
 }
 

@@ -201,23 +201,40 @@ class OwnConnection {
   nbdkit_next* next_;
 };
 
-// The connection comes first among the bases: it is there before the layer asks what it can do.
-class BackgroundLayer final : private OwnConnection, public NextLayer {
+// The seat of the layers below, where they have only one.
+class OwnSeat {
  public:
-  BackgroundLayer(nbdkit_backend* backend, bool parallel)
-      : OwnConnection(backend), NextLayer(next(), false, parallel) {}
+  explicit OwnSeat(SingleSeat* seat) : seat_(seat) {
+    if (seat_ != nullptr && !seat_->try_take()) {
+      throw Error(EBUSY,
+                  "the plugin, or a filter below, serves one connection at a time, and that of a "
+                  "client is not closed yet");
+    }
+  }
+  OwnSeat(const OwnSeat&) = delete;
+  OwnSeat& operator=(const OwnSeat&) = delete;
+  ~OwnSeat() {
+    if (seat_ != nullptr) seat_->leave();
+  }
+
+ private:
+  SingleSeat* const seat_;
+};
+
+// The order of the bases is that in which they are made, and the reverse of that in which they go:
+// the connection is there before the layer asks what it can do, and is closed before the seat is
+// left.
+class BackgroundLayer final : private OwnSeat, private OwnConnection, public NextLayer {
+ public:
+  BackgroundLayer(nbdkit_backend* backend, SingleSeat* seat, bool parallel)
+      : OwnSeat(seat), OwnConnection(backend), NextLayer(next(), false, parallel) {}
 };
 
 }  // namespace
 
-// A client that was connected when the server was told to stop is finalized and never closed.
 std::unique_ptr<Layer> NbdkitBackend::open_default_export() {
-  if (!serves_beside_clients() && clients_ > 0) {
-    throw Error(EBUSY,
-                "the plugin, or a filter below, serves one connection at a time, and that of a "
-                "client is not closed yet");
-  }
-  return std::make_unique<BackgroundLayer>(backend_, thread_model_ == NBDKIT_THREAD_MODEL_PARALLEL);
+  return std::make_unique<BackgroundLayer>(backend_, serves_beside_clients() ? nullptr : &seat_,
+                                           thread_model_ == NBDKIT_THREAD_MODEL_PARALLEL);
 }
 
 }  // namespace nbdstack

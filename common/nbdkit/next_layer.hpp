@@ -8,13 +8,13 @@
 
 #include <nbdkit-filter.h>
 
-#include <atomic>
 #include <memory>
 #include <mutex>
 #include <string>
 
 #include "common/block/layer.hpp"
 #include "common/nbdkit/filter.hpp"
+#include "common/nbdkit/single_seat.hpp"
 
 namespace nbdstack {
 
@@ -47,9 +47,9 @@ class NextLayer : public Layer {
 // The chain below a filter; what it opens has a connection of its own, closed with the layer.
 class NbdkitBackend final : public Backend {
  public:
-  // `clients` counts the connections of clients that are not closed yet; it outlives this.
-  NbdkitBackend(nbdkit_backend* backend, int thread_model, const std::atomic<int>& clients)
-      : backend_(backend), thread_model_(thread_model), clients_(clients) {}
+  // `seat` is that of the layers below, where they have only one; it outlives this and its layers.
+  NbdkitBackend(nbdkit_backend* backend, int thread_model, SingleSeat& seat)
+      : backend_(backend), thread_model_(thread_model), seat_(seat) {}
   std::unique_ptr<Layer> open_default_export() override;
   [[nodiscard]] bool serves_beside_clients() const override {
     return thread_model_ != NBDKIT_THREAD_MODEL_SERIALIZE_CONNECTIONS;
@@ -58,7 +58,7 @@ class NbdkitBackend final : public Backend {
  private:
   nbdkit_backend* backend_;
   int thread_model_;
-  const std::atomic<int>& clients_;
+  SingleSeat& seat_;
 };
 
 }  // namespace nbdstack

@@ -2,8 +2,10 @@
 
 import contextlib
 import pathlib
+import signal
 import tempfile
 import textwrap
+import threading
 import time
 import unittest
 
@@ -83,9 +85,10 @@ class OverALimitedPlugin(unittest.TestCase):
                     self.assertLessEqual(longest, 128 * KIB, kind)
 
 
-# Serves one connection at a time, and notes how many handles were open at once.
+# Serves one connection at a time, and notes how many handles were open at once, and whether each was
+# closed. Files say what waits ("gate": writes, "slow": opening) and what fails ("refuse": opening).
 _ONE_CONNECTION = """
-    import nbdkit
+    import nbdkit, os, time
     builtin_open = open
     API_VERSION = 2
     disk, handles, most, folder = bytearray(4 << 20), 0, 0, None
@@ -93,19 +96,28 @@ _ONE_CONNECTION = """
         global folder
         folder = value
     def thread_model(): return nbdkit.THREAD_MODEL_SERIALIZE_CONNECTIONS
+    def wait_while(name):
+        while os.path.exists(folder + "/" + name):
+            builtin_open(folder + "/waiting", "w").close()
+            time.sleep(0.01)
     def open(readonly):
         global handles, most
+        if os.path.exists(folder + "/refuse"): raise OSError("refused")
         handles += 1
         if handles > most:
             most = handles
             with builtin_open(folder + "/most", "w") as out: out.write(str(most))
+        wait_while("slow")
         return 1
     def close(h):
         global handles
         handles -= 1
+        with builtin_open(folder + "/open", "w") as out: out.write(str(handles))
     def get_size(h): return len(disk)
     def pread(h, buf, offset, flags): buf[:] = disk[offset : offset + len(buf)]
-    def pwrite(h, buf, offset, flags): disk[offset : offset + len(buf)] = buf
+    def pwrite(h, buf, offset, flags):
+        wait_while("gate")
+        disk[offset : offset + len(buf)] = buf
     def flush(h, flags): pass
 """
 
@@ -141,6 +153,54 @@ class ConnectionsOfOurOwn(unittest.TestCase):
                         self.write_in_steps(server.connect())
                         self.assertEqual(server.terminate(), 0)
                 self.assertEqual((self.folder / "most").read_text(), "1")
+
+    def test_a_client_waits_for_our_own_connection(self):
+        """What a killed server has left makes the next one open the plugin without a client."""
+        script = self.folder / "plugin.py"
+        script.write_text(textwrap.dedent(_ONE_CONNECTION))
+        stack = ("--filter=cache", "python", script, f"folder={self.folder}",
+                 f"cache-dir={self.folder}/cache", "cache-flush=local")  # fmt: skip
+        gate, slow, refuse, waiting = (
+            self.folder / name for name in ("gate", "slow", "refuse", "waiting")
+        )
+        gate.touch()
+        with Nbdkit(*stack) as server:
+            handle = server.connect()
+            handle.pwrite(b"x" * 64 * KIB, 0)
+            handle.flush()
+            server.kill()
+        gate.unlink()
+        waiting.unlink(missing_ok=True)
+        slow.touch()
+        refuse.touch()
+        with Nbdkit(*stack) as server:
+            refuse.unlink()
+            data.wait_until(waiting.exists, 30, "a connection of the server's own")
+            client = threading.Thread(target=lambda: server.connect().pread(512, 0))
+            client.start()
+            client.join(0.2)
+            self.assertTrue(client.is_alive(), "the client did not wait")
+            slow.unlink()
+            client.join(30)
+            self.assertFalse(client.is_alive())
+            self.assertEqual((self.folder / "most").read_text(), "1")
+            self.assertEqual(server.terminate(), 0)
+
+    def test_a_connection_is_closed_below_where_the_server_stops_before_its_end(self):
+        """nbdkit closes none that is open when it is told to stop; its ext2 filter leaves its file
+        system damaged then."""
+        script = self.folder / "plugin.py"
+        script.write_text(textwrap.dedent(_ONE_CONNECTION))
+        for filters in (("cache",), ("zeroblock",), ("md5",), ("readahead", "cache", "md5")):
+            with self.subTest(filters=filters):
+                (self.folder / "open").unlink(missing_ok=True)
+                stack = [f"--filter={name}" for name in filters]
+                with Nbdkit(*stack, "python", script, f"folder={self.folder}") as server:
+                    server.connect().pwrite(b"x" * 64 * KIB, 0)
+                    server.process.send_signal(signal.SIGTERM)
+                    server.disconnect()
+                    self.assertEqual(server.wait(30), 0)
+                self.assertEqual((self.folder / "open").read_text(), "0")
 
     def test_the_filter_limit_below_refuses_no_client(self):
         for parameters in self.backgrounds:
