@@ -13,15 +13,27 @@
 namespace nbdstack {
 
 bool BlockObjects::get(BlockNumber block, std::span<std::byte> data) {
+  if (changes_.is_disputed(block)) return get_disputed(block, data);
   return format_.is_plain() ? store_.get(format_.name_of(block), data)
                             : fetch_coded(block, data).has_value();
 }
 
+// The version counts, and so the whole object is read.
+bool BlockObjects::get_disputed(BlockNumber block, std::span<std::byte> data) {
+  const auto object = fetch_whole(block, data);
+  changes_.note_seen({block, format_.name_of(block)}, object);
+  return object.has_value();
+}
+
 BlockObjects::Found BlockObjects::get_to_change(BlockNumber block, std::span<std::byte> data) {
   if (!changes_.has_conditions()) return {.exists = get(block, data)};
-  const auto object = format_.is_plain() ? fetch_plain(block, data) : fetch_coded(block, data);
+  const auto object = fetch_whole(block, data);
   return {.exists = object.has_value(),
           .version = changes_.note_read({block, format_.name_of(block)}, object)};
+}
+
+std::optional<ObjectInfo> BlockObjects::fetch_whole(BlockNumber block, std::span<std::byte> data) {
+  return format_.is_plain() ? fetch_plain(block, data) : fetch_coded(block, data);
 }
 
 std::optional<ObjectInfo> BlockObjects::fetch_plain(BlockNumber block, std::span<std::byte> data) {
@@ -59,12 +71,12 @@ std::optional<ObjectInfo> BlockObjects::fetch_coded(BlockNumber block, std::span
 
 bool BlockObjects::get_part(BlockNumber block, std::span<std::byte> part,
                             std::uint32_t offset_in_block) {
-  if (format_.is_plain()) {
+  if (format_.is_plain() && !changes_.is_disputed(block)) {
     return store_.get_range(format_.name_of(block), part,
                             {.offset = offset_in_block, .object_bytes = block_size_});
   }
   std::vector<std::byte> data(block_size_);
-  if (!fetch_coded(block, data).has_value()) return false;
+  if (!get(block, data)) return false;
   std::memcpy(part.data(), data.data() + offset_in_block, part.size());
   return true;
 }

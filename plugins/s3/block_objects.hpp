@@ -87,6 +87,8 @@ class BlockObjects {
   StoredBlocks stored(BlockNumber first, BlockNumber end, std::size_t limit);
 
  private:
+  bool get_disputed(BlockNumber block, std::span<std::byte> data);
+  std::optional<ObjectInfo> fetch_whole(BlockNumber block, std::span<std::byte> data);
   std::optional<ObjectInfo> fetch_plain(BlockNumber block, std::span<std::byte> data);
   std::optional<ObjectInfo> fetch_coded(BlockNumber block, std::span<std::byte> data);
   void put_object(BlockNumber block, std::span<const std::byte> data, const ObjectVersion& seen);

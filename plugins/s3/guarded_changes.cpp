@@ -5,6 +5,7 @@
 
 #include "common/error.hpp"
 #include "common/hash/digest.hpp"
+#include "common/hash/xxh3.hpp"
 #include "common/log.hpp"
 #include "common/sync/system_clock.hpp"
 
@@ -30,10 +31,14 @@ ObjectVersion version_of(const std::optional<ObjectInfo>& object) {
 
 Error changed_by_somebody(const std::string& key, const ObjectVersion& known,
                           const std::optional<ObjectInfo>& found) {
+  const char* const way_out =
+      found.has_value()
+          ? "Nothing is written over it until a client has read the block through this server, or "
+            "the object has been removed (keep a copy)"
+          : "It stays like that until the whole block is written the next time, or zeroed";
   return {EIO, fmt::format("{}: somebody else has changed this object: this server knows {}, and "
-                           "now there is {}. Nothing is written over it; when it is clear who "
-                           "wrote it, start the server again to go on from what lies there",
-                           key, known.describe(), version_of(found).describe())};
+                           "now there is {}. {}",
+                           key, known.describe(), version_of(found).describe(), way_out)};
 }
 
 }  // namespace
@@ -49,32 +54,61 @@ ObjectVersion GuardedChanges::note_read(const Target& target,
                                         const std::optional<ObjectInfo>& object) {
   ObjectVersion version = version_of(object);
   const auto known = versions_.find(target.block);
-  if (known.is_certain && known.version != version && !open_.explains(target.block, version)) {
+  if (known.is_certain && known.version != version && !is_ours(target, object)) {
+    versions_.dispute(target.block);
     throw changed_by_somebody(target.key, known.version, object);
   }
   versions_.set(target.block, version);
   return version;
 }
 
+void GuardedChanges::note_seen(const Target& target, const std::optional<ObjectInfo>& object) {
+  const ObjectVersion version = version_of(object);
+  if (!versions_.accept(target.block, version)) return;
+  log::error(
+      "{}: a client has read this object as somebody else has left it, with {}: changes go on from "
+      "there",
+      target.key, version.describe());
+}
+
+bool GuardedChanges::is_ours(const Target& target, const std::optional<ObjectInfo>& object) const {
+  return open_.explains(target.block, version_of(object),
+                        object.has_value() ? object->whole_checksum : std::string());
+}
+
 void GuardedChanges::learn(BlockNumber block, const std::string& etag) {
   if (has_conditions()) versions_.learn(block, etag);
 }
 
-GuardedChanges::Base GuardedChanges::base_of(const Target& target, const ObjectVersion& seen) {
+GuardedChanges::Base GuardedChanges::base_of(const Target& target, std::span<const std::byte> body,
+                                             const ObjectVersion& seen) {
   if (!has_conditions()) return {};
   const auto known = versions_.find(target.block);
+  // A look costs less than a body that is going to be refused again.
+  if (known.is_disputed) {
+    return after_refusal(target, {known.version, known.is_certain}, version_of(body), 1);
+  }
   if (known.is_certain) return {known.version, true};
   if (seen.is_known()) return {seen, true};
   if (known.version.is_known() && believes_listings_) return {known.version, false};
   return {version_of(store_.look_up(target.key)), true};
 }
 
-// After a failure. What an attempt of ours may have made of the object is recognised when it is
-// met; where that cannot be, the next change looks first.
-void GuardedChanges::restore(const Target& target, const Base& base, const Doubt& doubt) {
-  if (!has_conditions() || !base.is_certain) return;
-  if (doubt.is_open && !conditions_.etags_are_md5) return;
-  versions_.set(target.block, base.version);
+// What an attempt of ours may have made of the object is recognised when it is met; where that cannot
+// be, the next change looks first.
+void GuardedChanges::restore(const Target& target, const Base& base, bool is_recognised) {
+  if (has_conditions() && base.is_certain && is_recognised) {
+    versions_.set(target.block, base.version);
+  }
+}
+
+void GuardedChanges::note_done(const Target& target, const ObjectVersion& version) {
+  open_.supersede(target.block);
+  if (!has_conditions() || !versions_.settle(target.block, version)) return;
+  log::error(
+      "{}: this object, which somebody else had changed, is as this server knows it again, and has "
+      "been changed",
+      target.key);
 }
 
 void GuardedChanges::wait_until_absence_lasts(std::span<const Target> targets) {
@@ -110,12 +144,11 @@ void GuardedChanges::note_doubt(const Target& target, const OpenChange& change,
 
 void GuardedChanges::put(const Target& target, std::span<const std::byte> body,
                          const PutOptions& options, const ObjectVersion& seen) {
-  Base base = base_of(target, seen);
+  Base base = base_of(target, body, seen);
   for (unsigned refusals = 1;; ++refusals) {
     const PutOutcome outcome = attempt_put(target, body, options, base);
     if (outcome.result == PutResult::stored) {
-      open_.supersede(target.block);
-      if (has_conditions()) versions_.set(target.block, ObjectVersion::of(outcome.etag));
+      note_done(target, ObjectVersion::of(outcome.etag));
       return;
     }
     restore(target, base);
@@ -139,15 +172,23 @@ PutOutcome GuardedChanges::attempt_put(const Target& target, std::span<const std
   Doubt doubt;
   options.doubt = &doubt;
   if (has_conditions()) versions_.forget(target.block);
+  const auto note = [&] {
+    if (!doubt.is_open) return;
+    note_doubt(target,
+               {.over = base.version,
+                .result = version_of(body),
+                .checksum = options.with_checksum ? to_hex(xxh3_128(body)) : std::string()},
+               doubt);
+  };
   PutOutcome outcome;
   try {
     outcome = store_.put(target.key, body, options);
   } catch (...) {
-    if (doubt.is_open) note_doubt(target, {base.version, version_of(body)}, doubt);
-    restore(target, base, doubt);
+    note();
+    restore(target, base, !doubt.is_open || conditions_.etags_are_md5 || options.with_checksum);
     throw;
   }
-  if (doubt.is_open) note_doubt(target, {base.version, version_of(body)}, doubt);
+  note();
   return outcome;
 }
 
@@ -156,38 +197,30 @@ GuardedChanges::Base GuardedChanges::after_refusal(const Target& target, const B
   const auto object = store_.look_up(target.key);
   const ObjectVersion found = version_of(object);
   if (found == wanted) return {found, true};
-  const bool is_ours = found == base.version || open_.explains(target.block, found);
-  if (is_ours && refusals < kRefusals_max) return {found, true};
-  if (is_ours) {
+  const bool is_expected = found == base.version || is_ours(target, object);
+  if (is_expected && refusals < kRefusals_max) return {found, true};
+  if (is_expected) {
     throw Error(EIO, fmt::format("{}: the store refuses {} times to change it, as it does where an "
                                  "object has changed, but it has not: it is {}",
                                  target.key, refusals, found.describe()));
   }
-  if (!base.is_certain && is_listed_as(target.key, base.version)) {
-    if (believes_listings_.exchange(false)) {
-      log::error(
-          "{}: listings of this store show other ETags than its objects have: they are not "
-          "relied on any more",
-          target.key);
-    }
+  if (!base.is_certain) {
+    if (base.version.is_known()) stop_believing_listings(target.key);
     return {found, true};
   }
-  if (!base.is_certain) {
-    versions_.set(target.block, found);
-    throw Error(EIO, fmt::format("{}: a listing showed this object with {}, and now there is {}: "
-                                 "somebody else has changed it, or the store's listings are old",
-                                 target.key, base.version.describe(), found.describe()));
-  }
+  const bool is_first = versions_.dispute(target.block);
+  // What is gone, and was reported, cannot be lost a second time.
+  if (!is_first && found.is_absent()) return {found, true};
   throw changed_by_somebody(target.key, base.version, object);
 }
 
-bool GuardedChanges::is_listed_as(const std::string& key, const ObjectVersion& version) {
-  bool is_so = false;
-  store_.list(key, "", [&](const ListedObject& object) {
-    is_so = object.key == key && ObjectVersion::of(object.etag) == version;
-    return false;
-  });
-  return is_so;
+// One that was old, or tells something else than the objects have, is not the only one.
+void GuardedChanges::stop_believing_listings(const std::string& key) {
+  if (!believes_listings_.exchange(false)) return;
+  log::error(
+      "{}: a listing has shown another ETag than this object has: ETags in listings are not relied "
+      "on any more, and the first change of an object costs a request more",
+      key);
 }
 
 void GuardedChanges::remove(std::span<const Target> targets) {
@@ -198,8 +231,10 @@ void GuardedChanges::remove(std::span<const Target> targets) {
       const auto known = versions_.find(target.block);
       if (known.is_certain || believes_listings_) base = {known.version, known.is_certain};
       // There was none, but a change of ours may have made one since.
-      if (base.is_certain && base.version.is_absent() && open_.has_any(target.block)) {
+      if (known.is_disputed ||
+          (base.is_certain && base.version.is_absent() && open_.has_any(target.block))) {
         base = after_refusal(target, base, ObjectVersion::absent(), 1);
+        if (base.version.is_absent()) note_done(target, base.version);
       }
       if (base.is_certain && base.version.is_absent()) continue;
     }
@@ -211,7 +246,7 @@ void GuardedChanges::remove(std::span<const Target> targets) {
       restore(each.target, each.base);
       const Base base = after_refusal(each.target, each.base, ObjectVersion::absent(), refusals);
       if (base.version.is_absent()) {
-        versions_.set(each.target.block, base.version);
+        note_done(each.target, base.version);
       } else {
         rest.push_back({each.target, base});
       }
@@ -241,7 +276,7 @@ std::vector<GuardedChanges::Doomed> GuardedChanges::attempt_remove(std::span<con
     refused = store_.remove_matching(removals, doubt);
   } catch (...) {
     note_doubts();
-    for (const Doomed& each : doomed) restore(each.target, each.base, doubt);
+    for (const Doomed& each : doomed) restore(each.target, each.base);
     throw;
   }
   note_doubts();
@@ -252,8 +287,7 @@ std::vector<GuardedChanges::Doomed> GuardedChanges::attempt_remove(std::span<con
       left.push_back(each);
       continue;
     }
-    open_.supersede(each.target.block);
-    if (has_conditions()) versions_.set(each.target.block, ObjectVersion::absent());
+    note_done(each.target, ObjectVersion::absent());
   }
   return left;
 }

@@ -17,24 +17,34 @@
 //   the bytes of this very put                an attempt was done, its     stored
 //                                             answer lost (http_store.hpp)
 //   the version that we know                  a race within the service    tried again
-//   what an open change would have made       that one came late           tried again, over it
-//    (where ETags can be foretold)
+//   what an open change would have made, by   that one came late           tried again, over it
+//    its ETag or its checksum
 //   for a removal: nothing                    removed already              removed
-//   not what a listing has shown, nothing     somebody else wrote, or      Error(EIO), and the next
-//    else being known                         the listing was old          attempt takes it as it is
-//   the same, but a new listing shows what    listings of this service     tried again, over what is
-//    the first has shown                      tell something else          there; listings are not
-//                                                                          believed any more
-//   anything else                             somebody else wrote          Error(EIO), and so is every
-//                                                                          other attempt: nobody has
-//                                                                          seen what would be lost
+//   anything, where only a listing has told   the listing was old, or      tried again, over what is
+//    the version                              tells something else         there; ETags in listings
+//                                                                          are not relied on any more
+//   anything else                             somebody else wrote          Error(EIO); the block is
+//                                                                          disputed
+//
+// A disputed block is one of which somebody else's change has been met, and reported. Nobody may have
+// seen what would be lost, so further changes of it are refused too, without being sent, until
+//
+//   what happens                              a change then replaces
+//   a client reads the block, or a part of    what the client has read
+//    it: note_seen()
+//   the object is again what was known, or    that
+//    one of ours
+//   the object is removed                     nothing; only a put of the whole block does, since the
+//                                             rest of it is gone
+//
+// Layers above repeat writes by themselves, so that having been told once is not enough.
 //
 // What conditions do not cover, waiting does (open_changes.hpp): an object that becomes byte for
 // byte what an unanswered change was to replace; a removal without a condition; every change of a
 // store that keeps no conditions. Where an unanswered put was to create the object, whoever wants
 // none there puts zeros instead (may_create()).
 //
-// Whoever calls owns the block, except for learn(). No lock is held while the store works.
+// Whoever calls owns the block, except for learn() and note_seen(). No lock is held while the store works.
 #pragma once
 
 #include <atomic>
@@ -80,9 +90,14 @@ class GuardedChanges {
     std::string key;
   };
 
-  // What a read by the block's owner has found. Throws Error(EIO) where it is neither what is known
-  // nor a late change of our own: somebody else wrote it.
+  // What a read by the block's owner has found, who is about to change it. Throws Error(EIO) where it
+  // is neither what is known nor a late change of our own: somebody else wrote it.
   ObjectVersion note_read(const Target& target, const std::optional<ObjectInfo>& object);
+
+  // What a client that reads a disputed block is going to see. Called by anybody; does nothing where
+  // the block is not disputed (any more).
+  [[nodiscard]] bool is_disputed(BlockNumber block) const { return versions_.is_disputed(block); }
+  void note_seen(const Target& target, const std::optional<ObjectInfo>& object);
 
   // A page of a listing, of any age.
   void learn(BlockNumber block, const std::string& etag);
@@ -123,7 +138,7 @@ class GuardedChanges {
   [[nodiscard]] ObjectVersion condition_of(const Doomed& doomed) const {
     return conditions_.of_removals ? doomed.base.version : ObjectVersion();
   }
-  Base base_of(const Target& target, const ObjectVersion& seen);
+  Base base_of(const Target& target, std::span<const std::byte> body, const ObjectVersion& seen);
   PutOutcome attempt_put(const Target& target, std::span<const std::byte> body, PutOptions options,
                          const Base& base);
   // Returns those that the store refuses, because they are other versions.
@@ -132,8 +147,11 @@ class GuardedChanges {
   Base after_refusal(const Target& target, const Base& base, const ObjectVersion& wanted,
                      unsigned refusals);
   void note_doubt(const Target& target, const OpenChange& change, const Doubt& doubt);
-  bool is_listed_as(const std::string& key, const ObjectVersion& version);
-  void restore(const Target& target, const Base& base, const Doubt& doubt = {});
+  void stop_believing_listings(const std::string& key);
+  [[nodiscard]] bool is_ours(const Target& target, const std::optional<ObjectInfo>& object) const;
+  // After a failure, whether what attempts of ours may have made of the object is recognised or not.
+  void restore(const Target& target, const Base& base, bool is_recognised = true);
+  void note_done(const Target& target, const ObjectVersion& version);
   void wait_until_harmless(const Target& target, const ObjectVersion& next);
 
   ObjectStore& store_;

@@ -50,6 +50,7 @@ void KnownVersions::evict() {
       long_etags_.erase(doomed->first * kBlocksPerGroup + i);
     }
   }
+  disputed_ -= doomed->second.disputed.count();
   groups_.erase(doomed);
 }
 
@@ -59,25 +60,65 @@ KnownVersions::Found KnownVersions::find(BlockNumber block) const {
   if (group == groups_.end()) return {};
   const std::size_t index = block.value % kBlocksPerGroup;
   const State state = group->second.states.at(index);
+  Found found{.is_disputed = group->second.disputed.test(index)};
   switch (state) {
     case State::untouched:
     case State::forgotten:
-      return {};
+      return found;
     case State::absent:
-      return {.version = ObjectVersion::absent(), .is_certain = true};
+      found.version = ObjectVersion::absent();
+      break;
     case State::certain_long:
-      return {.version = ObjectVersion::of(long_etags_.at(block.value)), .is_certain = true};
+      found.version = ObjectVersion::of(long_etags_.at(block.value));
+      break;
     case State::listed:
     case State::certain:
+      found.version = ObjectVersion::of('"' + to_hex(group->second.digests.at(index)) + '"');
       break;
   }
-  return {.version = ObjectVersion::of('"' + to_hex(group->second.digests.at(index)) + '"'),
-          .is_certain = state == State::certain};
+  found.is_certain = state != State::listed;
+  return found;
 }
 
 void KnownVersions::set(BlockNumber block, const ObjectVersion& version) {
-  const auto digest = digest_of(version.etag());
   const std::lock_guard lock(mutex_);
+  assign(block, version);
+}
+
+bool KnownVersions::settle(BlockNumber block, const ObjectVersion& version) {
+  const std::lock_guard lock(mutex_);
+  assign(block, version);
+  return end_dispute(block);
+}
+
+bool KnownVersions::accept(BlockNumber block, const ObjectVersion& version) {
+  const std::lock_guard lock(mutex_);
+  if (!end_dispute(block)) return false;
+  assign(block, version);
+  return true;
+}
+
+bool KnownVersions::dispute(BlockNumber block) {
+  const std::lock_guard lock(mutex_);
+  auto disputed = group_of(block, true)->disputed[block.value % kBlocksPerGroup];
+  if (disputed) return false;
+  disputed = true;
+  ++disputed_;
+  return true;
+}
+
+bool KnownVersions::end_dispute(BlockNumber block) {
+  if (disputed_ == 0) return false;
+  const auto group = groups_.find(block.value / kBlocksPerGroup);
+  const std::size_t index = block.value % kBlocksPerGroup;
+  if (group == groups_.end() || !group->second.disputed.test(index)) return false;
+  group->second.disputed.reset(index);
+  --disputed_;
+  return true;
+}
+
+void KnownVersions::assign(BlockNumber block, const ObjectVersion& version) {
+  const auto digest = digest_of(version.etag());
   Group& group = *group_of(block, true);
   const std::size_t index = block.value % kBlocksPerGroup;
   State& state = group.states.at(index);

@@ -39,6 +39,7 @@ struct ObjectInfo {
   std::optional<std::chrono::seconds> age;
   ObjectAttributes attributes;
   ChecksumKind checksum = ChecksumKind::none;
+  std::string whole_checksum{};  // XXH3-128 of the body in hex, as it was stored; empty: not told
 };
 
 }  // namespace nbdstack

@@ -78,12 +78,15 @@ bool OpenChanges::has_any(BlockNumber block) const {
   return entries_.contains(block.value);
 }
 
-bool OpenChanges::explains(BlockNumber block, const ObjectVersion& found) const {
+bool OpenChanges::explains(BlockNumber block, const ObjectVersion& found,
+                           const std::string& checksum) const {
   const std::lock_guard lock(mutex_);
   const auto entries = entries_.find(block.value);
   return found.is_known() && entries != entries_.end() &&
-         std::any_of(entries->second.begin(), entries->second.end(),
-                     [&](const Entry& each) { return each.change.result == found; });
+         std::any_of(entries->second.begin(), entries->second.end(), [&](const Entry& each) {
+           return each.change.result == found ||
+                  (!checksum.empty() && each.change.checksum == checksum);
+         });
 }
 
 }  // namespace nbdstack

@@ -33,6 +33,7 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "common/block/range.hpp"
@@ -42,8 +43,9 @@
 namespace nbdstack {
 
 struct OpenChange {
-  ObjectVersion over;    // unknown: whatever is there
-  ObjectVersion result;  // unknown where the ETag cannot be foretold
+  ObjectVersion over;      // unknown: whatever is there
+  ObjectVersion result;    // the MD5 of the body, which is not everywhere what becomes the ETag
+  std::string checksum{};  // of the body, as it is stored with it; empty: none is
 
   friend bool operator==(const OpenChange&, const OpenChange&) = default;
 };
@@ -73,8 +75,9 @@ class OpenChanges {
   // There is something to wait for, perhaps: saves the caller finding out what `next` would be.
   [[nodiscard]] bool has_any(BlockNumber block) const;
 
-  // An open change has left the object like that.
-  [[nodiscard]] bool explains(BlockNumber block, const ObjectVersion& found) const;
+  // An open change has left the object like that: with such an ETag, or such a checksum.
+  [[nodiscard]] bool explains(BlockNumber block, const ObjectVersion& found,
+                              const std::string& checksum = {}) const;
 
  private:
   struct Entry {

@@ -77,7 +77,8 @@ ObjectInfo info_of(const HttpResponse& response, std::uint64_t size_bytes) {
       .attributes = {.content_type = response.header("content-type").value_or(""),
                      .content_encoding = response.header("content-encoding").value_or(""),
                      .metadata = {}},
-      .checksum = kind_of_checksums(response, size_bytes)};
+      .checksum = kind_of_checksums(response, size_bytes),
+      .whole_checksum = response.header(kChecksumHeader).value_or("")};
   for (const auto& [name, value] : response.headers) {
     if (!name.starts_with(kMetadataPrefix) || name == kChecksumHeader || name == kPiecesHeader) {
       continue;

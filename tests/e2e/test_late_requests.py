@@ -101,8 +101,15 @@ class ConditionsAreKept(_LateRequests):
                 self.assertEqual([self.stored(i) for i in range(blocks)], [b"2"] * blocks)
                 server.stop()
 
+    def change_behind(self, body):
+        """Somebody else replaces the first object, or removes it (None)."""
+        with self.s3.lock:
+            self.s3.buckets["disk"].pop(FIRST, None)
+            if body is not None:
+                self.s3.buckets["disk"][FIRST] = StoredObject(body.ljust(OBJECT))
+
     def test_an_object_that_somebody_else_changed_is_not_written_over(self):
-        """Another writer's data lost without a word."""
+        """Another writer's data lost without a word, or a block that nobody can write any more."""
         changes = {"put": b"somebody's" * (OBJECT // 10), "removed": None}
         for how, body in changes.items():
             for what in ("whole", "part", "zero"):
@@ -111,20 +118,48 @@ class ConditionsAreKept(_LateRequests):
                     server = self.serve()
                     handle = server.connect()
                     handle.pwrite(b"1" * OBJECT, 0)
-                    with self.s3.lock:
-                        self.s3.buckets["disk"].pop(FIRST)
-                        if body is not None:
-                            self.s3.buckets["disk"][FIRST] = StoredObject(body.ljust(OBJECT))
+                    self.change_behind(body)
                     requests = {
                         "whole": lambda: handle.pwrite(b"2" * OBJECT, 0),
                         "part": lambda: handle.pwrite(b"2" * 512, 512),
                         "zero": lambda: handle.zero(512, 0),
                     }
-                    for _ in range(2):
+                    for _ in range(1 if (how, what) == ("removed", "whole") else 2):
                         self.assertRaises(nbd.Error, requests[what])
                     self.assertEqual(self.stored(), body and body[:1])
                     self.assertIn(f"{FIRST}: somebody else has changed this object", server.log())
+                    if body is None:
+                        handle.pwrite(b"3" * OBJECT, 0)  # of what is gone nothing can be lost
+                        self.assertEqual(self.stored(), b"3")
+                        server.stop()
+                        continue
+                    self.assertEqual(handle.pread(10, 0), b"somebody's")
+                    requests[what]()
+                    expected = {
+                        "whole": b"2" * OBJECT,
+                        "part": body[:512] + b"2" * 512 + body[1024:].ljust(OBJECT - 1024),
+                        "zero": bytes(512) + body[512:].ljust(OBJECT - 512),
+                    }
+                    self.assertEqual(handle.pread(OBJECT, 0), expected[what])
+                    self.assertEqual(server.log().count("a client has read this object"), 1)
                     server.stop()
+
+    def test_a_cache_that_holds_the_whole_block_goes_on_when_the_object_is_removed(self):
+        """A block that no read reaches, and that cannot be flushed until a restart."""
+        server = self.serve("--filter=cache")
+        handle = server.connect()
+        handle.pwrite(b"1" * OBJECT, 0)
+        handle.flush()
+        self.change_behind(b"somebody's")
+        handle.pwrite(b"2" * OBJECT, 0)
+        for _ in range(2):
+            self.assertRaises(nbd.Error, handle.flush)
+        self.assertEqual(self.stored(), b"s")
+        self.assertIn("the object has been removed", server.log())
+        self.change_behind(None)
+        handle.flush()
+        self.assertEqual(self.stored(), b"2")
+        self.assertEqual(server.log().count("as this server knows it again"), 1)
 
     def test_what_changes_cost(self):
         """A request more than before for what the server knows, from a listing or its own writes."""

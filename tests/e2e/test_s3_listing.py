@@ -8,6 +8,7 @@ import unittest
 import nbd
 
 from servers.memory_s3 import Conditions, MemoryS3, StoredObject
+from support import data
 from support.nbdkit import Nbdkit, NbdkitError
 
 OBJECT = 65536
@@ -159,6 +160,29 @@ class HiddenBlocks(ListingCase):
             self.assertEqual(handle.pread(16 * OBJECT, 0), content)
             handle.zero(OBJECT, 5 * OBJECT)
         self.assertNotIn("vm/00000005", self.objects)
+
+
+class OldVersions(ListingCase):
+    def test_an_old_etag_in_a_listing_is_no_error(self):
+        """A write, a zero and a trim that fail because a listing lags."""
+        self.write_volume()
+        with self.s3.lock:
+            old = dict(self.objects)
+        with self.served() as handle:
+            handle.pwrite(os.urandom(16 * OBJECT), 0)
+        self.s3.listed = lambda objects: {k: old.get(k, v) for k, v in objects.items()}
+        with Nbdkit(*self.words(), verbose=True) as server:
+            handle = server.connect()
+            data.wait_until(lambda: "objects are listed" in server.log(), 30, "the listing's end")
+            content = os.urandom(2 * OBJECT)
+            handle.pwrite(content, 0)
+            handle.pwrite(b"x" * 512, 3 * OBJECT)
+            handle.zero(OBJECT, 4 * OBJECT)
+            handle.trim(2 * OBJECT, 5 * OBJECT)
+            self.assertEqual(handle.pread(2 * OBJECT, 0), content)
+            self.assertEqual(handle.pread(512, 3 * OBJECT), b"x" * 512)
+            self.assertEqual(handle.pread(3 * OBJECT, 4 * OBJECT), bytes(3 * OBJECT))
+            self.assertEqual(server.log().count("a listing has shown another ETag"), 1)
 
 
 class HiddenBlocksWithoutConditions(ListingCase):

@@ -29,6 +29,7 @@ class GuardedChangesTest : public ::testing::Test {
  protected:
   static constexpr BlockNumber kBlock{5};
   inline static const std::string kKey = "disk/5";
+  inline static const std::string kOldEtag = "\"0123456789abcdef0123456789abcdef\"";
 
   GuardedChanges make(bool of_removals = true) {
     return {store_,
@@ -105,6 +106,95 @@ TEST_F(GuardedChangesTest, SomebodyElsesChangeIsNeverWrittenOverHoweverOftenItIs
     expect_somebody([&] { changes.note_read({kBlock, kKey}, store_.look_up(kKey)); });
   }
   EXPECT_EQ(stored(), "somebody's");
+}
+
+TEST_F(GuardedChangesTest, WhatAClientHasReadAfterTheErrorMayBeReplaced) {
+  for (const bool by_a_read : {false, true}) {
+    GuardedChanges changes = make();
+    put(changes, "1");
+    store_.place_text(kKey, "somebody's");
+    changes.note_seen({kBlock, kKey}, store_.look_up(kKey));  // nobody has been told yet
+    if (by_a_read) {
+      expect_somebody([&] { changes.note_read({kBlock, kKey}, store_.look_up(kKey)); });
+    } else {
+      expect_somebody([&] { put(changes, "2"); });
+    }
+    changes.note_seen({kBlock, kKey}, store_.look_up(kKey));
+    put(changes, "2");
+    EXPECT_EQ(stored(), "2");
+    EXPECT_FALSE(changes.is_disputed(kBlock));
+    EXPECT_EQ(log_.count({kKey, "a client has read this object"}), by_a_read ? 2U : 1U);
+  }
+}
+
+TEST_F(GuardedChangesTest, WhatHasChangedAgainSinceAClientHasReadItIsNotReplaced) {
+  GuardedChanges changes = make();
+  put(changes, "1");
+  store_.place_text(kKey, "somebody's");
+  expect_somebody([&] { put(changes, "2"); });
+  const auto seen = store_.look_up(kKey);
+  store_.place_text(kKey, "somebody's second");
+  changes.note_seen({kBlock, kKey}, seen);
+  expect_somebody([&] { put(changes, "2"); });
+  expect_somebody([&] { remove(changes); });
+  EXPECT_EQ(stored(), "somebody's second");
+}
+
+TEST_F(GuardedChangesTest, AnObjectThatIsAsBeforeOrGoneMayBeReplacedAgain) {
+  for (const bool is_restored : {true, false}) {
+    GuardedChanges changes = make();
+    put(changes, "1");
+    store_.place_text(kKey, "somebody's");
+    expect_somebody([&] { put(changes, "2"); });
+    store_.drop(kKey);
+    if (is_restored) store_.place_text(kKey, "1");
+    put(changes, "2");
+    EXPECT_EQ(stored(), "2");
+    EXPECT_FALSE(changes.is_disputed(kBlock));
+  }
+  EXPECT_EQ(log_.count({kKey, "as this server knows it again"}), 2U);
+}
+
+TEST_F(GuardedChangesTest, ARemovalByOthersIsAnErrorOnce) {
+  GuardedChanges changes = make();
+  put(changes, "1");
+  store_.drop(kKey);
+  expect_somebody([&] { put(changes, "2"); });
+  put(changes, "2");
+  EXPECT_EQ(stored(), "2");
+}
+
+TEST_F(GuardedChangesTest, AChangeThatIsGoingToBeRefusedAgainIsNotSent) {
+  GuardedChanges changes = make(false);
+  put(changes, "1");
+  store_.place_text(kKey, "somebody's");
+  expect_somebody([&] { put(changes, "2"); });
+  store_.forget_calls();
+  expect_somebody([&] { put(changes, "2"); });
+  expect_somebody([&] { remove(changes); });  // the store keeps no conditions of removals
+  EXPECT_EQ(store_.calls(), (Calls{{StoreOp::look_up, {kKey}}, {StoreOp::look_up, {kKey}}}));
+  store_.drop(kKey);
+  remove(changes);
+  EXPECT_FALSE(changes.is_disputed(kBlock));
+}
+
+TEST_F(GuardedChangesTest, OursIsRecognisedByItsChecksumWhereEtagsSayNothing) {
+  store_.give_opaque_etags();
+  etags_are_md5_ = false;
+  GuardedChanges changes = make();
+  put(changes, "1");
+  store_.hold_changes(1);
+  expect_error(ETIMEDOUT, {}, [&] { put(changes, "2"); });
+  store_.on_call([&](const StoreCall& call) {  // between a look and the put
+    if (call.op == StoreOp::put) store_.release_changes();
+  });
+  put(changes, "3");
+  EXPECT_EQ(stored(), "3");
+  store_.on_call({});
+  store_.hold_changes(1);
+  expect_error(ETIMEDOUT, {}, [&] { put(changes, "4"); });
+  store_.place_text(kKey, "somebody's");
+  expect_somebody([&] { put(changes, "5"); });
 }
 
 TEST_F(GuardedChangesTest, SomebodyElsesObjectAndRemovalAreNoticedToo) {
@@ -252,14 +342,26 @@ TEST_F(GuardedChangesTest, WithoutConditionsEveryOtherChangeWaits) {
   EXPECT_EQ(store_.calls(StoreOp::look_up).size(), 0U);
 }
 
-TEST_F(GuardedChangesTest, AListingThatIsWrongIsAnErrorOnce) {
+TEST_F(GuardedChangesTest, AnOldEtagFromAListingIsNoErrorAndTheOthersAreNotReliedOn) {
   store_.place_text(kKey, "0");
+  store_.place_text("disk/6", "0");
   GuardedChanges changes = make();
-  changes.learn(kBlock, "\"0123456789abcdef0123456789abcdef\"");
-  expect_error(EIO, {kKey, "listing"}, [&] { put(changes, "1"); });
-  EXPECT_EQ(stored(), "0");
+  changes.learn(kBlock, kOldEtag);
+  changes.learn({6}, kOldEtag);
   put(changes, "1");
   EXPECT_EQ(stored(), "1");
+  EXPECT_EQ(log_.count({kKey, "a listing"}), 1U);
+  store_.forget_calls();
+  changes.put({BlockNumber{6}, "disk/6"}, bytes("1"), {}, {});
+  EXPECT_EQ(store_.calls(), (Calls{{StoreOp::look_up, {"disk/6"}}, {StoreOp::put, {"disk/6"}}}));
+}
+
+TEST_F(GuardedChangesTest, ARemovalOverAnOldEtagFromAListingIsNoError) {
+  store_.place_text(kKey, "0");
+  GuardedChanges changes = make();
+  changes.learn(kBlock, kOldEtag);
+  remove(changes);
+  EXPECT_EQ(stored(), "none");
 }
 
 TEST_F(GuardedChangesTest, ListingsThatAlwaysTellSomethingElseAreNoErrorAndNotBelievedAnyMore) {

@@ -1,5 +1,5 @@
-// A store in memory whose ETags are the MD5 of the body, as S3's, and which on demand does a change
-// and loses the answer, or holds it until it is released. One thread.
+// A store in memory whose ETags are the MD5 of the body, as S3's, or else say nothing of it, and
+// which on demand does a change and loses the answer, or holds it until it is released. One thread.
 #pragma once
 
 #include <algorithm>
@@ -12,6 +12,7 @@
 
 #include "common/error.hpp"
 #include "common/hash/digest.hpp"
+#include "common/hash/xxh3.hpp"
 #include "plugins/s3/object_store.hpp"
 #include "tests/unit/s3/memory_store.hpp"
 
@@ -30,6 +31,8 @@ class HeldStore final : public ObjectStore {
   }
   // What every listing says of every object, whatever its ETag is.
   void list_as(const std::string& etag) { listed_etag_ = etag; }
+  // As with a service that encrypts what it stores.
+  void give_opaque_etags() { are_opaque_ = true; }
   void refuse_conditions(bool refuse) { refuse_ = refuse; }
   void on_call(std::function<void(const StoreCall&)> hook) { hook_ = std::move(hook); }
 
@@ -45,6 +48,8 @@ class HeldStore final : public ObjectStore {
   void place_text(const std::string& key, const std::string& text) {
     const auto bytes = std::as_bytes(std::span(text));
     objects_[key] = {bytes.begin(), bytes.end()};
+    ++versions_[key];
+    checksums_.erase(key);
   }
   void drop(const std::string& key) { objects_.erase(key); }
   [[nodiscard]] std::optional<Bytes> body_of(const std::string& key) const {
@@ -95,6 +100,7 @@ class HeldStore final : public ObjectStore {
     ObjectInfo object;
     object.size_bytes = objects_.at(key).size();
     object.etag = etag_of(key);
+    if (checksums_.contains(key)) object.whole_checksum = checksums_.at(key);
     return object;
   }
   PutOutcome put(const std::string& key, std::span<const std::byte> body,
@@ -106,6 +112,8 @@ class HeldStore final : public ObjectStore {
       if (mode == PutMode::create_only && objects_.contains(key)) return {PutResult::exists, {}};
       if (mode == PutMode::if_match && etag_of(key) != etag) return {PutResult::changed, {}};
       objects_[key] = copy;
+      ++versions_[key];
+      checksums_[key] = to_hex(xxh3_128(copy));
       return {PutResult::stored, etag_of(key)};
     };
     Doubt unused;
@@ -142,7 +150,9 @@ class HeldStore final : public ObjectStore {
   }
   [[nodiscard]] std::string etag_of(const std::string& key) const {
     const auto found = objects_.find(key);
-    return found == objects_.end() ? "" : '"' + to_hex(md5(found->second)) + '"';
+    if (found == objects_.end()) return "";
+    if (are_opaque_) return fmt::format("\"{:032x}\"", 0xabc000 + versions_.at(key));
+    return '"' + to_hex(md5(found->second)) + '"';
   }
   template <typename Apply>
   bool is_answered(Doubt& doubt, const Apply& apply) {
@@ -159,6 +169,9 @@ class HeldStore final : public ObjectStore {
   }
 
   std::map<std::string, Bytes> objects_;
+  std::map<std::string, unsigned> versions_;
+  std::map<std::string, std::string> checksums_;  // that were stored with them
+  bool are_opaque_ = false;
   std::vector<StoreCall> calls_;
   std::function<void(const StoreCall&)> hook_;
   std::vector<std::function<void()>> held_;

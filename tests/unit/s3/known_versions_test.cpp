@@ -53,6 +53,36 @@ TEST(KnownVersions, AListingThatIsOlderThanAChangeOfUnknownFateIsNotBelieved) {
   EXPECT_FALSE(versions.find({1}).version.is_known());
 }
 
+TEST(KnownVersions, ADisputeLastsUntilAReadOrAChangeHasEndedIt) {
+  KnownVersions versions;
+  EXPECT_FALSE(versions.accept({7}, ObjectVersion::of(kTwo)));
+  for (const bool by_a_change : {false, true}) {
+    versions.set({7}, ObjectVersion::of(kOne));
+    EXPECT_FALSE(versions.is_disputed({7}));
+    EXPECT_TRUE(versions.dispute({7}));
+    EXPECT_FALSE(versions.dispute({7}));
+    versions.forget({7});  // a change is tried, and refused
+    versions.set({7}, ObjectVersion::of(kOne));
+    EXPECT_TRUE(versions.is_disputed({7}));
+    EXPECT_FALSE(versions.is_disputed({8}));
+    EXPECT_TRUE(by_a_change ? versions.settle({7}, ObjectVersion::of(kTwo))
+                            : versions.accept({7}, ObjectVersion::of(kTwo)));
+    EXPECT_EQ(versions.find({7}).version, ObjectVersion::of(kTwo));
+    EXPECT_FALSE(versions.accept({7}, ObjectVersion::of(kOne))) << "an old read";
+    EXPECT_EQ(versions.find({7}).version, ObjectVersion::of(kTwo));
+  }
+}
+
+TEST(KnownVersions, ADisputeGoesWithWhatWasKnown) {
+  KnownVersions versions(1);
+  versions.set({7}, ObjectVersion::of(kOne));
+  versions.dispute({7});
+  versions.set({1000}, ObjectVersion::of(kOne));
+  EXPECT_FALSE(versions.is_disputed({7}));
+  versions.set({7}, ObjectVersion::of(kTwo));
+  EXPECT_FALSE(versions.is_disputed({7}));
+}
+
 TEST(KnownVersions, AreBoundedAndBelieveNoListingOnceSomethingWent) {
   constexpr std::uint64_t kGroup = KnownVersions::kBlocksPerGroup;
   KnownVersions versions(2);

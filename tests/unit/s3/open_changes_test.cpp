@@ -60,6 +60,10 @@ TEST_F(OpenChangesTest, WhatOneLeavesIsRecognisedForLonger) {
   EXPECT_FALSE(open_.explains({2}, ObjectVersion::absent()));
   open_.add({1}, {.over = kOld, .result = {}}, 2s);
   EXPECT_FALSE(open_.explains({1}, {}));
+  open_.add({1}, {.over = kOld, .result = kNew, .checksum = "c0ffee"}, 2s);
+  EXPECT_TRUE(open_.explains({1}, kOther, "c0ffee"));
+  EXPECT_FALSE(open_.explains({1}, kOther, "decaf"));
+  EXPECT_FALSE(open_.explains({1}, kOther, ""));
 }
 
 TEST_F(OpenChangesTest, OldOnesAreForgottenOnceTheyAreSuperseded) {
