@@ -1,96 +1,15 @@
-"""Listings that lag, leave out and misspell: no block is taken for a hole by them, and what a volume
-remembers of its blocks from one server to the next is believed only where it is proof."""
+"""Listings that lag, leave out and misspell: no block is taken for a hole by them, and no version for
+that of its object."""
 
-import contextlib
 import os
 import unittest
 
 import nbd
 
-from servers.memory_s3 import Conditions, MemoryS3, StoredObject
+from e2e.listing_case import OBJECT, RECORD, SIZE, ListingCase
+from servers.memory_s3 import Conditions, StoredObject
 from support import data
 from support.nbdkit import Nbdkit, NbdkitError
-
-OBJECT = 65536
-SIZE = 64 * OBJECT
-RECORD = "vm/nbdstack-blocks"
-
-
-def name_of(block):
-    """The object of a block."""
-    return f"vm/{block:016x}"
-
-
-class ListingCase(unittest.TestCase):
-    conditions = Conditions.HONOURED
-
-    def setUp(self):
-        self.s3 = MemoryS3({"disk": {}}, self.conditions)
-        self.s3.start()
-        self.addCleanup(self.s3.stop)
-        self.objects = self.s3.buckets["disk"]
-
-    def words(self, **parameters):
-        """The plugin and its parameters; key=vm unless given."""
-        given = self.s3.parameters("disk") | {"key": "vm", "lease-time": 5} | parameters
-        return ["s3", *(f"{name.replace('_', '-')}={value}" for name, value in given.items())]
-
-    @contextlib.contextmanager
-    def served(self, **parameters):
-        """A client of a server that ends well."""
-        with Nbdkit(*self.words(**parameters), verbose=True) as server:
-            yield server.connect()
-            server.disconnect()
-            self.assertEqual(server.terminate(), 0)
-            self.log = server.log()
-
-    def write_volume(self, **parameters):
-        """16 blocks from the start of a new disk; returns their content."""
-        content = os.urandom(16 * OBJECT)
-        with self.served(size=SIZE, object_size="64K", **parameters) as handle:
-            handle.pwrite(content, 0)
-        return content
-
-    def hide(self, *blocks):
-        """From listings, until show_all()."""
-        hidden = {name_of(block) for block in blocks}
-        self.s3.listed = lambda objects: {k: v for k, v in objects.items() if k not in hidden}
-
-    def show_all(self):
-        """Listings as they should be."""
-        self.s3.listed = None
-
-    def extents(self, handle):
-        """(first block, blocks, flags) of the whole disk."""
-        entries, found, position = [], [], 0
-        handle.block_status(SIZE, 0, lambda _c, _o, these, _e: entries.extend(these))
-        for length, flags in zip(entries[::2], entries[1::2]):
-            found.append((position // OBJECT, length // OBJECT, flags))
-            position += length
-        return found
-
-    def requests(self):
-        """How many the service has had."""
-        with self.s3.lock:
-            return sum(self.s3.requests.values())
-
-    def check_hidden_blocks(self, content, **parameters):
-        """Everything that can go wrong with blocks 4 to 7, which no listing shows."""
-        self.hide(4, 5, 6, 7)
-        with self.served(**parameters) as handle:
-            self.assertEqual(handle.pread(16 * OBJECT, 0), content)
-            for first, blocks, flags in self.extents(handle):
-                if flags:
-                    self.assertGreaterEqual(first, 16, f"{blocks} blocks from {first} on are data")
-            handle.pwrite(b"X" * 512, 4 * OBJECT)
-            handle.zero(OBJECT, 5 * OBJECT)
-            handle.trim(OBJECT, 6 * OBJECT)
-        self.show_all()
-        with self.served(**parameters) as handle:
-            expected = b"X" * 512 + content[4 * OBJECT + 512 : 5 * OBJECT]
-            self.assertEqual(handle.pread(OBJECT, 4 * OBJECT), expected)
-            self.assertEqual(handle.pread(2 * OBJECT, 5 * OBJECT), bytes(2 * OBJECT))
-            self.assertEqual(handle.pread(OBJECT, 7 * OBJECT), content[7 * OBJECT : 8 * OBJECT])
 
 
 class HiddenBlocks(ListingCase):
@@ -192,85 +111,6 @@ class HiddenBlocksWithoutConditions(ListingCase):
         """A plain token instead of a lease: nothing is remembered, and everything asked for."""
         self.check_hidden_blocks(self.write_volume())
         self.assertNotIn(RECORD, self.objects)
-
-
-class WhatIsRemembered(ListingCase):
-    def test_an_empty_disk_costs_no_requests_in_its_second_life_either(self):
-        """Holes that are asked for, one by one, after every restart."""
-        with self.served(size=SIZE, object_size="64K"):
-            pass
-        with self.served() as handle:
-            handle.pread(1, 0)
-            before = self.requests()
-            handle.trim(SIZE, 0)
-            self.assertEqual(handle.pread(SIZE, 0), bytes(SIZE))
-            self.assertEqual(self.extents(handle), [(0, 64, 3)])
-            self.assertEqual(self.requests(), before)
-
-    def test_it_costs_one_request_at_the_start_and_one_at_the_stop(self):
-        with self.served(size=SIZE, object_size="64K"):
-            pass
-        counted = []
-        for known in (True, False):
-            if not known:  # the same with a record that is not there
-                del self.objects[RECORD]
-            before = self.requests()
-            with self.served():
-                pass
-            counted.append(self.requests() - before)
-        self.assertEqual(counted[0], counted[1])
-        seen = [line for line in self.log.splitlines() if RECORD in line]
-        self.assertLessEqual(len(seen), 4, seen)
-
-    def test_a_damaged_record_is_not_believed(self):
-        """One flipped bit that makes stored blocks absent, or ends the start."""
-        content = self.write_volume()
-        record = self.objects[RECORD].body
-        for at in range(0, len(record), 29):
-            damaged = record[:at] + bytes([record[at] ^ 4]) + record[at + 1 :]
-            self.objects[RECORD] = StoredObject(damaged)
-            with self.served(readonly="false") as handle:
-                self.assertEqual(handle.pread(16 * OBJECT, 0), content)
-
-    def test_the_record_of_a_deleted_volume_is_another_volumes(self):
-        """Old blocks taken for those of a new volume under the same key."""
-        self.write_volume()
-        record = self.objects[RECORD]
-        self.objects.clear()
-        self.objects[RECORD] = record
-        content = self.write_volume()
-        with self.served() as handle:
-            self.assertEqual(handle.pread(16 * OBJECT, 0), content)
-
-    def test_an_object_that_is_lost_is_an_error(self):
-        """Zeros instead of data that the service has lost."""
-        self.write_volume()
-        del self.objects[name_of(3)]
-        with self.served() as handle:
-            with self.assertRaises(nbd.Error):
-                handle.pread(OBJECT, 3 * OBJECT)
-            with self.assertRaises(nbd.Error):
-                handle.pwrite(b"x", 3 * OBJECT)
-            handle.pread(OBJECT, 4 * OBJECT)
-            handle.pwrite(bytes(OBJECT), 3 * OBJECT)
-            self.assertEqual(handle.pread(OBJECT, 3 * OBJECT), bytes(OBJECT))
-        self.assertIn(f"{name_of(3)} is missing", self.log)
-
-    def test_trusted_listings_tell_of_holes(self):
-        """The way out for who knows his service: holes of a volume without a record."""
-        self.write_volume()
-        del self.objects[RECORD]
-        for parameters in ({}, {"readonly": "true"}, {"own": "none"}):
-            with self.subTest(parameters), self.served(trust_listing="true", **parameters) as handle:
-                self.assertEqual(self.extents(handle), [(0, 16, 0), (16, 48, 3)])
-
-    def test_trusted_listings_that_hide_the_descriptor_are_not_believed(self):
-        content = self.write_volume()
-        self.s3.listed = lambda objects: {}
-        with self.served(trust_listing="true") as handle:
-            self.assertEqual(handle.pread(16 * OBJECT, 0), content)
-            self.assertEqual(self.extents(handle), [(0, 64, 0)])
-        self.assertEqual(self.log.count("listings do not show vm/nbdstack-volume.json"), 1)
 
 
 class OneVolumeOneKey(ListingCase):

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "plugins/s3/lease.hpp"
@@ -24,6 +25,10 @@ class HeldLease {
 
   [[nodiscard]] bool may_write() const { return lease_.may_write(); }
   [[nodiscard]] const ConditionalPuts& conditions() const { return lease_.conditions(); }
+  // As Lease has them.
+  [[nodiscard]] bool is_exclusive() const { return lease_.is_exclusive(); }
+  [[nodiscard]] const std::optional<SeenLease>& predecessor() const { return lease_.predecessor(); }
+  [[nodiscard]] const std::string& owner() const { return lease_.owner(); }
   // To be called before each change of what the disk contains. Throws Error(ESHUTDOWN) that says why
   // not, after it has waited for the renewal that decides.
   void check_writable() {

@@ -15,6 +15,7 @@
 #include "common/log.hpp"
 #include "common/sync/boottime_clock.hpp"
 #include "common/sync/system_clock.hpp"
+#include "plugins/s3/command/block_handover.hpp"
 #include "plugins/s3/command/found_volume.hpp"
 #include "plugins/s3/command/held_lease.hpp"
 #include "plugins/s3/command/volume_check.hpp"
@@ -102,6 +103,7 @@ class VerbRun {
     VolumeLayout layout = layout_to_check(*look);
     std::unique_ptr<ObjectStore> writing;
     std::optional<Renewal> renewal;
+    KnownBlocks known;
     if (command_.renew()) {
       check_renewable(layout);
       renewal = Renewal{.conditions = probe_conditional_puts(*look, layout.key),
@@ -109,6 +111,7 @@ class VerbRun {
       take_lease();
       writing = leased_store();
       layout = layout_to_check(*writing);  // whoever had the lease before may have changed it
+      known = handover(*writing).recall(remembered(layout));
     }
     const CheckResult result = check_volume(
         writing != nullptr ? *writing : *look, layout, settings_.connections,
@@ -118,6 +121,7 @@ class VerbRun {
                if (progress_.is_due()) progress_.show(in_words(so_far));
              }},
         renewal);
+    if (writing != nullptr) handover(*writing).hand_on(remembered(layout), known);
     progress_.clear();
     say_others("object(s) behind the end of the disk, which a resize to the present size removes",
                result.behind_end);
@@ -175,8 +179,28 @@ class VerbRun {
     refuse_readonly();
     const auto store = stores_.make_checked(settings_.request.key, true, {.clock = clock_});
     const VolumeLayout layout = create_volume(*store, settings_.request);
+    record_that_nothing_is_stored(layout);
     print(fmt::format("created a volume of {} bytes in {}\n", layout.size_bytes, layout.place));
     return 0;
+  }
+
+  // The first server knows then what it would have to ask for.
+  void record_that_nothing_is_stored(const VolumeLayout& layout) {
+    if (!layout.is_new || settings_.ownership == Ownership::none) return;
+    try {
+      take_lease();
+      const auto store = leased_store();
+      const RememberedVolume volume = remembered(layout);
+      if (!lease_->predecessor().has_value()) {
+        handover(*store).hand_on(volume, no_blocks_stored(volume.block_count));
+      }
+      lease_->release();
+    } catch (const Error& error) {
+      log::error(
+          "{}: the volume is created, but not recorded as empty, so that its first server "
+          "asks what is stored: {}",
+          layout.place, error.what());
+    }
   }
 
   int resize() {
@@ -189,12 +213,16 @@ class VerbRun {
     const FoundVolume volume = find_volume(*store, settings_.request);
     check_resizable(volume);
     const std::uint64_t new_size = *settings_.request.size_bytes;
+    RememberedVolume memory = remembered(volume);
+    const KnownBlocks known = handover(*store).recall(memory);
     const ResizeResult result = resize_volume(*store, *volume.descriptor,
                                               {.key = volume.key,
                                                .new_size_bytes = new_size,
                                                .may_shrink = command_.force(),
                                                .passphrase = settings_.request.passphrase},
                                               change_options());
+    memory.block_count = BlockGeometry(new_size, volume.object_size).block_count();
+    handover(*store).hand_on(memory, known);
     progress_.clear();
     print(fmt::format("resized the volume in {} from {} to {} bytes, {} object(s) removed\n",
                       volume.place, result.old_size_bytes, new_size, result.removed_objects));
@@ -310,6 +338,11 @@ class VerbRun {
                                               .clock = clock_,
                                               .boottime_clock = boottime_clock_,
                                               .processes = processes_});
+  }
+
+  // What lease_ must be there for.
+  [[nodiscard]] BlockHandover handover(ObjectStore& store) const {
+    return {store, *lease_, processes_};
   }
 
   // Changes objects only while the lease lasts, if there is one.

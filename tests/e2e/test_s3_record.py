@@ -1,0 +1,139 @@
+"""What a volume remembers of its blocks from one server to the next, and when that is believed."""
+
+import os
+import unittest
+
+import nbd
+
+from e2e.listing_case import OBJECT, RECORD, SIZE, ListingCase, name_of
+from servers.memory_s3 import StoredObject
+from support.nbdkit import Nbdkit
+
+
+class WhatIsRemembered(ListingCase):
+    def test_an_empty_disk_costs_no_requests_in_its_second_life_either(self):
+        """Holes that are asked for, one by one, after every restart."""
+        with self.served(size=SIZE, object_size="64K"):
+            pass
+        with self.served() as handle:
+            handle.pread(1, 0)
+            before = self.requests()
+            handle.trim(SIZE, 0)
+            self.assertEqual(handle.pread(SIZE, 0), bytes(SIZE))
+            self.assertEqual(self.extents(handle), [(0, 64, 3)])
+            self.assertEqual(self.requests(), before)
+
+    def test_a_disk_that_was_created_by_the_command_costs_no_requests_either(self):
+        """Holes that are asked for, one by one, after nbdstack-s3 create."""
+        self.run_verb("create", size=SIZE, object_size="64K")
+        self.assertIn(RECORD, self.objects)
+        with self.served() as handle:
+            handle.pread(1, 0)
+            before = self.requests()
+            self.assertEqual(handle.pread(SIZE, 0), bytes(SIZE))
+            self.assertEqual(self.extents(handle), [(0, 64, 3)])
+            self.assertEqual(self.requests(), before)
+
+    def test_the_record_of_the_creation_is_not_believed_after_a_crash(self):
+        """Blocks taken for absent that the first server has written."""
+        self.run_verb("create", size=SIZE, object_size="64K")
+        content = os.urandom(16 * OBJECT)
+        with Nbdkit(*self.words()) as server:
+            server.connect().pwrite(content, 0)
+            server.process.kill()
+            server.process.wait()
+        self.check_hidden_blocks(content)
+
+    def test_verbs_that_take_the_lease_hand_the_record_on(self):
+        """Holes that are forgotten because of a resize or a check."""
+        self.write_volume()
+        self.run_verb("check", "--renew")
+        with self.served() as handle:
+            self.assertEqual(self.extents(handle), [(0, 16, 0), (16, 48, 3)])
+        self.run_verb("resize", size=SIZE + 8 * OBJECT)
+        with self.served() as handle:
+            self.assertEqual(self.extents(handle), [(0, 16, 0), (16, 48, 3), (64, 8, 0)])
+        self.run_verb("resize", "--force", size=SIZE // 2)
+        with self.served() as handle:
+            self.assertEqual(self.extents(handle), [(0, 16, 0), (16, 16, 3)])
+
+    def test_a_verb_after_a_crash_makes_nothing_believed(self):
+        self.write_volume()
+        content = os.urandom(16 * OBJECT)
+        with Nbdkit(*self.words()) as server:
+            server.connect().pwrite(content, 16 * OBJECT)
+            server.process.kill()
+            server.process.wait()
+        self.run_verb("check", "--renew")
+        with self.served() as handle:
+            self.assertEqual(self.extents(handle), [(0, 64, 0)])
+            self.assertEqual(handle.pread(16 * OBJECT, 16 * OBJECT), content)
+
+    def test_it_costs_one_request_at_the_start_and_one_at_the_stop(self):
+        with self.served(size=SIZE, object_size="64K"):
+            pass
+        counted = []
+        for known in (True, False):
+            if not known:  # the same with a record that is not there
+                del self.objects[RECORD]
+            before = self.requests()
+            with self.served():
+                pass
+            counted.append(self.requests() - before)
+        self.assertEqual(counted[0], counted[1])
+        seen = [line for line in self.log.splitlines() if RECORD in line]
+        self.assertLessEqual(len(seen), 4, seen)
+
+    def test_a_damaged_record_is_not_believed(self):
+        """One flipped bit that makes stored blocks absent, or ends the start."""
+        content = self.write_volume()
+        record = self.objects[RECORD].body
+        for at in range(0, len(record), 29):
+            damaged = record[:at] + bytes([record[at] ^ 4]) + record[at + 1 :]
+            self.objects[RECORD] = StoredObject(damaged)
+            with self.served(readonly="false") as handle:
+                self.assertEqual(handle.pread(16 * OBJECT, 0), content)
+
+    def test_the_record_of_a_deleted_volume_is_another_volumes(self):
+        """Old blocks taken for those of a new volume under the same key."""
+        self.write_volume()
+        record = self.objects[RECORD]
+        self.objects.clear()
+        self.objects[RECORD] = record
+        content = self.write_volume()
+        with self.served() as handle:
+            self.assertEqual(handle.pread(16 * OBJECT, 0), content)
+
+    def test_an_object_that_is_lost_is_an_error(self):
+        """Zeros instead of data that the service has lost."""
+        self.write_volume()
+        del self.objects[name_of(3)]
+        with self.served() as handle:
+            with self.assertRaises(nbd.Error):
+                handle.pread(OBJECT, 3 * OBJECT)
+            with self.assertRaises(nbd.Error):
+                handle.pwrite(b"x", 3 * OBJECT)
+            handle.pread(OBJECT, 4 * OBJECT)
+            handle.pwrite(bytes(OBJECT), 3 * OBJECT)
+            self.assertEqual(handle.pread(OBJECT, 3 * OBJECT), bytes(OBJECT))
+        self.assertIn(f"{name_of(3)} is missing", self.log)
+
+    def test_trusted_listings_tell_of_holes(self):
+        """The way out for who knows his service: holes of a volume without a record."""
+        self.write_volume()
+        del self.objects[RECORD]
+        for parameters in ({}, {"readonly": "true"}, {"own": "none"}):
+            with self.subTest(parameters), self.served(trust_listing="true", **parameters) as handle:
+                self.assertEqual(self.extents(handle), [(0, 16, 0), (16, 48, 3)])
+
+    def test_trusted_listings_that_hide_the_descriptor_are_not_believed(self):
+        content = self.write_volume()
+        self.s3.listed = lambda objects: {}
+        with self.served(trust_listing="true") as handle:
+            self.assertEqual(handle.pread(16 * OBJECT, 0), content)
+            self.assertEqual(self.extents(handle), [(0, 64, 0)])
+        self.assertEqual(self.log.count("listings do not show vm/nbdstack-volume.json"), 1)
+
+
+if __name__ == "__main__":
+    unittest.main()
