@@ -77,6 +77,7 @@ std::optional<DiskIdentity> DiskIdentity::parse(std::string_view description) {
   if (!fields) return std::nullopt;
   DiskIdentity identity;
   identity.id = (*fields)["id"];
+  identity.server = (*fields)["server"];
   const bool valid = is_id(identity.id) && parse_number((*fields)["size"], identity.size_bytes) &&
                      read_right((*fields)["right"], identity.right) &&
                      read_term(*fields, identity.term);
@@ -89,6 +90,7 @@ std::string DiskIdentity::to_text() const {
   for (const auto& [value, word] : kRights) {
     if (value == right) text += fmt::format(" right={}", word);
   }
+  if (!server.empty()) text += fmt::format(" server={}", server);
   return text;
 }
 

@@ -6,6 +6,7 @@
 // travels as the text that nbdkit hands up as the export's description:
 //
 //   nbdstack-disk id=s3-0f1e2d3c4b5a69788796a5b4c3d2e1f0 size=10737418240 term=7 since=5 right=held
+//   server=9d4e1f0a6b7c8d92
 //
 //   id      which disk: the same under every export name, on every host, in every life of a server
 //   size    bytes of that disk. Filters in between hand the text on unread; where one of them shows
@@ -18,6 +19,8 @@
 //             held      it is the only writer
 //             doubtful  it was, and cannot know at present whether it still is
 //             lost      another one is
+//   server  the process that tells this, where it does: another one's clients may write without
+//           that being seen here (nbdkit's nbd plugin hands the text on)
 //
 // What was true in term T is still true in `term` where T == term, or since <= T (and T < term).
 //
@@ -52,6 +55,7 @@ struct DiskIdentity {
   std::uint64_t size_bytes = 0;
   std::optional<WriterTerm> term;
   WriteRight right = WriteRight::none;
+  std::string server = {};  // empty: not told
 
   // Nothing where the text is not of this kind: a description that somebody else wrote.
   static std::optional<DiskIdentity> parse(std::string_view description);

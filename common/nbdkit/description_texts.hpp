@@ -9,6 +9,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "common/block/disk_identity.hpp"
 
@@ -17,18 +18,24 @@ namespace nbdstack {
 // Any thread.
 class DescriptionTexts {
  public:
+  // `server`: that of the identities (DiskIdentity::server).
+  explicit DescriptionTexts(std::string server = {}) : server_(std::move(server)) {}
+
   // Valid as long as this is. Null for no identity.
   const char* text_of(std::shared_ptr<const DiskIdentity> identity) {
     if (identity == nullptr) return nullptr;
     const std::lock_guard lock(mutex_);
     if (identity != last_) {
-      last_text_ = texts_.insert(identity->to_text()).first->c_str();
+      DiskIdentity told = *identity;
+      told.server = server_;
+      last_text_ = texts_.insert(told.to_text()).first->c_str();
       last_ = std::move(identity);
     }
     return last_text_;
   }
 
  private:
+  const std::string server_;
   std::mutex mutex_;  // protects what follows
   std::set<std::string> texts_;
   std::shared_ptr<const DiskIdentity> last_;

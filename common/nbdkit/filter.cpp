@@ -10,6 +10,7 @@
 #include "common/nbdkit/guard.hpp"
 #include "common/nbdkit/nbdkit_clock.hpp"
 #include "common/nbdkit/next_layer.hpp"
+#include "common/nbdkit/server_options.hpp"
 #include "common/nbdkit/server_start.hpp"
 #include "common/nbdkit/single_seat.hpp"
 
@@ -23,14 +24,10 @@ struct Registration {
   std::unique_ptr<Filter> filter;
   ParameterTable parameters;
   std::string help;
-  int thread_model = NBDKIT_THREAD_MODEL_SERIALIZE_CONNECTIONS;  // the server's, from get_ready on
+  BelowFilter below;  // from get_ready on
   nbdkit_filter callbacks{};
   SingleSeat seat;                       // of the layers below, where they have only one
   std::optional<NbdkitBackend> backend;  // from after_fork on
-
-  [[nodiscard]] bool has_single_seat() const {
-    return thread_model == NBDKIT_THREAD_MODEL_SERIALIZE_CONNECTIONS;
-  }
 };
 Registration* registered = nullptr;
 
@@ -74,8 +71,10 @@ int config_complete(nbdkit_next_config_complete* next, nbdkit_backend* nxdata) {
 }
 
 int get_ready(int thread_model) {
-  registered->thread_model = thread_model;
+  registered->below.thread_model = thread_model;
   return guarded([] {
+           const Filter& filter = *registered->filter;
+           registered->below.shows_plugins_disk = !may_change_the_disk_below(filter.info().name);
            registered->filter->get_ready();
            ServerStart::arm(nullptr);
          }) == 0
@@ -85,7 +84,7 @@ int get_ready(int thread_model) {
 
 int after_fork(nbdkit_backend* backend) {
   const int code = guarded([&] {
-    registered->backend.emplace(backend, registered->thread_model, registered->seat);
+    registered->backend.emplace(backend, registered->below, registered->seat);
     ServerStart::run([] { registered->filter->after_fork(*registered->backend); });
   });
   return code == 0 ? 0 : -1;
@@ -101,7 +100,7 @@ void cleanup(nbdkit_backend* /*backend*/) {
 
 // Waits until our own connection, which writes back what an earlier server has left, is closed.
 void take_seat(Connection& connection) {
-  if (!registered->has_single_seat()) return;
+  if (!registered->below.has_single_seat()) return;
   NbdkitClock clock;
   while (!registered->seat.try_take()) clock.sleep_for(kLookForSeatEvery);
   connection.is_seated = true;
@@ -154,8 +153,7 @@ void close(void* handle) {
 int prepare(nbdkit_next* next, void* handle, int /*readonly*/) {
   auto& connection = *static_cast<Connection*>(handle);
   return guarded([&] {
-           connection.below.emplace(next, connection.request.readonly,
-                                    registered->thread_model == NBDKIT_THREAD_MODEL_PARALLEL);
+           connection.below.emplace(next, connection.request.readonly, registered->below);
            connection.layer = registered->filter->open(*connection.below, connection.request);
          }) == 0
              ? 0

@@ -5,6 +5,7 @@
 
 #include "common/error.hpp"
 #include "common/nbdkit/conversions.hpp"
+#include "common/nbdkit/this_server.hpp"
 
 namespace nbdstack {
 namespace {
@@ -83,8 +84,10 @@ struct ExtentsDeleter {
 
 }  // namespace
 
-NextLayer::NextLayer(nbdkit_next* next, bool readonly, bool parallel)
-    : next_(next), traits_(ask_traits(next, readonly, parallel)) {}
+NextLayer::NextLayer(nbdkit_next* next, bool readonly, const BelowFilter& about)
+    : next_(next),
+      traits_(ask_traits(next, readonly, about.is_parallel())),
+      shows_plugins_disk_(about.shows_plugins_disk) {}
 
 void NextLayer::pread(std::span<std::byte> buffer, std::uint64_t offset) {
   std::byte* position = buffer.data();
@@ -164,12 +167,14 @@ void NextLayer::extents(std::uint64_t length, std::uint64_t offset, bool only_on
 }
 
 std::shared_ptr<const DiskIdentity> NextLayer::identity() {
+  if (!shows_plugins_disk_) return nullptr;
   const char* const description = next_->export_description(next_);
   if (description == nullptr) return nullptr;
   const std::lock_guard lock(mutex_);
   if (description_ != description) {
     const auto told = DiskIdentity::parse(description);
-    identity_ = told ? std::make_shared<const DiskIdentity>(*told) : nullptr;
+    const bool is_known = told && (told->server.empty() || told->server == this_server());
+    identity_ = is_known ? std::make_shared<const DiskIdentity>(*told) : nullptr;
     description_ = description;
   }
   return identity_;
@@ -226,15 +231,15 @@ class OwnSeat {
 // left.
 class BackgroundLayer final : private OwnSeat, private OwnConnection, public NextLayer {
  public:
-  BackgroundLayer(nbdkit_backend* backend, SingleSeat* seat, bool parallel)
-      : OwnSeat(seat), OwnConnection(backend), NextLayer(next(), false, parallel) {}
+  BackgroundLayer(nbdkit_backend* backend, SingleSeat* seat, const BelowFilter& about)
+      : OwnSeat(seat), OwnConnection(backend), NextLayer(next(), false, about) {}
 };
 
 }  // namespace
 
 std::unique_ptr<Layer> NbdkitBackend::open_default_export() {
   return std::make_unique<BackgroundLayer>(backend_, serves_beside_clients() ? nullptr : &seat_,
-                                           thread_model_ == NBDKIT_THREAD_MODEL_PARALLEL);
+                                           about_);
 }
 
 }  // namespace nbdstack

@@ -18,11 +18,22 @@
 
 namespace nbdstack {
 
+// What is the same for all connections below a filter.
+struct BelowFilter {
+  int thread_model = NBDKIT_THREAD_MODEL_SERIALIZE_CONNECTIONS;  // nbdkit's final one
+  // Whether a description that comes from below can be about the disk that is shown.
+  bool shows_plugins_disk = true;
+
+  [[nodiscard]] bool is_parallel() const { return thread_model == NBDKIT_THREAD_MODEL_PARALLEL; }
+  [[nodiscard]] bool has_single_seat() const {
+    return thread_model == NBDKIT_THREAD_MODEL_SERIALIZE_CONNECTIONS;
+  }
+};
+
 class NextLayer : public Layer {
  public:
-  // `parallel`: whether nbdkit's final thread model allows calls at the same time. `next` outlives
-  // the layer.
-  NextLayer(nbdkit_next* next, bool readonly, bool parallel);
+  // `next` outlives the layer.
+  NextLayer(nbdkit_next* next, bool readonly, const BelowFilter& about);
 
   [[nodiscard]] const LayerTraits& traits() const override { return traits_; }
   void pread(std::span<std::byte> buffer, std::uint64_t offset) override;
@@ -39,6 +50,7 @@ class NextLayer : public Layer {
  private:
   nbdkit_next* next_;
   LayerTraits traits_;
+  const bool shows_plugins_disk_;
   std::mutex mutex_;                              // protects what follows
   std::string description_;                       // as nbdkit gave it last
   std::shared_ptr<const DiskIdentity> identity_;  // what it says
@@ -48,16 +60,14 @@ class NextLayer : public Layer {
 class NbdkitBackend final : public Backend {
  public:
   // `seat` is that of the layers below, where they have only one; it outlives this and its layers.
-  NbdkitBackend(nbdkit_backend* backend, int thread_model, SingleSeat& seat)
-      : backend_(backend), thread_model_(thread_model), seat_(seat) {}
+  NbdkitBackend(nbdkit_backend* backend, const BelowFilter& about, SingleSeat& seat)
+      : backend_(backend), about_(about), seat_(seat) {}
   std::unique_ptr<Layer> open_default_export() override;
-  [[nodiscard]] bool serves_beside_clients() const override {
-    return thread_model_ != NBDKIT_THREAD_MODEL_SERIALIZE_CONNECTIONS;
-  }
+  [[nodiscard]] bool serves_beside_clients() const override { return !about_.has_single_seat(); }
 
  private:
   nbdkit_backend* backend_;
-  int thread_model_;
+  const BelowFilter about_;
   SingleSeat& seat_;
 };
 

@@ -11,6 +11,7 @@
 #include "common/nbdkit/description_texts.hpp"
 #include "common/nbdkit/guard.hpp"
 #include "common/nbdkit/server_start.hpp"
+#include "common/nbdkit/this_server.hpp"
 
 namespace nbdstack {
 namespace {
@@ -29,7 +30,7 @@ struct Client {
 
   const std::unique_ptr<Layer> layer;
   const bool has_come;  // rather than a filter, for no client
-  DescriptionTexts descriptions;
+  DescriptionTexts descriptions{this_server()};
 };
 
 Layer& layer_of(void* handle) {

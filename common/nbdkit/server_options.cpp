@@ -1,6 +1,7 @@
 #include "common/nbdkit/server_options.hpp"
 
 #include <algorithm>
+#include <array>
 #include <fstream>
 #include <iterator>
 #include <string_view>
@@ -65,6 +66,72 @@ bool may_end_with_last_connection() {
   return std::any_of(words.begin(), words.end(), [](const std::string& word) {
     return word.find("exitlast") != std::string::npos;
   });
+}
+
+namespace {
+
+// Filters of nbdkit and ours that pass on what the layer below holds, where they pass anything.
+constexpr auto kShowTheSame = std::to_array<std::string_view>({"blocksize",    "blocksize-policy",
+                                                               "cache",        "cacheextents",
+                                                               "checkwrite",   "delay",
+                                                               "error",        "exitlast",
+                                                               "exitwhen",     "exportname",
+                                                               "extentlist",   "fua",
+                                                               "ip",           "limit",
+                                                               "log",          "md5",
+                                                               "multi-conn",   "nocache",
+                                                               "noextents",    "nofilter",
+                                                               "noparallel",   "nozero",
+                                                               "pause",        "protect",
+                                                               "rate",         "readahead",
+                                                               "retry",        "retry-request",
+                                                               "scan",         "stats",
+                                                               "tls-fallback", "zeroblock"});
+
+// What a filter's file is called, or its short name.
+std::string_view name_of(std::string_view filter) {
+  constexpr std::string_view kBefore = "nbdkit-";
+  constexpr std::string_view kBehind = "-filter.so";
+  filter.remove_prefix(filter.rfind('/') + 1);
+  if (filter.starts_with(kBefore) && filter.ends_with(kBehind)) {
+    filter.remove_prefix(kBefore.size());
+    filter.remove_suffix(kBehind.size());
+  }
+  return filter;
+}
+
+// The filters of a command line, the outermost first. Options may be cut short.
+std::vector<std::string_view> filters_of(const std::vector<std::string>& words) {
+  constexpr std::string_view kOption = "--filter";
+  constexpr std::string_view kShortest = "--fi";
+  std::vector<std::string_view> filters;
+  for (std::size_t i = 0; i < words.size() && words[i] != "--"; ++i) {
+    const std::string_view word = words[i];
+    const std::size_t equals = word.find('=');
+    const std::string_view option = word.substr(0, equals);
+    if (!option.starts_with(kShortest) || !kOption.starts_with(option)) continue;
+    if (equals != std::string_view::npos) {
+      filters.push_back(name_of(word.substr(equals + 1)));
+    } else if (++i < words.size()) {
+      filters.push_back(name_of(words[i]));
+    }
+  }
+  return filters;
+}
+
+}  // namespace
+
+bool may_change_the_disk(const std::vector<std::string>& words, std::string_view own) {
+  const std::vector<std::string_view> filters = filters_of(words);
+  const auto ours = std::find(filters.begin(), filters.end(), own);
+  return !std::all_of(
+      ours == filters.end() ? filters.begin() : ours, filters.end(), [](std::string_view filter) {
+        return std::find(kShowTheSame.begin(), kShowTheSame.end(), filter) != kShowTheSame.end();
+      });
+}
+
+bool may_change_the_disk_below(std::string_view own) {
+  return may_change_the_disk(command_line(), own);
 }
 
 }  // namespace nbdstack

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace nbdstack {
@@ -16,5 +17,13 @@ bool may_be_readonly_server();
 // Whether nbdkit's filter exitlast may be in this process's stack: it ends the server when the last
 // connection is closed, also when that was one of our own and no client has come yet.
 bool may_end_with_last_connection();
+
+// Whether a filter that stands below our filter `own` in the stack of this command line may show
+// another content than the plugin's, as swab and cow do, at the same size. What the plugin tells of
+// its disk says nothing of such a view. Where in doubt: yes.
+bool may_change_the_disk(const std::vector<std::string>& words, std::string_view own);
+
+// The same of this process's command line.
+bool may_change_the_disk_below(std::string_view own);
 
 }  // namespace nbdstack

@@ -15,7 +15,8 @@ SIZE = 1 << 20
 
 
 def told(server, name=""):
-    """The fields of the export's description, as a client that comes now is told."""
+    """The fields of the export's description, as a client that comes now is told, without the name
+    of the server, which each start has for itself."""
     handle = nbd.NBD()
     handle.set_full_info(True)
     handle.set_export_name(name)
@@ -24,6 +25,7 @@ def told(server, name=""):
     assert kind == "nbdstack-disk", kind
     handle.shutdown()
     fields = dict(field.split("=", 1) for field in fields)
+    del fields["server"]
     return fields | {n: int(fields[n]) for n in ("size", "term", "since") if n in fields}
 
 

@@ -18,6 +18,12 @@ TEST(DescriptionTexts, AnEarlierTextStaysValidAfterTheIdentityHasChanged) {
   EXPECT_STREQ(lost, "nbdstack-disk id=d size=512 right=lost");
 }
 
+TEST(DescriptionTexts, SaysWhichServerTellsIt) {
+  DescriptionTexts texts("9d4e");
+  EXPECT_STREQ(texts.text_of(disk(WriteRight::held)),
+               "nbdstack-disk id=d size=512 right=held server=9d4e");
+}
+
 TEST(DescriptionTexts, EqualIdentitiesShareOneText) {
   DescriptionTexts texts;
   const char* const first = texts.text_of(disk(WriteRight::held));

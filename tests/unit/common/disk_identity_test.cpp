@@ -24,6 +24,13 @@ TEST(DiskIdentity, IsWrittenAndReadBack) {
   }
 }
 
+TEST(DiskIdentity, TheServerIsToldWhereItIsKnown) {
+  DiskIdentity identity = kWritten;
+  identity.server = "9d4e";
+  EXPECT_EQ(identity.to_text(), kWritten.to_text() + " server=9d4e");
+  EXPECT_EQ(DiskIdentity::parse(identity.to_text()), identity);
+}
+
 TEST(DiskIdentity, FieldsOfALaterVersionAreIgnored) {
   EXPECT_EQ(DiskIdentity::parse(kWritten.to_text() + " colour=blue"), kWritten);
 }

@@ -19,6 +19,26 @@ TEST(ServerOptions, OtherOptionsAreNotTakenForIt) {
   EXPECT_FALSE(may_be_readonly({}));
 }
 
+TEST(ServerOptions, FiltersThatShowAnotherDiskAreFoundBelow) {
+  const std::string ours = "--filter=/usr/lib/nbdkit-cache-filter.so";
+  for (const std::string filter : {"swab", "cow", "offset", "/opt/nbdkit-new-filter.so"}) {
+    EXPECT_TRUE(may_change_the_disk({"nbdkit", ours, "--filter=" + filter, "s3"}, "cache"));
+    EXPECT_TRUE(may_change_the_disk({"nbdkit", ours, "--filter", filter, "s3"}, "cache"));
+    EXPECT_TRUE(may_change_the_disk({"nbdkit", ours, "--fil=" + filter, "s3"}, "cache"));
+    // In doubt.
+    EXPECT_TRUE(may_change_the_disk({"nbdkit", "--filter=" + filter, "s3"}, "cache"));
+  }
+}
+
+TEST(ServerOptions, FiltersThatShowTheSameDiskOrStandAboveAreNot) {
+  const std::string ours = "--filter=/usr/lib/nbdkit-cache-filter.so";
+  for (const std::string filter : {"delay", "nozero", "retry", "/build/nbdkit-md5-filter.so"}) {
+    EXPECT_FALSE(may_change_the_disk({"nbdkit", ours, "--filter=" + filter, "s3"}, "cache"));
+  }
+  EXPECT_FALSE(may_change_the_disk({"nbdkit", "--filter=cow", ours, "s3", "bucket=swab"}, "cache"));
+  EXPECT_FALSE(may_change_the_disk({"nbdkit", ours, "s3", "--", "--filter=cow"}, "cache"));
+}
+
 TEST(ServerOptions, ThisProcessIsNot) {
   EXPECT_FALSE(may_be_readonly_server());
   EXPECT_FALSE(may_end_with_last_connection());
