@@ -12,7 +12,7 @@
 //       12      4   length of the block in bytes, big endian
 //       16          cipher 0: the compressed block, then 16 bytes: XXH3-128 of all before it
 //                   cipher 1: nonce (12), ciphertext of the compressed block, tag (16), as in
-//                             sealing.hpp; this header is part of what the tag covers
+//                             block_sealer.hpp; this header is part of what the tag covers
 //
 // Reading is strict: whatever differs from the above was not written by a program that this one
 // understands.

@@ -18,7 +18,7 @@
 // (volume_descriptor.hpp, `framed`), every object is plain and parts of it can be read: is_plain().
 // In all others whole objects are read, also where nothing is compressed any more.
 //
-// What encryption notices, and what it cannot: sealing.hpp.
+// What encryption notices, and what it cannot: block_sealer.hpp.
 #pragma once
 
 #include <cstddef>
@@ -27,10 +27,10 @@
 #include <string>
 
 #include "plugins/s3/block_format.hpp"
+#include "plugins/s3/block_sealer.hpp"
 #include "plugins/s3/compression.hpp"
 #include "plugins/s3/object_frame.hpp"
 #include "plugins/s3/object_names.hpp"
-#include "plugins/s3/sealing.hpp"
 
 namespace nbdstack {
 

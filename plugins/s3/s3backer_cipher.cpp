@@ -12,8 +12,8 @@
 #include <limits>
 #include <new>
 
+#include "common/crypto/openssl_cipher.hpp"
 #include "common/error.hpp"
-#include "plugins/s3/openssl_cipher.hpp"
 
 namespace nbdstack {
 namespace {

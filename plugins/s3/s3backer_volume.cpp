@@ -7,8 +7,8 @@
 #include <bit>
 #include <charconv>
 
+#include "common/crypto/secret_key.hpp"
 #include "common/error.hpp"
-#include "plugins/s3/secret_key.hpp"
 
 namespace nbdstack {
 namespace {

@@ -25,6 +25,7 @@ constexpr std::uint64_t kPlainVersion = 1;
 constexpr std::uint64_t kFramedVersion = 2;
 constexpr std::string_view kKdf = "scrypt";
 constexpr std::string_view kMacLabel = "nbdstack descriptor";
+constexpr std::string_view kWrapLabel = "nbdstack volume key";
 constexpr std::uint64_t kSize_bytes_max = std::numeric_limits<std::int64_t>::max();
 
 constexpr std::array<std::string_view, 6> kFields{"format",      "version", "size",
@@ -51,6 +52,13 @@ std::uint64_t version_of(const RecordReader& record) {
                               version, kPlainVersion, kFramedVersion));
   }
   return version;
+}
+
+// What the volume's key is wrapped for.
+std::string purpose_of(const std::string& volume_id) {
+  std::string purpose(kWrapLabel);
+  purpose += '\0';
+  return purpose + volume_id;
 }
 
 VolumeEncryption parse_encryption(const RecordReader& record) {
@@ -139,7 +147,7 @@ bool VolumeDescriptor::allow_frames() {
 
 SecretKey VolumeDescriptor::encrypt(std::string_view passphrase, const ScryptCost& cost) {
   SecretKey key = SecretKey::random();
-  encryption = {.wrapped_key = wrap_key(key, passphrase, id, cost), .mac = mac_by(key)};
+  encryption = {.wrapped_key = wrap_key(key, passphrase, purpose_of(id), cost), .mac = mac_by(key)};
   framed = true;
   return key;
 }
@@ -151,7 +159,7 @@ SecretKey VolumeDescriptor::unlock(std::string_view passphrase,
                                     "encrypted: leave passphrase out if it never was",
                                     object_name, id));
   }
-  auto key = unwrap_key(encryption->wrapped_key, passphrase, id);
+  auto key = unwrap_key(encryption->wrapped_key, passphrase, purpose_of(id));
   if (!key.has_value()) {
     throw Error(EACCES, fmt::format("passphrase: the one given is not that of volume {} ({})", id,
                                     object_name));
@@ -185,7 +193,7 @@ void VolumeDescriptor::change_passphrase(const SecretKey& volume_key,
                                     "passphrase to change",
                                     id));
   }
-  encryption->wrapped_key = wrap_key(volume_key, new_passphrase, id, cost);
+  encryption->wrapped_key = wrap_key(volume_key, new_passphrase, purpose_of(id), cost);
 }
 
 std::array<std::byte, 32> VolumeDescriptor::mac_by(const SecretKey& volume_key) const {

@@ -8,11 +8,11 @@
 //     "object-size": 1048576,                     bytes, a power of two from 4K to 32M
 //     "id": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",   128 random bits
 //     "encryption": {                             version 2 only, and only of an encrypted volume:
-//       "cipher": "aes-256-gcm",                  of the blocks (sealing.hpp)
+//       "cipher": "aes-256-gcm",                  of the blocks (block_sealer.hpp)
 //       "kdf": "scrypt",                          from the passphrase to the wrapping key,
 //       "n": 131072, "r": 8, "p": 1,              at this cost
 //       "salt": "...",                            and with this salt: 32 bytes, hex
-//       "wrapped-key": "...",                     60 bytes, hex (volume_key.hpp)
+//       "wrapped-key": "...",                     60 bytes, hex
 //       "mac": "..."                              32 bytes, hex
 //     }
 //   }
@@ -27,6 +27,9 @@
 // nothing makes 2 into 1 again. A program that knows version 1 only then refuses the volume, as it
 // must. One that has the volume open while that happens has seen version 1, and will find objects
 // of the wrong length.
+//
+// A volume's blocks are sealed by its volume key, which is wrapped (common/crypto/wrapped_key.hpp) for
+// the purpose "nbdstack volume key" | 0 | id.
 //
 // mac = HMAC-SHA256(volume key, "nbdstack descriptor" | 0 | size (8 bytes) | object-size (4) | id),
 // the numbers big endian: nobody without the key changes the geometry unnoticed. An older
@@ -48,8 +51,7 @@
 #include <string>
 #include <string_view>
 
-#include "plugins/s3/secret_key.hpp"
-#include "plugins/s3/volume_key.hpp"
+#include "common/crypto/wrapped_key.hpp"
 
 namespace nbdstack {
 

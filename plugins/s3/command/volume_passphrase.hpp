@@ -1,4 +1,4 @@
-// What `passphrase` does: wraps the volume's key by another passphrase (volume_key.hpp). No block
+// What `passphrase` does: wraps the volume's key by another passphrase (wrapped_key.hpp). No block
 // is rewritten, and a server that has the volume open goes on: it has the key.
 //
 // The caller needs no lease where the store honours conditional PUTs: a descriptor that was changed
@@ -7,9 +7,9 @@
 
 #include <string>
 
+#include "common/crypto/wrapped_key.hpp"
 #include "plugins/s3/object_store.hpp"
 #include "plugins/s3/stored_descriptor.hpp"
-#include "plugins/s3/volume_key.hpp"
 
 namespace nbdstack {
 

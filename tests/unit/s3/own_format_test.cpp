@@ -11,7 +11,7 @@
 #include "common/error.hpp"
 #include "common/hash/xxh3.hpp"
 #include "plugins/s3/volume_descriptor.hpp"
-#include "tests/unit/s3/cheap_scrypt.hpp"
+#include "tests/unit/fakes/cheap_scrypt.hpp"
 #include "tests/unit/s3/contains.hpp"
 
 namespace nbdstack {

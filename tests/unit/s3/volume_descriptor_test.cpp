@@ -6,7 +6,7 @@
 
 #include "common/error.hpp"
 #include "common/hash/digest.hpp"
-#include "tests/unit/s3/cheap_scrypt.hpp"
+#include "tests/unit/fakes/cheap_scrypt.hpp"
 #include "tests/unit/s3/contains.hpp"
 
 namespace nbdstack {

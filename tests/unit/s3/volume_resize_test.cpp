@@ -4,7 +4,7 @@
 #include <atomic>
 
 #include "plugins/s3/command/volume_passphrase.hpp"
-#include "tests/unit/s3/cheap_scrypt.hpp"
+#include "tests/unit/fakes/cheap_scrypt.hpp"
 #include "tests/unit/s3/volume_fixture.hpp"
 
 namespace nbdstack {

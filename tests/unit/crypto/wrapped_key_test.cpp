@@ -1,4 +1,4 @@
-#include "plugins/s3/volume_key.hpp"
+#include "common/crypto/wrapped_key.hpp"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 
 #include "common/error.hpp"
 #include "common/hash/digest.hpp"
-#include "tests/unit/s3/cheap_scrypt.hpp"
+#include "tests/unit/fakes/cheap_scrypt.hpp"
 
 namespace nbdstack {
 namespace {
@@ -21,7 +21,7 @@ std::pair<int, std::string> failure_of(std::string_view passphrase, const Scrypt
   return {0, ""};
 }
 
-TEST(VolumeKeyTest, ThePassphraseOpensWhatItWrapped) {
+TEST(WrappedKeyTest, ThePassphraseOpensWhatItWrapped) {
   const SecretKey key = SecretKey::random();
   const WrappedKey wrapped = wrap_key(key, "correct horse", "id", testing::kCheapScrypt);
   const auto opened = unwrap_key(wrapped, "correct horse", "id");
@@ -29,7 +29,7 @@ TEST(VolumeKeyTest, ThePassphraseOpensWhatItWrapped) {
   EXPECT_EQ(to_hex(opened->bytes()), to_hex(key.bytes()));
 }
 
-TEST(VolumeKeyTest, PassphrasesAreBytesNotText) {
+TEST(WrappedKeyTest, PassphrasesAreBytesNotText) {
   const SecretKey key = SecretKey::random();
   const std::string_view passphrase("a\0b\xff", 4);
   const WrappedKey wrapped = wrap_key(key, passphrase, "id", testing::kCheapScrypt);
@@ -37,7 +37,7 @@ TEST(VolumeKeyTest, PassphrasesAreBytesNotText) {
   EXPECT_FALSE(unwrap_key(wrapped, "a", "id").has_value());
 }
 
-TEST(VolumeKeyTest, EverythingElseDoesNotOpenIt) {
+TEST(WrappedKeyTest, EverythingElseDoesNotOpenIt) {
   const WrappedKey wrapped =
       wrap_key(SecretKey::random(), "correct horse", "id", testing::kCheapScrypt);
   EXPECT_FALSE(unwrap_key(wrapped, "Correct horse", "id").has_value());
@@ -59,7 +59,7 @@ TEST(VolumeKeyTest, EverythingElseDoesNotOpenIt) {
   }
 }
 
-TEST(VolumeKeyTest, TheSameKeyAndPassphraseAreWrappedAnewEachTime) {
+TEST(WrappedKeyTest, TheSameKeyAndPassphraseAreWrappedAnewEachTime) {
   const SecretKey key = SecretKey::random();
   const WrappedKey first = wrap_key(key, "p", "id", testing::kCheapScrypt);
   const WrappedKey second = wrap_key(key, "p", "id", testing::kCheapScrypt);
@@ -67,25 +67,25 @@ TEST(VolumeKeyTest, TheSameKeyAndPassphraseAreWrappedAnewEachTime) {
   EXPECT_NE(first.sealed, second.sealed);
 }
 
-TEST(VolumeKeyTest, AnEmptyPassphraseIsRefused) {
+TEST(WrappedKeyTest, AnEmptyPassphraseIsRefused) {
   const auto [code, message] = failure_of("", testing::kCheapScrypt);
   EXPECT_EQ(code, EINVAL);
   EXPECT_NE(message.find("passphrase"), std::string::npos);
 }
 
-TEST(VolumeKeyTest, TheDefaultCostCanBePaid) {
+TEST(WrappedKeyTest, TheDefaultCostCanBePaid) {
   EXPECT_EQ(fault_of(ScryptCost{}), std::nullopt);
   const WrappedKey wrapped = wrap_key(SecretKey::random(), "p", "id", ScryptCost{});
   EXPECT_TRUE(unwrap_key(wrapped, "p", "id").has_value());
 }
 
-TEST(VolumeKeyTest, TheBoundsThemselvesAreAllowed) {
+TEST(WrappedKeyTest, TheBoundsThemselvesAreAllowed) {
   EXPECT_EQ(fault_of({.n = kScryptMemory_bytes_max / 128 / 8, .r = 8, .p = 1}), std::nullopt);
   EXPECT_EQ(fault_of({.n = std::uint64_t{1} << 17U, .r = 8, .p = 16}), std::nullopt);
   EXPECT_EQ(fault_of({.n = 2, .r = 1, .p = 1}), std::nullopt);
 }
 
-TEST(VolumeKeyTest, CostsThatAreImpossibleOrHostileAreRefusedBeforeTheyArePaid) {
+TEST(WrappedKeyTest, CostsThatAreImpossibleOrHostileAreRefusedBeforeTheyArePaid) {
   constexpr std::uint64_t kLargest = std::uint64_t{1} << 63U;
   constexpr std::uint32_t kLargest32 = std::numeric_limits<std::uint32_t>::max();
   const ScryptCost costs[] = {

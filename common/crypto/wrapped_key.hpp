@@ -1,15 +1,16 @@
-// The key of an encrypted volume, and the passphrase that opens it.
+// A key under a passphrase.
 //
-// A volume's blocks are sealed by its volume key, 256 random bits that never change. The key lies
-// in the descriptor, wrapped (AES-256-GCM, sealing.hpp) by a second key, which scrypt (RFC 7914)
-// derives from the passphrase and a random salt:
+// What is encrypted for long is encrypted by a key of 256 random bits that never changes. That key
+// is stored wrapped (AES-256-GCM, sealing.hpp) by a second key, which scrypt (RFC 7914) derives
+// from the passphrase and a random salt:
 //
 //   wrapping key = scrypt(passphrase, salt, n, r, p)
-//   wrapped key  = seal(wrapping key, "nbdstack volume key" | 0 | volume id, volume key)
+//   wrapped key  = seal(wrapping key, purpose, key)
 //
-// So a new passphrase wraps the same key again, and no block is rewritten. That also means: whoever
-// has an old descriptor and the old passphrase has the volume key. A passphrase that has leaked is
-// answered by a new volume, not by a new passphrase alone.
+// The purpose, which is not secret, says what the key is for: it opens as nothing else. A new
+// passphrase wraps the same key again, and nothing that was encrypted is rewritten. That also means:
+// whoever has an old wrapped key and the old passphrase has the key. A passphrase that has leaked
+// is answered by a new key, not by a new passphrase alone.
 #pragma once
 
 #include <array>
@@ -19,8 +20,8 @@
 #include <string>
 #include <string_view>
 
-#include "plugins/s3/sealing.hpp"
-#include "plugins/s3/secret_key.hpp"
+#include "common/crypto/sealing.hpp"
+#include "common/crypto/secret_key.hpp"
 
 namespace nbdstack {
 
@@ -34,8 +35,8 @@ struct ScryptCost {
   friend bool operator==(const ScryptCost&, const ScryptCost&) = default;
 };
 
-// A descriptor is somebody else's until its passphrase has opened it: one that asks for more than
-// this is refused rather than obeyed.
+// What is stored is somebody else's until its passphrase has opened it: a cost that asks for more
+// than this is refused rather than obeyed.
 inline constexpr std::uint64_t kScryptMemory_bytes_max = std::uint64_t{1} << 30U;
 // Of n r p: sixteen times the default.
 inline constexpr std::uint64_t kScryptWork_max = std::uint64_t{1} << 24U;
@@ -54,13 +55,13 @@ struct WrappedKey {
 
 // With a new salt. Throws Error: EINVAL for an empty passphrase or a cost with a fault, ENOMEM
 // where there is no memory for scrypt.
-[[nodiscard]] WrappedKey wrap_key(const SecretKey& volume_key, std::string_view passphrase,
-                                  const std::string& volume_id, const ScryptCost& cost);
+[[nodiscard]] WrappedKey wrap_key(const SecretKey& key, std::string_view passphrase,
+                                  std::string_view purpose, const ScryptCost& cost);
 
 // Nothing: that is not the passphrase (or the wrapped key was changed, which looks the same).
 // Throws as wrap_key() does.
 [[nodiscard]] std::optional<SecretKey> unwrap_key(const WrappedKey& wrapped,
                                                   std::string_view passphrase,
-                                                  const std::string& volume_id);
+                                                  std::string_view purpose);
 
 }  // namespace nbdstack

@@ -1,7 +1,7 @@
 // A derivation of keys that takes no time worth mentioning.
 #pragma once
 
-#include "plugins/s3/volume_key.hpp"
+#include "common/crypto/wrapped_key.hpp"
 
 namespace nbdstack::testing {
 

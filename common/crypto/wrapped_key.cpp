@@ -1,4 +1,4 @@
-#include "plugins/s3/volume_key.hpp"
+#include "common/crypto/wrapped_key.hpp"
 
 #include <fmt/core.h>
 #include <openssl/core_names.h>
@@ -16,8 +16,6 @@
 
 namespace nbdstack {
 namespace {
-
-constexpr std::string_view kWrapLabel = "nbdstack volume key";
 
 struct FreeKdf {
   void operator()(EVP_KDF* kdf) const { EVP_KDF_free(kdf); }
@@ -71,14 +69,6 @@ SecretKey wrapping_key(std::string_view passphrase, const WrappedKey& wrapped) {
   return key;
 }
 
-std::vector<std::byte> associated_data(const std::string& volume_id) {
-  std::string text(kWrapLabel);
-  text += '\0';
-  text += volume_id;
-  const auto bytes = std::as_bytes(std::span(text));
-  return {bytes.begin(), bytes.end()};
-}
-
 }  // namespace
 
 std::optional<std::string> fault_of(const ScryptCost& cost) {
@@ -97,25 +87,25 @@ std::optional<std::string> fault_of(const ScryptCost& cost) {
   return std::nullopt;
 }
 
-WrappedKey wrap_key(const SecretKey& volume_key, std::string_view passphrase,
-                    const std::string& volume_id, const ScryptCost& cost) {
+WrappedKey wrap_key(const SecretKey& key, std::string_view passphrase, std::string_view purpose,
+                    const ScryptCost& cost) {
   check(passphrase, cost);
   WrappedKey wrapped{.cost = cost};
   fill_random(wrapped.salt);
-  seal(wrapping_key(passphrase, wrapped), associated_data(volume_id), volume_key.bytes(),
+  seal(wrapping_key(passphrase, wrapped), std::as_bytes(std::span(purpose)), key.bytes(),
        wrapped.sealed);
   return wrapped;
 }
 
 std::optional<SecretKey> unwrap_key(const WrappedKey& wrapped, std::string_view passphrase,
-                                    const std::string& volume_id) {
+                                    std::string_view purpose) {
   check(passphrase, wrapped.cost);
-  SecretKey volume_key;
-  if (!unseal(wrapping_key(passphrase, wrapped), associated_data(volume_id), wrapped.sealed,
-              volume_key.buffer())) {
+  SecretKey key;
+  if (!unseal(wrapping_key(passphrase, wrapped), std::as_bytes(std::span(purpose)), wrapped.sealed,
+              key.buffer())) {
     return std::nullopt;
   }
-  return volume_key;
+  return key;
 }
 
 }  // namespace nbdstack

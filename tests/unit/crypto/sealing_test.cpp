@@ -1,4 +1,4 @@
-#include "plugins/s3/sealing.hpp"
+#include "common/crypto/sealing.hpp"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "common/hash/digest.hpp"
-#include "plugins/s3/big_endian.hpp"
 
 namespace nbdstack {
 namespace {
@@ -37,14 +36,6 @@ class SealingTest : public ::testing::Test {
   const Bytes associated_ = bytes_of("beside it");
   const Bytes text_ = bytes_of("what nobody may read");
 };
-
-TEST(BigEndianTest, NumbersAreStoredMostSignificantByteFirst) {
-  Bytes place(4);
-  store_big_endian(0x99010203ffULL, place);
-  EXPECT_EQ(to_hex(place), "010203ff");
-  EXPECT_EQ(load_big_endian(place), 0x010203ffU);
-  EXPECT_EQ(load_big_endian({}), 0U);
-}
 
 TEST(SecretKeyTest, MovingAKeyLeavesNothingBehind) {
   SecretKey first = key_of(9);
@@ -113,20 +104,6 @@ TEST_F(SealingTest, AnotherKeyOrOtherAssociatedDataDoNotOpen) {
   EXPECT_FALSE(unseal(key_of(8), associated_, sealed, text));
   EXPECT_FALSE(unseal(key_, bytes_of("beside iT"), sealed, text));
   EXPECT_FALSE(unseal(key_, {}, sealed, text));
-}
-
-TEST_F(SealingTest, ABlockOpensOnlyInItsPlaceInItsVolumeUnderItsHeader) {
-  const BlockSealer sealer(key_of(3), "volume");
-  const Bytes header = bytes_of("header");
-  Bytes sealed(text_.size() + kSealing_bytes);
-  sealer.seal({5}, header, text_, sealed);
-  Bytes text(text_.size());
-  EXPECT_TRUE(sealer.unseal({5}, header, sealed, text));
-  EXPECT_EQ(text, text_);
-  EXPECT_FALSE(sealer.unseal({6}, header, sealed, text));
-  EXPECT_FALSE(sealer.unseal({5}, bytes_of("headeR"), sealed, text));
-  EXPECT_FALSE(BlockSealer(key_of(3), "volumf").unseal({5}, header, sealed, text));
-  EXPECT_FALSE(BlockSealer(key_of(4), "volume").unseal({5}, header, sealed, text));
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "plugins/s3/secret_key.hpp"
+#include "common/crypto/secret_key.hpp"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>

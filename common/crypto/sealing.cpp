@@ -1,4 +1,4 @@
-#include "plugins/s3/sealing.hpp"
+#include "common/crypto/sealing.hpp"
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -7,36 +7,15 @@
 #include <array>
 #include <cassert>
 #include <memory>
-#include <vector>
 
+#include "common/crypto/openssl_cipher.hpp"
 #include "common/error.hpp"
-#include "plugins/s3/big_endian.hpp"
-#include "plugins/s3/openssl_cipher.hpp"
 
 namespace nbdstack {
 namespace {
 
-constexpr std::string_view kBlockKeyLabel = "nbdstack block key";
-
 void require(int result) {
   if (result != 1) throw Error(ENOTSUP, "OpenSSL does not provide AES-256-GCM");
-}
-
-// The volume id and the block number, which is what tells one block's place from all others.
-std::vector<std::byte> place_of(BlockNumber block, const std::string& volume_id) {
-  const auto id = std::as_bytes(std::span(volume_id));
-  std::vector<std::byte> place(id.begin(), id.end());
-  place.resize(place.size() + sizeof block.value);
-  store_big_endian(block.value, std::span(place).last(sizeof block.value));
-  return place;
-}
-
-std::vector<std::byte> associated_data(std::span<const std::byte> header, BlockNumber block,
-                                       const std::string& volume_id) {
-  std::vector<std::byte> data(header.begin(), header.end());
-  const std::vector<std::byte> place = place_of(block, volume_id);
-  data.insert(data.end(), place.begin(), place.end());
-  return data;
 }
 
 }  // namespace
@@ -85,22 +64,6 @@ bool unseal(const SecretKey& key, std::span<const std::byte> associated,
   ERR_clear_error();  // TLS on this thread must not take it for a failure of its own
   std::fill(text.begin(), text.end(), std::byte{0});  // nobody may see what is not authentic
   return false;
-}
-
-void BlockSealer::seal(BlockNumber block, std::span<const std::byte> header,
-                       std::span<const std::byte> text, std::span<std::byte> sealed) const {
-  nbdstack::seal(key_of(block), associated_data(header, block, volume_id_), text, sealed);
-}
-
-bool BlockSealer::unseal(BlockNumber block, std::span<const std::byte> header,
-                         std::span<const std::byte> sealed, std::span<std::byte> text) const {
-  return nbdstack::unseal(key_of(block), associated_data(header, block, volume_id_), sealed, text);
-}
-
-SecretKey BlockSealer::key_of(BlockNumber block) const {
-  SecretKey key;
-  volume_key_.derive(kBlockKeyLabel, place_of(block, volume_id_), key.buffer());
-  return key;
 }
 
 }  // namespace nbdstack

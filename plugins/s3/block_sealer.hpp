@@ -1,12 +1,6 @@
-// Authenticated encryption: AES-256-GCM (NIST SP 800-38D), and the blocks of a volume under it.
+// The blocks of a volume, sealed (common/crypto/sealing.hpp) each for its place.
 //
-//   sealed text = nonce (12 bytes, random) | ciphertext (as long as the text) | tag (16 bytes)
-//
-// A text that was sealed is opened only by the same key and beside the same associated data; a bit
-// changed anywhere is noticed.
-//
-// Blocks. GCM breaks when a nonce is used twice under one key, and random nonces are safe for 2^32
-// texts. So each block has a key of its own,
+// One key seals 2^32 texts safely. So each block has a key of its own,
 //
 //   block key = HMAC-SHA256(volume key, "nbdstack block key" | 0 | volume id | block number)
 //
@@ -33,24 +27,9 @@
 #include <utility>
 
 #include "common/block/range.hpp"
-#include "plugins/s3/secret_key.hpp"
+#include "common/crypto/sealing.hpp"
 
 namespace nbdstack {
-
-inline constexpr std::size_t kNonce_bytes = 12;
-inline constexpr std::size_t kTag_bytes = 16;
-// How much longer than the text a sealed text is.
-inline constexpr std::size_t kSealing_bytes = kNonce_bytes + kTag_bytes;
-
-// `sealed` is kSealing_bytes longer than `text` and does not overlap it. Throws Error: ENOTSUP
-// where OpenSSL has no AES-256-GCM, EIO without randomness.
-void seal(const SecretKey& key, std::span<const std::byte> associated,
-          std::span<const std::byte> text, std::span<std::byte> sealed);
-
-// False: this was not sealed by this key beside these data, and `text` holds zeros. `text` is
-// kSealing_bytes shorter than `sealed`, which must be at least that long.
-[[nodiscard]] bool unseal(const SecretKey& key, std::span<const std::byte> associated,
-                          std::span<const std::byte> sealed, std::span<std::byte> text);
 
 // Immutable: may be used by any thread.
 class BlockSealer {
@@ -58,7 +37,7 @@ class BlockSealer {
   BlockSealer(SecretKey volume_key, std::string volume_id)
       : volume_key_(std::move(volume_key)), volume_id_(std::move(volume_id)) {}
 
-  // As the functions above.
+  // As seal() and unseal().
   void seal(BlockNumber block, std::span<const std::byte> header, std::span<const std::byte> text,
             std::span<std::byte> sealed) const;
   [[nodiscard]] bool unseal(BlockNumber block, std::span<const std::byte> header,

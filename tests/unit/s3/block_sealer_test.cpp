@@ -1,0 +1,52 @@
+#include "plugins/s3/block_sealer.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string_view>
+#include <vector>
+
+#include "common/hash/digest.hpp"
+#include "plugins/s3/big_endian.hpp"
+
+namespace nbdstack {
+namespace {
+
+using Bytes = std::vector<std::byte>;
+
+Bytes bytes_of(std::string_view text) {
+  const auto bytes = std::as_bytes(std::span(text));
+  return {bytes.begin(), bytes.end()};
+}
+
+SecretKey key_of(unsigned char first) {
+  SecretKey key;
+  std::fill(key.buffer().begin(), key.buffer().end(), std::byte{first});
+  return key;
+}
+
+TEST(BigEndianTest, NumbersAreStoredMostSignificantByteFirst) {
+  Bytes place(4);
+  store_big_endian(0x99010203ffULL, place);
+  EXPECT_EQ(to_hex(place), "010203ff");
+  EXPECT_EQ(load_big_endian(place), 0x010203ffU);
+  EXPECT_EQ(load_big_endian({}), 0U);
+}
+
+TEST(BlockSealerTest, ABlockOpensOnlyInItsPlaceInItsVolumeUnderItsHeader) {
+  const Bytes secret = bytes_of("what nobody may read");
+  const BlockSealer sealer(key_of(3), "volume");
+  const Bytes header = bytes_of("header");
+  Bytes sealed(secret.size() + kSealing_bytes);
+  sealer.seal({5}, header, secret, sealed);
+  Bytes text(secret.size());
+  EXPECT_TRUE(sealer.unseal({5}, header, sealed, text));
+  EXPECT_EQ(text, secret);
+  EXPECT_FALSE(sealer.unseal({6}, header, sealed, text));
+  EXPECT_FALSE(sealer.unseal({5}, bytes_of("headeR"), sealed, text));
+  EXPECT_FALSE(BlockSealer(key_of(3), "volumf").unseal({5}, header, sealed, text));
+  EXPECT_FALSE(BlockSealer(key_of(4), "volume").unseal({5}, header, sealed, text));
+}
+
+}  // namespace
+}  // namespace nbdstack
