@@ -8,9 +8,9 @@
 //   wrapped key  = seal(wrapping key, purpose, key)
 //
 // The purpose, which is not secret, says what the key is for: it opens as nothing else. A new
-// passphrase wraps the same key again, and nothing that was encrypted is rewritten. That also means:
-// whoever has an old wrapped key and the old passphrase has the key. A passphrase that has leaked
-// is answered by a new key, not by a new passphrase alone.
+// passphrase wraps the same key again, and nothing that was encrypted is rewritten. That also
+// means: whoever has an old wrapped key and the old passphrase has the key. A passphrase that has
+// leaked is answered by a new key, not by a new passphrase alone.
 #pragma once
 
 #include <array>
@@ -51,6 +51,8 @@ struct WrappedKey {
   ScryptCost cost;
   std::array<std::byte, kSalt_bytes> salt{};
   std::array<std::byte, kSealed_bytes> sealed{};
+
+  friend bool operator==(const WrappedKey&, const WrappedKey&) = default;
 };
 
 // With a new salt. Throws Error: EINVAL for an empty passphrase or a cost with a fault, ENOMEM

@@ -191,15 +191,33 @@ Parameter path_parameter(std::string name, std::string& target, std::string help
   return {std::move(name), "PATH", std::move(help), "", initial, std::move(set)};
 }
 
+namespace {
+
+constexpr const char* kSecretValue = "SECRET|-|+FILE|-FD";
+
+std::string read_secret(const std::string& name, const std::string& value) {
+  char* password = nullptr;
+  if (nbdkit_read_password(value.c_str(), &password) == -1) {
+    throw Error(EINVAL, fmt::format("{}: the secret could not be read", name));
+  }
+  return Owned(password, &std::free).get();
+}
+
+}  // namespace
+
 Parameter password_parameter(std::string name, std::string& target, std::string help) {
+  auto set = [name, &target](const std::string& value) { target = read_secret(name, value); };
+  return {std::move(name), kSecretValue, std::move(help), "", "", std::move(set)};
+}
+
+Parameter passphrase_parameter(std::string name, std::optional<std::string>& target,
+                               std::string help) {
   auto set = [name, &target](const std::string& value) {
-    char* password = nullptr;
-    if (nbdkit_read_password(value.c_str(), &password) == -1) {
-      throw Error(EINVAL, fmt::format("{}: the secret could not be read", name));
-    }
-    target = Owned(password, &std::free).get();
+    std::string secret = read_secret(name, value);
+    if (secret.empty()) throw Error(EINVAL, fmt::format("{}: it must not be empty", name));
+    target = std::move(secret);
   };
-  return {std::move(name), "SECRET|-|+FILE|-FD", std::move(help), "", "", std::move(set)};
+  return {std::move(name), kSecretValue, std::move(help), "", "", std::move(set)};
 }
 
 Parameter word_parameter(std::string name, std::vector<std::string> words, std::size_t initial,

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -71,6 +72,9 @@ Parameter path_parameter(std::string name, std::string& target, std::string help
 // A secret: literal, `-` (asked for on the terminal), `+FILE`, `-FD`. Its value never appears in a
 // message.
 Parameter password_parameter(std::string name, std::string& target, std::string help);
+// The same, which is not empty, and nothing where it is not given.
+Parameter passphrase_parameter(std::string name, std::optional<std::string>& target,
+                               std::string help);
 
 // One word out of a few.
 template <typename Enum>

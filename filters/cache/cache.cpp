@@ -21,6 +21,7 @@
 #include "filters/cache/durable/cache_directory.hpp"
 #include "filters/cache/durable/store_directory.hpp"
 #include "filters/cache/durable/taking_over.hpp"
+#include "filters/cache/encrypted_temporary_store.hpp"
 #include "filters/cache/export_cache.hpp"
 #include "filters/cache/last_write_back.hpp"
 #include "filters/cache/stop_extension.hpp"
@@ -63,6 +64,7 @@ class CacheFilter final : public Filter {
   [[nodiscard]] CacheIdentity identity_for(const std::string& export_name,
                                            std::uint64_t size_bytes) const;
   std::unique_ptr<DurableStore> store_in_directory(std::uint64_t size_bytes);
+  [[nodiscard]] std::unique_ptr<SlotStore> temporary_store() const;
   std::unique_ptr<Layer> open_below(ExportCache& cache);
   [[nodiscard]] bool loses_data(Backend& backend, const std::string& name, ExportCache& cache,
                                 TimePoint since) const;
@@ -70,6 +72,7 @@ class CacheFilter final : public Filter {
   CacheParameters parameters_;
   CacheSettings settings_;                      // from get_ready on
   std::shared_ptr<CacheDirectory> directory_;   // with cache-dir, from get_ready on
+  std::shared_ptr<const UnitCipher> cipher_;    // of its pages; null: they lie in the clear
   std::mutex directory_mutex_;                  // protects what follows
   std::weak_ptr<ExportCache> in_directory_;     // the one that uses it
   std::unique_ptr<DurableStore> unused_store_;  // what get_ready() has found in it
@@ -93,6 +96,7 @@ void CacheFilter::open_directory() {
   if (parameters_.is_durable()) {
     try {
       directory_ = CacheDirectory::acquire(parameters_.cache_dir());
+      cipher_ = directory_->unlock(parameters_.passphrase());
     } catch (const Error& error) {
       throw Error(error.code(), fmt::format("cache-dir: {}", error.what()));
     }
@@ -105,7 +109,7 @@ void CacheFilter::open_directory() {
   writes_ = std::make_unique<WorkerPool>(settings_.threads - 1);
   may_write_from_the_start_ = !may_be_readonly_server();
   if (directory_ == nullptr) {
-    const TemporaryStore probe(parameters_.temporary_directory(), settings_.block_size);
+    const auto probe = temporary_store();
   } else if (const auto found = directory_->identity()) {
     // All but the disk itself is known before the layer below is asked. Whether what the directory
     // holds is whole is told now, too: nobody is told of what is refused after the fork.
@@ -169,9 +173,17 @@ CacheIdentity CacheFilter::identity_for(const std::string& export_name,
 }
 
 std::unique_ptr<DurableStore> CacheFilter::store_in_directory(std::uint64_t size_bytes) {
-  return std::make_unique<DurableStore>(std::make_unique<StoreDirectory>(directory_),
-                                        settings_.block_size, size_bytes,
-                                        parameters_.salvage() ? Damaged::salvage : Damaged::refuse);
+  return std::make_unique<DurableStore>(
+      std::make_unique<StoreDirectory>(directory_), settings_.block_size, size_bytes,
+      parameters_.salvage() ? Damaged::salvage : Damaged::refuse, cipher_);
+}
+
+std::unique_ptr<SlotStore> CacheFilter::temporary_store() const {
+  const std::string& directory = parameters_.temporary_directory();
+  if (parameters_.passphrase()) {
+    return std::make_unique<EncryptedTemporaryStore>(directory, settings_.block_size);
+  }
+  return std::make_unique<TemporaryStore>(directory, settings_.block_size);
 }
 
 std::shared_ptr<ExportCache> CacheFilter::make_export_cache(const OpenRequest& request,
@@ -182,9 +194,7 @@ std::shared_ptr<ExportCache> CacheFilter::make_export_cache(const OpenRequest& r
   if (directory_ != nullptr) {
     cache = make_durable_cache(request, below, watch);
   } else {
-    auto store =
-        std::make_unique<TemporaryStore>(parameters_.temporary_directory(), settings_.block_size);
-    cache = std::make_shared<ExportCache>(settings_, below.traits().size_bytes, std::move(store),
+    cache = std::make_shared<ExportCache>(settings_, below.traits().size_bytes, temporary_store(),
                                           *reads_, *writes_, watch,
                                           is_default_export(request.export_name));
   }

@@ -61,6 +61,8 @@ ParameterTable CacheParameters::table() {
                      "Keep the cache in this directory, across restarts and crashes."),
       string_parameter("cache-id", cache_id_, "TEXT",
                        "What the cache in cache-dir is the cache of: must be the same next time."),
+      passphrase_parameter("cache-encrypt", passphrase_,
+                           "Encrypt what is stored, in cache-dir by this passphrase."),
       bool_parameter("cache-salvage", salvage_,
                      "Start with what can be proven of a cache-dir that is damaged."),
       choice_parameter("cache-dirty", stale_dirty_,

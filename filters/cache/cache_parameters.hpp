@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "common/block/disk_registry.hpp"
@@ -25,6 +26,8 @@ class CacheParameters {
   [[nodiscard]] bool is_durable() const { return !cache_dir_.empty(); }
   [[nodiscard]] const std::string& cache_dir() const { return cache_dir_; }
   [[nodiscard]] const std::string& cache_id() const { return cache_id_; }
+  // What is stored is encrypted by this; nothing: it is not.
+  [[nodiscard]] const std::optional<std::string>& passphrase() const { return passphrase_; }
   // Whether what is left of a damaged cache-dir is to be used.
   [[nodiscard]] bool salvage() const { return salvage_; }
   [[nodiscard]] StaleDirty stale_dirty() const { return stale_dirty_; }
@@ -51,6 +54,7 @@ class CacheParameters {
   std::string on_read_path_;
   std::string cache_dir_;
   std::string cache_id_;
+  std::optional<std::string> passphrase_;
   bool salvage_ = false;
   StaleDirty stale_dirty_ = StaleDirty::refuse;
   ExportRule exports_ = ExportRule::found_out;

@@ -41,18 +41,6 @@ Parameter retries_parameter(unsigned& target) {
   return row;
 }
 
-Parameter given_password(Parameter row, const std::string& read,
-                         std::optional<std::string>& target) {
-  auto set = [read_it = std::move(row.set), name = row.name, &read,
-              &target](const std::string& value) {
-    read_it(value);
-    if (read.empty()) throw Error(EINVAL, fmt::format("{}: it must not be empty", name));
-    target = read;
-  };
-  row.set = std::move(set);
-  return row;
-}
-
 }  // namespace
 
 ParameterTable S3Parameters::table() {
@@ -135,9 +123,8 @@ S3Parameters::Rows S3Parameters::coding_rows() {
                   const std::string& value) { request.compression_level = parse_level(value); }},
       string_parameter("encrypt", request.cipher, "CIPHER",
                        "encrypt a new volume: aes-256-gcm; with layout=s3backer its ciphers"),
-      given_password(
-          password_parameter("passphrase", passphrase_, "the passphrase of an encrypted volume"),
-          passphrase_, request.passphrase),
+      passphrase_parameter("passphrase", request.passphrase,
+                           "the passphrase of an encrypted volume"),
       std::move(key_length),
   };
 }

@@ -45,7 +45,6 @@ class S3Parameters {
   std::uint64_t size_bytes_ = 0;
   std::uint64_t object_size_ = 0;
   std::uint64_t lease_time_ms_ = 30'000;
-  std::string passphrase_;
   unsigned key_length_bytes_ = 0;
   bool requester_pays_ = false;
   bool volumes_ = false;

@@ -75,7 +75,7 @@ bool EngineWorkload::recover(Machine& machine, const EngineOracle& oracle,
   const CacheMode mode = mode_;
   const bool roomy = roomy_;
   try {
-    Server server(machine.disk, below, choose_settings());
+    Server server(machine.disk, below, choose_settings(), cipher_);
     found = read_everything(server, oracle);
     if (found) {
       server.cache->write_back_all(below);

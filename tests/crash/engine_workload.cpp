@@ -8,6 +8,7 @@
 
 #include "common/error.hpp"
 #include "filters/cache/durable/durable_store.hpp"
+#include "tests/unit/fakes/seeded_cipher.hpp"
 
 namespace nbdstack::testing {
 namespace {
@@ -15,8 +16,10 @@ namespace {
 constexpr std::uint64_t kShortestJournal_bytes = 3000;
 
 std::unique_ptr<DurableStore> store_on(const SimulatedDisk& disk, std::uint32_t block_size,
-                                       std::uint64_t size_bytes) {
-  auto store = std::make_unique<DurableStore>(disk.directory(), block_size, size_bytes);
+                                       std::uint64_t size_bytes,
+                                       std::shared_ptr<const UnitCipher> cipher) {
+  auto store = std::make_unique<DurableStore>(disk.directory(), block_size, size_bytes,
+                                              Damaged::refuse, std::move(cipher));
   store->set_shortest_journal_bytes(kShortestJournal_bytes);
   return store;
 }
@@ -29,14 +32,16 @@ std::string EngineWorkload::Sectors::text(const char* verb, Durability durabilit
 }
 
 EngineWorkload::Server::Server(const SimulatedDisk& disk, Layer& below,
-                               const CacheSettings& settings)
+                               const CacheSettings& settings,
+                               std::shared_ptr<const UnitCipher> cipher)
     : cache(std::make_shared<BlockCache>(
           settings, below.traits().size_bytes,
-          store_on(disk, settings.block_size, below.traits().size_bytes), no_threads, no_threads)),
+          store_on(disk, settings.block_size, below.traits().size_bytes, std::move(cipher)),
+          no_threads, no_threads)),
       layer(below, cache, settings) {}
 
 EngineWorkload::EngineWorkload(std::uint64_t seed, Below below)
-    : random_(seed), when_crashed_(below), traits_(choose_traits()) {
+    : random_(seed), cipher_(seeded_cipher(seed)), when_crashed_(below), traits_(choose_traits()) {
   if (one_in(2)) flush_to_ = FlushTo::local;
   Machine machine{.disk = {}, .below = FlushedContent(kPages)};
   std::vector<std::byte> bytes(kPage_bytes);
@@ -100,7 +105,7 @@ void EngineWorkload::start_server() {
   begin(fmt::format(
       "start {} flush={} slots={}", mode_ == CacheMode::writethrough ? "writethrough" : "writeback",
       flush_to_ == FlushTo::local ? "local" : "below", settings.max_size_bytes / kBlock_bytes));
-  server_ = std::make_unique<Server>(disk_, *below_, settings);
+  server_ = std::make_unique<Server>(disk_, *below_, settings, cipher_);
 }
 
 void EngineWorkload::install_hooks() {

@@ -25,6 +25,7 @@
 #include <string>
 #include <vector>
 
+#include "common/crypto/unit_cipher.hpp"
 #include "common/sync/worker_pool.hpp"
 #include "filters/cache/cache_layer.hpp"
 #include "tests/crash/engine_below.hpp"
@@ -70,7 +71,8 @@ class EngineWorkload {
   };
   // One run of a server.
   struct Server {
-    Server(const SimulatedDisk& disk, Layer& below, const CacheSettings& settings);
+    Server(const SimulatedDisk& disk, Layer& below, const CacheSettings& settings,
+           std::shared_ptr<const UnitCipher> cipher);
 
     WorkerPool no_threads{0};
     std::shared_ptr<BlockCache> cache;
@@ -142,6 +144,7 @@ class EngineWorkload {
   void fail(const std::string& what);
 
   std::mt19937_64 random_;
+  const std::shared_ptr<const UnitCipher> cipher_;  // null: the pages lie in the clear
   const Below when_crashed_;
   const LayerTraits traits_;
   FlushTo flush_to_ = FlushTo::below;

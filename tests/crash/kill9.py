@@ -3,6 +3,7 @@
 
     tests/crash/kill9.py                      100 rounds of ours with cache-dir, build/nbdkit
     tests/crash/kill9.py --rounds 1000 --seed 7
+    tests/crash/kill9.py --cache encrypted    ours with cache-dir and cache-encrypt
     tests/crash/kill9.py --cache temporary    ours without cache-dir: FLUSH must store below
     tests/crash/kill9.py --cache peer         nbdkit's own filter, bounded: shows that this can fail
 
@@ -48,7 +49,8 @@ IN_FLIGHT, CONNECTIONS = 8, 2
 MIX = {"write": 60, "zero": 6, "trim": 4, "flush": 5, "read": 12}
 FUA_SHARE = 0.05
 STALL_S = 30
-CACHES = ("directory", "temporary", "peer")
+WITH_DIRECTORY = ("directory", "encrypted")
+CACHES = (*WITH_DIRECTORY, "temporary", "peer")
 
 
 class RoundFailed(AssertionError):
@@ -69,12 +71,12 @@ class Plan:
         peaceful = number % 10 == 0
         flush = "below" if peaceful or rng.random() < 0.5 else "local"
         parameters = [f"cache-max-size={rng.choice(['1M', '2M', '64M'])}"]
-        if cache == "directory":
+        if cache in WITH_DIRECTORY:
             parameters += [f"cache-flush={flush}"]
         if cache != "peer":
             parameters += rng.choice(
                 [[], ["cache-write-delay=20ms"], ["cache-max-dirty=512K"], ["cache-policy=s3fifo"]]
-                if cache == "directory"
+                if cache in WITH_DIRECTORY
                 else [[]]
             )
         parameters += rng.choice([[], ["cache-on-read=true"]])
@@ -82,6 +84,7 @@ class Plan:
         parameters += rng.choice([[], ["wdelay=20ms"], ["wdelay=300ms"]])
         # Most deaths soon after a start, when the fewest flushes have come.
         kill_after_s = None if peaceful else rng.choice([0.02, 0.1, 0.3]) * rng.random()
+        # The start of an encrypted one is the making of its key, and little else.
         early = cache == "directory" and not peaceful and rng.random() < 0.15
         return cls(parameters, kill_after_s, 0.002 + 0.06 * rng.random() if early else None)
 
@@ -246,8 +249,10 @@ class Harness:
 
     def _round(self, plan, rng):
         command = ["--filter=cache", "--filter=delay", "file", self._disk, *plan.parameters]
-        if self._cache == "directory":
+        if self._cache in WITH_DIRECTORY:
             command.append(f"cache-dir={self._directory}")
+        if self._cache == "encrypted":
+            command.append("cache-encrypt=secret")
         if plan.kill_start_after_s is not None:
             self._start_and_kill(command, plan.kill_start_after_s)
         with nbdkit.Nbdkit(*command, binary=self._binary) as server:

@@ -7,6 +7,7 @@
 
 #include "common/error.hpp"
 #include "filters/cache/durable/store_directory.hpp"
+#include "tests/unit/fakes/cheap_scrypt.hpp"
 
 namespace nbdstack::testing {
 namespace {
@@ -38,9 +39,11 @@ LivesWorkload::Server::Server(LivesWorkload& lives, Directory& directory, Volume
   };
   if (lives.directories_ == Directories::know_their_disk) {
     home = std::make_shared<CacheDirectory>(directory.disk.directory());
+    auto cipher = home->unlock(lives.passphrase_, kCheapScrypt);
     TakingOver taking(home, wanted(), view.identity(), policy);
-    auto store = std::make_unique<DurableStore>(std::make_unique<StoreDirectory>(home),
-                                                SharedVolume::kBlock, kSize);
+    auto store =
+        std::make_unique<DurableStore>(std::make_unique<StoreDirectory>(home), SharedVolume::kBlock,
+                                       kSize, Damaged::refuse, std::move(cipher));
     cache = make_cache(taking.prepare(std::move(store), view, lives.random_()));
     taking.record();
   } else {

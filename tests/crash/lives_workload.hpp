@@ -43,7 +43,10 @@ class LivesWorkload {
   enum class Directories : std::uint8_t { know_their_disk, know_nothing };
 
   LivesWorkload(std::uint64_t seed, Directories directories)
-      : random_(seed), directories_(directories) {}
+      : random_(seed), directories_(directories) {
+    constexpr std::uint64_t kEncryptedShare = 3;
+    if (seed % kEncryptedShare == 0) passphrase_ = "secret";
+  }
 
   // Until that many lives have ended, or a fault was found.
   void run(std::size_t lives);
@@ -108,6 +111,7 @@ class LivesWorkload {
   void settle(Directory& directory, const WriterTerm& term, bool alone);
 
   std::mt19937_64 random_;
+  std::optional<std::string> passphrase_;  // of all directories; nothing: they lie in the clear
   const Directories directories_;
   SharedVolume volume_;
   std::array<Host, 2> hosts_;

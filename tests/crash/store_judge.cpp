@@ -45,8 +45,7 @@ void StoreWorkload::judge_crash() {
       ++crash_points_;
     });
     try {
-      DurableStore store(crashed.directory(), kBlock_bytes, history_.pages() * kPage_bytes);
-      store.recover();
+      store_on(crashed)->recover();
     } catch (const Error&) {
       ++crash_points_;
     }
@@ -59,7 +58,8 @@ void StoreWorkload::judge_crash() {
 std::optional<StoreWorkload::View> StoreWorkload::judge(SimulatedDisk& disk, Exact exact,
                                                         std::vector<PageContent>* found,
                                                         Damage damage) {
-  DurableStore store(disk.directory(), kBlock_bytes, history_.pages() * kPage_bytes);
+  const std::unique_ptr<DurableStore> opened = store_on(disk);
+  DurableStore& store = *opened;
   View view;
   const Recovered recovered = store.recover();
   std::set<std::uint64_t> blocks;

@@ -6,6 +6,7 @@
 #include <bit>
 
 #include "common/error.hpp"
+#include "tests/unit/fakes/seeded_cipher.hpp"
 
 namespace nbdstack::testing {
 namespace {
@@ -27,13 +28,15 @@ Range StoreWorkload::range_of(std::uint64_t block) {
   return {block * kBlock_bytes, std::uint64_t{pages_of(block)} * kPage_bytes};
 }
 
-std::unique_ptr<DurableStore> StoreWorkload::store_on(const SimulatedDisk& disk) {
-  auto store = std::make_unique<DurableStore>(disk.directory(), kBlock_bytes, kPages * kPage_bytes);
+std::unique_ptr<DurableStore> StoreWorkload::store_on(const SimulatedDisk& disk) const {
+  auto store = std::make_unique<DurableStore>(disk.directory(), kBlock_bytes, kPages * kPage_bytes,
+                                              Damaged::refuse, cipher_);
   store->set_shortest_journal_bytes(kShortestJournal_bytes);
   return store;
 }
 
-StoreWorkload::StoreWorkload(std::uint64_t seed) : random_(seed), history_(kPages), below_(kPages) {
+StoreWorkload::StoreWorkload(std::uint64_t seed)
+    : random_(seed), cipher_(seeded_cipher(seed)), history_(kPages), below_(kPages) {
   for (std::uint64_t page = 0; page < kPages; ++page) {
     below_[page].fill(++stamp_);
     history_.reset(page, below_[page]);

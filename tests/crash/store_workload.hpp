@@ -6,6 +6,8 @@
 // it, and what it recovered is compared with what the model allows. While a commit syncs, other
 // verbs run inside the hook, as they would in another thread.
 //
+// Some seeds encrypt the pages (seeded_cipher.hpp), of which nothing else is any different.
+//
 // damage() works on copies, too: of a server that was killed, or of a machine that has lost power
 // after confirm(). One file of the copy is damaged, cut, lost, or an older copy of itself; then the
 // start has to be refused, or everything that was committed is there or an error.
@@ -22,6 +24,7 @@
 #include <string>
 #include <vector>
 
+#include "common/crypto/unit_cipher.hpp"
 #include "filters/cache/durable/durable_store.hpp"
 #include "tests/crash/page_history.hpp"
 #include "tests/unit/fakes/simulated_disk.hpp"
@@ -81,7 +84,7 @@ class StoreWorkload {
   [[nodiscard]] static bool is_in(PageMask mask, std::uint64_t page);
   [[nodiscard]] static unsigned pages_of(std::uint64_t block);
   [[nodiscard]] static Range range_of(std::uint64_t block);
-  [[nodiscard]] static std::unique_ptr<DurableStore> store_on(const SimulatedDisk& disk);
+  [[nodiscard]] std::unique_ptr<DurableStore> store_on(const SimulatedDisk& disk) const;
 
   std::uint64_t pick(std::uint64_t bound) { return random_() % bound; }
   void start(Recovered recovered);
@@ -135,6 +138,7 @@ class StoreWorkload {
   std::string damage(SimulatedDisk& disk);
 
   std::mt19937_64 random_;
+  const std::shared_ptr<const UnitCipher> cipher_;  // null: the pages lie in the clear
   SimulatedDisk disk_;
   std::unique_ptr<DurableStore> store_;
   View view_;

@@ -26,6 +26,14 @@ class KillNine(unittest.TestCase):
         self.assertGreater(harness.totals.flushes, 100)
         self.assertGreater(harness.totals.choice, 1000)
 
+    def test_encrypted_cache_directory_survives(self):
+        """The same with cache-encrypt; or noise, where a page was being overwritten."""
+        harness = self.harness("encrypted")
+        harness.run(30)
+        self.assertGreaterEqual(harness.totals.killed, 20)
+        self.assertGreater(harness.totals.flushes, 20)
+        self.assertGreater(harness.totals.choice, 200)
+
     def test_cache_without_directory_stores_below(self):
         """A FLUSH answered while something is in the temporary file only."""
         self.harness("temporary").run(30)

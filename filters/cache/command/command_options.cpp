@@ -3,6 +3,9 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <string_view>
+
+#include "common/nbdkit/parameters.hpp"
 
 namespace nbdstack {
 namespace {
@@ -18,6 +21,19 @@ Action action_of(const std::string& word) {
   throw UsageError(fmt::format("there is no command {}: {}", word, kSeeHelp));
 }
 
+// Written as the filter's own parameter is.
+ParameterTable parameters_to(CacheCommandOptions& options) {
+  return ParameterTable(
+      {passphrase_parameter("cache-encrypt", options.passphrase,
+                            "the passphrase of an encrypted directory, for export")});
+}
+
+bool is_parameter(const std::string& word, const ParameterTable& parameters) {
+  const std::size_t equals = word.find('=');
+  return equals != std::string::npos &&
+         parameters.set(std::string_view(word).substr(0, equals), word.substr(equals + 1));
+}
+
 }  // namespace
 
 CacheCommandOptions parse_cache_command(const std::vector<std::string>& words) {
@@ -28,13 +44,14 @@ CacheCommandOptions parse_cache_command(const std::vector<std::string>& words) {
   if (is_among("--help")) return options;
   options.action = Action::version;
   if (is_among("--version")) return options;
+  const ParameterTable parameters = parameters_to(options);
   std::vector<std::string> names;
   for (const std::string& word : words) {
     if (word == "--yes") {
       options.yes = true;
     } else if (word.starts_with("--")) {
       throw UsageError(fmt::format("there is no option {}: {}", word, kSeeHelp));
-    } else {
+    } else if (!is_parameter(word, parameters)) {
       names.push_back(word);
     }
   }
@@ -52,8 +69,9 @@ CacheCommandOptions parse_cache_command(const std::vector<std::string>& words) {
 }
 
 std::string cache_command_help() {
+  CacheCommandOptions unused;
   return "Usage: nbdstack-cache show DIRECTORY\n"
-         "       nbdstack-cache export DIRECTORY FILE\n"
+         "       nbdstack-cache export DIRECTORY FILE [cache-encrypt=SECRET]\n"
          "       nbdstack-cache discard [--yes] DIRECTORY\n\n"
          "Looks into a cache-dir of nbdstack's cache filter while no server uses it.\n"
          "  show     says of which disk it is the cache, and lists what was written to that disk\n"
@@ -66,7 +84,9 @@ std::string cache_command_help() {
          "Options:\n"
          "  --yes         discard also what was never written back\n"
          "  --help        print this, and nothing else\n"
-         "  --version     print the version, and nothing else\n";
+         "  --version     print the version, and nothing else\n\n"
+         "Parameter, as the filter has it:\n" +
+         parameters_to(unused).help();
 }
 
 }  // namespace nbdstack

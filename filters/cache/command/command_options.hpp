@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,9 +17,11 @@ struct CacheCommandOptions {
   std::string directory;
   std::string file;  // of put_out
   bool yes = false;  // of discard
+  std::optional<std::string> passphrase;
 };
 
-// `words`: without the program's name. Throws UsageError.
+// `words`: without the program's name. Throws UsageError, or Error where the passphrase cannot be
+// read.
 CacheCommandOptions parse_cache_command(const std::vector<std::string>& words);
 
 // What --help says.

@@ -35,6 +35,7 @@ int exit_status_of(const OpenedCache& cache) {
 }
 
 int put_out(const OpenedCache& cache, const std::string& path) {
+  cache.expect_readable();  // before there is a file
   const File file = File::open(path, O_RDWR | O_CREAT | O_EXCL);
   cache.put_out(file);
   print(description_of(cache));
@@ -62,7 +63,7 @@ int run(const std::vector<std::string>& words) {
     return 0;
   }
   log::set_sink({.error = [](const char* message) { say(message); }, .debug = [](const char*) {}});
-  OpenedCache cache(options.directory);
+  OpenedCache cache(options.directory, options.passphrase);
   if (options.action == Action::discard) return discard(cache, options);
   if (options.action == Action::put_out) return put_out(cache, options.file);
   print(description_of(cache));

@@ -45,11 +45,12 @@ const char* word_of(UnwrittenPart::Kind kind) {
 
 }  // namespace
 
-OpenedCache::OpenedCache(const std::string& path)
+OpenedCache::OpenedCache(const std::string& path, const std::optional<std::string>& passphrase)
     : directory_(acquire(path)),
       identity_(*directory_->identity()),
       index_(BlockGeometry(identity_.disk_size_bytes, identity_.block_size_bytes)),
-      files_(*directory_, identity_.block_size_bytes) {
+      files_(*directory_, identity_.block_size_bytes,
+             passphrase ? directory_->unlock(passphrase) : nullptr) {
   load_index(*directory_, find_files(*directory_), files_, Damaged::salvage, index_);
   survey_ = survey_of(index_);
   parts_ = unwritten_parts(index_);
@@ -60,7 +61,15 @@ OpenedCache::OpenedCache(const std::string& path)
   }
 }
 
+void OpenedCache::expect_readable() const {
+  if (!identity_.encryption || files_.is_encrypted()) return;
+  throw Error(EACCES, fmt::format("{} is encrypted: to export what it holds takes its passphrase, "
+                                  "cache-encrypt=",
+                                  directory_->path()));
+}
+
 void OpenedCache::put_out(const File& file) const {
+  expect_readable();
   if (::ftruncate(file.descriptor(), static_cast<off_t>(identity_.disk_size_bytes)) == -1) {
     throw system_error(errno, "make {} as long as the disk", file.path());
   }
@@ -86,11 +95,13 @@ std::string description_of(const OpenedCache& cache) {
   const CacheIdentity& identity = cache.identity();
   std::string text = fmt::format(
       "disk: {}\nterm: {}\nexport: \"{}\"\nsize: {}\nblock size: {}\ncache-id: \"{}\"\n"
+      "encrypted: {}\n"
       "clean: {} bytes\nnever written back: {} bytes\n",
       identity.disk_id.empty() ? "not told" : identity.disk_id,
       identity.term ? std::to_string(*identity.term) : "not told", identity.export_name,
       identity.disk_size_bytes, identity.block_size_bytes, identity.cache_id,
-      cache.survey().clean_bytes, cache.survey().unwritten_bytes);
+      identity.encryption ? "aes-256-xts" : "no", cache.survey().clean_bytes,
+      cache.survey().unwritten_bytes);
   for (const UnwrittenPart& part : cache.parts()) {
     text += fmt::format("offset={} length={} {}\n", part.range.offset, part.range.length,
                         word_of(part.kind));

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,8 +15,10 @@ namespace nbdstack {
 
 class OpenedCache {
  public:
-  // Throws where there is no cache, or a server uses it. Nothing of the cache is changed.
-  explicit OpenedCache(const std::string& path);
+  // Throws where there is no cache, or a server uses it, or the passphrase, if there is one, is not
+  // that of the directory. Nothing of the cache is changed.
+  explicit OpenedCache(const std::string& path,
+                       const std::optional<std::string>& passphrase = std::nullopt);
 
   [[nodiscard]] const CacheIdentity& identity() const { return identity_; }
   [[nodiscard]] const IndexSurvey& survey() const { return survey_; }
@@ -23,8 +26,11 @@ class OpenedCache {
   [[nodiscard]] const std::vector<UnwrittenPart>& parts() const { return parts_; }
 
   // Puts the data of all parts that are not damaged to their places in `file`, which is as long as
-  // the disk then, and makes that durable.
+  // the disk then, and makes that durable. Of an encrypted directory only with its passphrase: see
+  // expect_readable().
   void put_out(const File& file) const;
+  // Throws where put_out() cannot read what it is to put out.
+  void expect_readable() const;
   void discard();
 
  private:

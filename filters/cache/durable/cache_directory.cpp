@@ -7,10 +7,12 @@
 #include <algorithm>
 #include <array>
 #include <string_view>
+#include <utility>
 
 #include "common/error.hpp"
 #include "common/io/lack_of_room.hpp"
 #include "filters/cache/durable/commit_note.hpp"
+#include "filters/cache/durable/directory_key.hpp"
 
 namespace nbdstack {
 namespace {
@@ -102,7 +104,10 @@ CacheDirectory::CacheDirectory(std::unique_ptr<Directory> files, File lock)
 
 void CacheDirectory::read_identity() {
   identity_ = parse_cache_identity(read_all(*files_->open(kIdentity)));
-  if (identity_) return;
+  if (identity_) {
+    encryption_ = identity_->encryption;
+    return;
+  }
   throw Error(EINVAL, fmt::format("{}/{} is damaged or of another version: to start with an "
                                   "empty cache, remove the files in {}",
                                   path(), kIdentity, path()));
@@ -118,6 +123,19 @@ void CacheDirectory::remove_empty_leftovers() {
 std::optional<CacheIdentity> CacheDirectory::identity() const {
   const std::lock_guard lock(mutex_);
   return identity_;
+}
+
+std::shared_ptr<const UnitCipher> CacheDirectory::unlock(
+    const std::optional<std::string>& passphrase, const ScryptCost& cost) {
+  const std::lock_guard lock(mutex_);
+  DirectoryKey key = nbdstack::unlock(identity_, passphrase, path(), cost);
+  encryption_ = key.wrapped;
+  return std::move(key.cipher);
+}
+
+CacheIdentity CacheDirectory::with_encryption(CacheIdentity identity) const {
+  identity.encryption = encryption_;
+  return identity;
 }
 
 void CacheDirectory::expect(const CacheIdentity& wanted) const {
@@ -174,13 +192,15 @@ void CacheDirectory::record(const CacheIdentity& identity) {
   const std::lock_guard lock(mutex_);
   pending_.reset();
   is_pending_ = false;
-  if (identity_ != identity) write(identity);
+  const CacheIdentity whole = with_encryption(identity);
+  if (identity_ != whole) write(whole);
 }
 
 void CacheDirectory::record_with_content(const CacheIdentity& identity) {
   const std::lock_guard lock(mutex_);
   pending_.reset();
-  if (identity_ != identity) pending_ = identity;
+  CacheIdentity whole = with_encryption(identity);
+  if (identity_ != whole) pending_ = std::move(whole);
   is_pending_ = pending_.has_value();
 }
 
@@ -203,6 +223,7 @@ void CacheDirectory::remove_all() {
   sync();
   identity_.reset();
   pending_.reset();
+  encryption_.reset();
   is_pending_ = false;
 }
 

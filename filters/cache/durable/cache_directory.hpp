@@ -25,6 +25,8 @@
 #include <string>
 #include <vector>
 
+#include "common/crypto/unit_cipher.hpp"
+#include "common/crypto/wrapped_key.hpp"
 #include "common/io/directory.hpp"
 #include "common/io/file.hpp"
 #include "filters/cache/durable/cache_identity.hpp"
@@ -41,6 +43,12 @@ class CacheDirectory final : public Directory {
 
   // The one that is stored.
   [[nodiscard]] std::optional<CacheIdentity> identity() const;
+  // The cipher of its pages; null: they lie in the clear. Throws where `passphrase`, that of
+  // cache-encrypt if it was given, does not go with the directory (directory_key.hpp). A key that
+  // is new is stored with the identity, before anything that it encrypts. Nobody has to unlock() a
+  // directory whose pages are left alone: it stays encrypted as it is.
+  std::shared_ptr<const UnitCipher> unlock(const std::optional<std::string>& passphrase,
+                                           const ScryptCost& cost = {});
   // Throws where `wanted` is another cache's identity in what the user has to keep the same.
   void expect(const CacheIdentity& wanted) const;
   // Writes the identity, durably, if there is none; else it has to fit, as above.
@@ -71,6 +79,7 @@ class CacheDirectory final : public Directory {
   void read_identity();
   void remove_empty_leftovers();
   void record_pending();
+  [[nodiscard]] CacheIdentity with_encryption(CacheIdentity identity) const;
   void write(const CacheIdentity& identity);
 
   const std::unique_ptr<Directory> files_;
@@ -79,6 +88,7 @@ class CacheDirectory final : public Directory {
   mutable std::mutex mutex_;  // protects what follows, and the file
   std::optional<CacheIdentity> identity_;
   std::optional<CacheIdentity> pending_;
+  std::optional<WrappedKey> encryption_;  // goes into each of them
 };
 
 }  // namespace nbdstack

@@ -2,6 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "common/hash/base64.hpp"
 #include "common/io/key_value_text.hpp"
 
 namespace nbdstack {
@@ -9,6 +15,8 @@ namespace {
 
 constexpr std::string_view kFormat = "2";
 constexpr std::string_view kFormatWithoutDisk = "1";
+constexpr std::string_view kFormatEncrypted = "3";
+constexpr std::string_view kCipher = "aes-256-xts";
 
 bool read_term(const std::string& text, std::optional<std::uint64_t>& term) {
   if (text.empty()) return true;
@@ -18,18 +26,45 @@ bool read_term(const std::string& text, std::optional<std::uint64_t>& term) {
   return true;
 }
 
+bool read_bytes(const std::string& text, std::span<std::byte> bytes) {
+  const auto decoded = from_base64(text);
+  if (!decoded || decoded->size() != bytes.size()) return false;
+  std::copy(decoded->begin(), decoded->end(), bytes.begin());
+  return true;
+}
+
+bool read_encryption(KeyValues& values, std::optional<WrappedKey>& encryption) {
+  encryption.emplace();
+  return values["cipher"] == kCipher && parse_number(values["scrypt_n"], encryption->cost.n) &&
+         parse_number(values["scrypt_r"], encryption->cost.r) &&
+         parse_number(values["scrypt_p"], encryption->cost.p) && !fault_of(encryption->cost) &&
+         read_bytes(values["salt"], encryption->salt) &&
+         read_bytes(values["wrapped_key"], encryption->sealed);
+}
+
 }  // namespace
 
 std::string to_text(const CacheIdentity& identity) {
-  return to_key_value_text({{"format", std::string(kFormat)},
-                            {"export", identity.export_name},
-                            {"disk_size", std::to_string(identity.disk_size_bytes)},
-                            {"block_size", std::to_string(identity.block_size_bytes)},
-                            {"cache_id", identity.cache_id},
-                            {"disk_id", identity.disk_id},
-                            {"term", identity.term ? std::to_string(*identity.term) : ""},
-                            {"alone", identity.alone ? "1" : "0"},
-                            {"uuid", random_uuid()}});
+  const auto& encryption = identity.encryption;
+  std::vector<std::pair<std::string, std::string>> values{
+      {"format", std::string(encryption ? kFormatEncrypted : kFormat)},
+      {"export", identity.export_name},
+      {"disk_size", std::to_string(identity.disk_size_bytes)},
+      {"block_size", std::to_string(identity.block_size_bytes)},
+      {"cache_id", identity.cache_id},
+      {"disk_id", identity.disk_id},
+      {"term", identity.term ? std::to_string(*identity.term) : ""},
+      {"alone", identity.alone ? "1" : "0"},
+      {"uuid", random_uuid()}};
+  if (encryption) {
+    values.emplace_back("cipher", kCipher);
+    values.emplace_back("scrypt_n", std::to_string(encryption->cost.n));
+    values.emplace_back("scrypt_r", std::to_string(encryption->cost.r));
+    values.emplace_back("scrypt_p", std::to_string(encryption->cost.p));
+    values.emplace_back("salt", to_base64(encryption->salt));
+    values.emplace_back("wrapped_key", to_base64(encryption->sealed));
+  }
+  return to_key_value_text(values);
 }
 
 std::optional<CacheIdentity> parse_cache_identity(std::string_view text) {
@@ -37,13 +72,15 @@ std::optional<CacheIdentity> parse_cache_identity(std::string_view text) {
   if (!parsed) return std::nullopt;
   KeyValues& values = *parsed;
   CacheIdentity identity{.export_name = values["export"], .cache_id = values["cache_id"]};
-  const bool is_new = values["format"] == kFormat;
+  const bool is_encrypted = values["format"] == kFormatEncrypted;
+  const bool is_new = is_encrypted || values["format"] == kFormat;
   const bool valid = (is_new || values["format"] == kFormatWithoutDisk) &&
                      parse_number(values["disk_size"], identity.disk_size_bytes) &&
                      parse_number(values["block_size"], identity.block_size_bytes) &&
                      values.contains("uuid");
   if (!valid) return std::nullopt;
   if (!is_new) return identity;
+  if (is_encrypted && !read_encryption(values, identity.encryption)) return std::nullopt;
   identity.disk_id = values["disk_id"];
   identity.alone = values["alone"] == "1";
   if (!read_term(values["term"], identity.term)) return std::nullopt;

@@ -2,7 +2,8 @@
 //
 // The text of the file `identity`: lines "key=value" (common/io/key_value_text.hpp).
 //
-//   format      2; 1 has none of disk_id, term and alone: which disk it was is not known
+//   format      2; 3 where the pages are encrypted, which programs that do not know that refuse; 1
+//               has none of disk_id, term and alone: which disk it was is not known
 //   export      the name under which the disk was shown when the directory was taken into use
 //   disk_size   in bytes
 //   block_size  in bytes
@@ -13,12 +14,20 @@
 //   alone       1: nobody else could write while its clean blocks were noted. 0: somebody may have,
 //               and after this life they are worth nothing
 //   uuid        of the directory
+//
+// and of format 3, of the key of the pages (common/crypto/wrapped_key.hpp):
+//
+//   cipher                           aes-256-xts (common/crypto/unit_cipher.hpp)
+//   scrypt_n, scrypt_r, scrypt_p     what the passphrase costs
+//   salt, wrapped_key                in base64
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+
+#include "common/crypto/wrapped_key.hpp"
 
 namespace nbdstack {
 
@@ -30,6 +39,9 @@ struct CacheIdentity {
   std::string disk_id;
   std::optional<std::uint64_t> term;
   bool alone = false;
+  // How the pages are encrypted; nothing: they lie in the clear. The directory's own business
+  // (cache_directory.hpp): others leave it empty.
+  std::optional<WrappedKey> encryption;
 
   friend bool operator==(const CacheIdentity&, const CacheIdentity&) = default;
 };

@@ -132,6 +132,35 @@ void DurableStore::end_overwriting(Slot slot, const Placement& placement, PageMa
   changed_.notify_all();
 }
 
+// The whole pages that a write makes; empty where `data` is that. `old` becomes the checksums of
+// what is stored of them. Nobody else changes these pages or where they are.
+std::vector<std::byte> DurableStore::whole_pages(Slot slot, std::span<const std::byte> data,
+                                                 std::uint32_t offset_in_block, PageMask stored,
+                                                 std::span<std::uint64_t> old) const {
+  const PageGeometry& geometry = files_.pages();
+  const unsigned first = geometry.page_at(offset_in_block);
+  const std::uint32_t begin = geometry.offset_of(first);
+  const std::size_t size = old.size() * geometry.page_size();
+  Lock lock(mutex_);
+  const PageMask copies = marks_.copies(slot);
+  lock.unlock();
+  std::vector<std::byte> whole;
+  const bool partial = offset_in_block != begin || data.size() != size;
+  if (partial) whole.resize(size);
+  for_each_page_run(stored, [&](unsigned run, unsigned count) {
+    std::vector<std::byte> content(std::size_t{count} * geometry.page_size());
+    files_.read_stored(slot, content, geometry.offset_of(run), copies);
+    const auto checksums = files_.checksums(content, run);
+    std::copy(checksums.begin(), checksums.end(),
+              old.begin() + static_cast<std::ptrdiff_t>(run - first));
+    if (!partial) return;
+    if (files_.is_encrypted()) files_.decrypt(slot, content, run, copies);
+    std::memcpy(&whole[geometry.offset_of(run) - begin], content.data(), content.size());
+  });
+  if (partial) std::memcpy(&whole[offset_in_block - begin], data.data(), data.size());
+  return whole;
+}
+
 StoredPages DurableStore::write(Slot slot, std::span<const std::byte> data,
                                 std::uint32_t offset_in_block, PageMask stored) {
   journal_->write_long_buffer();
@@ -140,45 +169,30 @@ StoredPages DurableStore::write(Slot slot, std::span<const std::byte> data,
         Error(ENOSPC, fmt::format("{}: there is no room for the journal", directory_->path())));
   }
   const PageGeometry& geometry = files_.pages();
-  const auto length = static_cast<std::uint32_t>(data.size());
-  const PageMask touched = geometry.touched(offset_in_block, length);
+  const PageMask touched =
+      geometry.touched(offset_in_block, static_cast<std::uint32_t>(data.size()));
   const unsigned first = geometry.page_at(offset_in_block);
-  const std::uint32_t begin = geometry.offset_of(first);
-  const std::uint32_t size =
-      static_cast<std::uint32_t>(std::popcount(touched)) * geometry.page_size();
   stored &= touched;
-  // Nobody else changes these pages or where they are.
-  Lock lock(mutex_);
-  const PageMask old_copies = marks_.copies(slot);
-  lock.unlock();
   std::vector<std::uint64_t> old(static_cast<std::size_t>(std::popcount(touched)));
-  std::vector<std::byte> whole;
-  const bool partial = offset_in_block != begin || length != size;
-  if (partial) whole.resize(size);
-  for_each_page_run(stored, [&](unsigned run, unsigned count) {
-    std::vector<std::byte> content(std::size_t{count} * geometry.page_size());
-    files_.read(slot, content, geometry.offset_of(run), old_copies);
-    const auto checksums = files_.checksums(content, run);
-    std::copy(checksums.begin(), checksums.end(),
-              old.begin() + static_cast<std::ptrdiff_t>(run - first));
-    if (partial) {
-      std::memcpy(&whole[geometry.offset_of(run) - begin], content.data(), content.size());
-    }
-  });
-  if (partial) {
-    std::memcpy(&whole[offset_in_block - begin], data.data(), data.size());
-    data = whole;
-  }
-  std::vector<std::uint64_t> now = files_.checksums(data, first);
+  std::vector<std::byte> pages = whole_pages(slot, data, offset_in_block, stored, old);
+  if (!pages.empty()) data = pages;
+  if (files_.is_encrypted()) pages.resize(data.size());
+  std::vector<std::uint64_t> now =
+      files_.is_encrypted() ? old : files_.checksums(data, first);  // where to put them, or these
   now.reserve(2 * now.size());
   std::vector<std::uint64_t> left(now.size());  // what a write that fails leaves
 
   // From here to end_overwriting() nothing runs out of memory: a commit may be waiting.
-  lock.lock();
+  Lock lock(mutex_);
   const Placement placement = place(lock, slot, touched, stored);
   note_overwriting(lock, slot, placement, touched, old);
   lock.unlock();
   try {
+    if (files_.is_encrypted()) {
+      files_.encrypt(slot, data, first, placement.copies, pages);
+      data = pages;
+      std::ranges::copy(files_.checksums(data, first), now.begin());
+    }
     files_.write(slot, data, first, placement.copies);
   } catch (const std::exception& failure) {
     try {

@@ -27,10 +27,11 @@ struct DurableStore::Loaded {
 };
 
 DurableStore::DurableStore(std::unique_ptr<Directory> directory, std::uint32_t block_size,
-                           std::uint64_t disk_size_bytes, Damaged damaged)
+                           std::uint64_t disk_size_bytes, Damaged damaged,
+                           std::shared_ptr<const UnitCipher> cipher)
     : directory_(std::move(directory)),
       geometry_(disk_size_bytes, block_size),
-      files_(*directory_, block_size),
+      files_(*directory_, block_size, std::move(cipher)),
       damaged_(damaged),
       shortest_journal_bytes_(kShortestJournal_bytes),
       marks_(files_.pages().pages_per_block()) {}

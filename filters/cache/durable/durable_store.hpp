@@ -114,9 +114,11 @@ class SlotIndex;
 class DurableStore final : public SlotStore {
  public:
   // Takes over the directory: a CacheDirectory whose identity has been claimed.
-  // block_size is a power of two, at least a page.
+  // block_size is a power of two, at least a page. `cipher`: of the pages; null: they lie in the
+  // clear. It is the same one for the whole life of the directory (cache_directory.hpp).
   DurableStore(std::unique_ptr<Directory> directory, std::uint32_t block_size,
-               std::uint64_t disk_size_bytes, Damaged damaged = Damaged::refuse);
+               std::uint64_t disk_size_bytes, Damaged damaged = Damaged::refuse,
+               std::shared_ptr<const UnitCipher> cipher = nullptr);
   ~DurableStore() override;
 
   // Of what recover() finds.
@@ -188,6 +190,9 @@ class DurableStore final : public SlotStore {
     PageMask rewritten = 0;  // dirty content that is overwritten
   };
 
+  std::vector<std::byte> whole_pages(Slot slot, std::span<const std::byte> data,
+                                     std::uint32_t offset_in_block, PageMask stored,
+                                     std::span<std::uint64_t> old) const;
   [[nodiscard]] static Changes changes_in(const Epoch& epoch, Slot slot);
   Placement place(Lock& lock, Slot slot, PageMask touched, PageMask stored);
   [[nodiscard]] bool must_wait(const Lock& lock, Slot slot, PageMask touched,

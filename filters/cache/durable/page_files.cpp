@@ -1,6 +1,7 @@
 #include "filters/cache/durable/page_files.hpp"
 
 #include <bit>
+#include <utility>
 
 #include "common/hash/xxh3.hpp"
 
@@ -16,17 +17,19 @@ std::uint64_t combined(std::span<const std::uint64_t> checksums) {
   return sum;
 }
 
-PageFiles::PageFiles(Directory& directory, std::uint32_t block_size)
+PageFiles::PageFiles(Directory& directory, std::uint32_t block_size,
+                     std::shared_ptr<const UnitCipher> cipher)
     : block_size_(block_size),
       pages_(block_size),
+      cipher_(std::move(cipher)),
       files_{directory.open("data"), directory.open("data2")} {
   for (std::size_t i = 0; i < files_.size(); ++i) ends_.at(i) = files_.at(i)->size_bytes();
 }
 
 // A page of zeros may have been recovered behind the end of a file, whose checksum is right. To ask
 // for the size of the file each time would cost as much as reading.
-void PageFiles::read(Slot slot, std::span<std::byte> buffer, std::uint32_t offset,
-                     PageMask copies) const {
+void PageFiles::read_stored(Slot slot, std::span<std::byte> buffer, std::uint32_t offset,
+                            PageMask copies) const {
   const std::uint32_t begin = offset;
   pages_.for_each_part(offset, static_cast<std::uint32_t>(buffer.size()), copies,
                        [&](std::uint32_t at, std::uint32_t length, bool second) {
@@ -38,6 +41,40 @@ void PageFiles::read(Slot slot, std::span<std::byte> buffer, std::uint32_t offse
                          } else {
                            read_padded(*files_.at(which), part, from);
                          }
+                       });
+}
+
+// Within a block, and so within its slot: a block is whole units.
+void PageFiles::read_encrypted(Slot slot, std::span<std::byte> buffer, std::uint32_t offset,
+                               PageMask copies) const {
+  UnitCipher::read_any(buffer, offset, [&](std::span<std::byte> units, std::uint64_t from) {
+    read_stored(slot, units, static_cast<std::uint32_t>(from), copies);
+    decrypt_at(slot, units, static_cast<std::uint32_t>(from), copies);
+  });
+}
+
+void PageFiles::decrypt_at(Slot slot, std::span<std::byte> bytes, std::uint32_t offset,
+                           PageMask copies) const {
+  pages_.for_each_part(offset, static_cast<std::uint32_t>(bytes.size()), copies,
+                       [&](std::uint32_t at, std::uint32_t length, bool second) {
+                         cipher_->decrypt(bytes.subspan(at - offset, length),
+                                          place(slot, at, second));
+                       });
+}
+
+void PageFiles::decrypt(Slot slot, std::span<std::byte> bytes, unsigned first,
+                        PageMask copies) const {
+  decrypt_at(slot, bytes, pages_.offset_of(first), copies);
+}
+
+void PageFiles::encrypt(Slot slot, std::span<const std::byte> content, unsigned first,
+                        PageMask copies, std::span<std::byte> stored) const {
+  const std::uint32_t begin = pages_.offset_of(first);
+  pages_.for_each_part(begin, static_cast<std::uint32_t>(content.size()), copies,
+                       [&](std::uint32_t at, std::uint32_t length, bool second) {
+                         cipher_->encrypt(content.subspan(at - begin, length),
+                                          place(slot, at, second),
+                                          stored.subspan(at - begin, length));
                        });
 }
 

@@ -4,8 +4,13 @@
 // data2). Which one is in force is the index's knowledge (durable_store.hpp); here is only I/O.
 // Files are sparse and always hold whole pages: the last page of a short last block, too.
 //
-// The checksum of a page is XXH3-64 of its bytes, seeded with its number in the block. That of a
-// slot is the XOR of its stored pages': pages come and go without a look at the others.
+// With a cipher (cache-encrypt), what lies in the files is encrypted for its place: the tweak names
+// the file and the position in it (common/crypto/unit_cipher.hpp). "Stored" bytes are those that
+// lie in the files; without a cipher these are the content itself.
+//
+// The checksum of a page is XXH3-64 of its stored bytes, seeded with its number in the block: so it
+// lies in the journal in the clear and says no more than they do, and damage is found without the
+// key. That of a slot is the XOR of its stored pages': pages come and go without a look at the others.
 #pragma once
 
 #include <array>
@@ -16,6 +21,7 @@
 #include <span>
 #include <vector>
 
+#include "common/crypto/unit_cipher.hpp"
 #include "common/io/directory.hpp"
 #include "filters/cache/page_mask.hpp"
 #include "filters/cache/slot_list.hpp"
@@ -24,18 +30,33 @@ namespace nbdstack {
 
 class PageFiles {
  public:
-  PageFiles(Directory& directory, std::uint32_t block_size);
+  PageFiles(Directory& directory, std::uint32_t block_size,
+            std::shared_ptr<const UnitCipher> cipher = nullptr);
 
   [[nodiscard]] const PageGeometry& pages() const { return pages_; }
 
-  // What was never written is zeros, even behind the end of a file.
-  void read(Slot slot, std::span<std::byte> buffer, std::uint32_t offset, PageMask copies) const;
-  // Whole pages, from `first` on.
+  [[nodiscard]] bool is_encrypted() const { return cipher_ != nullptr; }
+
+  // The content. What was never written is zeros, even behind the end of a file.
+  void read(Slot slot, std::span<std::byte> buffer, std::uint32_t offset, PageMask copies) const {
+    if (cipher_ == nullptr) {
+      read_stored(slot, buffer, offset, copies);
+    } else {
+      read_encrypted(slot, buffer, offset, copies);
+    }
+  }
+  void read_stored(Slot slot, std::span<std::byte> buffer, std::uint32_t offset,
+                   PageMask copies) const;
+  // Stored bytes of whole pages, from `first` on.
   void write(Slot slot, std::span<const std::byte> data, unsigned first, PageMask copies);
+  // Between the content of whole pages and their stored bytes; only with a cipher.
+  void encrypt(Slot slot, std::span<const std::byte> content, unsigned first, PageMask copies,
+               std::span<std::byte> stored) const;
+  void decrypt(Slot slot, std::span<std::byte> bytes, unsigned first, PageMask copies) const;
   // The checksums of what lies in the files, for each page of the mask in ascending order.
   [[nodiscard]] std::vector<std::uint64_t> checksums(Slot slot, PageMask pages,
                                                      PageMask copies) const;
-  // Those of whole pages in memory, from `first` on.
+  // Those of whole pages in memory, from `first` on, as they are stored.
   [[nodiscard]] std::vector<std::uint64_t> checksums(std::span<const std::byte> data,
                                                      unsigned first) const;
   void sync_first() { files_[0]->sync_data(); }
@@ -47,12 +68,20 @@ class PageFiles {
   [[nodiscard]] Slot second_slots() const;
 
  private:
+  void read_encrypted(Slot slot, std::span<std::byte> buffer, std::uint32_t offset,
+                      PageMask copies) const;
+  void decrypt_at(Slot slot, std::span<std::byte> bytes, std::uint32_t offset,
+                  PageMask copies) const;
   [[nodiscard]] std::uint64_t position(Slot slot) const {
     return std::uint64_t{slot} * block_size_;
+  }
+  [[nodiscard]] UnitCipher::Place place(Slot slot, std::uint32_t offset, bool second) const {
+    return {position(slot) + offset, static_cast<std::uint8_t>(second ? 1 : 0)};
   }
 
   std::uint32_t block_size_;
   PageGeometry pages_;
+  std::shared_ptr<const UnitCipher> cipher_;
   std::array<std::unique_ptr<StorageFile>, 2> files_;
   std::array<std::atomic<std::uint64_t>, 2> ends_{};  // the files are at least that long
 };

@@ -1,6 +1,7 @@
 // Random requests against a byte array, for blocks of many shapes.
 #include <random>
 
+#include "filters/cache/encrypted_temporary_store.hpp"
 #include "tests/unit/cache/cache_fixture.hpp"
 
 namespace nbdstack::testing {
@@ -9,11 +10,13 @@ namespace {
 struct BlockShape {
   std::uint32_t block_size;
   std::uint32_t preferred_block_size;
+  bool is_encrypted = false;  // the temporary file
 };
 
 std::string name_of(const ::testing::TestParamInfo<BlockShape>& info) {
-  return fmt::format("{}KiBOver{}KiB", info.param.block_size / 1024,
-                     info.param.preferred_block_size / 1024);
+  return fmt::format("{}KiBOver{}KiB{}", info.param.block_size / 1024,
+                     info.param.preferred_block_size / 1024,
+                     info.param.is_encrypted ? "Encrypted" : "");
 }
 
 // One client, a disk that ends inside a page, and an array that holds what it should read.
@@ -29,10 +32,15 @@ class CacheModel : public ::testing::TestWithParam<BlockShape> {
     settings.max_size_bytes = max_size_bytes;
     settings.cache_on_read = [this] { return random() % 2 == 0; };
     below.pwrite(model, 0, Durability::on_flush);
-    cache = std::make_shared<BlockCache>(
-        settings, kSize, std::make_unique<TemporaryStore>("/tmp", settings.block_size), reads,
-        writes);
+    cache = std::make_shared<BlockCache>(settings, kSize, make_store(), reads, writes);
     layer = std::make_unique<CacheLayer>(below, cache, settings);
+  }
+
+  std::unique_ptr<SlotStore> make_store() const {
+    if (GetParam().is_encrypted) {
+      return std::make_unique<EncryptedTemporaryStore>("/tmp", settings.block_size);
+    }
+    return std::make_unique<TemporaryStore>("/tmp", settings.block_size);
   }
 
   Range any_range() {
@@ -184,7 +192,8 @@ INSTANTIATE_TEST_SUITE_P(
                       BlockShape{16 * kPage, 4 * kPage}, BlockShape{16 * kPage, 16 * kPage},
                       BlockShape{16 * kPage, 256 * kPage}, BlockShape{64 * kPage, kPage},
                       BlockShape{256 * kPage, 1}, BlockShape{256 * kPage, 64 * kPage},
-                      BlockShape{256 * kPage, 256 * kPage}),
+                      BlockShape{256 * kPage, 256 * kPage}, BlockShape{kPage, 1, true},
+                      BlockShape{16 * kPage, 4 * kPage, true}, BlockShape{256 * kPage, 1, true}),
     name_of);
 
 }  // namespace

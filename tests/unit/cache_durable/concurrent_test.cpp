@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "tests/unit/cache_durable/runtime_fixture.hpp"
+#include "tests/unit/fakes/seeded_cipher.hpp"
 
 namespace nbdstack::testing {
 namespace {
@@ -35,6 +36,7 @@ struct Case {
   std::uint32_t preferred_block_size = 0;
   std::size_t full_one_in = 0;  // one of so many writes into the directory finds no room; 0: none
   std::uint64_t pages = 256;    // of the disk that requests go to
+  bool is_encrypted = false;
 };
 
 class ConcurrentCache : public RuntimeTest, public ::testing::WithParamInterface<Case> {
@@ -208,6 +210,7 @@ class ConcurrentCache : public RuntimeTest, public ::testing::WithParamInterface
 };
 
 TEST_P(ConcurrentCache, AgreesWithTheOracleLiveAndAfterACrash) {
+  if (GetParam().is_encrypted) cipher = fixed_cipher();
   settings.flush = GetParam().flush;
   settings.max_size_bytes = GetParam().slots * kBlock;
   settings.mode = GetParam().mode;
@@ -248,7 +251,11 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"BelowFullLarge", FlushTo::below, 128, CacheMode::writeback, Support::native, 0, 4,
              32},
         Case{"LargeObjectsFull", FlushTo::below, 6, CacheMode::writeback, Support::native, 65536, 4,
-             32}),
+             32},
+        Case{"LocalEncrypted", FlushTo::local, 24, CacheMode::writeback, Support::native, 0, 0, 256,
+             true},
+        Case{"LocalFullEncrypted", FlushTo::local, 6, CacheMode::writeback, Support::native, 0, 4,
+             32, true}),
     [](const auto& named) { return std::string(named.param.name); });
 
 }  // namespace

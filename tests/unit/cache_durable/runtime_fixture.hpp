@@ -31,7 +31,8 @@ class RuntimeTest : public ::testing::Test {
 
   // A server begins, on what the disk holds.
   void start() {
-    auto store = std::make_unique<DurableStore>(disk.directory(), kBlock, kDisk);
+    auto store =
+        std::make_unique<DurableStore>(disk.directory(), kBlock, kDisk, Damaged::refuse, cipher);
     store->set_shortest_journal_bytes(shortest_journal_bytes);
     cache = std::make_shared<BlockCache>(settings, kDisk,
                                          std::make_unique<ForwardingStore>(std::move(store), hooks),
@@ -72,6 +73,7 @@ class RuntimeTest : public ::testing::Test {
 
   CacheSettings settings{.block_size = kBlock};
   std::uint64_t shortest_journal_bytes = 20000;
+  std::shared_ptr<const UnitCipher> cipher;  // null: pages lie in the clear
   SimulatedDisk disk;
   FakeLayer below{kDisk};
   ForwardingStore::Hooks hooks;

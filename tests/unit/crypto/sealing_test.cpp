@@ -7,21 +7,17 @@
 #include <vector>
 
 #include "common/hash/digest.hpp"
+#include "tests/unit/fakes/fixed_key.hpp"
 
 namespace nbdstack {
 namespace {
 
 using Bytes = std::vector<std::byte>;
+using testing::fixed_key;
 
 Bytes bytes_of(std::string_view text) {
   const auto bytes = std::as_bytes(std::span(text));
   return {bytes.begin(), bytes.end()};
-}
-
-SecretKey key_of(unsigned char first) {
-  SecretKey key;
-  std::fill(key.buffer().begin(), key.buffer().end(), std::byte{first});
-  return key;
 }
 
 class SealingTest : public ::testing::Test {
@@ -32,19 +28,19 @@ class SealingTest : public ::testing::Test {
     return sealed;
   }
 
-  const SecretKey key_ = key_of(7);
+  const SecretKey key_ = fixed_key(7);
   const Bytes associated_ = bytes_of("beside it");
   const Bytes text_ = bytes_of("what nobody may read");
 };
 
 TEST(SecretKeyTest, MovingAKeyLeavesNothingBehind) {
-  SecretKey first = key_of(9);
+  SecretKey first = fixed_key(9);
   const auto first_memory = first.bytes();
   SecretKey second(std::move(first));
   const auto second_memory = second.bytes();
   SecretKey third;
   third = std::move(second);
-  EXPECT_EQ(to_hex(third.bytes()), to_hex(key_of(9).bytes()));
+  EXPECT_EQ(to_hex(third.bytes()), to_hex(fixed_key(9).bytes()));
   EXPECT_EQ(to_hex(first_memory), to_hex(SecretKey().bytes()));
   EXPECT_EQ(to_hex(second_memory), to_hex(SecretKey().bytes()));
 }
@@ -54,7 +50,7 @@ TEST(SecretKeyTest, RandomKeysDiffer) {
 }
 
 TEST(SecretKeyTest, AKeyIsDerivedPerLabelAndContext) {
-  const SecretKey key = key_of(1);
+  const SecretKey key = fixed_key(1);
   SecretKey::Bytes a{};
   SecretKey::Bytes b{};
   SecretKey::Bytes c{};
@@ -101,7 +97,7 @@ TEST_F(SealingTest, EveryChangedBitIsNoticedAndNothingIsShown) {
 TEST_F(SealingTest, AnotherKeyOrOtherAssociatedDataDoNotOpen) {
   const Bytes sealed = sealed_text();
   Bytes text(text_.size());
-  EXPECT_FALSE(unseal(key_of(8), associated_, sealed, text));
+  EXPECT_FALSE(unseal(fixed_key(8), associated_, sealed, text));
   EXPECT_FALSE(unseal(key_, bytes_of("beside iT"), sealed, text));
   EXPECT_FALSE(unseal(key_, {}, sealed, text));
 }

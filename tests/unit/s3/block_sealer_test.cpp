@@ -8,21 +8,17 @@
 
 #include "common/hash/digest.hpp"
 #include "plugins/s3/big_endian.hpp"
+#include "tests/unit/fakes/fixed_key.hpp"
 
 namespace nbdstack {
 namespace {
 
 using Bytes = std::vector<std::byte>;
+using testing::fixed_key;
 
 Bytes bytes_of(std::string_view text) {
   const auto bytes = std::as_bytes(std::span(text));
   return {bytes.begin(), bytes.end()};
-}
-
-SecretKey key_of(unsigned char first) {
-  SecretKey key;
-  std::fill(key.buffer().begin(), key.buffer().end(), std::byte{first});
-  return key;
 }
 
 TEST(BigEndianTest, NumbersAreStoredMostSignificantByteFirst) {
@@ -35,7 +31,7 @@ TEST(BigEndianTest, NumbersAreStoredMostSignificantByteFirst) {
 
 TEST(BlockSealerTest, ABlockOpensOnlyInItsPlaceInItsVolumeUnderItsHeader) {
   const Bytes secret = bytes_of("what nobody may read");
-  const BlockSealer sealer(key_of(3), "volume");
+  const BlockSealer sealer(fixed_key(3), "volume");
   const Bytes header = bytes_of("header");
   Bytes sealed(secret.size() + kSealing_bytes);
   sealer.seal({5}, header, secret, sealed);
@@ -44,8 +40,8 @@ TEST(BlockSealerTest, ABlockOpensOnlyInItsPlaceInItsVolumeUnderItsHeader) {
   EXPECT_EQ(text, secret);
   EXPECT_FALSE(sealer.unseal({6}, header, sealed, text));
   EXPECT_FALSE(sealer.unseal({5}, bytes_of("headeR"), sealed, text));
-  EXPECT_FALSE(BlockSealer(key_of(3), "volumf").unseal({5}, header, sealed, text));
-  EXPECT_FALSE(BlockSealer(key_of(4), "volume").unseal({5}, header, sealed, text));
+  EXPECT_FALSE(BlockSealer(fixed_key(3), "volumf").unseal({5}, header, sealed, text));
+  EXPECT_FALSE(BlockSealer(fixed_key(4), "volume").unseal({5}, header, sealed, text));
 }
 
 }  // namespace
