@@ -58,7 +58,8 @@ class Probe {
   }
 
  private:
-  PutOutcome put(const std::string& key, const PutOptions& options) {
+  PutOutcome put(const std::string& key, PutOptions options) {
+    options.is_trial = true;
     // Each body differs, see http_store.hpp on answers that were lost.
     const std::string text =
         fmt::format("step {} of a probe of this store's conditions, {}\n", ++step_, key_);
@@ -84,18 +85,20 @@ class Probe {
   std::optional<std::string> fault_of_create_only() {
     const PutOutcome created = put(key_, {.mode = PutMode::create_only});
     if (created.result == PutResult::unsupported) {
-      return "it knows no PUT that creates only (If-None-Match)";
+      return "it knows no PUT that creates only (If-None-Match): " + created.reason;
     }
     if (created.result != PutResult::stored) {
       return "it says of an object that does not exist that it does (If-None-Match)";
     }
     first_etag_ = etag_of(created);
     if (first_etag_.empty()) return "it gives its objects no ETag";
-    const PutResult again = put(key_, {.mode = PutMode::create_only}).result;
-    if (again == PutResult::stored) {
+    const PutOutcome again = put(key_, {.mode = PutMode::create_only});
+    if (again.result == PutResult::stored) {
       return "it overwrites an object that was to be created only (If-None-Match is ignored)";
     }
-    if (again != PutResult::exists) return "it knows no PUT that creates only (If-None-Match)";
+    if (again.result != PutResult::exists) {
+      return "it knows no PUT that creates only (If-None-Match): " + again.reason;
+    }
     return std::nullopt;
   }
 
@@ -110,7 +113,7 @@ class Probe {
     const PutResult result = outcome.result;
     if (result == PutResult::stored) second_etag_ = etag_of(outcome);
     if (result == PutResult::unsupported) {
-      return not_honoured("it knows no PUT over a certain ETag (If-Match)");
+      return not_honoured("it knows no PUT over a certain ETag (If-Match): " + outcome.reason);
     }
     if (result != PutResult::stored) {
       return not_honoured(
@@ -168,6 +171,7 @@ std::string ConditionalPuts::etag_to_send(const std::string& etag) const {
 PutOutcome put_if_absent(ObjectStore& store, const std::string& key,
                          std::span<const std::byte> body, PutOptions options) {
   options.mode = PutMode::create_only;
+  options.is_trial = true;
   PutOutcome outcome = store.put(key, body, options);
   if (outcome.result != PutResult::unsupported) return outcome;
   if (store.look_up(key).has_value()) return {PutResult::exists, {}};

@@ -10,7 +10,7 @@
 //                small ones (transfer_queue.hpp). Small: neither body nor buffer exceeds 64 KiB
 //   late         a GET into a buffer is sent a second time when it takes longer than nearly all
 //                of its like (transfer_hedging.hpp); one answer is seen, `buffer` holds its bytes
-//   refused      503 and 429 lower the number in flight for a while (in_flight_limit.hpp)
+//   refused      503, 429, 509 and 529 lower the number in flight for a while (in_flight_limit.hpp)
 //   throttled    bodies of all requests together keep the bandwidth limits (bandwidth_limit.hpp)
 //
 // What HTTP alone can decide is decided here: bodies never exceed their bounds, a body shorter than

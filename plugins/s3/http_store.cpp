@@ -53,9 +53,10 @@ HttpStore::HttpStore(const HttpStoreConfig& config, Clock& clock)
       clock_(clock),
       retrier_({.retries = config.retries, .timeout = milliseconds(config.timeout_ms)}, clock,
                std::random_device{}()),
-      last_minute_(config.stopping, clock,
-                   milliseconds(std::min<std::uint64_t>(config.options.stop_timeout_ms,
-                                                        config.timeout_ms))) {}
+      last_minute_(
+          config.stopping, clock,
+          milliseconds(std::min<std::uint64_t>(config.options.stop_timeout_ms, config.timeout_ms))),
+      removers_(config.connections - 1) {}
 
 std::string HttpStore::url_of(const std::string& key) const {
   return fmt::format("s3://{}/{}", config_.bucket, key);
@@ -133,7 +134,8 @@ void HttpStore::note_doubt(Call& call, const HttpOutcome& outcome) {
     const auto& response = std::get<HttpResponse>(outcome);
     if (response.sent_twice) call.in_doubt = true;
     may_be_done_later = response.sent_twice;
-    if (response.status >= 500 || response.status == 408) {
+    if (response.status >= 500 || response.status == 408 || response.status == 499 ||
+        error_in_success(response, response.text).has_value()) {
       call.in_doubt = true;
       const std::string code = parse_service_error(response.text).code;
       may_be_done_later |= response.status != 501 && code != "SlowDown" &&
@@ -238,6 +240,7 @@ std::optional<std::string> HttpStore::get_text(const std::string& key, std::size
     }
     text = response.text;
     if (auto fault = contradiction_in(response)) return fault;
+    if (auto failure = error_in_success(response, response.text)) return failure;
     return verify_checksum(response, std::as_bytes(std::span(response.text)));
   });
   return text;

@@ -10,7 +10,9 @@
 //              errors have a body that says what is wrong
 //   put        PUT with the attributes as headers, Content-MD5, x-amz-content-sha256 and the checksums
 //              above (XXH3-128 of the body, hex; piece_checksums.hpp)
-//   remove     DeleteObjects, 1,000 keys at most in one request; DELETE for a single key
+//   remove     DeleteObjects, 1,000 keys at most in one request; DELETE for a single key, and for
+//              each, several at a time, where the service has no DeleteObjects, which is found out
+//              once
 //   list       ListObjectsV2; a page that does not fit what was asked for (list_page.hpp) is asked
 //              for again, and then an error
 //
@@ -20,12 +22,14 @@
 // A missing object reads as zeros in a volume, so "missing" is believed only of an S3 service that
 // says so (NoSuchKey): the 404 of a misled proxy is an error.
 //
-// remove_matching is DeleteObjects with an ETag for each key, or without where any version is meant.
+// remove_matching is DeleteObjects with an ETag for each key, or without where any version is meant;
+// and DELETE with If-Match where there is no DeleteObjects.
 //
 // Create-only is If-None-Match: *, and a put over a certain ETag If-Match. When an attempt's answer
 // was lost and the next one finds that the condition no longer holds, the object is read back: equal
 // bytes are ours, and the result is `stored`; so two writers that use conditions must not write
-// equal bytes. A service that knows no conditions answers 501: unsupported.
+// equal bytes. A service that knows no conditions answers 501: unsupported. Others say so with 400, 403,
+// 405 or 409, which is believed where it is tried what they know (PutOptions::is_trial).
 //
 // Each attempt is signed anew with the present time, corrected by what the service said about our
 // clock (RequestTimeTooSkewed), and with the credentials of that moment. One that the service refuses
@@ -42,6 +46,7 @@
 #include <string>
 
 #include "common/sync/clock.hpp"
+#include "common/sync/worker_pool.hpp"
 #include "plugins/s3/credential_source.hpp"
 #include "plugins/s3/endpoint.hpp"
 #include "plugins/s3/http_client.hpp"
@@ -122,10 +127,13 @@ class HttpStore final : public ObjectStore {
   PutOutcome put_on_condition(const std::string& key, std::span<const std::byte> body,
                               const PutOptions& options);
   std::optional<std::string> etag_if_holds(const std::string& key, std::span<const std::byte> body);
-  void remove_one(const std::string& key, Doubt* doubt = nullptr);
-  void remove_batch(std::span<const std::string> keys);
-  void remove_matching_batch(std::span<const Removal> removals, Doubt& doubt,
-                             std::vector<std::string>& refused);
+  // False: it is another version.
+  bool remove_one(const Removal& removal, Doubt& doubt);
+  // False: the service may have no such request.
+  bool remove_many(std::span<const Removal> removals, Doubt& doubt,
+                   std::vector<std::string>& refused);
+  void remove_each(std::span<const Removal> removals, Doubt& doubt,
+                   std::vector<std::string>& refused);
   static void note_doubt(Call& call, const HttpOutcome& outcome);
   Call list_call(const std::string& prefix, unsigned keys_max) const;
   // `asked`: what the page must fit; nothing: any will do.
@@ -139,6 +147,9 @@ class HttpStore final : public ObjectStore {
   LastMinute last_minute_;
   LearnedPieces learned_;
   UnverifiedNotice unverified_;
+  enum class Knows : std::uint8_t { not_tried, yes, no };
+  std::atomic<Knows> knows_many_{Knows::not_tried};  // DeleteObjects
+  WorkerPool removers_;
   std::once_flag client_made_;
   std::unique_ptr<HttpClient> client_;
   // Seconds that the service's clock is ahead of ours.

@@ -2,6 +2,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <mutex>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -22,6 +23,24 @@ namespace {
 
 constexpr std::size_t kKeysPerRemoval = 1000;           // S3's limit
 constexpr std::size_t kAnswer_bytes_max = 16UL << 20U;  // 1,000 keys of 1,024 bytes, encoded: 4 MiB
+
+// A conflict is what services say of two changes at once, which pass, or of conditions as such.
+constexpr unsigned kConflicts_max = 4;
+
+// An answer to a conditional put that says nothing of the object: a service, or a proxy that takes
+// headers away, may refuse conditions like that. Or it refuses every put, as the next one tells.
+bool refuses_conditions(int status, const Failure& failure) {
+  return status == 409 || (!failure.may_pass && (status == 400 || status == 403 || status == 405));
+}
+
+// An answer to DeleteObjects that may mean that the service has no such request.
+bool refuses_many(const HttpResponse& response) {
+  if (response.status == 501 || response.status == 405) return true;
+  const std::string code = parse_service_error(response.text).code;
+  return response.status == 400 && !failure_of(400, {.code = code}, std::nullopt).may_pass &&
+         code != "ExpiredToken" && code != "InvalidToken" && code != "TokenRefreshRequired" &&
+         code != "AuthorizationHeaderMalformed" && code != "RequestTimeTooSkewed";
+}
 
 }  // namespace
 
@@ -61,6 +80,7 @@ PutOutcome HttpStore::put_unconditionally(const std::string& key, std::span<cons
   PutOutcome outcome;
   run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
     if (!is_success(response)) return unexpected(response);
+    if (auto failure = error_in_success(response, response.text)) return failure;
     outcome.etag = response.header("etag").value_or("");
     return std::nullopt;
   });
@@ -75,17 +95,26 @@ PutOutcome HttpStore::put_on_condition(const std::string& key, std::span<const s
   // Without a reason to send a request twice by itself, libcurl leaves no doubts of its own.
   call.fresh_connection = options.doubt == nullptr;
   int status = 0;
+  unsigned conflicts = 0;
   PutOutcome outcome;
   run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
     status = response.status;
+    outcome = {};
+    if (auto failure = error_in_success(response, response.text)) return failure;
     if (is_success(response)) {
       outcome.etag = response.header("etag").value_or("");
       return std::nullopt;
     }
-    if (status == 412 || status == 501 || (!create && is_missing(response))) return std::nullopt;
-    return unexpected(response);
+    if (status == 412 || (!create && is_missing(response))) return std::nullopt;
+    Failure failure = unexpected(response);
+    if (status == 409 && ++conflicts < kConflicts_max) return failure;
+    if (status == 501 || (options.is_trial && refuses_conditions(status, failure))) {
+      outcome = {PutResult::unsupported, {}, failure.reason};
+      return std::nullopt;
+    }
+    return failure;
   });
-  if (status == 501) return {PutResult::unsupported, {}};
+  if (outcome.result == PutResult::unsupported) return outcome;
   if (status != 412 && status != 404) return outcome;
   if (call.in_doubt || !call.fresh_connection) {
     const auto etag = etag_if_holds(key, body);
@@ -117,15 +146,11 @@ std::optional<std::string> HttpStore::etag_if_holds(const std::string& key,
 }
 
 void HttpStore::remove(std::span<const std::string> keys) {
-  while (!keys.empty()) {
-    const auto batch = keys.first(std::min(keys.size(), kKeysPerRemoval));
-    if (batch.size() == 1) {
-      remove_one(batch.front());
-    } else {
-      remove_batch(batch);
-    }
-    keys = keys.subspan(batch.size());
-  }
+  std::vector<Removal> removals;
+  removals.reserve(keys.size());
+  for (const std::string& key : keys) removals.push_back({.key = key, .etag = {}});
+  Doubt doubt;
+  remove_matching(removals, doubt);
 }
 
 std::vector<std::string> HttpStore::remove_matching(std::span<const Removal> removals,
@@ -134,35 +159,64 @@ std::vector<std::string> HttpStore::remove_matching(std::span<const Removal> rem
   while (!removals.empty()) {
     const auto batch = removals.first(std::min(removals.size(), kKeysPerRemoval));
     if (batch.size() == 1 && batch.front().etag.empty()) {
-      remove_one(batch.front().key, &doubt);
-    } else {
-      remove_matching_batch(batch, doubt, refused);
+      remove_one(batch.front(), doubt);
+    } else if (knows_many_ == Knows::no || !remove_many(batch, doubt, refused)) {
+      remove_each(batch, doubt, refused);
     }
     removals = removals.subspan(batch.size());
   }
   return refused;
 }
 
-void HttpStore::remove_one(const std::string& key, Doubt* doubt) {
-  Call call{.method = "DELETE", .key = key};
-  call.doubt = doubt;
-  run(call, [](const HttpResponse& response) -> std::optional<Failure> {
+// Some services have no request for many, and say so in several ways. So the first that is refused
+// like that is tried in the other way, which tells what was wrong.
+void HttpStore::remove_each(std::span<const Removal> removals, Doubt& doubt,
+                            std::vector<std::string>& refused) {
+  std::mutex merging;  // protects doubt and refused
+  const auto remove = [&](const Removal& removal) {
+    Doubt its_doubt;
+    const auto merge = [&](bool was_refused) {
+      const std::lock_guard lock(merging);
+      doubt.is_open |= its_doubt.is_open;
+      doubt.was_given_up |= its_doubt.was_given_up;
+      if (was_refused) refused.push_back(removal.key);
+    };
+    try {
+      merge(!remove_one(removal, its_doubt));
+    } catch (...) {
+      merge(false);
+      throw;
+    }
+  };
+  if (knows_many_ != Knows::no) {
+    remove(removals.front());
+    removals = removals.subspan(1);
+    if (knows_many_.exchange(Knows::no) != Knows::no) {
+      log::error("{}: the service does not remove many objects with one request: each takes one",
+                 url_of(""));
+    }
+  }
+  removers_.run(
+      removals.size(), [&](std::size_t i) { remove(removals[i]); }, WorkerPool::OnFailure::stop);
+}
+
+bool HttpStore::remove_one(const Removal& removal, Doubt& doubt) {
+  Call call{.method = "DELETE", .key = removal.key};
+  if (!removal.etag.empty()) call.headers.emplace_back("if-match", removal.etag);
+  call.doubt = &doubt;
+  bool is_done = true;
+  run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
+    is_done = removal.etag.empty() || response.status != 412;
+    if (!is_done) return std::nullopt;
+    if (auto failure = error_in_success(response, response.text)) return failure;
     if (is_success(response) || is_missing(response)) return std::nullopt;
     return unexpected(response);
   });
+  return is_done;
 }
 
-void HttpStore::remove_batch(std::span<const std::string> keys) {
-  std::vector<Removal> removals;
-  removals.reserve(keys.size());
-  for (const std::string& key : keys) removals.push_back({.key = key, .etag = {}});
-  Doubt doubt;
-  std::vector<std::string> refused;
-  remove_matching_batch(removals, doubt, refused);
-}
-
-void HttpStore::remove_matching_batch(std::span<const Removal> removals, Doubt& doubt,
-                                      std::vector<std::string>& refused) {
+bool HttpStore::remove_many(std::span<const Removal> removals, Doubt& doubt,
+                            std::vector<std::string>& refused) {
   const std::string text = delete_request(removals);
   const auto body = std::as_bytes(std::span(text));
   Call call{.method = "POST",
@@ -174,7 +228,10 @@ void HttpStore::remove_matching_batch(std::span<const Removal> removals, Doubt& 
             .text_limit = kAnswer_bytes_max};
   call.doubt = &doubt;
   std::vector<std::string> failed;
+  bool is_known = true;
   run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
+    is_known = knows_many_ == Knows::yes || !refuses_many(response);
+    if (!is_known) return std::nullopt;
     if (response.status != 200) return unexpected(response);
     const auto failures = parse_delete_result(response.text);
     if (!failures) return not_the_document(response, "DeleteResult");
@@ -192,7 +249,10 @@ void HttpStore::remove_matching_batch(std::span<const Removal> removals, Doubt& 
     }
     return std::nullopt;
   });
+  if (!is_known) return false;
+  knows_many_ = Knows::yes;
   refused.insert(refused.end(), failed.begin(), failed.end());
+  return true;
 }
 
 }  // namespace nbdstack

@@ -4,7 +4,7 @@
 //
 //   event                                     limit
 //   at first                                  the most that is configured
-//   503 or 429 to a request                   halved, but at least 1
+//   503, 429, 509 or 529 to a request         halved, but at least 1
 //   the same to a request that was sent       unchanged: the answers to one burst are one piece of
 //     before the limit was last halved          news
 //   as many good answers as the limit is      one more, but at most what is configured

@@ -76,7 +76,7 @@ std::optional<LeaseVersion> LeaseObject::put_plainly(const std::optional<LeaseVe
     put(text, {});
     return find(text);
   }
-  const PutResult created = put(text, {.mode = PutMode::create_only}).result;
+  const PutResult created = put(text, {.mode = PutMode::create_only, .is_trial = true}).result;
   if (created == PutResult::unsupported) {
     if (store_.look_up(key_).has_value()) return std::nullopt;
     put(text, {});

@@ -61,6 +61,9 @@ struct PutOptions {
   ObjectAttributes attributes{};
   bool with_checksum = true;  // false: nothing is stored but what is given here
   bool with_pieces = true;    // false: nobody will read parts of it, so they need no checksums
+  // The store may not know conditions: however it refuses one that it has not looked at is
+  // `unsupported`, and not an error.
+  bool is_trial = false;
   // The caller deals with what is left open. Without this, a conditional put keeps as far from doubt
   // as it can, at the price of a connection of its own.
   Doubt* doubt = nullptr;
@@ -68,7 +71,8 @@ struct PutOptions {
 
 struct PutOutcome {
   PutResult result = PutResult::stored;
-  std::string etag{};  // of the object that was stored; empty where the store gives none
+  std::string etag{};    // of the object that was stored; empty where the store gives none
+  std::string reason{};  // of `unsupported`, in the service's words
 };
 
 // Which bytes of an object are wanted, and how long it has to be as a whole: a part of an object of

@@ -20,29 +20,58 @@ bool is_one_of(std::string_view code, Names... names) {
   return ((code == names) || ...);
 }
 
+// Also AWS's KMS, MinIO, Ceph, Wasabi, Backblaze: each has names of its own.
+bool is_quota(std::string_view code) {
+  return is_one_of(code, "QuotaExceeded", "QuotaExceededException", "StorageQuotaExceeded",
+                   "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "InsufficientCapacity",
+                   "storage_cap_exceeded");
+}
+
+bool is_of_kms(std::string_view code) {
+  return code.starts_with("KMS.") && !code.ends_with("ThrottlingException");
+}
+
+// Not our mistake, whatever the status is: the request was slow or damaged on its way, or comes at a
+// bad moment.
+bool is_passing(std::string_view code) {
+  return is_one_of(
+      code, "RequestTimeout", "RequestTimeoutException", "IncompleteBody", "BadDigest",
+      "XAmzContentSHA256Mismatch", "InternalError", "InternalFailure", "SlowDown", "SlowDownRead",
+      "SlowDownWrite", "ServiceUnavailable", "ServerBusy", "Throttling", "ThrottlingException",
+      "ThrottledException", "RequestThrottled", "RequestThrottledException", "RequestLimitExceeded",
+      "TooManyRequests", "TooManyRequestsException", "BandwidthLimitExceeded", "OperationAborted",
+      "ConditionalRequestConflict", "PriorRequestNotComplete", "KMS.ThrottlingException");
+}
+
 bool may_pass(int status, std::string_view code) {
-  if (code == "QuotaExceeded") return false;
-  // 400 and yet not our mistake: the request was slow or damaged on its way.
-  if (is_one_of(code, "RequestTimeout", "IncompleteBody", "BadDigest",
-                "XAmzContentSHA256Mismatch")) {
-    return true;
+  if (is_quota(code) || is_of_kms(code) ||
+      is_one_of(code, "InvalidObjectState", "NotImplemented")) {
+    return false;
   }
+  if (is_passing(code)) return true;
   switch (status) {
     case 408:
     case 409:
+    case 423:
+    case 425:
     case 429:
-    case 500:
-    case 502:
-    case 503:
-    case 504:
+    case 499:
       return true;
-    default:
+    case 501:
+    case 505:
+    case 506:
+    case 507:
+    case 508:
+    case 510:
+    case 511:
       return false;
+    default:
+      return status >= 500;
   }
 }
 
 int errno_of(int status, std::string_view code) {
-  if (status == 507 || code == "QuotaExceeded") return ENOSPC;
+  if (status == 507 || is_quota(code)) return ENOSPC;
   if (code == "NoSuchBucket") return ENOENT;
   if (status == 401 || status == 403 ||
       is_one_of(code, "AccessDenied", "InvalidAccessKeyId", "ExpiredToken", "InvalidToken")) {
@@ -61,6 +90,12 @@ std::string advice(int status, const ServiceError& error) {
   if (is_one_of(code, "ExpiredToken", "InvalidToken")) return " (check session-token)";
   if (code == "RequestTimeTooSkewed") return " (check this machine's clock)";
   if (code == "NoSuchBucket") return " (check bucket and endpoint-url)";
+  if (code == "InvalidObjectState") {
+    return " (the object is archived: restore it, and keep the bucket's lifecycle rules from "
+           "archiving this volume's objects)";
+  }
+  if (is_of_kms(code)) return " (check the KMS key that the bucket encrypts with)";
+  if (is_quota(code)) return " (make room in the account or raise its quota)";
   if (!error.region.empty()) return fmt::format(" (set region={})", error.region);
   if (status >= 300 && status < 400 && !error.endpoint.empty()) {
     return fmt::format(" (the bucket is elsewhere: endpoint-url must lead to {})", error.endpoint);
@@ -94,9 +129,10 @@ Failure failure_of(int status, const ServiceError& error, std::optional<Duration
 }
 
 Failure failure_of(const ServiceError& error) {
-  const bool passes = is_one_of(error.code, "InternalError", "SlowDown", "ServiceUnavailable",
-                                "OperationAborted", "RequestTimeout");
-  return failure_of(passes ? 503 : error.code == "AccessDenied" ? 403 : 400, error, std::nullopt);
+  return failure_of(is_passing(error.code)         ? 503
+                    : error.code == "AccessDenied" ? 403
+                                                   : 400,
+                    error, std::nullopt);
 }
 
 void Retrier::run(const std::string& operation,

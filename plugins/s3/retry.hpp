@@ -1,11 +1,16 @@
 // What is tried again, when, and when not any more.
 //
-//   passes by itself               connection refused, reset or cut short; silence (timeout); 408,
-//                                  429, 500, 502, 503, 504; 409 (a concurrent operation); a clock
-//                                  that was off and has been corrected; a body damaged on its way,
-//                                  either way
-//   will be the same next time     every other status: wrong key (401, 403), no such bucket, quota,
-//                                  redirect, a malformed request; certificates; an oversized body
+//   passes by itself               connection refused, reset or cut short; silence (timeout); any
+//                                  5xx, those of proxies too (509, 520 to 530, 598, 599), but for
+//                                  those below; 408, 409 (a concurrent operation), 423, 425, 429,
+//                                  499; whatever the status, a code that says so (SlowDown,
+//                                  RequestTimeout, Throttling ...); a clock that was off and has
+//                                  been corrected; a body damaged on its way, either way
+//   will be the same next time     whatever the status, a code that says so: quota, an archived
+//                                  object, a key of KMS that is disabled; 501, 505, 506, 507, 508,
+//                                  510, 511; every other status: wrong key (401, 403), no such
+//                                  bucket, redirect, a malformed request; certificates; an
+//                                  oversized body
 //
 // The pause before the next attempt is a random part of a bound that doubles (full jitter, after
 // Brooker's "Exponential Backoff And Jitter"): clients that failed together do not come back

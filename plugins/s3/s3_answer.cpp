@@ -57,6 +57,13 @@ ChecksumKind kind_of_checksums(const HttpResponse& response, std::uint64_t objec
   return kind_of({.whole = response.header(kChecksumHeader).value_or("")}, object_bytes);
 }
 
+// Longer than any that services write.
+constexpr std::size_t kErrorDocument_bytes_max = std::size_t{16} << 10U;
+
+std::string_view text_of(std::span<const std::byte> body) {
+  return {reinterpret_cast<const char*>(body.data()), body.size()};
+}
+
 }  // namespace
 
 bool is_success(const HttpResponse& response) {
@@ -120,13 +127,20 @@ Failure corrupted(const std::string& reason) {
           .is_damage = true};
 }
 
-Failure not_the_document(const HttpResponse& response, const char* document) {
-  const ServiceError error = parse_service_error(response.text);
-  if (!error.code.empty()) {
-    Failure failure = failure_of(error);
-    failure.may_pass = true;  // S3 says 200 before it knows, and the error in the body
-    return failure;
+std::optional<Failure> error_in_success(const HttpResponse& response, std::string_view body) {
+  if (!is_success(response) || body.empty() || body.size() > kErrorDocument_bytes_max ||
+      response.header("etag").has_value() || carries_checksum(response)) {
+    return std::nullopt;
   }
+  const ServiceError error = parse_service_error(std::string(body));
+  if (error.code.empty()) return std::nullopt;
+  Failure failure = failure_of(error);
+  failure.may_pass = true;
+  return failure;
+}
+
+Failure not_the_document(const HttpResponse& response, const char* document) {
+  if (auto failure = error_in_success(response, response.text)) return *failure;
   const std::size_t first = response.text.find_first_not_of(" \t\r\n");
   const bool is_cut =
       first == std::string::npos || response.text.compare(first, 5, "<?xml") == 0 ||
@@ -190,6 +204,8 @@ std::optional<Failure> verify_all_checksums(const HttpResponse& response,
 std::optional<Failure> judge_whole(const HttpResponse& response, std::span<const std::byte> body) {
   if (response.status != 200) return unexpected(response);
   if (auto fault = contradiction_in(response)) return fault;
+  const auto came = body.first(std::min<std::size_t>(body.size(), response.buffered_bytes));
+  if (auto failure = error_in_success(response, text_of(came))) return failure;
   if (const auto range = response.header("content-range")) {
     return Failure{.may_pass = true,
                    .reason = fmt::format("the answer contradicts itself: it is the whole object by "

@@ -51,6 +51,11 @@ Failure unexpected(const HttpResponse& response);
 // of S3's, or a document that was cut, may pass; what is no XML comes from something else.
 Failure not_the_document(const HttpResponse& response, const char* document);
 
+// The failure that an answer of success is whose body is an error of S3's: services say 200 before
+// they know. `body` is what came. Nothing where it is none, or could be what was stored: an object
+// comes with an ETag.
+std::optional<Failure> error_in_success(const HttpResponse& response, std::string_view body);
+
 // The failure that an answer is which says of itself what cannot be at the same time: an object that
 // is replaced while a service reads it has been seen to give such answers, which pass. Nothing where
 // it is sound as far as its headers tell.

@@ -23,7 +23,15 @@ constexpr Duration kLookAround = milliseconds(25);
 constexpr long kConnections = 2;
 
 bool is_refusal(const HttpResponse& response) {
-  return response.status == 503 || response.status == 429;
+  switch (response.status) {
+    case 429:
+    case 503:
+    case 509:  // bandwidth limit exceeded
+    case 529:  // overloaded
+      return true;
+    default:
+      return false;
+  }
 }
 
 bool is_good(const HttpResponse& response) {

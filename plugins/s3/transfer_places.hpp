@@ -8,7 +8,7 @@
 //              its request is over                 none; Error(ESHUTDOWN)
 //   repeat()   its GET is late, a place is free,   a second one              (transfer_hedging.hpp)
 //              and nobody waits
-//   learn()    503, 429 or a good answer           fewer or more in all      (in_flight_limit.hpp)
+//   learn()    "too busy", or a good answer         fewer or more in all      (in_flight_limit.hpp)
 //   ~Place     the next in the queue is let in and woken
 //
 // The mutex protects everything here, for a few instructions each time; nobody is woken with it

@@ -64,6 +64,8 @@ class MemoryS3:
         # Many services keep conditions of PUTs only.
         self.conditions_of_removals = of_removals or conditions
         self.listed = None  # a function: which of the objects listings show; None: all
+        # A function: (status, code) by which a request, as its handler has it, is refused, or None.
+        self.refusal = lambda _: None
         self.requests = collections.Counter()  # by method
         self.body_bytes = collections.Counter()  # of answers, by method of the request
         self.lock = threading.Lock()
@@ -150,6 +152,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = handle_any
 
     def _answer(self, s3, bucket):
+        refusal = s3.refusal(self)
+        if refusal:
+            raise _Failure(*refusal)
         if bucket and not self.key and self.command == "PUT":
             s3.buckets.setdefault(bucket, {})
             return 200, {}, b""

@@ -6,9 +6,7 @@
 
 #include "common/error.hpp"
 #include "common/log.hpp"
-#include "plugins/s3/http_store.hpp"
-#include "tests/unit/fakes/fake_clock.hpp"
-#include "tests/unit/s3/scripted_http_server.hpp"
+#include "tests/unit/s3/http_store_fixture.hpp"
 
 namespace nbdstack {
 namespace {
@@ -19,44 +17,10 @@ using testing::AnswerHeaders;
 using testing::error_answer;
 using testing::Gate;
 using testing::hang_up;
+using testing::kBody;
+using testing::kBytes;
 
-const std::string kBody = "12345678";
-const std::span<const std::byte> kBytes = std::as_bytes(std::span(kBody));
-
-class HttpStoreRetryTest : public ::testing::Test {
- protected:
-  HttpStoreRetryTest() {
-    config.bucket = "disk";
-    config.endpoint = Endpoint::parse(server.url());
-    config.region = "us-east-1";
-    config.credentials = std::make_shared<CredentialSource>(Credentials{"KEY", "SECRET", ""});
-  }
-
-  // Made at its first use, when the test has changed the configuration.
-  HttpStore& store() {
-    if (!store_) store_ = std::make_unique<HttpStore>(config, clock);
-    return *store_;
-  }
-
-  int errno_of(const std::function<void()>& call) {
-    try {
-      call();
-    } catch (const Error& error) {
-      message = error.what();
-      return error.code();
-    }
-    return 0;
-  }
-
-  testing::FakeClock clock;
-  testing::ScriptedHttpServer server;
-  HttpStoreConfig config;
-  std::array<std::byte, 8> body{};
-  std::string message;
-
- private:
-  std::unique_ptr<HttpStore> store_;
-};
+using HttpStoreRetryTest = testing::HttpStoreFixture;
 
 TEST_F(HttpStoreRetryTest, BusyServiceIsAskedAgain) {
   server.then(error_answer(503, "SlowDown", {{"Retry-After", "7"}}));

@@ -172,18 +172,27 @@ TEST(Retry, StopOfTheServerEndsTheWait) {
 }
 
 TEST(RetryClasses, StatusesThatMayPass) {
-  for (const int status : {408, 409, 429, 500, 502, 503, 504}) {
+  for (const int status : {408, 409, 423, 425, 429, 499, 500, 502, 503, 504, 509, 520,
+                           521, 522, 523, 524, 525, 526, 527, 529, 530, 561, 598, 599}) {
     EXPECT_TRUE(status_passes(status)) << status;
   }
-  EXPECT_TRUE(status_passes(400, "RequestTimeout"));
-  EXPECT_TRUE(status_passes(400, "BadDigest"));
+  for (const char* code : {"RequestTimeout", "BadDigest", "SlowDown", "ThrottlingException",
+                           "KMS.ThrottlingException", "TooManyRequests", "InternalError"}) {
+    EXPECT_TRUE(status_passes(400, code)) << code;
+    EXPECT_TRUE(failure_of({.code = code}).may_pass) << code;
+  }
 }
 
 TEST(RetryClasses, StatusesThatWillNotPass) {
-  for (const int status : {301, 307, 400, 401, 403, 404, 405, 411, 412, 416, 501, 505, 507}) {
+  for (const int status :
+       {301, 307, 400, 401, 403, 404, 405, 411, 412, 416, 501, 505, 506, 507, 508, 510, 511}) {
     EXPECT_FALSE(status_passes(status)) << status;
   }
-  EXPECT_FALSE(status_passes(503, "QuotaExceeded"));
+  for (const char* code : {"QuotaExceeded", "XMinioStorageFull", "InvalidObjectState",
+                           "KMS.DisabledException", "KMS.KMSInvalidStateException"}) {
+    EXPECT_FALSE(status_passes(503, code)) << code;
+    EXPECT_FALSE(failure_of({.code = code}).may_pass) << code;
+  }
 }
 
 TEST(RetryClasses, ErrnoFitsWhatTheServiceSaid) {
@@ -192,6 +201,7 @@ TEST(RetryClasses, ErrnoFitsWhatTheServiceSaid) {
   EXPECT_EQ(status_errno(401), EACCES);
   EXPECT_EQ(status_errno(403, "QuotaExceeded"), ENOSPC);
   EXPECT_EQ(status_errno(507), ENOSPC);
+  EXPECT_EQ(status_errno(400, "XMinioStorageFull"), ENOSPC);
   EXPECT_EQ(status_errno(404, "NoSuchBucket"), ENOENT);
   EXPECT_EQ(status_errno(504), ETIMEDOUT);
   EXPECT_EQ(status_errno(500, "InternalError"), EIO);
@@ -206,6 +216,10 @@ TEST(RetryClasses, TransportFailures) {
 }
 
 TEST(RetryClasses, MessageSaysWhatToDo) {
+  EXPECT_NE(failure_of(403, {.code = "InvalidObjectState"}, {}).reason.find("restore it"),
+            std::string::npos);
+  EXPECT_NE(failure_of(400, {.code = "KMS.DisabledException"}, {}).reason.find("KMS key"),
+            std::string::npos);
   EXPECT_NE(failure_of(403, {.code = "InvalidAccessKeyId"}, {}).reason.find("access-key"),
             std::string::npos);
   EXPECT_NE(failure_of(301, {.code = "PermanentRedirect", .region = "eu-west-1"}, {})

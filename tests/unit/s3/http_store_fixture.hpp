@@ -1,0 +1,57 @@
+// A store over a service that answers what the test has written down; it tries again as it does by
+// default, and its clock takes no time.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "common/error.hpp"
+#include "plugins/s3/http_store.hpp"
+#include "tests/unit/fakes/fake_clock.hpp"
+#include "tests/unit/s3/scripted_http_server.hpp"
+
+namespace nbdstack::testing {
+
+inline const std::string kBody = "12345678";
+inline const std::span<const std::byte> kBytes = std::as_bytes(std::span(kBody));
+
+class HttpStoreFixture : public ::testing::Test {
+ protected:
+  HttpStoreFixture() {
+    config.bucket = "disk";
+    config.endpoint = Endpoint::parse(server.url());
+    config.region = "us-east-1";
+    config.credentials = std::make_shared<CredentialSource>(Credentials{"KEY", "SECRET", ""});
+  }
+
+  // Made at its first use, when the test has changed the configuration.
+  HttpStore& store() {
+    if (!store_) store_ = std::make_unique<HttpStore>(config, clock);
+    return *store_;
+  }
+
+  int errno_of(const std::function<void()>& call) {
+    try {
+      call();
+    } catch (const Error& error) {
+      message = error.what();
+      return error.code();
+    }
+    return 0;
+  }
+
+  FakeClock clock;
+  ScriptedHttpServer server;
+  HttpStoreConfig config;
+  std::array<std::byte, 8> body{};
+  std::string message;
+
+ private:
+  std::unique_ptr<HttpStore> store_;
+};
+
+}  // namespace nbdstack::testing
