@@ -230,6 +230,10 @@ void GuardedChanges::remove(std::span<const Target> targets) {
     if (has_conditions()) {
       const auto known = versions_.find(target.block);
       if (known.is_certain || believes_listings_) base = {known.version, known.is_certain};
+      // A removal of whatever is there, done late, would remove what the next owner has stored.
+      if (!base.version.is_known() && conditions_.of_removals) {
+        base = {version_of(store_.look_up(target.key)), true};
+      }
       // There was none, but a change of ours may have made one since.
       if (known.is_disputed ||
           (base.is_certain && base.version.is_absent() && open_.has_any(target.block))) {

@@ -7,8 +7,10 @@
 //   known of the object             put is sent as      removal is sent
 //   its ETag                        If-Match            with the ETag
 //   that there is none              If-None-Match: *    not at all
-//   nothing                         after a look        without a condition
+//   nothing                         after a look        after a look
 //   it has no ETag                  as it is            without a condition
+//
+// (Where the store keeps conditions of puts only, a removal has none and is preceded by no look.)
 //
 // A late one then fails by itself, and so does one of ours after somebody else's. What a refusal
 // means:

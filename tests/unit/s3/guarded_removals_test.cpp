@@ -1,0 +1,53 @@
+// What a removal is bound to where nothing is known of the object.
+#include <gtest/gtest.h>
+
+#include <span>
+
+#include "plugins/s3/guarded_changes.hpp"
+#include "tests/unit/fakes/fake_clock.hpp"
+#include "tests/unit/s3/lease_fakes.hpp"
+
+namespace nbdstack {
+namespace {
+
+using testing::FakeClock;
+using testing::LogOfErrors;
+using testing::MemoryStore;
+using testing::StoreCall;
+using testing::StoreOp;
+
+using Calls = std::vector<StoreCall>;
+
+// The calls for one object that is there, and one that is not.
+Calls calls_to_remove(bool keeps_conditions_of_removals) {
+  const LogOfErrors log;
+  FakeClock clock;
+  MemoryStore store;
+  store.place_text("disk/5", "0");
+  GuardedChanges changes(store, {.conditions = {.support = ConditionSupport::with_quotes,
+                                                .of_removals = keeps_conditions_of_removals},
+                                 .bound = std::chrono::seconds(60),
+                                 .clock = &clock});
+  for (const std::uint64_t block : {5U, 6U}) {
+    const GuardedChanges::Target target{BlockNumber{block}, fmt::format("disk/{}", block)};
+    changes.remove(std::span(&target, 1));
+  }
+  EXPECT_FALSE(store.body_of("disk/5").has_value());
+  return store.calls();
+}
+
+// A removal of whatever is there would, done late, remove what the next owner of the volume has
+// stored since.
+TEST(GuardedRemovalsTest, WhatIsNotKnownIsLookedAtFirst) {
+  EXPECT_EQ(calls_to_remove(true), (Calls{{StoreOp::look_up, {"disk/5"}},
+                                          {StoreOp::remove, {"disk/5"}},
+                                          {StoreOp::look_up, {"disk/6"}}}));
+}
+
+TEST(GuardedRemovalsTest, NoLookWhereARemovalCannotBeBoundToWhatItFinds) {
+  EXPECT_EQ(calls_to_remove(false),
+            (Calls{{StoreOp::remove, {"disk/5"}}, {StoreOp::remove, {"disk/6"}}}));
+}
+
+}  // namespace
+}  // namespace nbdstack
