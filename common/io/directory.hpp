@@ -63,6 +63,8 @@ class Directory {
   // A file that is not there is none of its failures.
   virtual void remove(const std::string& name) = 0;
   virtual void sync() = 0;
+  // Whether a later process would find it where this one has opened it.
+  [[nodiscard]] virtual bool is_found_again() const { return true; }
 };
 
 // The file system's own.

@@ -261,6 +261,8 @@ class BlockCache {
   void write_back_zeros(WriteBack& work, const std::vector<Range>& ranges);
   void write_back_zero_run(WriteBack& work, const Range& range);
   void zero_below(Layer& below, const Range& range, bool may_trim, Durability durability) const;
+  // Whether what is committed counts as flushed (FlushTo::local).
+  bool flushes_here();
   // Flushes it, if it can, whatever the cache itself has to do.
   void flush_below(Layer& below);
   [[nodiscard]] bool is_busy_below(const Lock& lock, const Range& range) const;
@@ -342,6 +344,7 @@ class BlockCache {
   std::atomic<std::uint64_t> doubts_ = 0;
   std::atomic<std::uint64_t> settled_doubts_ = 0;
   std::atomic<std::uint64_t> write_backs_done_ = 0;
+  std::atomic<bool> directory_is_gone_ = false;  // and the log has said so
   std::atomic<bool> pressed_ = false;  // relieve() has something to do; also read without mutex_
 };
 

@@ -288,7 +288,9 @@ void CacheFilter::cleanup(Backend& backend) {
 bool CacheFilter::loses_data(Backend& backend, const std::string& name, ExportCache& cache,
                              TimePoint since) const {
   const LastWriteBack last{.export_name = name,
-                           .cache_dir = directory_ == nullptr ? "" : parameters_.cache_dir(),
+                           .cache_dir = directory_ == nullptr || !directory_->is_found_again()
+                                            ? ""
+                                            : parameters_.cache_dir(),
                            .mode = settings_.mode,
                            .since = since,
                            .longest = settings_.stop_timeout};

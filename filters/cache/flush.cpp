@@ -2,13 +2,27 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "common/log.hpp"
 #include "filters/cache/write_back.hpp"
 
 namespace nbdstack {
 
+// A directory that was removed under the server keeps nothing of what is flushed to it.
+bool BlockCache::flushes_here() {
+  if (settings_.flush != FlushTo::local) return false;
+  const bool is_there = store_->is_found_again();
+  if (!is_there && !directory_is_gone_.exchange(true)) {
+    log::error(
+        "cache: {} is not there any more: flushes wait for the plugin, until the server is "
+        "started again",
+        store_->name());
+  }
+  return is_there;
+}
+
 void BlockCache::flush(Layer& below) {
   if (settings_.mode == CacheMode::unsafe) return;
-  if (settings_.flush == FlushTo::local) {
+  if (flushes_here()) {
     commit();
     want_background();
     report_damage();
@@ -37,7 +51,7 @@ void BlockCache::flush_below(Layer& below) {
 
 void BlockCache::settle_client(Layer& below) {
   if (settings_.mode == CacheMode::unsafe) return;
-  if (settings_.flush == FlushTo::local) {
+  if (flushes_here()) {
     commit();
     want_background();
   } else {
@@ -60,7 +74,7 @@ void BlockCache::write_back_all(Layer& below) {
 // FUA for what has been written to the cache. Where somebody else's write-back took part of it
 // below, it did so without FUA, and a flush completes it.
 void BlockCache::make_durable(Layer& below, const Range& range) {
-  if (settings_.flush == FlushTo::local) {
+  if (flushes_here()) {
     commit();
     want_background();
     return;

@@ -114,6 +114,8 @@ class SlotStore {
 
   // Whether what is committed survives the process.
   [[nodiscard]] virtual bool is_durable() const { return false; }
+  // Whether the next process will find it, too. Not where its directory was removed meanwhile.
+  [[nodiscard]] virtual bool is_found_again() const { return true; }
   // For messages: where the content lies.
   [[nodiscard]] virtual std::string name() const { return "the cache's temporary file"; }
   // Asked once, before anything else.

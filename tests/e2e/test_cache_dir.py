@@ -1,5 +1,6 @@
 """cache-dir: the cache survives the server, however that ends, and keeps its bounds."""
 
+import shutil
 import unittest
 
 import nbd
@@ -83,6 +84,26 @@ class Restart(CacheDirCase):
         handle.flush()
         self.below.release()
         self.below.wait_until_stored(BLOCK, data.tagged(7, BLOCK, BLOCK))
+
+    def test_local_flush_of_a_directory_that_is_gone_waits_for_below(self):
+        """Flushes that a removed directory is taken to have made durable, until a kill shows that
+        nothing of it is left."""
+        for gone in (shutil.rmtree, lambda directory: directory.rename(self.scratch / "moved")):
+            with self.subTest(gone=gone):
+                written = data.tagged(7, BLOCK, BLOCK)
+                server = self.serve(LOCAL)
+                handle = server.connect()
+                handle.pwrite(written, 0)
+                handle.flush()
+                gone(self.directory)
+                self.below.fail("pwrite")
+                handle.pwrite(written, BLOCK)
+                self.assertEqual(error_of(handle.flush), "EIO")
+                self.below.heal()
+                handle.flush()
+                self.assertEqual(self.below.stored(BLOCK, BLOCK), written)
+                server.kill()
+                self.assertEqual(server.log().count("is not there any more"), 1)
 
     def test_zeros_survive_a_crash(self):
         """Zeros, which take no storage, forgotten by a crash."""

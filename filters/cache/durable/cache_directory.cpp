@@ -113,6 +113,14 @@ void CacheDirectory::read_identity() {
                                   path(), kIdentity, path()));
 }
 
+bool CacheDirectory::is_found_again() const {
+  if (lock_.descriptor() == -1) return true;
+  struct stat ours {};
+  struct stat there {};
+  return ::fstat(lock_.descriptor(), &ours) == 0 && ::stat(lock_.path().c_str(), &there) == 0 &&
+         ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
+}
+
 // They may be of another block size.
 void CacheDirectory::remove_empty_leftovers() {
   for (const std::string& name : names()) {

@@ -74,6 +74,8 @@ class CacheDirectory final : public Directory {
   void rename(const std::string& from, const std::string& to) override { files_->rename(from, to); }
   void remove(const std::string& name) override { files_->remove(name); }
   void sync() override { files_->sync(); }
+  // Not where somebody has removed it, renamed it, or mounted something over it.
+  [[nodiscard]] bool is_found_again() const override;
 
  private:
   void read_identity();

@@ -128,6 +128,7 @@ class DurableStore final : public SlotStore {
   void set_inspect(Inspect inspect) { inspect_ = std::move(inspect); }
 
   [[nodiscard]] bool is_durable() const override { return true; }
+  [[nodiscard]] bool is_found_again() const override { return directory_->is_found_again(); }
   [[nodiscard]] std::string name() const override { return directory_->path() + "/data"; }
   // Reads the index, and changes nothing. Throws where the files cannot be read, or something that
   // was committed is missing (recovery.hpp). Part of recover(), where it has not been called

@@ -28,6 +28,7 @@ class StoreDirectory final : public Directory {
   void rename(const std::string& from, const std::string& to) override { home_->rename(from, to); }
   void remove(const std::string& name) override { home_->remove(name); }
   void sync() override { home_->sync(); }
+  [[nodiscard]] bool is_found_again() const override { return home_->is_found_again(); }
 
  private:
   class ContentFile final : public StorageFile {
