@@ -20,8 +20,10 @@
 #include "common/log.hpp"
 #include "filters/cache/block_cache.hpp"
 #include "filters/cache/durable/durable_store.hpp"
+#include "filters/cache/encrypted_temporary_store.hpp"
 #include "filters/cache/temporary_store.hpp"
 #include "tests/unit/fakes/fake_layer.hpp"
+#include "tests/unit/fakes/seeded_cipher.hpp"
 
 namespace {
 
@@ -69,6 +71,7 @@ struct Shape {
   bool durable;
   CacheMode mode;
   FlushTo flush;
+  bool encrypted = false;
 };
 
 class CacheMemory : public ::testing::TestWithParam<Shape> {
@@ -92,16 +95,20 @@ class CacheMemory : public ::testing::TestWithParam<Shape> {
     settings.max_size_bytes = 6 * kBlock;
     settings.fetch_bytes = 2 * kBlock;
     settings.cache_on_read = [] { return true; };
-    std::unique_ptr<SlotStore> store;
-    if (GetParam().durable) {
-      store = std::make_unique<DurableStore>(std::make_unique<SystemDirectory>(directory_.string()),
-                                             kBlock, kPages * kPage);
-    } else {
-      store = std::make_unique<TemporaryStore>(directory_.string(), kBlock);
-    }
-    cache_ =
-        std::make_unique<BlockCache>(settings, kPages * kPage, std::move(store), reads_, writes_);
+    cache_ = std::make_unique<BlockCache>(settings, kPages * kPage, make_store(), reads_, writes_);
     values_.assign(kPages, {0});
+  }
+  std::unique_ptr<SlotStore> make_store() const {
+    const Shape& shape = GetParam();
+    if (shape.durable) {
+      return std::make_unique<DurableStore>(std::make_unique<SystemDirectory>(directory_.string()),
+                                            kBlock, kPages * kPage, Damaged::refuse,
+                                            shape.encrypted ? fixed_cipher() : nullptr);
+    }
+    if (shape.encrypted) {
+      return std::make_unique<EncryptedTemporaryStore>(directory_.string(), kBlock);
+    }
+    return std::make_unique<TemporaryStore>(directory_.string(), kBlock);
   }
   void end() {
     cache_.reset();
@@ -223,6 +230,9 @@ INSTANTIATE_TEST_SUITE_P(
     Shapes, CacheMemory,
     ::testing::Values(Shape{"Temporary", false, CacheMode::writeback, FlushTo::below},
                       Shape{"Writethrough", false, CacheMode::writethrough, FlushTo::below},
+                      Shape{"TemporaryEncrypted", false, CacheMode::writeback, FlushTo::below,
+                            true},
+                      Shape{"DurableEncrypted", true, CacheMode::writeback, FlushTo::local, true},
                       Shape{"Durable", true, CacheMode::writeback, FlushTo::below},
                       Shape{"DurableLocal", true, CacheMode::writeback, FlushTo::local},
                       Shape{"DurableWritethrough", true, CacheMode::writethrough, FlushTo::below}),
