@@ -102,6 +102,9 @@ class HttpStore final : public ObjectStore {
             const std::function<bool(const ListedObject&)>& visit) override;
   [[nodiscard]] bool lists_are_proof() const override { return config_.options.trust_listing; }
 
+  // Reads of parts that wait for another one to read the same object whole: for tests.
+  [[nodiscard]] std::size_t waiting_for_whole() const { return learned_.waiting(); }
+
  private:
   struct Call;
   // Nothing: the answer is what was wanted.

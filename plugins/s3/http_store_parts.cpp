@@ -18,14 +18,15 @@ std::string range_text(const Range& range) {
 // What the answer to a read of a part is worth. Damage that may have happened on the way is a failure.
 std::optional<Failure> judge_read(const HttpResponse& response, const ObjectPart& part,
                                   const LearnedPieces& learned, PartRead& read,
-                                  PartVerdict& verdict) {
+                                  ObjectChecksums& checksums, PartVerdict& verdict) {
   if (auto failure = judge_identity(response, part.etag)) return failure;
   if (auto failure =
           judge_part(response, range_text(read.range()), read.buffer().size(), part.object_bytes)) {
     return failure;
   }
   try {
-    verdict = read.verify(checksums_of(response, part.object_bytes), learned);
+    checksums = checksums_of(response, part.object_bytes);
+    verdict = read.verify(checksums, learned);
   } catch (const Error& error) {
     return corrupted(error.what());
   }
@@ -51,12 +52,17 @@ bool HttpStore::get_range(const std::string& key, std::span<std::byte> body,
   call.headers.emplace_back("range", "bytes=" + range_text(read.range()));
   bool found = true;
   PartVerdict verdict;
+  ObjectChecksums checksums;
   run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
     found = !is_missing(response);
-    return found ? judge_read(response, part, learned_, read, verdict) : std::nullopt;
+    return found ? judge_read(response, part, learned_, read, checksums, verdict) : std::nullopt;
   });
   if (!found) return false;
-  if (verdict.kind == PartVerdict::Kind::needs_whole) return get_part_of_whole(key, read, part);
+  if (verdict.kind == PartVerdict::Kind::needs_whole) {
+    const LearnedPieces::Reading reading(learned_, checksums.whole);
+    verdict = read.verify(checksums, learned_);  // others may have read it meanwhile
+    if (verdict.kind != PartVerdict::Kind::verified) return get_part_of_whole(key, read, part);
+  }
   if (verdict.kind == PartVerdict::Kind::unverified) unverified_.say(url_of(key));
   read.finish();
   return true;

@@ -213,13 +213,17 @@ bool ObjectFile::read_part(std::span<std::byte> target, const ObjectPart& part,
   check_length(part.object_bytes);
   PartRead read(target, part);
   file_.read_at(read.buffer(), read.range().offset);
-  const PartVerdict verdict = read.verify(checksums_, learned);
+  PartVerdict verdict = read.verify(checksums_, learned);
+  if (verdict.kind == PartVerdict::Kind::needs_whole) {
+    const LearnedPieces::Reading reading(learned, checksums_.whole);
+    verdict = read.verify(checksums_, learned);  // others may have read it meanwhile
+    if (verdict.kind == PartVerdict::Kind::needs_whole) {
+      read_whole(read, part, learned);
+      return true;
+    }
+  }
   if (verdict.kind == PartVerdict::Kind::damaged) {
     throw Error(EIO, fmt::format("{}: damaged: {}", file_.path(), verdict.reason));
-  }
-  if (verdict.kind == PartVerdict::Kind::needs_whole) {
-    read_whole(read, part, learned);
-    return true;
   }
   // Nobody writes to a sealed file, but a foreign one may have changed under the read.
   if (state_ == State::foreign) check_identity(part.etag, identity_of(status_of(file_)));

@@ -2,7 +2,9 @@
 // object carries a checksum.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <random>
+#include <thread>
 
 #include "common/error.hpp"
 #include "common/hash/digest.hpp"
@@ -169,6 +171,53 @@ TEST_F(HttpStorePartsTest, AnOldObjectIsReadWholeOnce) {
   bad[3 * kPiece] ^= std::byte{1};
   server.then(part_answer(bad, 3 * kPiece, 4 * kPiece, old));
   EXPECT_TRUE(contains(refusal(3 * kPiece + 5, 100), "corrupted"));
+}
+
+TEST_F(HttpStorePartsTest, OfManyFirstReadsOfAnOldObjectOneReadsItWhole) {
+  const AnswerHeaders old{{kWhole, to_hex(xxh3_128(object))}};
+  testing::Gate whole_is_read;
+  Answer whole = answer(200, text_of(object), old);
+  whole.before = [&] { whole_is_read.wait(); };
+  server.then(part_answer(object, 0, kPiece, old));
+  server.then(whole);
+  server.then(part_answer(object, kPiece, 2 * kPiece, old));
+  std::thread first([&] { EXPECT_EQ(read(10, 100), expected(10, 100)); });
+  whole_is_read.await_arrivals(1);
+  std::atomic<bool> has_read{false};
+  std::thread second([&] {
+    EXPECT_EQ(read(kPiece, 100), expected(kPiece, 100));
+    has_read = true;
+  });
+  while (store.waiting_for_whole() == 0 && !has_read) std::this_thread::yield();
+  whole_is_read.open();
+  first.join();
+  second.join();
+  EXPECT_EQ(server.requests().size(), 3U);
+}
+
+TEST_F(HttpStorePartsTest, WhoHasWaitedForAReadThatFailedReadsForItself) {
+  const AnswerHeaders old{{kWhole, to_hex(xxh3_128(object))}};
+  testing::Gate whole_is_read;
+  Answer failure = error_answer(403, "AccessDenied");
+  failure.before = [&] { whole_is_read.wait(); };
+  server.then(part_answer(object, 0, kPiece, old));
+  server.then(failure);
+  server.then(part_answer(object, kPiece, 2 * kPiece, old));
+  server.then(answer(200, text_of(object), old));
+  std::thread first([&] {
+    Bytes part(100);
+    EXPECT_THROW(store.get_range("k", part, {.offset = 10, .object_bytes = object.size()}), Error);
+  });
+  whole_is_read.await_arrivals(1);
+  std::atomic<bool> has_read{false};
+  std::thread second([&] {
+    EXPECT_EQ(read(kPiece, 100), expected(kPiece, 100));
+    has_read = true;
+  });
+  while (store.waiting_for_whole() == 0 && !has_read) std::this_thread::yield();
+  whole_is_read.open();
+  first.join();
+  second.join();
 }
 
 TEST_F(HttpStorePartsTest, ADamagedOldObjectIsAnErrorWhereverThePartLies) {
