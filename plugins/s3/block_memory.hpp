@@ -4,6 +4,9 @@
 //   who                        at the start                        at the end
 //   owner of the lease         recall(): one GET, none where the   remember(): one PUT, where the
 //                              volume was created this moment      object is still the one known
+//   who only reads             recall(), which is true as    nothing
+//                              long as nobody has written
+//                              since (unchanged_since.hpp)
 //   who writes without a       begin_unowned(): one PUT            end_unowned(): one PUT
 //    lease (own=none)
 //
@@ -44,6 +47,10 @@ class BlockMemory {
   // What is certain of the blocks for the new owner of the lease, who took it from `predecessor`
   // (nothing: there was no lease). Throws nothing: what cannot be read is not known.
   KnownBlocks recall(ObjectStore& store, const std::optional<SeenLease>& predecessor);
+
+  // The record as recall() has found it; where that has told something.
+  [[nodiscard]] const std::string& name() const { return name_; }
+  [[nodiscard]] const std::string& seen_etag() const { return seen_->etag; }
 
   // Written after the last change of a block, while the lease is still held by `owner`; the store
   // honours conditions as said. What fails is logged: the next owner knows less.

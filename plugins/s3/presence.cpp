@@ -148,7 +148,10 @@ StoredRuns Presence::runs(BlockNumber first, BlockNumber end, std::size_t limit)
   }
   const bool one = first.next() == end;
   const bool may_ask = one || (objects_.format().names_are_ordered() && listings_are_proof());
-  if (!may_ask) return {.runs = map_.not_absent(first, end), .known_to = end};
+  if (!may_ask) {
+    const PresenceMap& map = settings_.frozen != nullptr ? *settings_.frozen : map_;
+    return {.runs = map.not_absent(first, end), .known_to = end};
+  }
   const StoredBlocks stored = ask(first, end, limit);
   StoredRuns result{.runs = {}, .known_to = stored.known_to};
   for (const BlockNumber block : stored.blocks) {

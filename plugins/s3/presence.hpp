@@ -28,7 +28,8 @@
 //
 // All this holds while nobody else may write to the volume. Without that nothing is certain: reads
 // and partial writes ask, zeros and trims remove whatever they cover, and extents tell of holes
-// only where listings are proof.
+// only where listings are proof, or, for who only reads, by the record of the last owner after a look
+// that nobody has written since.
 //
 // The listing in the background is begun at the start. It is a hint: when it fails, what is left
 // stays unknown, and the store is asked.
@@ -63,6 +64,9 @@ struct PresenceSettings {
   std::uint64_t block_count = 0;
   std::size_t requests = 1;  // of the listing, at a time
   std::shared_ptr<PresenceMap> map;
+  // Where nobody owns the volume, what is certain as long as nobody has written it, which takes
+  // requests to find out (unchanged_since.hpp): so it is asked about runs only. Null: nothing is.
+  std::shared_ptr<PresenceMap> frozen{};
   std::string witness{};  // an object that every listing has to show; empty: none is known
 };
 

@@ -66,14 +66,17 @@ std::optional<std::vector<Range>> PresenceMap::candidates(BlockNumber first,
 }
 
 std::vector<Range> PresenceMap::not_absent(BlockNumber first, BlockNumber end) const {
-  if (!is_owner_ || !is_owner_()) return {{first.value, end.value - first.value}};
+  std::vector<Range> whole{{first.value, end.value - first.value}};
+  if (!is_in_use()) return whole;
   std::vector<Range> found;
-  const std::lock_guard lock(mutex_);
-  walk(first, end, [&](const Range& range, std::optional<State> state) {
-    if (!state.has_value() || !is_absence(*state)) append_range(found, range);
-    return true;
-  });
-  return found;
+  {
+    const std::lock_guard lock(mutex_);
+    walk(first, end, [&](const Range& range, std::optional<State> state) {
+      if (!state.has_value() || !is_absence(*state)) append_range(found, range);
+      return true;
+    });
+  }
+  return found == whole || !is_owner_() ? whole : found;
 }
 
 void PresenceMap::change(std::span<const BlockNumber> blocks) {

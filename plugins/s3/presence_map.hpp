@@ -57,7 +57,8 @@ class PresenceMap {
   // part of it is unknown.
   [[nodiscard]] std::optional<std::vector<Range>> candidates(BlockNumber first,
                                                              BlockNumber end) const;
-  // The same where what is unknown counts as what may have one.
+  // The same where what is unknown counts as what may have one. Asks `is_owner` only if there would
+  // be something else to answer than the whole range.
   [[nodiscard]] std::vector<Range> not_absent(BlockNumber first, BlockNumber end) const;
 
   // Around a change of the blocks: before it is sent, and when it has succeeded.

@@ -10,6 +10,7 @@
 #include "plugins/s3/leased_disk.hpp"
 #include "plugins/s3/object_names.hpp"
 #include "plugins/s3/s3backer_open.hpp"
+#include "plugins/s3/unchanged_since.hpp"
 #include "plugins/s3/volume_identity.hpp"
 #include "plugins/s3/volume_open.hpp"
 
@@ -54,7 +55,7 @@ void ServedVolume::open() {
   }
   if (!wants_ownership()) {
     if (request.readonly && layout_.kind == VolumeKind::blocks && layout_.layout == Layout::own) {
-      term_ = look_up_term(*store, layout_.key);
+      recall_frozen_blocks(*store);
     }
     change_descriptor(*store);
     return;
@@ -111,6 +112,25 @@ void ServedVolume::recall_blocks(ObjectStore& store) {
   }
 }
 
+void ServedVolume::recall_frozen_blocks(ObjectStore& store) {
+  last_lease_ = look_up_lease(store, layout_.key);
+  term_ = term_of(last_lease_);
+  if (memory_.has_value() && last_lease_.has_value()) {
+    known_blocks_ = memory_->recall(store, last_lease_);
+  }
+}
+
+// Of who only reads; null where nothing is recorded.
+std::shared_ptr<PresenceMap> ServedVolume::frozen_map() {
+  if (!settings_.request.readonly || known_blocks_.empty()) return nullptr;
+  const auto unchanged = std::make_shared<UnchangedSince>(
+      *store_,
+      UnchangedSince::Seen{.key = lease_object_key(layout_.key), .etag = last_lease_->version.etag},
+      UnchangedSince::Seen{.key = memory_->name(), .etag = memory_->seen_etag()});
+  return std::make_shared<PresenceMap>([unchanged] { return unchanged->holds(); },
+                                       std::exchange(known_blocks_, KnownBlocks()));
+}
+
 // No request that changes a block is under way.
 void ServedVolume::remember_blocks() {
   if (!memory_.has_value()) return;
@@ -157,9 +177,12 @@ void ServedVolume::serve(const std::function<bool()>& stopping) {
                               .stopping = stopping,
                               .may_write = std::move(may_write),
                               .volume_key = layout_.key});
-  disk_ = make_disk(
-      *store_, layout_,
-      {.connections = settings_.connections, .guard = guard(), .map = map_, .witness = witness()});
+  disk_ = make_disk(*store_, layout_,
+                    {.connections = settings_.connections,
+                     .guard = guard(),
+                     .map = map_,
+                     .frozen = frozen_map(),
+                     .witness = witness()});
   if (lease_ == nullptr) {
     LeaseSettings settings = lease_settings();
     settings.ownership = Ownership::none;

@@ -93,6 +93,9 @@ class ServedVolume {
   [[nodiscard]] ChangeGuard guard() const;
   // What is certain of the blocks from the start on; where nobody else may write.
   void recall_blocks(ObjectStore& store);
+  // The same for who only reads, as long as nobody has written since.
+  void recall_frozen_blocks(ObjectStore& store);
+  [[nodiscard]] std::shared_ptr<PresenceMap> frozen_map();
   void remember_blocks();
   [[nodiscard]] bool writes_unowned() const;
   [[nodiscard]] std::string witness() const;
@@ -102,12 +105,13 @@ class ServedVolume {
   const ServingSettings settings_;
   const LeaseTiming timing_;
   const Host host_;
-  VolumeLayout layout_;                // from open() on
-  std::optional<std::string> token_;   // of ours in the store
-  std::optional<LeaseTerm> term_;      // of who has no lease: the last owner's
-  std::optional<BlockMemory> memory_;  // where what is stored is recorded
-  KnownBlocks known_blocks_;           // from open() to serve()
-  std::shared_ptr<PresenceMap> map_;   // from serve() on, where nobody else may write
+  VolumeLayout layout_;                  // from open() on
+  std::optional<std::string> token_;     // of ours in the store
+  std::optional<LeaseTerm> term_;        // of who has no lease: the last owner's
+  std::optional<BlockMemory> memory_;    // where what is stored is recorded
+  KnownBlocks known_blocks_;             // from open() to serve()
+  std::shared_ptr<PresenceMap> map_;     // from serve() on, where nobody else may write
+  std::optional<SeenLease> last_lease_;  // of who only reads: that of the last owner
 
   // In the order in which each uses those above it.
   std::unique_ptr<ObjectStore> lease_store_;

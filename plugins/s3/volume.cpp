@@ -81,6 +81,7 @@ Volume::Volume(ObjectStore& store, std::shared_ptr<const BlockFormat> format,
                  .requests = listing_requests(options.connections),
                  .map = options.map != nullptr ? options.map
                                                : std::make_shared<PresenceMap>(options.is_owner),
+                 .frozen = options.frozen,
                  .witness = options.witness}),
       pool_(options.connections - 1) {
   traits_.size_bytes = geometry.size_bytes();

@@ -46,7 +46,8 @@ struct VolumeOptions {
   ChangeGuard guard{};
   // What is certain of its blocks, in place of is_owner: outlives the volume, to be recorded then.
   std::shared_ptr<PresenceMap> map{};
-  std::string witness{};  // PresenceSettings
+  std::shared_ptr<PresenceMap> frozen{};  // PresenceSettings
+  std::string witness{};                  // PresenceSettings
 };
 
 class Volume final : public Layer {

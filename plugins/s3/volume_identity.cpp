@@ -25,19 +25,22 @@ DiskIdentity identity_of_volume(const VolumeLayout& layout, const std::string& s
   return identity;
 }
 
-std::optional<LeaseTerm> look_up_term(ObjectStore& store, const std::string& key) {
+std::optional<SeenLease> look_up_lease(ObjectStore& store, const std::string& key) {
   try {
-    const auto seen = LeaseObject(store, lease_object_key(key), {}).read();
-    if (!seen.has_value() || !seen->record.has_value() || !seen->record->term.has_value()) {
-      return std::nullopt;
-    }
-    LeaseTerm term = *seen->record->term;
-    if (seen->record->state != LeaseRecord::State::released) term.changed_in = term.number;
-    return term;
+    return LeaseObject(store, lease_object_key(key), {}).read();
   } catch (const Error& error) {
-    log::debug("the volume's term is not known: {}", error.what());
+    log::debug("the volume's lease cannot be read, and its term is not known: {}", error.what());
     return std::nullopt;
   }
+}
+
+std::optional<LeaseTerm> term_of(const std::optional<SeenLease>& seen) {
+  if (!seen.has_value() || !seen->record.has_value() || !seen->record->term.has_value()) {
+    return std::nullopt;
+  }
+  LeaseTerm term = *seen->record->term;
+  if (seen->record->state != LeaseRecord::State::released) term.changed_in = term.number;
+  return term;
 }
 
 }  // namespace nbdstack

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "common/block/disk_identity.hpp"
+#include "plugins/s3/lease_object.hpp"
 #include "plugins/s3/lease_term.hpp"
 #include "plugins/s3/object_store.hpp"
 #include "plugins/s3/volume_request.hpp"
@@ -16,9 +17,11 @@ namespace nbdstack {
 DiskIdentity identity_of_volume(const VolumeLayout& layout, const std::string& store_place,
                                 const std::optional<LeaseTerm>& term);
 
-// For who takes no lease: the term of the last owner of the volume `key`, which may be writing. What
-// such an owner has not given back yet it may have changed. Nothing: no term is counted, or the
-// lease cannot be read.
-std::optional<LeaseTerm> look_up_term(ObjectStore& store, const std::string& key);
+// For who takes no lease: that of the volume `key`. Nothing: there is none, or it cannot be read.
+std::optional<SeenLease> look_up_lease(ObjectStore& store, const std::string& key);
+
+// The term of its last owner, who may be writing. What such an owner has not given back yet it may
+// have changed. Nothing: no term is counted.
+std::optional<LeaseTerm> term_of(const std::optional<SeenLease>& seen);
 
 }  // namespace nbdstack

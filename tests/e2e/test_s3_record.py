@@ -84,6 +84,32 @@ class WhatIsRemembered(ListingCase):
         seen = [line for line in self.log.splitlines() if RECORD in line]
         self.assertLessEqual(len(seen), 4, seen)
 
+    def test_who_only_reads_is_told_of_holes_until_somebody_writes(self):
+        """Holes that are read, one by one, or told of where somebody has written since."""
+        for writer in ({}, {"own": "none"}):
+            with self.subTest(writer):
+                self.objects.clear()
+                content = self.write_volume()
+                with self.served(readonly="true") as handle:
+                    self.assertEqual(self.extents(handle), [(0, 16, 0), (16, 48, 3)])
+                    with Nbdkit(*self.words(**writer)) as other:
+                        other.connect().pwrite(content, 32 * OBJECT)
+                        self.assertEqual(self.extents(handle), [(0, 64, 0)])
+                        self.assertEqual(handle.pread(16 * OBJECT, 32 * OBJECT), content)
+                        other.disconnect()
+                        other.terminate()
+                    self.assertEqual(self.extents(handle), [(0, 64, 0)])
+
+    def test_who_only_reads_believes_nothing_after_a_crash(self):
+        content = self.write_volume()
+        with Nbdkit(*self.words()) as server:
+            server.connect().pwrite(content, 32 * OBJECT)
+            server.process.kill()
+            server.process.wait()
+        with self.served(readonly="true") as handle:
+            self.assertEqual(self.extents(handle), [(0, 64, 0)])
+            self.assertEqual(handle.pread(16 * OBJECT, 32 * OBJECT), content)
+
     def test_a_damaged_record_is_not_believed(self):
         """One flipped bit that makes stored blocks absent, or ends the start."""
         content = self.write_volume()
