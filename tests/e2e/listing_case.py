@@ -58,9 +58,10 @@ class ListingCase(unittest.TestCase):
         self.s3.listed = None
 
     def run_verb(self, verb, *options, **parameters):
-        """nbdstack-s3 on the volume."""
+        """What nbdstack-s3 has done with the volume, and said."""
         done = run_s3_command(verb, *options, *self.words(**parameters)[1:])
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done
 
     def extents(self, handle):
         """(first block, blocks, flags) of the whole disk."""

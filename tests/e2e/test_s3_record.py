@@ -57,6 +57,25 @@ class WhatIsRemembered(ListingCase):
         with self.served() as handle:
             self.assertEqual(self.extents(handle), [(0, 16, 0), (16, 16, 3)])
 
+    def test_verbs_remove_what_a_listing_hides(self):
+        """Objects of a deleted volume that are found again by the next one of that name."""
+        self.write_volume()
+        self.hide(*range(12, 16))
+        done = self.run_verb("resize", "--force", size=8 * OBJECT)
+        self.assertIn("8 object(s) removed", done.stdout)
+        self.show_all()
+        self.hide(*range(4, 8))
+        done = self.run_verb("delete", "--yes")
+        self.assertIn("8 object(s)", done.stdout)
+        self.assertIn("does not show 4 objects", done.stderr)
+        self.assertNotIn("may be left", done.stderr)
+        self.assertEqual(self.objects, {})
+
+    def test_a_removal_without_a_record_says_what_may_be_left(self):
+        self.write_volume()
+        del self.objects[RECORD]
+        self.assertIn("may be left", self.run_verb("delete", "--yes").stderr)
+
     def test_a_verb_after_a_crash_makes_nothing_believed(self):
         self.write_volume()
         content = os.urandom(16 * OBJECT)

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "common/log.hpp"
+
 namespace nbdstack {
 namespace {
 
@@ -14,6 +16,14 @@ KnownBlocks up_to(const KnownBlocks& known, std::uint64_t block_count) {
     clipped.push_back(run);
   }
   return clipped;
+}
+
+// Whether it is certain of each block of [first, end) whether it is stored.
+bool covers(const KnownBlocks& known, std::uint64_t first, std::uint64_t end) {
+  for (const KnownRun& run : known) {
+    if (run.blocks.offset <= first && run.blocks.end() > first) first = run.blocks.end();
+  }
+  return first >= end;
 }
 
 }  // namespace
@@ -28,8 +38,16 @@ RememberedVolume remembered(const VolumeLayout& layout) {
 RememberedVolume remembered(const FoundVolume& volume) {
   return {.place = volume.place,
           .key = volume.key,
-          .id = volume.descriptor->descriptor.id,
+          .id = volume.id(),
           .block_count = volume.block_count()};
+}
+
+void say_what_may_be_left(const ObjectStore& store, const KnownBlocks& recorded,
+                          std::uint64_t first, std::uint64_t end) {
+  if (store.lists_are_proof() || covers(recorded, first, end)) return;
+  log::error(
+      "no record says which blocks were stored (the last server was killed, or is an older "
+      "version): objects which listings do not show yet may be left");
 }
 
 bool BlockHandover::is_recorded() const {

@@ -2,6 +2,8 @@
 // between two servers: the record counts only if nobody has had the lease since.
 #pragma once
 
+#include <cstdint>
+
 #include "plugins/s3/block_memory.hpp"
 #include "plugins/s3/command/found_volume.hpp"
 #include "plugins/s3/command/held_lease.hpp"
@@ -13,6 +15,10 @@ namespace nbdstack {
 
 RememberedVolume remembered(const VolumeLayout& layout);
 RememberedVolume remembered(const FoundVolume& volume);  // one of our own
+
+// After a removal of the blocks [first, end), by listings and by what was recorded of the volume.
+void say_what_may_be_left(const ObjectStore& store, const KnownBlocks& recorded,
+                          std::uint64_t first, std::uint64_t end);
 
 class BlockHandover {
  public:

@@ -1,6 +1,9 @@
 // The objects of a range of blocks, listed and removed in bulk: 1,000 a request, several requests
 // at a time, each begun as soon as a listing has shown enough of them. Memory does not depend on
 // how many there are.
+//
+// A listing may not show all there is. What it does not show and the volume's record says is stored
+// is removed afterwards, by its name.
 #pragma once
 
 #include <cstddef>
@@ -10,6 +13,7 @@
 #include "common/block/range.hpp"
 #include "plugins/s3/block_format.hpp"
 #include "plugins/s3/guarded_changes.hpp"
+#include "plugins/s3/known_blocks.hpp"
 #include "plugins/s3/object_store.hpp"
 
 namespace nbdstack {
@@ -25,6 +29,7 @@ struct ChangeOptions {
   // So that a request that is carried out when the verb has ended does nothing to what others have
   // written since.
   ChangeGuard guard{};
+  KnownBlocks recorded{};  // of the volume, before the verb changes it
 };
 
 class BlockRemoval {
@@ -33,7 +38,8 @@ class BlockRemoval {
   BlockRemoval(ObjectStore& store, const BlockFormat& format, const ChangeOptions& options)
       : store_(store), format_(format), options_(options), changes_(store, options.guard) {}
 
-  // Removes the blocks of [first, end) that have objects. Throws what the store or check_writable
+  // Removes the blocks of [first, end) that have objects, as far as a listing or the record tells.
+  // Throws what the store or check_writable
   // throws, when the requests under way have been answered: some are removed then, others not.
   void remove(BlockNumber first, BlockNumber end);
 

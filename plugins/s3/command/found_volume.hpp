@@ -31,6 +31,10 @@ struct FoundVolume {
   std::optional<StoredDescriptor> descriptor{};  // own
   std::string mount_token{};                     // s3backer
 
+  // Of its descriptor; empty where it has none.
+  [[nodiscard]] std::string id() const {
+    return descriptor.has_value() ? descriptor->descriptor.id : std::string();
+  }
   // The number of blocks of the disk; 0 where it is not known.
   [[nodiscard]] std::uint64_t block_count() const;
   // The first number that no block of this layout can have.

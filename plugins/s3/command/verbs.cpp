@@ -214,16 +214,21 @@ class VerbRun {
     check_resizable(volume);
     const std::uint64_t new_size = *settings_.request.size_bytes;
     RememberedVolume memory = remembered(volume);
-    const KnownBlocks known = handover(*store).recall(memory);
+    ChangeOptions options = change_options();
+    options.recorded = handover(*store).recall(memory);
     const ResizeResult result = resize_volume(*store, *volume.descriptor,
                                               {.key = volume.key,
                                                .new_size_bytes = new_size,
                                                .may_shrink = command_.force(),
                                                .passphrase = settings_.request.passphrase},
-                                              change_options());
+                                              options);
+    const std::uint64_t old_count = memory.block_count;
     memory.block_count = BlockGeometry(new_size, volume.object_size).block_count();
-    handover(*store).hand_on(memory, known);
+    handover(*store).hand_on(memory, options.recorded);
     progress_.clear();
+    if (memory.block_count < old_count) {
+      say_what_may_be_left(*store, options.recorded, memory.block_count, old_count);
+    }
     print(fmt::format("resized the volume in {} from {} to {} bytes, {} object(s) removed\n",
                       volume.place, result.old_size_bytes, new_size, result.removed_objects));
     return 0;
@@ -260,13 +265,18 @@ class VerbRun {
       take_lease();
       const auto store = leased_store();
       const FoundVolume now = find_volume(*store, settings_.request);
-      if (id_of(now) != id_of(volume)) {
+      if (now.id() != volume.id()) {
         throw Error(EBUSY, fmt::format("{} holds another volume than a moment ago, and nothing was "
                                        "deleted: start again",
                                        now.place));
       }
       volume = now;
-      removed = delete_blocks(*store, volume, change_options());
+      ChangeOptions options = change_options();
+      if (volume.kind == FoundKind::own) {
+        options.recorded = handover(*store).recall(remembered(volume));
+      }
+      removed = delete_blocks(*store, volume, options);
+      say_what_may_be_left(*store, options.recorded, 0, volume.block_count());
       lease_->check_writable();
       lease_->release();
       finish_deletion(*look, volume.key);
@@ -274,10 +284,6 @@ class VerbRun {
     progress_.clear();
     print(fmt::format("deleted the volume in {}, {} object(s)\n", volume.place, removed));
     return 0;
-  }
-
-  static std::string id_of(const FoundVolume& volume) {
-    return volume.descriptor.has_value() ? volume.descriptor->descriptor.id : std::string();
   }
 
   // Throws Error(ECANCELED) unless the volume's name is typed.

@@ -63,6 +63,19 @@ TEST_F(VolumeDeleteTest, NothingOfTheVolumeIsLeft) {
   EXPECT_FALSE(store_.saw_overlapping_writes());
 }
 
+TEST_F(VolumeDeleteTest, WhatAListingHidesIsRemovedByTheRecord) {
+  const testing::LogOfErrors log;
+  create(2500 * kBlock);
+  write(pattern(2000 * kBlock, 1), 0);
+  store_.filter_listings(
+      [](const std::string& key) { return key < name_of(100) || key > name_of(1299); });
+  const ChangeOptions options{.requests = 4, .recorded = {{{0, 2000}, true}, {{2000, 500}, false}}};
+  EXPECT_EQ(delete_blocks(store_, find(), options), 2000U);
+  finish_deletion(store_, "disk");
+  EXPECT_TRUE(store_.keys().empty());
+  EXPECT_EQ(log.count({"does not show 1200 objects"}), 1U);
+}
+
 TEST_F(VolumeDeleteTest, TheMarkComesFirstAndGoesLast) {
   create(100 * kBlock);
   write(pattern(100 * kBlock, 1), 0);
