@@ -5,6 +5,7 @@ import os
 import unittest
 
 from servers.memory_s3 import Conditions, MemoryS3
+from support import data
 from support.nbdkit import Nbdkit
 from support.s3_command import run_s3_command
 
@@ -36,10 +37,20 @@ class ListingCase(unittest.TestCase):
     def served(self, **parameters):
         """A client of a server that ends well."""
         with Nbdkit(*self.words(**parameters), verbose=True) as server:
+            self.server = server
             yield server.connect()
             server.disconnect()
             self.assertEqual(server.terminate(), 0)
             self.log = server.log()
+
+    @contextlib.contextmanager
+    def served_quietly(self):
+        """The same, when its own requests have ended: it neither lists nor renews its lease."""
+        with self.served(lease_time=3600) as handle:
+            data.wait_until(
+                lambda: "objects are listed" in self.server.log(), 30, "the listing's end"
+            )
+            yield handle
 
     def write_volume(self, **parameters):
         """16 blocks from the start of a new disk; returns their content."""
