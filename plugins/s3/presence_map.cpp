@@ -1,5 +1,7 @@
 #include "plugins/s3/presence_map.hpp"
 
+#include <limits>
+
 namespace nbdstack {
 namespace {
 
@@ -24,8 +26,7 @@ PresenceMap::PresenceMap(std::function<bool()> is_owner, const KnownBlocks& know
 std::optional<PresenceMap::State> PresenceMap::state_of(BlockNumber block) const {
   if (!is_owner_ || !is_owner_()) return std::nullopt;
   const std::lock_guard lock(mutex_);
-  const auto run = states_.find(block.value);
-  return run.has_value() ? std::optional(run->value) : std::nullopt;
+  return states_.find(block.value);
 }
 
 bool PresenceMap::is_absent(BlockNumber block) const {
@@ -105,8 +106,8 @@ void PresenceMap::assign(std::span<const BlockNumber> blocks, State state) {
 void PresenceMap::not_found(BlockNumber block) {
   if (!is_in_use()) return;
   const std::lock_guard lock(mutex_);
-  const auto run = states_.find(block.value);
-  if (!run.has_value() || run->value == State::listed) {
+  const auto state = states_.find(block.value);
+  if (!state.has_value() || *state == State::listed) {
     states_.assign({block.value, 1}, State::absent);
   }
 }
@@ -135,10 +136,9 @@ PresenceMap::Comparison PresenceMap::compare(std::span<const BlockNumber> listed
   if (!is_in_use()) return found;
   const std::lock_guard lock(mutex_);
   for (const BlockNumber block : listed) {
-    const auto run = states_.find(block.value);
-    if (!run.has_value()) continue;
-    if (run->value == State::recorded_stored) ++found.confirmed;
-    if (run->value != State::recorded_absent) continue;
+    const auto state = states_.find(block.value);
+    if (state == State::recorded_stored) ++found.confirmed;
+    if (state != State::recorded_absent) continue;
     states_.erase({block.value, 1});
     found.unexpected.push_back(block);
   }
@@ -153,14 +153,15 @@ KnownBlocks PresenceMap::known() const {
   KnownBlocks known;
   if (!is_in_use()) return known;
   const std::lock_guard lock(mutex_);
-  for (auto run = states_.first(); run.has_value(); run = states_.next(run->range.end())) {
-    const bool stored = is_certain_storage(run->value);
-    if (!stored && !is_absence(run->value)) continue;
+  constexpr Range kAll{0, std::numeric_limits<std::uint64_t>::max()};
+  for (const auto& run : states_.overlapping(kAll)) {
+    const bool stored = is_certain_storage(run.value);
+    if (!stored && !is_absence(run.value)) continue;
     if (!known.empty() && known.back().stored == stored &&
-        known.back().blocks.end() == run->range.offset) {
-      known.back().blocks.length += run->range.length;
+        known.back().blocks.end() == run.range.offset) {
+      known.back().blocks.length += run.range.length;
     } else {
-      known.push_back({.blocks = run->range, .stored = stored});
+      known.push_back({.blocks = run.range, .stored = stored});
     }
   }
   return known;

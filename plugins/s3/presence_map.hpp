@@ -24,7 +24,8 @@
 // false and true again only where nobody else has written in between (a lease in doubt that was
 // renewed after all, lease.hpp). It is asked by any thread.
 //
-// Memory: a node for a run of equal states, however long. Any thread.
+// Memory: a node for a run of equal states, however long, and a byte a block where there are many
+// (block_states.hpp). Any thread.
 #pragma once
 
 #include <cstddef>
@@ -37,7 +38,7 @@
 #include <vector>
 
 #include "common/block/range.hpp"
-#include "common/block/run_map.hpp"
+#include "plugins/s3/block_states.hpp"
 #include "plugins/s3/known_blocks.hpp"
 
 namespace nbdstack {
@@ -112,7 +113,7 @@ class PresenceMap {
 
   const std::function<bool()> is_owner_;
   mutable std::mutex mutex_;  // protects states_
-  RunMap<State> states_;      // by block number
+  BlockStates<State> states_;
 };
 
 }  // namespace nbdstack
