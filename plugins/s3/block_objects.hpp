@@ -65,6 +65,11 @@ class BlockObjects {
     return store_.look_up(format_.name_of(block)).has_value();
   }
 
+  // The removal of this block would be preceded by a look at it.
+  [[nodiscard]] bool wants_look(BlockNumber block) const { return changes_.wants_look(block); }
+  // That look, beforehand, for a block that the caller owns: remove() has them one after the other.
+  void look(BlockNumber block) { changes_.look({block, format_.name_of(block)}); }
+
   // At most kBatch blocks, which the caller owns. Returns those that have an object of zeros now
   // instead of none, because may_create() is true of them.
   std::vector<BlockNumber> remove(std::span<const BlockNumber> blocks);

@@ -223,6 +223,17 @@ void GuardedChanges::stop_believing_listings(const std::string& key) {
       key);
 }
 
+// A removal of whatever is there, done late, would remove what the next owner has stored.
+bool GuardedChanges::wants_look(BlockNumber block) const {
+  if (!has_conditions() || !conditions_.of_removals) return false;
+  const auto known = versions_.find(block);
+  return !known.version.is_known() || (!known.is_certain && !believes_listings_);
+}
+
+void GuardedChanges::look(const Target& target) {
+  versions_.set(target.block, version_of(store_.look_up(target.key)));
+}
+
 void GuardedChanges::remove(std::span<const Target> targets) {
   std::vector<Doomed> doomed;
   for (const Target& target : targets) {
@@ -230,9 +241,9 @@ void GuardedChanges::remove(std::span<const Target> targets) {
     if (has_conditions()) {
       const auto known = versions_.find(target.block);
       if (known.is_certain || believes_listings_) base = {known.version, known.is_certain};
-      // A removal of whatever is there, done late, would remove what the next owner has stored.
-      if (!base.version.is_known() && conditions_.of_removals) {
-        base = {version_of(store_.look_up(target.key)), true};
+      if (wants_look(target.block)) {
+        look(target);
+        base = {versions_.find(target.block).version, true};
       }
       // There was none, but a change of ours may have made one since.
       if (known.is_disputed ||

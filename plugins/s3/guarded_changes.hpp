@@ -108,6 +108,11 @@ class GuardedChanges {
   void put(const Target& target, std::span<const std::byte> body, const PutOptions& options,
            const ObjectVersion& seen);
 
+  // A removal of the block would be preceded by a look.
+  [[nodiscard]] bool wants_look(BlockNumber block) const;
+  // That look, beforehand: for who has many blocks to remove, and can do several at a time.
+  void look(const Target& target);
+
   void remove(std::span<const Target> targets);
 
   // An unanswered put may still make an object of a block that has none. Without conditions it may

@@ -220,6 +220,7 @@ void Volume::discard(BlockNumber first, BlockNumber end) {
     const StoredBlocks stored = presence_.to_remove(first, end, kDiscardRound);
     const std::vector<BlockNumber> blocks =
         in_either(stored.blocks, objects_.may_create(first, stored.known_to));
+    look_before_removal(blocks);
     const std::size_t batches = (blocks.size() + BlockObjects::kBatch - 1) / BlockObjects::kBatch;
     pool_.run(
         batches,
@@ -234,6 +235,15 @@ void Volume::discard(BlockNumber first, BlockNumber end) {
         WorkerPool::OnFailure::stop);
     first = stored.known_to;
   }
+}
+
+// After a crash that may be every hole of a large range.
+void Volume::look_before_removal(const std::vector<BlockNumber>& blocks) {
+  std::vector<BlockNumber> unknown = blocks;
+  std::erase_if(unknown, [&](BlockNumber block) { return !objects_.wants_look(block); });
+  pool_.run(
+      unknown.size(), [&](std::size_t i) { objects_.look(unknown[i]); },
+      WorkerPool::OnFailure::stop);
 }
 
 void Volume::extents(std::uint64_t length, std::uint64_t offset, bool only_one,

@@ -100,6 +100,7 @@ class Volume final : public Layer {
   // Removes the objects of [first, end), in as few requests as possible, and only those that exist.
   // The caller owns the blocks.
   void discard(BlockNumber first, BlockNumber end);
+  void look_before_removal(const std::vector<BlockNumber>& blocks);
 
   const BlockGeometry geometry_;
   const std::shared_ptr<const BlockFormat> format_;

@@ -2,17 +2,25 @@
 #include <gtest/gtest.h>
 
 #include <span>
+#include <thread>
 
 #include "plugins/s3/guarded_changes.hpp"
+#include "plugins/s3/volume.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"
+#include "tests/unit/fakes/fake_layer.hpp"
 #include "tests/unit/s3/lease_fakes.hpp"
+#include "tests/unit/s3/memory_store.hpp"
+#include "tests/unit/s3/plain_format.hpp"
 
 namespace nbdstack {
 namespace {
 
 using testing::FakeClock;
+using testing::Gate;
+using testing::kObject;
 using testing::LogOfErrors;
 using testing::MemoryStore;
+using testing::plain_format;
 using testing::StoreCall;
 using testing::StoreOp;
 
@@ -47,6 +55,27 @@ TEST(GuardedRemovalsTest, WhatIsNotKnownIsLookedAtFirst) {
 TEST(GuardedRemovalsTest, NoLookWhereARemovalCannotBeBoundToWhatItFinds) {
   EXPECT_EQ(calls_to_remove(false),
             (Calls{{StoreOp::remove, {"disk/5"}}, {StoreOp::remove, {"disk/6"}}}));
+}
+
+// After a crash a trim may cover thousands of blocks of which nothing is known.
+TEST(GuardedRemovalsTest, ATrimLooksAtSeveralBlocksAtATime) {
+  constexpr std::size_t kConnections = 4;
+  constexpr std::uint64_t kBlocks = 100;
+  MemoryStore store;
+  Volume volume(
+      store, plain_format("disk", kObject), BlockGeometry(kBlocks * kObject, kObject),
+      {.connections = kConnections,
+       .guard = {.conditions = {.support = ConditionSupport::with_quotes, .of_removals = true}}});
+  Gate gate;
+  store.on_call([&](const StoreCall& call) {
+    if (call.op == StoreOp::look_up) gate.pass();
+  });
+  std::thread trim([&] { volume.trim(kBlocks * kObject, 0, Durability::on_flush); });
+  gate.wait_for_arrivals(kConnections);
+  gate.open();
+  trim.join();
+  EXPECT_EQ(store.calls(StoreOp::look_up).size(), kBlocks);
+  EXPECT_EQ(store.calls(StoreOp::remove).size(), 0U);
 }
 
 }  // namespace
