@@ -50,7 +50,8 @@ HttpEngine::HttpEngine(const HttpClientConfig& config)
     : config_(config),
       directions_{.up = TransferDirection(config.upload_limit_bytes_s),
                   .down = TransferDirection(config.download_limit_bytes_s)},
-      places_(config.connections, config.hedging) {
+      places_(config.connections, config.hedging),
+      certificates_(config.ca_file) {
   idle_.reserve(std::max(config.connections, 1U));  // so that no lane is lost for lack of memory
 }
 
@@ -91,7 +92,8 @@ class HttpEngine::Loan {
       }
     }
     if (lane_ == nullptr) {
-      lane_ = std::make_unique<TransferLane>(engine_.config_, engine_.directions_, engine_.places_);
+      lane_ = std::make_unique<TransferLane>(engine_.config_, engine_.directions_, engine_.places_,
+                                             engine_.certificates_);
     }
   }
   Loan(const Loan&) = delete;

@@ -53,6 +53,7 @@ class HttpEngine {
   std::atomic<bool> stopping_{false};  // set with the mutex held
   TransferDirections directions_;
   TransferPlaces places_;
+  TrustedCertificates certificates_;
 
   std::mutex mutex_;  // protects what follows
   std::condition_variable nobody_left_;

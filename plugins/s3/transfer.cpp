@@ -105,7 +105,7 @@ void Transfer::make_handle() {
   set(handle_, CURLOPT_QUICK_EXIT, 1L);
   set(handle_, CURLOPT_OPENSOCKETFUNCTION, open_socket);
   set(handle_, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(config_.connect_timeout.count()));
-  if (!config_.ca_file.empty()) set(handle_, CURLOPT_CAINFO, config_.ca_file.c_str());
+  certificates_.set_for(handle_);
   set(handle_, CURLOPT_SSL_VERIFYPEER, config_.tls_verify ? 1L : 0L);
   set(handle_, CURLOPT_SSL_VERIFYHOST, config_.tls_verify ? 2L : 0L);
   set(handle_, CURLOPT_HEADERFUNCTION, on_header);
@@ -209,10 +209,11 @@ HttpOutcome Transfer::finish(CURLcode code) {
     response_.sent_twice = sent_twice_;
     return std::move(response_);
   }
-  return TransportFailure{
-      .kind = kind_of(code),
-      .message = words_.front() == '\0' ? curl_easy_strerror(code) : words_.data(),
-      .may_have_arrived = may_arrive};
+  return TransportFailure{.kind = kind_of(code),
+                          .message = code == CURLE_SSL_CACERT_BADFILE ? certificates_.fault()
+                                     : words_.front() == '\0'         ? curl_easy_strerror(code)
+                                                                      : words_.data(),
+                          .may_have_arrived = may_arrive};
 }
 
 // There was a connection, and libcurl has asked for all of the body, or else has sent it.

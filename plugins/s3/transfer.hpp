@@ -32,13 +32,16 @@
 #include "common/sync/clock.hpp"
 #include "plugins/s3/http_client.hpp"
 #include "plugins/s3/transfer_direction.hpp"
+#include "plugins/s3/trusted_certificates.hpp"
 
 namespace nbdstack {
 
 class Transfer {
  public:
-  Transfer(const HttpClientConfig& config, TransferDirections& directions)
-      : config_(config), directions_(directions) {}
+  // All outlive this.
+  Transfer(const HttpClientConfig& config, TransferDirections& directions,
+           TrustedCertificates& certificates)
+      : config_(config), directions_(directions), certificates_(certificates) {}
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
   ~Transfer() { curl_easy_cleanup(handle_); }
@@ -99,6 +102,7 @@ class Transfer {
 
   const HttpClientConfig& config_;
   TransferDirections& directions_;
+  TrustedCertificates& certificates_;
   CURL* handle_ = nullptr;  // none before the first request and after a failure
   std::array<char, CURL_ERROR_SIZE> words_{};
   std::vector<std::string> header_lines_;  // kept for their memory

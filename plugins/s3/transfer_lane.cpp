@@ -47,13 +47,13 @@ bool is_useful(const HttpOutcome& outcome) {
 }  // namespace
 
 TransferLane::TransferLane(const HttpClientConfig& config, TransferDirections& directions,
-                           TransferPlaces& places)
+                           TransferPlaces& places, TrustedCertificates& certificates)
     : config_(config),
       directions_(directions),
       places_(places),
       multi_(curl_multi_init()),
-      first_(config, directions),
-      second_(config, directions) {
+      first_(config, directions, certificates),
+      second_(config, directions, certificates) {
   if (multi_ == nullptr) throw Error(ENOMEM, "out of memory for an HTTP connection");
   curl_multi_setopt(multi_.get(), CURLMOPT_SOCKETFUNCTION, on_socket);
   curl_multi_setopt(multi_.get(), CURLMOPT_SOCKETDATA, this);

@@ -44,8 +44,9 @@ namespace nbdstack {
 
 class TransferLane {
  public:
+  // All outlive this.
   TransferLane(const HttpClientConfig& config, TransferDirections& directions,
-               TransferPlaces& places);
+               TransferPlaces& places, TrustedCertificates& certificates);
   TransferLane(const TransferLane&) = delete;
   TransferLane& operator=(const TransferLane&) = delete;
   ~TransferLane() = default;

@@ -1,0 +1,66 @@
+// The authorities whose certificates a service is believed by, for all connections of a client.
+//
+// libcurl reads and parses them for each connection anew: some 140 certificates, 20 ms of CPU. Here
+// they are read at the first connection that needs them, and again when the file has been replaced
+// since; one that cannot be read then leaves those that were read before in force, and is said in
+// the log once.
+//
+//   connection                          what happens
+//   the first over TLS                  read; a file that is not there or holds none fails it
+//   a later one, the file is as it was  nothing is read
+//   a later one, the file is another    read; if that fails, those from before
+//
+// Where libcurl was built with another library for TLS than OpenSSL it is left to do as it does.
+//
+// Any thread.
+#pragma once
+
+#include <curl/curl.h>
+#include <openssl/ssl.h>
+#include <sys/stat.h>
+
+#include <memory>
+#include <mutex>
+#include <string>
+
+namespace nbdstack {
+
+class TrustedCertificates {
+ public:
+  // `file`: PEM. Empty: what libcurl was built to trust.
+  explicit TrustedCertificates(std::string file) : file_(std::move(file)) {}
+  TrustedCertificates(const TrustedCertificates&) = delete;
+  TrustedCertificates& operator=(const TrustedCertificates&) = delete;
+
+  // The handle's connections trust these. This outlives the handle. Throws Error(EINVAL) where
+  // libcurl cannot be told.
+  void set_for(CURL* handle);
+
+  // For a connection that is about to begin.
+  CURLcode give_to(SSL_CTX* context);
+
+  // What is wrong where a connection could not be given any.
+  [[nodiscard]] std::string fault() const;
+
+  // How often they were read.
+  [[nodiscard]] unsigned reads() const;
+
+ private:
+  struct Free {
+    void operator()(X509_STORE* store) const { X509_STORE_free(store); }
+  };
+  using Store = std::unique_ptr<X509_STORE, Free>;
+
+  static CURLcode on_context(CURL* handle, void* context, void* self) noexcept;
+  void read_if_changed();  // mutex_ is held
+  [[nodiscard]] Store read() const;
+
+  const std::string file_;
+  mutable std::mutex mutex_;  // protects everything below
+  Store store_;
+  struct stat read_file_ {};  // as it was when it was read
+  bool is_in_doubt_ = false;  // what is there now could not be read
+  unsigned reads_ = 0;
+};
+
+}  // namespace nbdstack
