@@ -37,8 +37,12 @@ void Oracle::may_be_stored(std::uint64_t page, const Stamps& stamps) {
 
 void Oracle::must_be_stored(const Truth& truth) {
   for (std::uint64_t page = 0; page < kHostsPages; ++page) {
-    volume_.at(page) = truth.at(page).now;
-    is_uncertain_.at(page) = is_uncertain_.at(page) && truth.at(page).now.size() > 1;
+    const Stamps& now = truth.at(page).now;
+    // Zeros over an object that the owner knows not to be there change nothing.
+    const bool may_be_untouched = is_uncertain_.at(page) && now.contains(0);
+    if (!may_be_untouched) volume_.at(page).clear();
+    volume_.at(page).insert(now.begin(), now.end());
+    is_uncertain_.at(page) = is_uncertain_.at(page) && (may_be_untouched || now.size() > 1);
   }
   check_volume();
 }

@@ -103,7 +103,8 @@ class Oracle {
   Cloud& cloud_;
   std::array<Stamps, kHostsPages> volume_{};
   // What is allowed everywhere may have undone what was stored: either may be found (the record of
-  // the blocks that are stored knows nothing of it), until a flush has stored the page again.
+  // the blocks that are stored knows nothing of it), until a flush has stored the page again, as
+  // something else than zeros.
   std::array<bool, kHostsPages> is_uncertain_{};
   std::set<std::uint64_t> ever_stored_{0};
   std::vector<std::uint64_t> changed_by_;  // the lives; 0: what is allowed everywhere
