@@ -112,7 +112,17 @@ std::optional<Failure> HttpStore::attempt(Call& call, const Judge& judge, Durati
   if (rejects_credentials(outcome) && config_.credentials->invalidate(call.credentials)) {
     outcome = send(call, deadline - clock_.now());
   }
-  note_doubt(call, outcome);
+  try {
+    note_doubt(call, outcome);
+    return judge_outcome(call, judge, outcome);
+  } catch (...) {  // out of memory: it may have been done, and nobody knows as which version
+    if (call.doubt != nullptr) call.doubt->is_open = true;
+    throw;
+  }
+}
+
+std::optional<Failure> HttpStore::judge_outcome(Call& call, const Judge& judge,
+                                                const HttpOutcome& outcome) {
   if (const auto* failure = std::get_if<TransportFailure>(&outcome)) return failure_of(*failure);
   const auto& response = std::get<HttpResponse>(outcome);
   if (learn_clock(call, response)) {

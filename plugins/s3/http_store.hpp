@@ -118,6 +118,7 @@ class HttpStore final : public ObjectStore {
   void run(Call& call, const Judge& judge) { run(call, judge, retrier_); }
   void run(Call& call, const Judge& judge, Retrier& retrier);
   std::optional<Failure> attempt(Call& call, const Judge& judge, Duration time_left);
+  std::optional<Failure> judge_outcome(Call& call, const Judge& judge, const HttpOutcome& outcome);
   HttpOutcome send(Call& call, Duration time_left);
   bool learn_clock(const Call& call, const HttpResponse& response);
   [[nodiscard]] bool is_over(const Call& call);

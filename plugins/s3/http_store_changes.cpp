@@ -227,7 +227,6 @@ bool HttpStore::remove_many(std::span<const Removal> removals, Doubt& doubt,
             .payload_sha256 = to_hex(sha256(body)),
             .text_limit = kAnswer_bytes_max};
   call.doubt = &doubt;
-  std::vector<std::string> failed;
   bool is_known = true;
   run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
     is_known = knows_many_ == Knows::yes || !refuses_many(response);
@@ -235,7 +234,7 @@ bool HttpStore::remove_many(std::span<const Removal> removals, Doubt& doubt,
     if (response.status != 200) return unexpected(response);
     const auto failures = parse_delete_result(response.text);
     if (!failures) return not_the_document(response, "DeleteResult");
-    failed.clear();
+    std::vector<std::string> failed;
     for (const RemovalFailure& each : *failures) {
       if (each.error.code == "NoSuchKey") continue;
       if (each.error.code == "PreconditionFailed") {
@@ -247,11 +246,12 @@ bool HttpStore::remove_many(std::span<const Removal> removals, Doubt& doubt,
       failure.reason = fmt::format("{} was not removed: {}", each.key, failure.reason);
       return failure;
     }
+    // Here, where a lack of memory is one that comes after the removal.
+    refused.insert(refused.end(), failed.begin(), failed.end());
     return std::nullopt;
   });
   if (!is_known) return false;
   knows_many_ = Knows::yes;
-  refused.insert(refused.end(), failed.begin(), failed.end());
   return true;
 }
 

@@ -3,13 +3,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <chrono>
-#include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <functional>
-#include <future>
 #include <memory>
 #include <new>
 #include <random>
@@ -17,47 +13,14 @@
 #include <string>
 #include <vector>
 
-#include "common/log.hpp"
 #include "filters/cache/block_cache.hpp"
 #include "filters/cache/durable/durable_store.hpp"
 #include "filters/cache/encrypted_temporary_store.hpp"
 #include "filters/cache/temporary_store.hpp"
+#include "tests/unit/fakes/every_allocation.hpp"
+#include "tests/unit/fakes/failing_memory.hpp"
 #include "tests/unit/fakes/fake_layer.hpp"
 #include "tests/unit/fakes/seeded_cipher.hpp"
-
-namespace {
-
-std::atomic<long> left = 0;  // allocations until one fails; 0: none does
-
-void* allocate(std::size_t size) {
-  long before = left.load();
-  while (before > 0 && !left.compare_exchange_weak(before, before - 1)) {
-  }
-  void* const memory = before == 1 ? nullptr : std::malloc(size == 0 ? 1 : size);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-
-}  // namespace
-
-void* operator new(std::size_t size) {
-  return allocate(size);
-}
-void* operator new[](std::size_t size) {
-  return allocate(size);
-}
-void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete[](void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t /*size*/) noexcept {
-  std::free(memory);
-}
-void operator delete[](void* memory, std::size_t /*size*/) noexcept {
-  std::free(memory);
-}
 
 namespace nbdstack::testing {
 namespace {
@@ -117,7 +80,7 @@ class CacheMemory : public ::testing::TestWithParam<Shape> {
 
   // Whether the request succeeded. Memory runs out in requests only, not in the test itself.
   bool succeeds(const std::function<void()>& request) {
-    left = countdown_;
+    fail_allocation(countdown_);
     bool succeeded = true;
     try {
       request();
@@ -126,7 +89,7 @@ class CacheMemory : public ::testing::TestWithParam<Shape> {
     } catch (const std::bad_alloc&) {
       succeeded = false;
     }
-    countdown_ = left.exchange(0);
+    countdown_ = stop_failing();
     return succeeded;
   }
 
@@ -212,18 +175,7 @@ class CacheMemory : public ::testing::TestWithParam<Shape> {
 };
 
 TEST_P(CacheMemory, EveryAllocationMayFail) {
-  log::set_sink({[](const char*) {}, [](const char*) {}});
-  long number = 1;
-  for (bool came = true; came && !HasFailure(); ++number) {
-    auto done = std::async(std::launch::async, [&] { return history(number); });
-    if (done.wait_for(std::chrono::seconds(60)) != std::future_status::ready) {
-      std::fprintf(stderr, "a request hangs after allocation %ld has failed\n", number);
-      std::abort();
-    }
-    came = done.get();
-    if (HasFailure()) std::fprintf(stderr, "after allocation %ld has failed\n", number);
-  }
-  EXPECT_GT(number, 100);
+  EXPECT_GT(for_every_allocation([&](long number) { return history(number); }), 100);
 }
 
 INSTANTIATE_TEST_SUITE_P(
