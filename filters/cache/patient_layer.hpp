@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <span>
 
@@ -27,6 +28,7 @@ class PatientLayer final : public Layer {
   PatientLayer(Layer& below, Clock& clock, TimePoint since, Duration longest);
 
   [[nodiscard]] const LayerTraits& traits() const override { return below_.traits(); }
+  std::shared_ptr<const DiskIdentity> identity() override { return below_.identity(); }
   void pread(std::span<std::byte> buffer, std::uint64_t offset) override;
   void pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
               Durability durability) override;

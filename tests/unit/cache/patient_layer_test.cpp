@@ -56,6 +56,16 @@ TEST_F(CachePatience, EverythingIsWrittenOverALayerThatLetsLittlePass) {
   }
 }
 
+TEST_F(CachePatience, TellsWhichDiskIsBelow) {
+  PatientLayer patient(below, clock, clock.now(), {});
+  EXPECT_EQ(identity_of(patient), nullptr);
+  const DiskIdentity disk{
+      .id = "x", .size_bytes = kDiskSize, .term = WriterTerm{3, 2}, .right = WriteRight::lost};
+  below.set_identity(disk);
+  ASSERT_NE(identity_of(patient), nullptr);
+  EXPECT_EQ(*identity_of(patient), disk);
+}
+
 TEST_F(CachePatience, ALayerThatLetsNothingPassIsGivenUp) {
   fail(Op::pwrite, ESHUTDOWN);
   EXPECT_EQ(write_back(), ESHUTDOWN);

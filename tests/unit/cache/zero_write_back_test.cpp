@@ -4,14 +4,24 @@
 namespace nbdstack::testing {
 namespace {
 
-TEST_F(CacheZero, FollowsABlockThatIsOnItsWayBelow) {
+// Block 0 is on its way below, until the gate is opened.
+class CacheZeroBehindAWrite : public CacheZero {
+ protected:
+  std::future<void> begin_write_back() {
+    write(block(0), 1);
+    below->on_change = [this](Op op, const Range&) {
+      if (op == Op::pwrite) gate.pass();
+    };
+    auto write_back = later([this] { cache().write_back_all(*below); });
+    gate.wait_for_arrivals(1);
+    return write_back;
+  }
+
   Gate gate;
-  write(block(0), 1);
-  below->on_change = [&](Op op, const Range&) {
-    if (op == Op::pwrite) gate.pass();
-  };
-  auto write_back = later([this] { cache().write_back_all(*below); });
-  gate.wait_for_arrivals(1);
+};
+
+TEST_F(CacheZeroBehindAWrite, FollowsIt) {
+  auto write_back = begin_write_back();
   zero(page(3, 2));  // none of these waits
   EXPECT_EQ(read(page(3, 2)), zeros(page(3, 2)));
   zero(block(0));
@@ -24,14 +34,8 @@ TEST_F(CacheZero, FollowsABlockThatIsOnItsWayBelow) {
   EXPECT_EQ(read(block(0)), zeros(block(0)));
 }
 
-TEST_F(CacheZero, OneThatMustNotBeAHoleIsNoneThoughATrimOfTheBlockIsWaiting) {
-  Gate gate;
-  write(block(0), 1);
-  below->on_change = [&](Op op, const Range&) {
-    if (op == Op::pwrite) gate.pass();
-  };
-  auto write_back = later([this] { cache().write_back_all(*below); });
-  gate.wait_for_arrivals(1);
+TEST_F(CacheZeroBehindAWrite, OneThatMustNotBeAHoleIsNoneThoughATrimIsWaiting) {
+  auto write_back = begin_write_back();
   trim(block(0));
   zero(block(0), {.may_trim = false});
   gate.open();
