@@ -1,75 +1,30 @@
-"""nbdstack-s3: every verb as a user runs it, on a directory and on Ceph's gateway."""
+"""nbdstack-s3: the verbs that make, show and change a volume, and its command line, on a directory and on
+Ceph's gateway."""
 
 import json
 import os
 import pathlib
-import pty
-import subprocess
 import tempfile
-import threading
 import unittest
 
-from e2e.stores import GatewayStore, LocalStore, gateway
-from servers import faults
-from servers.faulty_http import FaultyProxy
-from support import data
+from e2e.s3_command_case import (
+    CONTENT,
+    FULL,
+    HALF,
+    MIB,
+    OBJECT,
+    SIZE,
+    OnADirectory,
+    OnAService,
+    VerbsCase,
+)
+from e2e.stores import GatewayStore, gateway
 from support.nbdkit import Nbdkit, run_expecting_failure
-from support.s3_command import our_s3_command, run_s3_command
-
-KIB, MIB = 1 << 10, 1 << 20
-OBJECT = 64 * KIB
-SIZE = 1 * MIB
-CONTENT = data.tagged(1, 0, SIZE)
-FULL, HALF = SIZE // OBJECT, SIZE // OBJECT // 2
+from support.s3_command import run_s3_command
 
 
 class Verbs:
-    """Mixed into a TestCase that makes a store. The volume is "vm"."""
-
-    def setUp(self):
-        self.store = self.make_store()
-        self.addCleanup(self.store.close)
-
-    def words(self, **parameters):
-        """NAME=VALUE for the volume."""
-        return self.store.volume(**({"key": "vm"} | parameters))[1:]
-
-    def run_verb(self, verb, *options, code=0, input_text=None, **parameters):
-        """Runs a verb and checks its exit code."""
-        done = run_s3_command(verb, *options, *self.words(**parameters), input_text=input_text)
-        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
-        if code != 0 and verb != "check":
-            self.assertRegex(done.stderr, r"(?m)^nbdstack-s3: error: ")
-        return done
-
-    def serve(self, **parameters):
-        """A server of the volume until the end of the test."""
-        server = Nbdkit(*self.store.volume(**({"key": "vm"} | parameters)))
-        self.addCleanup(server.stop)
-        return server
-
-    def fill(self, content=CONTENT, **parameters):
-        """Creates the volume and writes `content` to it."""
-        self.run_verb("create", size=len(content), object_size=OBJECT, **parameters)
-        self.write(content, **parameters)
-
-    def write(self, content, **parameters):
-        """Writes from the beginning on."""
-        with Nbdkit(*self.store.volume(key="vm", **parameters)) as server:
-            handle = server.connect()
-            handle.pwrite(content, 0)
-            handle.flush()
-
-    def read(self, count, **parameters):
-        """Reads from the beginning on."""
-        with Nbdkit(*self.store.volume(key="vm", **parameters)) as server:
-            handle = server.connect()
-            self.assertEqual(handle.get_size(), count)
-            return handle.pread(count, 0)
-
-    def shown(self, **parameters):
-        """What show --json says."""
-        return json.loads(self.run_verb("show", "--json", **parameters).stdout)
+    """The same on every store."""
 
     # --- create, show, list ---
 
@@ -139,96 +94,6 @@ class Verbs:
         server.terminate()
         self.run_verb("resize", size="4M")
 
-    # --- check ---
-
-    def test_check_finds_nothing_in_a_good_volume(self):
-        """A false alarm."""
-        self.fill()
-        done = self.run_verb("check")
-        self.assertEqual(done.stdout, "")
-        self.assertIn(f"{FULL} object(s) checked", done.stderr)
-
-    def test_check_names_what_is_damaged(self):
-        """Damage that is not found, or the wrong objects named."""
-        self.fill()
-        keys = self.store.block_keys()
-        self.store.corrupt(keys[3], 100)
-        self.store.truncate(keys[5], OBJECT // 2)
-        done = self.run_verb("check", retries=0, code=1)
-        self.assertEqual(sorted(done.stdout.split()), [keys[3], keys[5]])
-        self.assertIn(f"{FULL} object(s) checked", done.stderr)
-        self.assertIn("2 damaged", done.stderr)
-        self.store.corrupt(keys[3], 100)
-        self.write(CONTENT)
-        self.run_verb("check")
-
-    def test_check_of_an_encrypted_volume(self):
-        """Damage under a seal, and a block in another one's place."""
-        self.fill(encrypt="aes-256-gcm", passphrase="secret", compress="zstd")
-        self.run_verb("check", passphrase="secret")
-        self.run_verb("check", passphrase="wrong", code=1)
-        keys = self.store.block_keys()
-        self.store.corrupt(keys[2], 50)
-        self.store.replace(keys[7], self.store.body(keys[8]))
-        done = self.run_verb("check", passphrase="secret", retries=0, code=1)
-        self.assertEqual(sorted(done.stdout.split()), [keys[2], keys[7]])
-
-    # --- delete ---
-
-    def test_delete_asks_first(self):
-        """Data gone without a question."""
-        self.fill()
-        done = self.run_verb("delete", input_text="vm\n", code=1)
-        self.assertIn("--yes", done.stderr)
-        self.assertEqual(self.answer("no")[0], 1)
-        self.assertEqual(self.read(SIZE), CONTENT)
-        code, shown = self.answer("vm")
-        self.assertEqual(code, 0, shown)
-        self.assertIn("Type its name, vm", shown)
-        self.assertEqual(self.store.keys(), [])
-
-    def answer(self, line):
-        """Types `line` on a terminal where delete asks; its exit code and what it showed."""
-        ours, terminal = pty.openpty()
-        process = subprocess.Popen(
-            [our_s3_command(), "delete", *self.words()],
-            stdin=terminal, stdout=terminal, stderr=terminal,
-        )  # fmt: skip
-        os.close(terminal)
-        shown = b""
-        try:
-            while b"to go on: " not in shown:
-                shown += os.read(ours, 1000)
-            os.write(ours, line.encode() + b"\n")
-            while piece := os.read(ours, 1000):
-                shown += piece
-        except OSError:
-            pass  # how a terminal says that nobody is left who writes to it
-        finally:
-            os.close(ours)
-        return process.wait(60), shown.decode()
-
-    def test_delete_leaves_what_is_not_the_volumes(self):
-        """Another volume or somebody's file deleted as well, or a rest left behind."""
-        self.fill()
-        self.run_verb("create", size="1M", key="vm2")
-        others = sorted(key for key in self.store.keys() if not key.startswith("vm/"))
-        self.run_verb("delete", "--yes")
-        self.assertEqual(sorted(self.store.keys()), others)
-        self.run_verb("show", code=1)
-        self.run_verb("create", size="1M")
-
-    def test_delete_under_a_running_server_is_refused(self):
-        """Objects removed under their owner."""
-        self.fill()
-        server = self.serve()
-        done = self.run_verb("delete", "--yes", code=1)
-        self.assertIn(f"pid {server.pid}", done.stderr)
-        self.assertIn("own=force", done.stderr)
-        self.assertEqual(server.connect().pread(SIZE, 0), CONTENT)
-        self.run_verb("delete", "--yes", own="force")
-        self.assertEqual(self.store.block_keys(), [])
-
     # --- passphrase ---
 
     def test_passphrase_is_changed_without_writing_a_block(self):
@@ -290,19 +155,12 @@ class Verbs:
             self.assertIn("vm", self.run_verb(verb, *options, code=1, **more).stderr)
 
 
-class VerbsOnADirectory(Verbs, unittest.TestCase):
-    """endpoint-url=file://..."""
-
-    make_store = staticmethod(LocalStore)
+class VerbsOnADirectory(Verbs, OnADirectory, VerbsCase):
+    """A local one."""
 
 
-class VerbsOnAService(Verbs, unittest.TestCase):
-    """Ceph RGW."""
-
-    @staticmethod
-    def make_store():
-        """A bucket of its own."""
-        return GatewayStore(gateway())
+class VerbsOnAService(Verbs, OnAService, VerbsCase):
+    """Ceph's gateway."""
 
     def test_wrong_credentials(self):
         """A refusal that does not say what is wrong, or takes forever."""
@@ -312,55 +170,6 @@ class VerbsOnAService(Verbs, unittest.TestCase):
             done = self.run_verb(verb, *options, code=1, secret_key="wrong")
             self.assertIn("SignatureDoesNotMatch", done.stderr)
         self.assertEqual(self.read(SIZE), CONTENT)
-
-    def test_check_of_a_service_that_goes_away_blames_no_object(self):
-        """Every object of a volume called damaged because a cable is."""
-        self.fill()
-        with FaultyProxy(self.store.server.endpoint) as proxy:
-            proxy.behaviour = lambda request: (
-                faults.status(503, "SlowDown")
-                if request.method in ("GET", "HEAD") and request.path.endswith("7")
-                else None
-            )
-            done = self.run_verb("check", code=1, endpoint_url=proxy.endpoint, retries=0)
-        self.assertEqual(done.stdout, "")
-        self.assertIn("SlowDown", done.stderr)
-
-    def test_a_delete_that_was_killed_is_finished_by_the_next(self):
-        """A half-deleted volume that opens with holes in it, or can never be deleted."""
-        small = 4 * KIB
-        content = data.tagged(2, 0, 2500 * small)
-        self.run_verb("create", size=len(content), object_size=small)
-        self.write(content)
-        killed = threading.Event()
-        with FaultyProxy(self.store.server.endpoint) as proxy:
-            process, removals = None, []
-
-            def behaviour(request):
-                # The lease's own trial of the service removes an object, too.
-                if request.method == "POST" and b"nbdstack-probe" not in request.body:
-                    removals.append(request)
-                if len(removals) == 2 and not killed.is_set():
-                    process.kill()
-                    killed.set()
-                    return faults.drop_before()
-                return None
-
-            proxy.behaviour = behaviour
-            words = self.words(endpoint_url=proxy.endpoint, connections=1)
-            process = subprocess.Popen([our_s3_command(), "delete", "--yes", *words])
-            self.assertEqual(process.wait(120), -9)
-            self.assertTrue(killed.is_set())
-        left = len(self.store.block_keys())
-        self.assertGreater(left, 0)
-        self.assertLess(left, 2500)
-        for more in {}, {"size": len(content), "object_size": small}:
-            _, errors = run_expecting_failure(*self.store.volume(key="vm", **more))
-            self.assertIn("nbdstack-volume-being-deleted", errors)
-        self.assertEqual(self.shown()["layout"], "half-deleted")
-        self.run_verb("create", size="1M", code=1)
-        self.run_verb("delete", "--yes")
-        self.assertEqual(self.store.keys(), [])
 
 
 class S3backerVerbs(unittest.TestCase):
