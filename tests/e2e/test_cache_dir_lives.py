@@ -115,9 +115,9 @@ class OtherWriter(CacheDirCase):
         """cache-dirty=discard that writes, or is silent."""
         self.leave_dirty_in_term_5()
         server = self.serve("cache-dirty=discard")
-        self.assertRegex(server.log(), rf"\b{BLOCK} bytes.*discard")
         newer = data.tagged(9, 3 * BLOCK, BLOCK)
         self.assertEqual(server.connect().pread(BLOCK, 3 * BLOCK), newer)
+        self.assertRegex(server.log(), rf"\b{BLOCK} bytes.*discard")
         self.assertEqual(server.terminate(), 0)
         self.assertEqual(self.below.stored(3 * BLOCK, BLOCK), newer)
 
