@@ -4,35 +4,57 @@
 #include <array>
 #include <fstream>
 #include <iterator>
+#include <optional>
 #include <string_view>
 
 namespace nbdstack {
 namespace {
 
-// nbdkit's options of one letter that have a value: what follows them in a word is that.
-constexpr std::string_view kWithValue = "DegipPtuU";
+// nbdkit's options that have a value: of one letter, which the rest of their word is, and long
+// ones. Where there is no value in the word, the next word is that, whatever it looks like.
+constexpr std::string_view kLettersWithValue = "DegipPtuU";
+constexpr std::array<std::string_view, 21> kNamesWithValue{
+    "debug",   "export", "export-name",   "exportname",     "filter",   "group",
+    "ip-addr", "ipaddr", "log",           "mask-handshake", "pid-file", "pidfile",
+    "port",    "run",    "selinux-label", "threads",        "tls",      "tls-certificates",
+    "tls-psk", "unix",   "user"};
 
-// Long options may be cut short. Only --run and what it may be cut to begin like the others, and
-// those have a second letter of their own.
-bool may_be_long_readonly(std::string_view word) {
-  return word.starts_with("--r") && !word.starts_with("--ru");
+struct Meaning {
+  bool is_readonly = false;
+  bool takes_next_word = false;
+};
+
+// Long options may be cut short, as far as only one is meant. Only --run and what it may be cut to
+// begin like the others, and those have a second letter of their own.
+Meaning meaning_of_name(std::string_view name) {
+  if (name.starts_with('r') && !name.starts_with("ru")) return {.is_readonly = true};
+  if (name.find('=') != std::string_view::npos) return {};
+  return {.takes_next_word =
+              std::any_of(kNamesWithValue.begin(), kNamesWithValue.end(),
+                          [&](std::string_view known) { return known.starts_with(name); })};
 }
 
-bool may_be_short_readonly(std::string_view word) {
-  for (const char letter : word.substr(1)) {
-    if (letter == 'r') return true;
-    if (kWithValue.find(letter) != std::string_view::npos) return false;
+Meaning meaning_of_letters(std::string_view letters) {
+  for (std::size_t i = 0; i < letters.size(); ++i) {
+    if (letters[i] == 'r') return {.is_readonly = true};
+    if (kLettersWithValue.find(letters[i]) != std::string_view::npos) {
+      return {.takes_next_word = i + 1 == letters.size()};
+    }
   }
-  return false;
+  return {};
 }
 
 }  // namespace
 
-bool may_be_readonly(const std::vector<std::string>& words) {
-  for (const std::string& word : words) {
+bool is_readonly(const std::vector<std::string>& words) {
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const std::string_view word = words[i];
     if (word == "--") return false;
     if (word.size() < 2 || word.front() != '-') continue;
-    if (word[1] == '-' ? may_be_long_readonly(word) : may_be_short_readonly(word)) return true;
+    const Meaning meaning =
+        word[1] == '-' ? meaning_of_name(word.substr(2)) : meaning_of_letters(word.substr(1));
+    if (meaning.is_readonly) return true;
+    if (meaning.takes_next_word) ++i;
   }
   return false;
 }
@@ -52,13 +74,22 @@ std::vector<std::string> command_line() {
   return words;
 }
 
+// Nothing where the machine does not tell.
+std::optional<bool> is_readonly_here() {
+  std::vector<std::string> words = command_line();
+  if (words.empty()) return std::nullopt;
+  words.erase(words.begin());
+  return is_readonly(words);
+}
+
 }  // namespace
 
+bool is_readonly_server() {
+  return is_readonly_here().value_or(false);
+}
+
 bool may_be_readonly_server() {
-  std::vector<std::string> words = command_line();
-  if (words.empty()) return true;
-  words.erase(words.begin());
-  return may_be_readonly(words);
+  return is_readonly_here().value_or(true);
 }
 
 bool may_end_with_last_connection() {

@@ -1,4 +1,4 @@
-// What a filter has to know of nbdkit's own options, and nbdkit does not tell it.
+// What a layer has to know of nbdkit's own options, and nbdkit does not tell it, or not in time.
 #pragma once
 
 #include <string>
@@ -7,11 +7,12 @@
 
 namespace nbdstack {
 
-// Whether these words of nbdkit's command line may contain -r (--readonly, --read-only): no client
-// may write then, and nothing may be written without one either. Where in doubt: yes.
-bool may_be_readonly(const std::vector<std::string>& words);
+// Whether these words of nbdkit's command line, without its name, contain -r (--readonly,
+// --read-only): no client may write then, and nothing may be written without one either.
+bool is_readonly(const std::vector<std::string>& words);
 
-// The same of this process's command line.
+// The same of this process's command line. Where that cannot be read: no, and yes.
+bool is_readonly_server();
 bool may_be_readonly_server();
 
 // Whether nbdkit's filter exitlast may be in this process's stack: it ends the server when the last

@@ -161,8 +161,9 @@ std::optional<std::string> OwnOpener::block_beyond(const BlockFormat& format, Bl
 
 VolumeLayout OwnOpener::create() {
   if (request_.readonly) {
-    throw Error(EROFS,
-                fmt::format("there is no volume in {}, and readonly=true creates none", place_));
+    throw Error(EROFS, fmt::format("there is no volume in {}, and a server that only reads "
+                                   "(readonly=true, nbdkit -r) creates none",
+                                   place_));
   }
   check_cipher();
   check_level();

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/nbdkit/plugin.hpp"
+#include "common/nbdkit/server_options.hpp"
 #include "common/nbdkit/server_stop.hpp"
 #include "common/nbdkit/server_user.hpp"
 #include "common/sync/boottime_clock.hpp"
@@ -33,7 +34,11 @@ class S3Plugin final : public Plugin {
 
   ParameterTable parameters() override { return parameters_.table(); }
 
-  void config_complete() override { parameters_.check(); }
+  // nbdkit tells a plugin of its -r when a client comes: too late for who is not to take the lease.
+  void config_complete() override {
+    if (is_readonly_server()) parameters_.serve_readonly();
+    parameters_.check();
+  }
 
   void get_ready() override {
     stores_ = std::make_unique<StoreFactory>(parameters_.store(), Surroundings::of_process());

@@ -204,7 +204,9 @@ void S3Parameters::check() {
     throw Error(EINVAL, "volumes=true serves volumes that exist: leave out size=");
   }
   if (request.readonly && serving_.ownership == Ownership::force) {
-    throw Error(EINVAL, "readonly=true owns nothing: leave out own=force");
+    throw Error(EINVAL,
+                "a server that only reads (readonly=true, nbdkit -r) owns nothing: leave out "
+                "own=force");
   }
 }
 

@@ -17,6 +17,9 @@ class S3Parameters {
   // Its rows write into this object.
   ParameterTable table();
 
+  // nbdkit -r: the same as readonly=true. Before check().
+  void serve_readonly() { serving_.request.readonly = true; }
+
   // After the last parameter: what does not go together. Throws Error(EINVAL).
   void check();
 

@@ -7,16 +7,25 @@ namespace {
 
 TEST(ServerOptions, ReadonlyIsFoundHoweverItIsWritten) {
   for (const char* word : {"-r", "-fr", "-rf", "--readonly", "--read-only", "--rea", "-vrP"}) {
-    EXPECT_TRUE(may_be_readonly({"-f", word, "memory", "1M"})) << word;
+    EXPECT_TRUE(is_readonly({"-f", word, "memory", "1M"})) << word;
   }
-  EXPECT_TRUE(may_be_readonly({"memory", "1M", "-r"}));
+  EXPECT_TRUE(is_readonly({"memory", "1M", "-r"}));
+  EXPECT_TRUE(is_readonly({"-U", "-", "-r", "memory", "1M"}));
+  EXPECT_TRUE(is_readonly({"--tls-verify-peer", "-r", "--filter=cow", "-r"}));
 }
 
 TEST(ServerOptions, OtherOptionsAreNotTakenForIt) {
-  EXPECT_FALSE(may_be_readonly({"-f", "-U", "-", "--run", "echo", "--filter=readahead", "memory"}));
-  EXPECT_FALSE(may_be_readonly({"-Urelative.sock", "-Proot.pid", "-fvtr", "cache-dir=-r"}));
-  EXPECT_FALSE(may_be_readonly({"--", "-r"}));
-  EXPECT_FALSE(may_be_readonly({}));
+  EXPECT_FALSE(is_readonly({"-f", "-U", "-", "--run", "echo", "--filter=readahead", "memory"}));
+  EXPECT_FALSE(is_readonly({"-Urelative.sock", "-Proot.pid", "-fvtr", "cache-dir=-r"}));
+  EXPECT_FALSE(is_readonly({"--", "-r"}));
+  EXPECT_FALSE(is_readonly({}));
+}
+
+TEST(ServerOptions, ValuesOfOthersAreNotTakenForIt) {
+  for (const char* option : {"-e", "-fe", "-P", "--exportname", "--export-n", "--run", "--tls"}) {
+    EXPECT_FALSE(is_readonly({option, "-r", "memory", "1M"})) << option;
+    EXPECT_TRUE(is_readonly({option, "-r", "-r", "memory", "1M"})) << option;
+  }
 }
 
 TEST(ServerOptions, FiltersThatShowAnotherDiskAreFoundBelow) {
@@ -40,6 +49,7 @@ TEST(ServerOptions, FiltersThatShowTheSameDiskOrStandAboveAreNot) {
 }
 
 TEST(ServerOptions, ThisProcessIsNot) {
+  EXPECT_FALSE(is_readonly_server());
   EXPECT_FALSE(may_be_readonly_server());
   EXPECT_FALSE(may_end_with_last_connection());
 }
