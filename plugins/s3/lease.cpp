@@ -141,7 +141,13 @@ void Lease::take_by_force() {
 void Lease::settle(ObjectStore& store) {
   if (settings_.ownership == Ownership::none) return;
   move_to(store);
-  record_.process = processes_.self();
+  const ProcessIdentity serving = processes_.self();
+  if (record_.process != serving) {
+    // The record that is stored names the process that has started this one. When that has ended,
+    // the lease is anybody's: nothing is written before the record names this process.
+    record_.process = serving;
+    set_deadline(TimePoint::min());
+  }
   next_renewal_ = TimePoint::min();
   tend();
   if (state() == LeaseState::lost) throw Error(EBUSY, reason());

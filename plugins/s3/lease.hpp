@@ -91,8 +91,9 @@ class Lease {
   void acquire(ObjectStore& store);
 
   // This is the process that will serve, and `store` its store, which outlives this object: the
-  // record gets the pid. Throws Error(EBUSY) where the lease was lost meanwhile; a store that does
-  // not answer is tried again by tend().
+  // record gets its pid. Throws Error(EBUSY) where the lease was lost meanwhile; a store that does
+  // not answer is tried again by tend(), and where the server has forked the lease is doubtful until
+  // then.
   void settle(ObjectStore& store);
 
   // `store` is used from here on: it outlives this object.

@@ -114,15 +114,12 @@ std::string random_owner() {
 }  // namespace
 
 LeaseRecord LeaseRecord::make(const Processes& processes, std::chrono::milliseconds duration) {
-  LeaseRecord record{.state = State::held,
-                     .owner = random_owner(),
-                     .process = processes.self(),
-                     .since = utc_text(std::time(nullptr)),
-                     .renewals = 0,
-                     .duration = duration};
-  record.process.pid = 0;
-  record.process.start_time = 0;
-  return record;
+  return {.state = State::held,
+          .owner = random_owner(),
+          .process = processes.self(),
+          .since = utc_text(std::time(nullptr)),
+          .renewals = 0,
+          .duration = duration};
 }
 
 LeaseRecord LeaseRecord::parse(const std::string& text, const std::string& object_name) {

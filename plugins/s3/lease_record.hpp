@@ -8,10 +8,10 @@
 //     "state": "held",                            or "released"
 //     "owner": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",  128 random bits, of one run of a server
 //     "host": "vm-host-3",                        for people, and with the next four to find out
-//     "pid": 4711,                                on the same machine that the owner has ended;
-//     "start-time": 123456,                       pid and start-time are 0 until the server has
-//     "boot-id": "...",                           gone into the background
-//     "pid-namespace": "pid:[4026531836]",
+//     "pid": 4711,                                on the same machine that the owner has ended.
+//     "start-time": 123456,                       Until the server has gone into the background:
+//     "boot-id": "...",                           the process that starts it. (Earlier versions
+//     "pid-namespace": "pid:[4026531836]",        put 0 for pid and start-time until then)
 //     "since": "2026-01-31T12:00:00Z",            for people: when the owner took it, by its clock
 //     "renewals": 12,                             one more in each PUT
 //     "duration-ms": 30000,
@@ -60,8 +60,7 @@ struct LeaseRecord {
   std::chrono::milliseconds duration{};
   std::optional<LeaseTerm> term{};  // nothing: of version 1
 
-  // Held, with a new random owner, since now, of a process whose pid is not final yet; its term is
-  // still to be set.
+  // Held, with a new random owner, since now, of this process; its term is still to be set.
   static LeaseRecord make(const Processes& processes, std::chrono::milliseconds duration);
 
   // Throws Error(EINVAL) that names the object, what is wrong with it, and own=force.

@@ -40,7 +40,7 @@ class Started:
         self.status, self.said, self.printed = done.returncode, done.stderr, done.stdout
 
 
-class FailedStarts(unittest.TestCase):
+class FailedStartsCase(unittest.TestCase):
     """Over a volume in a directory, with the default lease-time of 30 s."""
 
     def setUp(self):
@@ -55,6 +55,10 @@ class FailedStarts(unittest.TestCase):
     def volume(self, **parameters):
         """Words of nbdkit's."""
         return self.store.volume(**({"size": SIZE} | parameters))
+
+
+class FailedStarts(FailedStartsCase):
+    """The process ends by itself."""
 
     def expect_given_back(self):
         """The next server does not wait."""
@@ -150,6 +154,75 @@ class FailedStarts(unittest.TestCase):
         wait_until(lambda: lease_record(self.store)["state"] == "released", 30, "an orderly end")
 
 
+class KilledStarts(FailedStartsCase):
+    """A server that is killed after it has taken the lease and before it serves: nobody waits for
+    what is known to have ended on this machine."""
+
+    def setUp(self):
+        super().setUp()
+        # nbdkit waits for somebody who reads its pid, after the fork and before after_fork().
+        self.pid_file = self.directory / "pid"
+        os.mkfifo(self.pid_file)
+
+    def start(self, *options):
+        """A start that goes no further; its processes are a group of their own."""
+        words = [*options, "-U", self.socket, "-P", self.pid_file, *self.volume()]
+        started = subprocess.Popen(
+            [our_nbdkit(), *map(str, words)], start_new_session=True, stderr=subprocess.DEVNULL
+        )
+        self.addCleanup(started.wait)
+        self.addCleanup(_kill_group, started.pid)
+        before = lease_record(self.store)["owner"]
+        wait_until(lambda: lease_record(self.store)["owner"] != before, 30, "a lease that is taken")
+        return started
+
+    def expect_not_waited_for(self):
+        """The next server starts at once, and says whom it takes the lease from."""
+        self.assertEqual(lease_record(self.store)["state"], "held")
+        start = time.monotonic()
+        with Nbdkit(*self.volume()) as server:
+            self.assertLess(time.monotonic() - start, AT_ONCE_S)
+            self.assertIn("has ended without giving it back", server.log())
+            server.connect().pwrite(b"x" * 512, 0)
+
+    def test_in_the_foreground(self):
+        started = self.start("-f")
+        started.kill()
+        started.wait()
+        self.expect_not_waited_for()
+
+    def test_in_the_background(self):
+        """Both processes."""
+        started = self.start()
+        servers = wait_until(lambda: _children(started.pid), 30, "a process in the background")
+        _kill_group(started.pid)
+        started.wait()
+        for pid in servers:
+            wait_until(lambda pid=pid: not _runs(pid), 30, "its end")
+        self.expect_not_waited_for()
+
+    def test_the_process_in_the_background_alone(self):
+        """The one that has started it says so, and ends."""
+        started = self.start()
+        (server,) = wait_until(lambda: _children(started.pid), 30, "a process in the background")
+        os.kill(server, signal.SIGKILL)
+        self.assertEqual(started.wait(HANGS_S), 1)
+        self.expect_not_waited_for()
+
+    def test_the_one_that_has_started_it_alone(self):
+        """Two servers, of which one has lost the lease before it served anybody."""
+        started = self.start()
+        (server,) = wait_until(lambda: _children(started.pid), 30, "a process in the background")
+        started.kill()
+        started.wait()
+        with Nbdkit(*self.volume()) as winner:
+            winner.connect().pwrite(b"x" * 512, 0)
+            self.pid_file.read_text()  # the other goes on
+            wait_until(lambda: not _runs(server), 30, "its end")
+            self.assertEqual(lease_record(self.store)["pid"], winner.pid)
+            winner.connect().flush()
+
+
 @unittest.skipUnless(os.geteuid() == 0, "only root may change its user")
 class AnotherUser(unittest.TestCase):
     """nbdkit -u: what a layer makes while it is root must be the server's."""
@@ -225,6 +298,28 @@ class AnotherUser(unittest.TestCase):
             started = Started(*words, *layers)
             self.assertEqual(started.status, 1)
             self.assertIn(f"-u {self.user}", started.said)
+
+
+def _kill_group(pid):
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _children(pid):
+    """The processes that this one has started."""
+    return [
+        int(word)
+        for tasks in pathlib.Path(f"/proc/{pid}/task").glob("*/children")
+        for word in tasks.read_text().split()
+    ]
+
+
+def _runs(pid):
+    """Also of a process that is nobody's child."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+        return stat.rpartition(")")[2].split()[0] != "Z"
+    return False
 
 
 def _kill(pid):

@@ -44,7 +44,6 @@ class Race:
             winner = servers[0]
             self._check_refusal(refusals[0], winner.pid)
             self._check_disk(winner, number)
-            # It has its pid before the first client is served, and not much before.
             self._check_record(winner.pid)
             if number % 2:
                 winner.kill()
@@ -55,11 +54,11 @@ class Race:
                 server.stop()
 
     def _check_refusal(self, text, pid):
-        """It names the owner, who may not have known its pid yet."""
-        owner = re.search(r"nbdkit on (\S+), (pid (\d+)|still starting), since 20\d\d-", text)
+        """It names the owner."""
+        owner = re.search(r"nbdkit on (\S+), pid (\d+), since 20\d\d-", text)
         self._test.assertTrue(owner, text)
         self._test.assertEqual(owner[1], socket.gethostname())
-        self._test.assertIn(owner[3], (None, str(pid)), text)
+        self._test.assertEqual(owner[2], str(pid), text)
         self._test.assertIn("own=force", text)
 
     def _check_record(self, pid):

@@ -98,7 +98,37 @@ TEST_F(LeaseLifeTest, SettlingGoesOnWhereTheStoreDoesNotAnswer) {
   store_.before = {};
   clock_.advance(seconds(1));
   lease_.tend();
+  EXPECT_EQ(lease_.state(), LeaseState::held);
+}
+
+TEST_F(LeaseLifeTest, NothingIsWrittenBeforeTheRecordNamesTheProcessThatServes) {
+  lease_.acquire(store_);
+  const ProcessIdentity starter = here_.process;
+  here_.process.pid = 12;
+  bool could_write = true;
+  store_.before = [&](const StoreCall& call) {
+    if (call.op != StoreOp::put) return;
+    could_write = lease_.may_write();
+    throw Error(ETIMEDOUT, "no answer");
+  };
+  lease_.settle(store_);
+  EXPECT_FALSE(could_write);
+  EXPECT_EQ(lease_.state(), LeaseState::doubtful);
+  EXPECT_EQ(stored().process, starter);
+  store_.before = {};
+  clock_.advance(seconds(1));
+  lease_.tend();
+  EXPECT_EQ(lease_.state(), LeaseState::held);
   EXPECT_EQ(stored().process, here_.process);
+}
+
+TEST_F(LeaseLifeTest, AServerThatWasKilledWhileItStartedIsNotWaitedFor) {
+  other_.acquire(store_);  // and goes no further
+  here_.gone = {there_.process};
+  lease_.acquire(store_);
+  EXPECT_EQ(lease_.state(), LeaseState::held);
+  EXPECT_EQ(clock_.slept(), Duration::zero());
+  EXPECT_EQ(log_.count({"taken over", "there, pid 22", "has ended"}), 1U);
 }
 
 TEST_F(LeaseLifeTest, TheKeeperRenewsUntilItIsStopped) {

@@ -60,17 +60,19 @@ TEST(LeaseRecordTest, OneOfVersion1IsReadAndHasNoTerm) {
   EXPECT_EQ(record.to_json(), text);
 }
 
-TEST(LeaseRecordTest, ANewOneHasARandomOwnerAndNoPidYet) {
+TEST(LeaseRecordTest, ANewOneHasARandomOwnerAndThisProcess) {
   const FakeProcesses processes("here", 7);
   const auto one = LeaseRecord::make(processes, std::chrono::seconds(30));
   const auto two = LeaseRecord::make(processes, std::chrono::seconds(30));
   EXPECT_NE(one.owner, two.owner);
-  EXPECT_EQ(one.process.pid, 0);
-  EXPECT_EQ(one.process.start_time, 0U);
-  EXPECT_EQ(one.process.boot_id, "boot of here");
+  EXPECT_EQ(one.process, processes.process);
   EXPECT_EQ(one.since.size(), std::string("2026-01-31T12:00:00Z").size());
   EXPECT_EQ(LeaseRecord::parse(one.to_json(), "o").owner, one.owner);
-  EXPECT_NE(one.owner_in_words().find("still starting"), std::string::npos);
+}
+
+TEST(LeaseRecordTest, AnEarlierVersionThatStartsHasNoPid) {
+  const LeaseRecord record = LeaseRecord::parse(changed("4711", "0"), "o");
+  EXPECT_NE(record.owner_in_words().find("still starting"), std::string::npos);
 }
 
 TEST(LeaseRecordTest, WhatTheMachineIsCalledNeverMakesARecordThatCannotBeRead) {

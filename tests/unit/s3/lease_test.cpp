@@ -54,11 +54,11 @@ TEST_F(LeaseTest, OwnNoneAsksTheStoreNothingAndWritesForEver) {
   EXPECT_TRUE(store_.memory.calls().empty());
 }
 
-TEST_F(LeaseTest, IsTakenWithoutAPidAndRenewedWithOneInTheBackground) {
+TEST_F(LeaseTest, IsTakenByTheProcessThatStartsAndRenewedByTheOneInTheBackground) {
   lease_.acquire(store_);
   EXPECT_EQ(lease_.state(), LeaseState::held);
   EXPECT_TRUE(lease_.may_write());
-  EXPECT_EQ(stored().process.pid, 0);
+  EXPECT_EQ(stored().process, here_.process);
   const auto owner = stored().owner;
   here_.process.pid = 12;
   lease_.settle(store_);
