@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <utility>
 
 #include "common/block/layer.hpp"
 #include "common/io/key_value_text.hpp"
@@ -13,6 +14,7 @@ namespace nbdstack {
 namespace {
 
 constexpr std::string_view kKind = "nbdstack-disk";
+constexpr std::string_view kNoTerms = "none";
 constexpr std::size_t kIdLength_max = 128;
 constexpr std::array<std::pair<WriteRight, std::string_view>, 4> kRights = {{
     {WriteRight::none, "none"},
@@ -60,17 +62,39 @@ bool read_right(std::string_view text, WriteRight& right) {
   return true;
 }
 
+bool read_unchanged(std::string_view text, WriterTerm& term) {
+  auto& terms = term.unchanged.emplace();
+  while (text != kNoTerms && !text.empty()) {
+    const std::string_view number = text.substr(0, text.find(','));
+    std::uint64_t found = 0;
+    if (!parse_number(number, found)) return false;
+    const std::uint64_t former = terms.empty() ? term.since : terms.back();
+    if (found <= former || found >= term.term) return false;
+    terms.push_back(found);
+    text.remove_prefix(std::min(text.size(), number.size() + 1));
+  }
+  return text.empty() ? !terms.empty() : terms.empty();
+}
+
 bool read_term(Fields& fields, std::optional<WriterTerm>& term) {
   if (!fields.contains("term")) return !fields.contains("since");
   WriterTerm found;
   if (!parse_number(fields["term"], found.term) || !parse_number(fields["since"], found.since)) {
     return false;
   }
-  term = found;
-  return found.since <= found.term;
+  if (found.since > found.term) return false;
+  if (fields.contains("unchanged") && !read_unchanged(fields["unchanged"], found)) return false;
+  term = std::move(found);
+  return true;
 }
 
 }  // namespace
+
+bool WriterTerm::still_true(std::uint64_t then) const {
+  if (then == term || then == since) return true;
+  if (!unchanged) return since <= then && then < term;
+  return std::binary_search(unchanged->begin(), unchanged->end(), then);
+}
 
 std::optional<DiskIdentity> DiskIdentity::parse(std::string_view description) {
   auto fields = fields_of(description);
@@ -87,6 +111,11 @@ std::optional<DiskIdentity> DiskIdentity::parse(std::string_view description) {
 std::string DiskIdentity::to_text() const {
   std::string text = fmt::format("{} id={} size={}", kKind, id, size_bytes);
   if (term) text += fmt::format(" term={} since={}", term->term, term->since);
+  if (term && term->unchanged) {
+    text += term->unchanged->empty()
+                ? fmt::format(" unchanged={}", kNoTerms)
+                : fmt::format(" unchanged={}", fmt::join(*term->unchanged, ","));
+  }
   for (const auto& [value, word] : kRights) {
     if (value == right) text += fmt::format(" right={}", word);
   }

@@ -29,8 +29,10 @@ std::string doubt_of(const Md5FileIdentity& found, const ShownDisk& disk) {
         "digests were taken)",
         term->term, *found.term);
   }
-  return fmt::format("another server has written to it since (in a term after {}, up to {})",
-                     *found.term, term->since);
+  return fmt::format(
+      "another server has written to it since, or it was brought back from an older copy (the "
+      "digests were taken in writer's term {}, the last change was in {})",
+      *found.term, term->since);
 }
 
 [[noreturn]] void refuse(const std::string& path, const std::string& why) {

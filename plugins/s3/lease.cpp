@@ -244,7 +244,7 @@ void Lease::release() {
   set_deadline(TimePoint::min());
   state_ = LeaseState::released;
   record_.state = LeaseRecord::State::released;
-  if (has_changed_ && record_.term.has_value()) record_.term->changed_in = record_.term->number;
+  if (has_changed_ && record_.term.has_value()) record_.term->note_change();
   try {
     std::optional<SeenLease> other;
     if (!put_over_own(other)) {

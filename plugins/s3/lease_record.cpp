@@ -19,14 +19,17 @@ namespace nbdstack {
 namespace {
 
 constexpr std::string_view kLeaseFormat = "nbdstack-lease";
-constexpr std::uint64_t kRecordVersion = 2;
+constexpr std::uint64_t kRecordVersion = 3;
+constexpr std::uint64_t kVersionThatCountsByOne = 2;
 constexpr std::uint64_t kVersionWithoutTerm = 1;
 constexpr std::size_t kText_bytes_max = 255;
 constexpr std::size_t kOwnerDigits = 32;
-constexpr std::array<std::string_view, 14> kFields{
-    "format",  "version",       "state", "owner",    "host",        "pid",  "start-time",
-    "boot-id", "pid-namespace", "since", "renewals", "duration-ms", "term", "changed-term"};
-constexpr std::size_t kFieldsOfTerm = 2;  // the last ones
+constexpr std::array<std::string_view, 15> kFields{
+    "format",   "version",     "state",   "owner",         "host",
+    "pid",      "start-time",  "boot-id", "pid-namespace", "since",
+    "renewals", "duration-ms", "term",    "changed-term",  "unchanged-terms"};
+// The last ones, that an earlier version has not.
+constexpr std::array<std::size_t, kRecordVersion + 1> kFieldsToCome{0, 3, 1, 0};
 
 [[noreturn]] void refuse(const std::string& object_name, const std::string& reason) {
   throw Error(EINVAL,
@@ -58,20 +61,20 @@ std::uint64_t check_kind(const RecordReader& record) {
   const std::string format = short_text(record, "format");
   if (format != kLeaseFormat) record.refuse(fmt::format("its format is \"{}\"", format));
   const std::uint64_t version = record.number("version");
-  if (version != kRecordVersion && version != kVersionWithoutTerm) {
+  if (version < kVersionWithoutTerm || version > kRecordVersion) {
     record.refuse(fmt::format("it is of version {}, and only the versions up to {} are known",
                               version, kRecordVersion));
   }
   const std::span known(kFields);
-  record.expect_no_other_fields(
-      version == kVersionWithoutTerm ? known.first(known.size() - kFieldsOfTerm) : known);
+  record.expect_no_other_fields(known.first(known.size() - kFieldsToCome.at(version)));
   return version;
 }
 
 std::optional<LeaseTerm> term_of(const RecordReader& record, std::uint64_t version) {
   if (version == kVersionWithoutTerm) return std::nullopt;
-  const LeaseTerm term{.number = record.number("term"),
-                       .changed_in = record.number("changed-term")};
+  LeaseTerm term{.number = record.number("term"), .changed_in = record.number("changed-term")};
+  term.unchanged = version == kVersionThatCountsByOne ? terms_between(term.changed_in, term.number)
+                                                      : record.numbers("unchanged-terms");
   if (!is_possible(term)) {
     record.refuse(fmt::format("a term of {}, the last change in term {}, is not possible",
                               term.number, term.changed_in));
@@ -159,6 +162,7 @@ std::string LeaseRecord::to_json() const {
   if (term.has_value()) {
     json["term"] = term->number;
     json["changed-term"] = term->changed_in;
+    json["unchanged-terms"] = term->unchanged;
   }
   return json.dump(2) + "\n";
 }

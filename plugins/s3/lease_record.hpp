@@ -4,7 +4,7 @@
 //
 //   {
 //     "format": "nbdstack-lease",
-//     "version": 2,
+//     "version": 3,
 //     "state": "held",                            or "released"
 //     "owner": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",  128 random bits, of one run of a server
 //     "host": "vm-host-3",                        for people, and with the next four to find out
@@ -16,13 +16,18 @@
 //     "renewals": 12,                             one more in each PUT
 //     "duration-ms": 30000,
 //     "term": 7,                                  lease_term.hpp
-//     "changed-term": 5
+//     "changed-term": 5,
+//     "unchanged-terms": [6]
 //   }
 //
-//   version   term and changed-term    who reads it
-//   1         neither                  this program, as a lease of which no term is known
-//   2         both                     this program; one that knows version 1 only refuses to
-//                                      start, as it must: it would pass no term on
+//   version   term and changed-term    unchanged-terms
+//   1         neither: of such a       -
+//             lease no term is known
+//   2         both                     not there: all numbers between the two
+//   3         both                     there
+//
+// A program that knows less refuses to start, as it must: it would pass no term on, or one that may
+// have been another's.
 //
 // It is written by PUTs that are conditional on its ETag, so that there is one line of records in
 // which each knows its predecessor. No two records are equal bytes: owners differ, and an owner

@@ -45,6 +45,16 @@ std::uint32_t RecordReader::small_number(const char* field) const {
   return static_cast<std::uint32_t>(value);
 }
 
+std::vector<std::uint64_t> RecordReader::numbers(const char* field) const {
+  const auto found = json_->find(field);
+  const bool is_list = found != json_->end() && found->is_array();
+  if (!is_list || !std::all_of(found->begin(), found->end(),
+                               [](const Json& each) { return each.is_number_unsigned(); })) {
+    refuse(fmt::format("\"{}\" is missing or no list of numbers", field));
+  }
+  return found->get<std::vector<std::uint64_t>>();
+}
+
 std::string RecordReader::text(const char* field) const {
   const auto found = json_->find(field);
   if (found == json_->end() || !found->is_string()) {

@@ -14,6 +14,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace nbdstack {
 
@@ -33,6 +34,7 @@ class RecordReader {
   // Each refuses a field that is missing or of another kind.
   [[nodiscard]] std::uint64_t number(const char* field) const;
   [[nodiscard]] std::uint32_t small_number(const char* field) const;
+  [[nodiscard]] std::vector<std::uint64_t> numbers(const char* field) const;
   [[nodiscard]] std::string text(const char* field) const;
   // Lower case, exactly as many digits as fill `bytes`.
   void read_hex(const char* field, std::span<std::byte> bytes) const;

@@ -21,7 +21,9 @@ DiskIdentity identity_of_volume(const VolumeLayout& layout, const std::string& s
     const std::string place = store_place + "\n" + layout.place;
     identity.id = "s3-at-" + to_hex(xxh3_128(std::as_bytes(std::span(place))));
   }
-  if (term.has_value()) identity.term = {.term = term->number, .since = term->changed_in};
+  if (term.has_value()) {
+    identity.term = {.term = term->number, .since = term->changed_in, .unchanged = term->unchanged};
+  }
   return identity;
 }
 
@@ -39,7 +41,7 @@ std::optional<LeaseTerm> term_of(const std::optional<SeenLease>& seen) {
     return std::nullopt;
   }
   LeaseTerm term = *seen->record->term;
-  if (seen->record->state != LeaseRecord::State::released) term.changed_in = term.number;
+  if (seen->record->state != LeaseRecord::State::released) term.note_change();
   return term;
 }
 

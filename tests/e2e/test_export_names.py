@@ -84,7 +84,7 @@ class Disks:
     def tell(self, name, **fields):
         """What the layer tells of the disk from now on; of an open one, too."""
         values = {"size": (self.folder / name).stat().st_size, "right": "held"} | fields
-        order = [key for key in ("id", "size", "term", "since", "right") if key in values]
+        order = [key for key in ("id", "size", "term", "since", "unchanged", "right") if key in values]
         text = "nbdstack-disk " + " ".join(f"{key}={values[key]}" for key in order)
         new = self.folder / f"{name}.identity.new"
         new.write_text(text)

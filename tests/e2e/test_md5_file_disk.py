@@ -79,16 +79,18 @@ class KnownDisk(_Case):
         self.assertEqual(self.digests.read_bytes(), before)
 
     def test_what_others_wrote_is_neither_accused_nor_vouched_for(self):
-        for term, since, because in (
-            (6, 5, "another server has written to it since"),
-            (2, 2, "it was brought back from an older copy"),
+        for fields, because in (
+            ({"term": 6, "since": 5}, "another server has written to it since"),
+            ({"term": 2, "since": 2}, "it was brought back from an older copy"),
+            # Where the term of the digests would lie, had the disk not forgotten it.
+            ({"term": 6, "since": 1, "unchanged": "2,5"}, "it was brought back from an older copy"),
         ):
-            with self.subTest(because):
+            with self.subTest(**fields):
                 self.digests.unlink(missing_ok=True)
                 self.tell()
                 self.write([1, 2, 3])
                 self.change_below(2)
-                self.tell(term=term, since=since)
+                self.tell(**fields)
                 server = self.serve_disks()
                 handle = server.connect()
                 for _ in range(2):

@@ -197,7 +197,7 @@ class Ownership(_WriterCase):
         """What is not understood is not overwritten, but by force."""
         self.expect_stops(self.serve())
         key = "nbdstack-lease.json"
-        other = b'{"format": "nbdstack-lease", "version": 3}'
+        other = b'{"format": "nbdstack-lease", "version": 4}'
         self.store.client.put(self.store.bucket, key, other)
         message = self.refusal()
         self.assertIn(key, message)

@@ -2,6 +2,7 @@
 whether this server may still write. It is the export's description."""
 
 import json
+import shutil
 import time
 import unittest
 
@@ -26,6 +27,9 @@ def told(server, name=""):
     handle.shutdown()
     fields = dict(field.split("=", 1) for field in fields)
     del fields["server"]
+    if "unchanged" in fields:
+        words = fields["unchanged"]
+        fields["unchanged"] = [] if words == "none" else [int(term) for term in words.split(",")]
     return fields | {n: int(fields[n]) for n in ("size", "term", "since") if n in fields}
 
 
@@ -70,16 +74,33 @@ class Terms(unittest.TestCase):
         first = self.live(changes=True)
         self.assertEqual(first["since"], first["term"], "nothing is known of what was before")
         second = self.live(changes=False)
-        self.assertEqual((second["term"], second["since"]), (first["term"] + 1, first["term"]))
+        self.assertEqual((second["since"], second["unchanged"]), (first["term"], []))
         third = self.live(changes=False)
-        self.assertEqual((third["term"], third["since"]), (first["term"] + 2, first["term"]))
+        self.assertEqual((third["since"], third["unchanged"]), (first["term"], [second["term"]]))
         crashes = self.serve()
         crashed = told(crashes)
         crashes.kill()
-        self.assertEqual((crashed["term"], crashed["since"]), (first["term"] + 3, first["term"]))
+        self.assertEqual(crashed["since"], first["term"])
+        self.assertEqual(crashed["unchanged"], [second["term"], third["term"]])
         last = self.live(changes=False)
-        self.assertEqual((last["term"], last["since"]), (first["term"] + 4, crashed["term"]))
-        self.assertEqual(len({life["id"] for life in (first, second, third, crashed, last)}), 1)
+        self.assertEqual((last["since"], last["unchanged"]), (crashed["term"], []))
+        lives = [first, second, third, crashed, last]
+        self.assertEqual(lives, sorted(lives, key=lambda life: life["term"]))
+        self.assertEqual(len({life["term"] for life in lives}), len(lives))
+        self.assertEqual(len({life["id"] for life in lives}), 1)
+
+    def test_a_restored_bucket_gives_no_term_a_second_time(self):
+        """What is remembered of a writer that the bucket has forgotten must not be believed."""
+        self.live(changes=True)
+        bucket = self.store.directory / self.store.bucket
+        backup = self.store.directory / "backup"
+        shutil.copytree(bucket, backup)
+        lives = [self.live(changes) for changes in (False, True, False)]
+        shutil.rmtree(bucket)
+        backup.rename(bucket)
+        forgotten = {life["term"] for life in lives}
+        for life in [self.live(changes) for changes in (False, True, False, False)]:
+            self.assertFalse(forgotten & {life["term"], life["since"], *life["unchanged"]})
 
     def test_a_count_that_was_lost_begins_elsewhere(self):
         """Terms that come again would make old memories believable."""
@@ -90,16 +111,22 @@ class Terms(unittest.TestCase):
         self.assertGreater(abs(second["term"] - first["term"]), 1000)
 
     def test_a_lease_of_an_older_version(self):
-        """It is read, and no term is known."""
+        """One that counts by one is gone on with; of one that counts nothing no term is known."""
         first = self.live(changes=True)
         path = self.store.directory / self.store.bucket / "nbdstack-lease.json"
         record = lease_record(self.store)
-        self.assertEqual((record.pop("term"), record["version"]), (first["term"], 2))
-        del record["changed-term"]
-        path.write_text(json.dumps(record | {"version": 1}))
+        self.assertEqual((record["term"], record["version"]), (first["term"], 3))
+        del record["unchanged-terms"]
+        by_one = {"version": 2, "changed-term": first["term"], "term": first["term"] + 2}
+        path.write_text(json.dumps(record | by_one))
         second = self.live(changes=False)
-        self.assertEqual(second["since"], second["term"])
-        self.assertNotEqual(second["term"], first["term"] + 1)
+        self.assertEqual(second["since"], first["term"])
+        self.assertEqual(second["unchanged"], [first["term"] + 1, first["term"] + 2])
+        del record["term"], record["changed-term"]
+        path.write_text(json.dumps(record | {"version": 1}))
+        third = self.live(changes=False)
+        self.assertEqual(third["since"], third["term"])
+        self.assertGreater(abs(third["term"] - second["term"]), 1 << 25)
 
     def test_a_volume_made_anew_is_another_disk(self):
         """Under the same key."""
@@ -117,16 +144,18 @@ class Terms(unittest.TestCase):
         while told(loser)["right"] != "lost" and time.monotonic() < end:
             time.sleep(0.1)
         self.assertEqual(told(loser), before | {"right": "lost"})
-        self.assertEqual(
-            told(winner), before | {"term": before["term"] + 1, "since": before["term"]}
-        )
+        now = told(winner)
+        self.assertGreater(now["term"], before["term"])
+        changed = {"term": now["term"], "since": before["term"], "unchanged": []}
+        self.assertEqual(now, before | changed)
 
     def test_readers_have_no_right(self):
         """Beside a writer or alone: the term is the last writer's."""
         writer = self.serve()
         term = told(writer)["term"]
         reader = self.serve(readonly="true", size=None)
-        self.assertEqual(told(reader), told(writer) | {"since": term, "right": "none"})
+        expected = {"since": term, "unchanged": [], "right": "none"}
+        self.assertEqual(told(reader), told(writer) | expected)
         self.assertEqual(lease_record(self.store)["pid"], writer.pid)
         self.assertNotIn("term", told(self.serve(own="none")))
         self.assertEqual(told(self.serve(own="none"))["right"], "none")

@@ -152,13 +152,15 @@ class LayerBelow:
         script.write_text(textwrap.dedent(_PLUGIN))
         self.arguments = ["python", script, f"folder={folder}", *parameters]
 
-    def tell(self, term, since=None, right="held", disk="volume-1"):
+    def tell(self, term, since=None, right="held", disk="volume-1", unchanged=None):
         """From now on the layer says that it is this disk, in this term of its writers, and
         whether the server may write it (common/block/disk_identity.hpp)."""
         new = self.folder / "new-identity"
         new.write_text(
             f"nbdstack-disk id={disk} size={self.disk.stat().st_size} term={term} "
-            f"since={term if since is None else since} right={right}"
+            f"since={term if since is None else since} "
+            + ("" if unchanged is None else f"unchanged={unchanged} ")
+            + f"right={right}"
         )
         new.rename(self.folder / "identity")
 

@@ -20,8 +20,9 @@ Trust by_terms(std::uint64_t then, bool alone, const DiskIdentity& told) {
   }
   const std::uint64_t changed = is_writer ? now.since : now.term;
   return {Trust::Level::nothing,
-          fmt::format("another server has changed the disk since (the directory was last used in "
-                      "the disk's term {}, the last change by another was in term {})",
+          fmt::format("another server has changed the disk since, or it was brought back from an "
+                      "older copy (the directory was last used in the disk's term {}, the last "
+                      "change by another was in term {})",
                       then, changed)};
 }
 

@@ -69,6 +69,15 @@ TEST(DirectoryTrust, ADirectoryThatIsNewerThanTheDiskSaysSo) {
   EXPECT_NE(trust.because.find("restored"), std::string::npos);
 }
 
+TEST(DirectoryTrust, ATermThatTheDiskHasForgottenSaysSo) {
+  const WriterTerm terms{.term = 9, .since = 4, .unchanged = {{6, 8}}};
+  EXPECT_EQ(level(found("a", 6), told("a", terms, WriteRight::held)), Level::all);
+  const DiskIdentity here = told("a", terms, WriteRight::held);
+  const Trust trust = trust_in(found("a", 7), &here);
+  EXPECT_EQ(trust.level, Level::nothing);
+  EXPECT_NE(trust.because.find("older copy"), std::string::npos);
+}
+
 TEST(DirectoryTrust, TermsThatNobodyCountsProveNothing) {
   EXPECT_EQ(level(found("a", 5), told("a", {}, WriteRight::none)), Level::nothing);
   EXPECT_EQ(level(found("a", {}), told("a", WriterTerm{5, 5}, WriteRight::held)), Level::nothing);

@@ -19,6 +19,12 @@ TEST(DiskIdentity, IsWrittenAndReadBack) {
     DiskIdentity identity = kWritten;
     identity.right = right;
     EXPECT_EQ(DiskIdentity::parse(identity.to_text()), identity);
+    identity.term->unchanged.emplace();
+    EXPECT_EQ(DiskIdentity::parse(identity.to_text()), identity);
+    identity.term->unchanged = {6};
+    EXPECT_EQ(DiskIdentity::parse(identity.to_text()), identity);
+    identity.term = WriterTerm{.term = 99, .since = 5, .unchanged = {{6, 17, 98}}};
+    EXPECT_EQ(DiskIdentity::parse(identity.to_text()), identity);
     identity.term.reset();
     EXPECT_EQ(DiskIdentity::parse(identity.to_text()), identity);
   }
@@ -37,13 +43,27 @@ TEST(DiskIdentity, FieldsOfALaterVersionAreIgnored) {
 
 TEST(DiskIdentity, AnyOtherDescriptionTellsNothing) {
   for (const char* const text :
-       {"", "a disk", "nbdstack-disk", "nbdstack-disk ", "nbdstack-disk id=a size=1",
-        "nbdstack-disks id=a size=1 right=held", "nbdstack-disk id= size=1 right=held",
-        "nbdstack-disk id=a/b size=1 right=held", "nbdstack-disk id=a size=x right=held",
-        "nbdstack-disk id=a size=1 right=perhaps", "nbdstack-disk id=a size=1 right=held term=1",
+       {"",
+        "a disk",
+        "nbdstack-disk",
+        "nbdstack-disk ",
+        "nbdstack-disk id=a size=1",
+        "nbdstack-disks id=a size=1 right=held",
+        "nbdstack-disk id= size=1 right=held",
+        "nbdstack-disk id=a/b size=1 right=held",
+        "nbdstack-disk id=a size=x right=held",
+        "nbdstack-disk id=a size=1 right=perhaps",
+        "nbdstack-disk id=a size=1 right=held term=1",
         "nbdstack-disk id=a size=1 right=held since=1",
         "nbdstack-disk id=a size=1 right=held term=1 since=2",
-        "nbdstack-disk id=a id=b size=1 right=held", "nbdstack-disk id=a  size=1 right=held",
+        "nbdstack-disk id=a size=1 right=held term=7 since=5 unchanged=",
+        "nbdstack-disk id=a size=1 right=held term=7 since=5 unchanged=5",
+        "nbdstack-disk id=a size=1 right=held term=7 since=5 unchanged=7",
+        "nbdstack-disk id=a size=1 right=held term=9 since=5 unchanged=8,6",
+        "nbdstack-disk id=a size=1 right=held term=9 since=5 unchanged=6,,8",
+        "nbdstack-disk id=a size=1 right=held term=9 since=5 unchanged=6,none",
+        "nbdstack-disk id=a id=b size=1 right=held",
+        "nbdstack-disk id=a  size=1 right=held",
         "nbdstack-disk id=a size=1 right=held word"}) {
     EXPECT_EQ(DiskIdentity::parse(text), std::nullopt) << text;
   }
@@ -58,6 +78,13 @@ TEST(WriterTerm, WhatWasTrueIsTrueUntilSomebodyElseChangedSomething) {
   EXPECT_FALSE(now.still_true(4));
   // A memory of a term that has not begun is of another history of the disk.
   EXPECT_FALSE(now.still_true(8));
+}
+
+TEST(WriterTerm, WhereTheTermsAreToldOthersAreOfAHistoryThatTheDiskHasForgotten) {
+  EXPECT_TRUE((WriterTerm{.term = 9, .since = 5}).still_true(7));
+  const WriterTerm now{.term = 9, .since = 5, .unchanged = {{6, 8}}};
+  for (const std::uint64_t term : {5, 6, 8, 9}) EXPECT_TRUE(now.still_true(term)) << term;
+  for (const std::uint64_t term : {4, 7, 10}) EXPECT_FALSE(now.still_true(term)) << term;
 }
 
 TEST(IdentityOf, ALayerThatShowsAPartOfTheDiskTellsNothing) {

@@ -90,7 +90,13 @@ TEST(FileBindingTest, DigestsAreDoubtfulAfterOthersWrote) {
   EXPECT_EQ(binding.identity.generation, 1U);
   EXPECT_EQ(binding.identity.term, 6U);
   EXPECT_THAT(binding.reason,
-              HasSubstr("another server has written to it since (in a term after 3"));
+              HasSubstr("another server has written to it since, or it was brought back"));
+}
+
+TEST(FileBindingTest, DigestsAreDoubtfulWhereTheDiskHasForgottenTheirTerm) {
+  const WriterTerm terms{.term = 9, .since = 2, .unchanged = {{4, 8}}};
+  EXPECT_EQ(bound(file_of("x", 4), "a", known("x", terms)).worth, Worth::as_they_are);
+  EXPECT_EQ(bound(file_of("x", 3), "a", known("x", terms)).worth, Worth::doubtful);
 }
 
 TEST(FileBindingTest, DigestsAreDoubtfulWhereTheDiskIsOlder) {

@@ -13,7 +13,7 @@ using testing::FakeProcesses;
 
 const std::string kRecord = R"({
   "format": "nbdstack-lease",
-  "version": 2,
+  "version": 3,
   "state": "held",
   "owner": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",
   "host": "vm-host-3",
@@ -24,8 +24,12 @@ const std::string kRecord = R"({
   "since": "2026-01-31T12:00:00Z",
   "renewals": 12,
   "duration-ms": 30000,
-  "term": 7,
-  "changed-term": 5
+  "term": 9,
+  "changed-term": 5,
+  "unchanged-terms": [
+    6,
+    8
+  ]
 }
 )";
 
@@ -44,7 +48,7 @@ TEST(LeaseRecordTest, IsReadAndWrittenByteForByte) {
   EXPECT_EQ(record.process.start_time, 123456U);
   EXPECT_EQ(record.renewals, 12U);
   EXPECT_EQ(record.duration, std::chrono::seconds(30));
-  EXPECT_EQ(record.term, (LeaseTerm{.number = 7, .changed_in = 5}));
+  EXPECT_EQ(record.term, (LeaseTerm{.number = 9, .changed_in = 5, .unchanged = {6, 8}}));
   EXPECT_EQ(record.to_json(), kRecord);
   EXPECT_EQ(record.owner_in_words(), "nbdkit on vm-host-3, pid 4711, since 2026-01-31T12:00:00Z");
 
@@ -53,11 +57,18 @@ TEST(LeaseRecordTest, IsReadAndWrittenByteForByte) {
 }
 
 TEST(LeaseRecordTest, OneOfVersion1IsReadAndHasNoTerm) {
-  std::string text = changed("\"version\": 2", "\"version\": 1");
+  std::string text = changed("\"version\": 3", "\"version\": 1");
   text.replace(text.find(",\n  \"term\""), std::string::npos, "\n}\n");
   const LeaseRecord record = LeaseRecord::parse(text, "o");
   EXPECT_FALSE(record.term.has_value());
   EXPECT_EQ(record.to_json(), text);
+}
+
+TEST(LeaseRecordTest, OneOfVersion2CountsByOne) {
+  std::string text = changed("\"version\": 3", "\"version\": 2");
+  text.replace(text.find(",\n  \"unchanged"), std::string::npos, "\n}\n");
+  const LeaseRecord record = LeaseRecord::parse(text, "o");
+  EXPECT_EQ(record.term, (LeaseTerm{.number = 9, .changed_in = 5, .unchanged = {6, 7, 8}}));
 }
 
 TEST(LeaseRecordTest, ANewOneHasARandomOwnerAndThisProcess) {
@@ -96,14 +107,21 @@ TEST(LeaseRecordTest, EverythingElseIsRefusedNamingTheObjectAndTheWayOut) {
   expect_refusal("[]", "no JSON object");
   expect_refusal(kRecord.substr(0, 40), "no JSON object");
   expect_refusal(changed("nbdstack-lease", "nbdstack-volume"), "format");
-  expect_refusal(changed("\"version\": 2", "\"version\": 3"), "version 3");
-  expect_refusal(changed("\"version\": 2", "\"version\": 3, \"new\": 1"), "version 3");
-  expect_refusal(changed("\"version\": 2", "\"version\": \"2\""), "version");
-  expect_refusal(changed("\"version\": 2", "\"version\": 2, \"new\": 1"), "unknown");
-  expect_refusal(changed("\"version\": 2", "\"version\": 1"), "unknown");
-  expect_refusal(changed("\"term\": 7,", ""), "term");
-  expect_refusal(changed("\"changed-term\": 5", "\"changed-term\": 8"), "term of 7");
-  expect_refusal(changed("\"term\": 7", "\"term\": 9223372036854775808"), "not possible");
+  expect_refusal(changed("\"version\": 3", "\"version\": 4"), "version 4");
+  expect_refusal(changed("\"version\": 3", "\"version\": 0"), "version 0");
+  expect_refusal(changed("\"version\": 3", "\"version\": 4, \"new\": 1"), "version 4");
+  expect_refusal(changed("\"version\": 3", "\"version\": \"3\""), "version");
+  expect_refusal(changed("\"version\": 3", "\"version\": 3, \"new\": 1"), "unknown");
+  expect_refusal(changed("\"version\": 3", "\"version\": 2"), "unchanged-terms");
+  expect_refusal(changed("\"version\": 3", "\"version\": 1"), "unknown");
+  expect_refusal(changed("\"term\": 9,", ""), "term");
+  expect_refusal(changed("\"changed-term\": 5", "\"changed-term\": 10"), "term of 9");
+  expect_refusal(changed("\"term\": 9", "\"term\": 9223372036854775808"), "not possible");
+  expect_refusal(changed("    8\n", "    9\n"), "not possible");
+  expect_refusal(changed("    6,\n", "    5,\n"), "not possible");
+  expect_refusal(changed("    6,\n", "    8,\n"), "not possible");
+  expect_refusal(changed("    6,\n", "    -6,\n"), "unchanged-terms");
+  expect_refusal(changed("    6,\n", "    \"6\",\n"), "unchanged-terms");
   expect_refusal(changed("held", "sold"), "sold");
   expect_refusal(changed("0f1e", "0F1E"), "owner");
   expect_refusal(changed("0f1e", "0f1"), "owner");
