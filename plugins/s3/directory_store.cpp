@@ -110,7 +110,8 @@ ObjectInfo info_of(const ObjectFile& file) {
           .etag = file.etag(),
           .age = std::chrono::seconds(std::time(nullptr) - file.modified_at()),
           .attributes = {},
-          .checksum = file.checksum_kind()};
+          .checksum = file.checksum_kind(),
+          .whole_checksum = file.whole_checksum()};
 }
 
 // Nothing where there is no file.

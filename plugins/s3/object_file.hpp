@@ -55,6 +55,8 @@ class ObjectFile {
   // changes when somebody writes to it or puts another in its place. Of a damaged one, nothing.
   [[nodiscard]] std::string etag() const;
 
+  // Of a sealed file only; empty: nothing vouches for it.
+  [[nodiscard]] const std::string& whole_checksum() const { return checksums_.whole; }
   [[nodiscard]] ChecksumKind checksum_kind() const { return kind_of(checksums_, body_bytes_); }
 
   // The whole body, verified. Error(EIO) that names the file when `body` has another length, when

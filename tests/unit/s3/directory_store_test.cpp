@@ -14,6 +14,8 @@
 #include <thread>
 
 #include "common/error.hpp"
+#include "common/hash/digest.hpp"
+#include "common/hash/xxh3.hpp"
 #include "common/io/file.hpp"
 #include "tests/unit/s3/directory_store_fixture.hpp"
 
@@ -34,6 +36,16 @@ TEST_F(DirectoryStoreTest, WhatIsPutIsReadBackWholeAndInParts) {
   EXPECT_TRUE(store_.get_range("disk/0", part, {.offset = 9900, .object_bytes = 10'000}));
   EXPECT_EQ(part, Bytes(body.end() - 100, body.end()));
   EXPECT_EQ(store_.size_of("disk/0"), 10'000U);
+}
+
+// What an unanswered put has made of an object is recognised by it.
+TEST_F(DirectoryStoreTest, AnObjectIsToldWithTheChecksumOfItsBody) {
+  const Bytes body = pattern(10'000, 1);
+  put("disk/0", body);
+  const std::string expected = to_hex(xxh3_128(body));
+  EXPECT_EQ(store_.look_up("disk/0").value().whole_checksum, expected);
+  Bytes buffer(10'000);
+  EXPECT_EQ(store_.fetch("disk/0", buffer).value().whole_checksum, expected);
 }
 
 TEST_F(DirectoryStoreTest, APartOfAnObjectOfAnotherLengthIsAPartOfSomethingElse) {
