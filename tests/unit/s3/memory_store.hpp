@@ -17,6 +17,8 @@
 #include <vector>
 
 #include "common/error.hpp"
+#include "common/hash/digest.hpp"
+#include "common/hash/xxh3.hpp"
 #include "plugins/s3/object_store.hpp"
 
 namespace nbdstack::testing {
@@ -113,6 +115,7 @@ class MemoryStore final : public ObjectStore {
     attributes_[key] = std::move(attributes);
     versions_[key] = ++last_version_;
     checksums_.erase(key);
+    whole_checksums_.erase(key);
   }
   // What the object is said to carry until it is put again. One that is put carries all.
   void set_checksum(const std::string& key, ChecksumKind checksum) {
@@ -202,6 +205,7 @@ class MemoryStore final : public ObjectStore {
     attributes_[key] = options.attributes;
     versions_[key] = ++last_version_;
     checksums_.erase(key);
+    whole_checksums_[key] = options.with_checksum ? to_hex(xxh3_128(body)) : std::string();
     return {PutResult::stored, info_of(key).etag};
   }
   void remove(std::span<const std::string> keys) override {
@@ -302,7 +306,9 @@ class MemoryStore final : public ObjectStore {
             .etag = fmt::format("\"{}\"", versions_.at(key)),
             .age = age_,
             .attributes = attributes == attributes_.end() ? ObjectAttributes() : attributes->second,
-            .checksum = checksums_.contains(key) ? checksums_.at(key) : ChecksumKind::pieces};
+            .checksum = checksums_.contains(key) ? checksums_.at(key) : ChecksumKind::pieces,
+            .whole_checksum =
+                whole_checksums_.contains(key) ? whole_checksums_.at(key) : std::string()};
   }
 
   static bool is_write(StoreOp op) { return op == StoreOp::put || op == StoreOp::remove; }
@@ -328,8 +334,9 @@ class MemoryStore final : public ObjectStore {
   mutable std::mutex mutex_;  // protects everything below
   std::map<std::string, std::vector<std::byte>> objects_;
   std::map<std::string, ObjectAttributes> attributes_;
-  std::map<std::string, ChecksumKind> checksums_;  // where they are not all
-  std::map<std::string, unsigned> versions_;       // of the last put of each key
+  std::map<std::string, ChecksumKind> checksums_;       // where they are not all
+  std::map<std::string, std::string> whole_checksums_;  // of those that were put with one
+  std::map<std::string, unsigned> versions_;            // of the last put of each key
   unsigned last_version_ = 0;
   std::optional<std::chrono::seconds> age_;
   bool lists_are_proof_ = false;
