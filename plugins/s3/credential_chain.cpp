@@ -33,7 +33,9 @@ class Chain {
 
   Identity find() {
     for (const auto& [step, origin, source] : kSteps) {
-      if (auto found = (this->*step)()) return {*found, region_, origin, named(source)};
+      if (auto found = (this->*step)()) {
+        return {*found, region_, origin, named(source), endpoint_url(), ca_file()};
+      }
     }
     report_nothing_found();
   }
@@ -107,8 +109,9 @@ class Chain {
   Found from_instance() { return credentials_of_instance(surroundings_, why_no_instance_); }
 
   [[nodiscard]] std::string name_of_profile() const {
-    std::string name =
-        parameters_.profile.empty() ? surroundings_.variable("AWS_PROFILE") : parameters_.profile;
+    std::string name = parameters_.profile;
+    if (name.empty()) name = surroundings_.variable("AWS_DEFAULT_PROFILE");
+    if (name.empty()) name = surroundings_.variable("AWS_PROFILE");
     return name.empty() ? "default" : name;
   }
 
@@ -118,6 +121,10 @@ class Chain {
   // need not clear AWS_PROFILE.
   void require_profile() const {
     if (profile_ != nullptr || profile_name_ == "default") return;
+    if (!config_.fault().empty()) {
+      throw Error(EACCES, fmt::format("profile \"{}\" is not found, but {}", profile_name_,
+                                      config_.fault()));
+    }
     throw Error(EINVAL, fmt::format("profile \"{}\" exists neither in {} nor in {}", profile_name_,
                                     config_.credentials_path(), config_.config_path()));
   }
@@ -128,6 +135,21 @@ class Chain {
     if (region.empty()) region = surroundings_.variable("AWS_DEFAULT_REGION");
     if (region.empty() && profile_ != nullptr) region = profile_->setting("region");
     return region.empty() ? std::string(kDefaultRegion) : region;
+  }
+
+  [[nodiscard]] std::string endpoint_url() const {
+    const auto is_true = [](const std::string& text) { return text == "true" || text == "True"; };
+    if (profile_ == nullptr ||
+        is_true(surroundings_.variable("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")) ||
+        is_true(profile_->setting("ignore_configured_endpoint_urls"))) {
+      return {};
+    }
+    return config_.service_setting(*profile_, "s3", "endpoint_url");
+  }
+
+  [[nodiscard]] std::string ca_file() const {
+    return profile_ == nullptr ? std::string()
+                               : surroundings_.expand_home(profile_->setting("ca_bundle"));
   }
 
   [[nodiscard]] std::string named(const char* source) const {
@@ -147,7 +169,9 @@ class Chain {
                         ? "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment, "
                           "AWS_WEB_IDENTITY_TOKEN_FILE, "
                         : "",
-                    profile_name_, config_.credentials_path(), config_.config_path(),
+                    profile_name_, config_.credentials_path(),
+                    config_.config_path() +
+                        (config_.fault().empty() ? "" : fmt::format(" ({})", config_.fault())),
                     why_no_instance_));
   }
 

@@ -149,7 +149,7 @@ FoundCredentials find_credentials(const CredentialParameters& parameters,
   }
   return {std::make_shared<CredentialSource>(identity.credentials, identity.source, renew,
                                              surroundings.wall_time),
-          identity.region};
+          identity.region, identity.endpoint_url, identity.ca_file};
 }
 
 }  // namespace nbdstack

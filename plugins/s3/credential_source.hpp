@@ -77,6 +77,9 @@ class CredentialSource {
 struct FoundCredentials {
   std::shared_ptr<CredentialSource> source;
   std::string region;
+  // Of the profile; empty: it says nothing.
+  std::string endpoint_url{};
+  std::string ca_file{};
 };
 
 // Looks for credentials by the order in credential_chain.hpp, and throws what find_identity throws.

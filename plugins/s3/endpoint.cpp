@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "plugins/s3/aws_domain.hpp"
 
 namespace nbdstack {
 namespace {
@@ -89,9 +90,7 @@ Endpoint Endpoint::of_region(const std::string& region) {
     throw Error(EINVAL, fmt::format("region: \"{}\" is no name of a region", region));
   }
   Endpoint endpoint;
-  // AWS in China is a partition with a domain of its own.
-  const char* domain = region.starts_with("cn-") ? "amazonaws.com.cn" : "amazonaws.com";
-  endpoint.host = fmt::format("s3.{}.{}", region, domain);
+  endpoint.host = fmt::format("s3.{}.{}", region, aws_domain_of(region));
   return endpoint;
 }
 

@@ -19,7 +19,7 @@ struct Endpoint {
   // Throws Error(EINVAL) that names endpoint-url unless `url` is
   // http[s]://HOST[:PORT][/PATH] with nothing else in it: no user, query or fragment.
   static Endpoint parse(const std::string& url);
-  // AWS's own: https://s3.REGION.amazonaws.com
+  // AWS's own: https://s3.REGION.amazonaws.com, or the domain of the region's partition.
   static Endpoint of_region(const std::string& region);
 };
 

@@ -73,6 +73,8 @@ bool may_pass(int status, std::string_view code) {
 int errno_of(int status, std::string_view code) {
   if (status == 507 || is_quota(code)) return ENOSPC;
   if (code == "NoSuchBucket") return ENOENT;
+  // A refusal, which is of that object alone.
+  if (is_of_kms(code) || code == "InvalidObjectState") return EACCES;
   if (status == 401 || status == 403 ||
       is_one_of(code, "AccessDenied", "InvalidAccessKeyId", "ExpiredToken", "InvalidToken")) {
     return EACCES;

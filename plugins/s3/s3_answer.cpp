@@ -57,11 +57,33 @@ ChecksumKind kind_of_checksums(const HttpResponse& response, std::uint64_t objec
   return kind_of({.whole = response.header(kChecksumHeader).value_or("")}, object_bytes);
 }
 
-// Longer than any that services write.
-constexpr std::size_t kErrorDocument_bytes_max = std::size_t{16} << 10U;
-
 std::string_view text_of(std::span<const std::byte> body) {
   return {reinterpret_cast<const char*>(body.data()), body.size()};
+}
+
+// The first bytes of an object that an answer says it brings.
+struct FirstBytes {
+  std::uint64_t count = 0;
+  std::uint64_t object_bytes = 0;
+};
+
+std::optional<FirstBytes> first_bytes_of(const HttpResponse& response) {
+  std::uint64_t object_bytes = 0;
+  if (response.status == 200) {
+    const auto length = response.header("content-length");
+    if (!length.has_value() || !parse_number(*length, object_bytes)) return std::nullopt;
+    return FirstBytes{.count = object_bytes, .object_bytes = object_bytes};
+  }
+  constexpr std::string_view kFromFirst = "bytes 0-";
+  const std::string range = response.header("content-range").value_or("");
+  const std::size_t slash = range.find('/');
+  std::uint64_t last = 0;
+  if (!range.starts_with(kFromFirst) || slash == std::string::npos ||
+      !parse_number(range.substr(kFromFirst.size(), slash - kFromFirst.size()), last) ||
+      !parse_number(range.substr(slash + 1), object_bytes) || last >= object_bytes) {
+    return std::nullopt;
+  }
+  return FirstBytes{.count = last + 1, .object_bytes = object_bytes};
 }
 
 }  // namespace
@@ -173,6 +195,29 @@ std::optional<Failure> contradiction_in(const HttpResponse& response) {
                  .reason = fmt::format("the answer contradicts itself: its content-length is {}, "
                                        "and its body has {} bytes",
                                        length, came)};
+}
+
+std::optional<std::uint64_t> object_bytes_from_first(const HttpResponse& response) {
+  const auto told = first_bytes_of(response);
+  return told.has_value() ? std::optional(told->object_bytes) : std::nullopt;
+}
+
+std::optional<Failure> judge_first_byte(const HttpResponse& response) {
+  if (response.status != 206 && response.status != 200) return unexpected(response);
+  if (auto fault = contradiction_in(response)) return fault;
+  if (!response.text_cut) {
+    if (auto failure = error_in_success(response, response.text)) return failure;
+  }
+  const auto told = first_bytes_of(response);
+  if (told.has_value() && (response.text_cut || response.text.size() == told->count)) {
+    return std::nullopt;
+  }
+  return Failure{
+      .may_pass = true,
+      .reason = fmt::format("the first byte was asked for, but the answer is {} bytes of "
+                            "Content-Range \"{}\"",
+                            response.text.size(),
+                            quotable(response.header("content-range").value_or("")))};
 }
 
 std::optional<Failure> judge_no_first_byte(const HttpResponse& response) {

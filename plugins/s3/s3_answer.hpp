@@ -61,6 +61,16 @@ std::optional<Failure> error_in_success(const HttpResponse& response, std::strin
 // it is sound as far as its headers tell.
 std::optional<Failure> contradiction_in(const HttpResponse& response);
 
+// Longer than any error document that services write.
+inline constexpr std::size_t kErrorDocument_bytes_max = std::size_t{16} << 10U;
+
+// How long the object is of which the answer to a request for its first byte tells: that byte, or
+// more from the first one on, even all of it, as some services have it.
+std::optional<std::uint64_t> object_bytes_from_first(const HttpResponse& response);
+
+// Nothing if that can be believed.
+std::optional<Failure> judge_first_byte(const HttpResponse& response);
+
 // Nothing if the answer 416 to a request for the first byte says nothing against an empty object.
 std::optional<Failure> judge_no_first_byte(const HttpResponse& response);
 

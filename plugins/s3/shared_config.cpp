@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <optional>
 #include <sstream>
 #include <string_view>
 
@@ -47,7 +48,10 @@ class SectionReader {
 
  private:
   void take(std::string_view content, std::size_t indent) {
-    if (after_setting_ && indent > indent_) return;  // nested
+    if (after_setting_ && indent > indent_) {
+      take_nested(content);
+      return;
+    }
     indent_ = indent;
     after_setting_ = content.front() != '[';
     if (content.front() == '[') {
@@ -60,7 +64,15 @@ class SectionReader {
     if (section_ == nullptr || equals == std::string_view::npos) {
       refuse("neither a section nor a setting of one");
     }
-    section_->insert_or_assign(lower_case(trim(content.substr(0, equals))),
+    parent_ = lower_case(trim(content.substr(0, equals)));
+    section_->insert_or_assign(parent_, std::string(trim(content.substr(equals + 1))));
+  }
+
+  // What is no setting there is part of a value of several lines, which nobody asks for.
+  void take_nested(std::string_view content) {
+    const std::size_t equals = content.find('=');
+    if (equals == std::string_view::npos) return;
+    section_->insert_or_assign(parent_ + "." + lower_case(trim(content.substr(0, equals))),
                                std::string(trim(content.substr(equals + 1))));
   }
 
@@ -72,13 +84,21 @@ class SectionReader {
   const std::string& path_;
   Sections sections_;
   ProfileSettings* section_ = nullptr;
+  std::string parent_;  // the last setting that was not nested
   unsigned line_number_ = 0;
   std::size_t indent_ = 0;      // of the last line that was not nested
   bool after_setting_ = false;  // nothing can be nested in a section's first line
 };
 
-Sections read_sections(const std::string& path, const Surroundings& surroundings) {
-  const auto text = surroundings.read_file(path);
+// `fault` becomes why it could not be opened.
+Sections read_sections(const std::string& path, const Surroundings& surroundings,
+                       std::string& fault) {
+  std::optional<std::string> text;
+  try {
+    text = surroundings.read_file(path);
+  } catch (const Error& error) {
+    if (fault.empty()) fault = error.what();
+  }
   return text ? SectionReader(path).read(*text) : Sections();
 }
 
@@ -88,11 +108,10 @@ std::string path_of(const Surroundings& surroundings, const std::string& variabl
   return surroundings.expand_home(path.empty() ? fallback : path);
 }
 
-// "profile work" and "profile 'my work'": the name; empty for a section that is no profile.
-std::string profile_name_of(std::string_view section) {
-  constexpr std::string_view kWord = "profile";
-  if (!section.starts_with(kWord)) return {};
-  section.remove_prefix(kWord.size());
+// "profile work" and "profile 'my work'": the name; empty for a section that is no "profile".
+std::string name_of(std::string_view section, std::string_view word) {
+  if (!section.starts_with(word)) return {};
+  section.remove_prefix(word.size());
   if (section.empty() || kBlanks.find(section.front()) == std::string_view::npos) return {};
   section = trim(section);
   const bool quoted = section.size() >= 2 && section.front() == section.back() &&
@@ -117,18 +136,32 @@ SharedConfig SharedConfig::read(const Surroundings& surroundings) {
   config.credentials_path_ =
       path_of(surroundings, "AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials");
   config.config_path_ = path_of(surroundings, "AWS_CONFIG_FILE", "~/.aws/config");
-  for (auto& [section, settings] : read_sections(config.credentials_path_, surroundings)) {
+  for (auto& [section, settings] :
+       read_sections(config.credentials_path_, surroundings, config.fault_)) {
     config.profiles_[section] = {section, settings, {}};
   }
   // In the order of a map, "default" comes before "profile default", which therefore wins.
-  for (auto& [section, settings] : read_sections(config.config_path_, surroundings)) {
-    const std::string name = section == "default" ? section : profile_name_of(section);
+  for (auto& [section, settings] :
+       read_sections(config.config_path_, surroundings, config.fault_)) {
+    const std::string services = name_of(section, "services");
+    if (!services.empty()) config.services_[services] = settings;
+    const std::string name = section == "default" ? section : name_of(section, "profile");
     if (name.empty()) continue;
     Profile& profile = config.profiles_[name];
     profile.name = name;
     profile.in_config = settings;
   }
   return config;
+}
+
+std::string SharedConfig::service_setting(const Profile& profile, const std::string& service,
+                                          const std::string& lower_case_name) const {
+  const auto services = services_.find(profile.setting("services"));
+  if (services != services_.end()) {
+    std::string own = value_of(services->second, service + "." + lower_case_name);
+    if (!own.empty()) return own;
+  }
+  return profile.setting(lower_case_name);
 }
 
 const Profile* SharedConfig::find(const std::string& name) const {

@@ -4,8 +4,15 @@
 // [profile NAME] in config, where NAME may be quoted; the default profile may go without the word
 // "profile", which wins where both are there. Comments are whole lines. Names of settings are
 // case-insensitive, values are taken literally. A line indented further than the setting before it
-// belongs to that setting, and no such nested setting is looked at. Where both files have a
-// setting, that in credentials counts. A file that does not exist is empty.
+// belongs to that setting: NAME in it is found as "SETTING.NAME". Where both files have a setting,
+// that in credentials counts. A [services NAME] in config holds what is said of services apart from
+// profiles.
+//
+//   the file               is taken as
+//   does not exist         empty
+//   cannot be opened       empty, and why is kept: HOME may be somebody else's, and nothing in it be
+//                          needed
+//   is no such file        Error(EINVAL)
 #pragma once
 
 #include <map>
@@ -29,9 +36,17 @@ struct Profile {
 
 class SharedConfig {
  public:
-  // From AWS_SHARED_CREDENTIALS_FILE and AWS_CONFIG_FILE or their defaults. Throws what reading a
-  // file throws, and Error(EINVAL) that names file and line for what is no such file.
+  // From AWS_SHARED_CREDENTIALS_FILE and AWS_CONFIG_FILE or their defaults. Throws Error(EINVAL)
+  // that names file and line for what is no such file.
   static SharedConfig read(const Surroundings& surroundings);
+
+  // Why a file could not be opened; empty where both were, or are not there.
+  [[nodiscard]] const std::string& fault() const { return fault_; }
+
+  // What the profile, or the [services] that it names, say of a service ("s3"): its own setting
+  // first, then that of all services. Empty where there is none.
+  [[nodiscard]] std::string service_setting(const Profile& profile, const std::string& service,
+                                            const std::string& lower_case_name) const;
 
   // Null where neither file has it.
   [[nodiscard]] const Profile* find(const std::string& name) const;
@@ -42,7 +57,9 @@ class SharedConfig {
  private:
   std::string credentials_path_;
   std::string config_path_;
+  std::string fault_;
   std::map<std::string, Profile> profiles_;
+  std::map<std::string, ProfileSettings> services_;
 };
 
 }  // namespace nbdstack

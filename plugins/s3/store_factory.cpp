@@ -32,18 +32,27 @@ std::string directory_of(const std::string& endpoint_url) {
 }
 
 // As AWS tools find it.
-std::string endpoint_url_of(const StoreSettings& settings, const Surroundings& surroundings) {
+std::string endpoint_url_of(const StoreSettings& settings, const FoundCredentials& found,
+                            const Surroundings& surroundings) {
   if (!settings.endpoint_url.empty()) return settings.endpoint_url;
   for (const char* name : {"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"}) {
     const auto value = surroundings.environment(name);
     if (value.has_value() && !value->empty()) return *value;
   }
-  return {};
+  return found.endpoint_url;
+}
+
+std::string ca_file_of(const StoreSettings& settings, const FoundCredentials& found,
+                       const Surroundings& surroundings) {
+  if (!settings.ca_file.empty()) return settings.ca_file;
+  const std::string file = surroundings.variable("AWS_CA_BUNDLE");
+  return file.empty() ? found.ca_file : file;
 }
 
 HttpStoreConfig http_config_of(const StoreSettings& settings, const Surroundings& surroundings) {
   FoundCredentials found = find_credentials(settings.identity, surroundings);
-  const std::string url = endpoint_url_of(settings, surroundings);
+  const std::string url = endpoint_url_of(settings, found, surroundings);
+  const std::string ca_file = ca_file_of(settings, found, surroundings);
   constexpr std::uint64_t kTimeout_ms_max = std::numeric_limits<std::uint32_t>::max();
   return {.bucket = settings.bucket,
           .endpoint = url.empty() ? Endpoint::of_region(found.region) : Endpoint::parse(url),
@@ -53,11 +62,21 @@ HttpStoreConfig http_config_of(const StoreSettings& settings, const Surroundings
           .connections = settings.connections,
           .timeout_ms = static_cast<std::uint32_t>(std::min(settings.timeout_ms, kTimeout_ms_max)),
           .retries = settings.retries,
-          .ca_file = settings.ca_file,
+          .ca_file = ca_file,
           .tls_verify = settings.tls_verify,
           .options = settings.options,
           .stopping = {},
           .may_write = {}};
+}
+
+// Of a public image, everybody may get the object, and nobody list the bucket.
+bool is_readable(ObjectStore& store, const std::string& key) {
+  if (key.empty()) return false;
+  try {
+    return store.look_up(key).has_value();
+  } catch (const Error&) {
+    return false;  // the listing's refusal says what is wrong
+  }
 }
 
 }  // namespace
@@ -81,7 +100,12 @@ std::unique_ptr<ObjectStore> StoreFactory::make_checked(const std::string& key, 
     return store;
   }
   auto store = make_http(waiting);
-  store->check_bucket(key);
+  try {
+    // Below the key: policies may allow that alone.
+    store->check_bucket(key.empty() || key.ends_with('/') ? key : key + "/");
+  } catch (const Error& error) {
+    if (error.code() != EACCES || !is_readable(*store, key)) throw;
+  }
   return store;
 }
 

@@ -9,6 +9,7 @@
 
 #include "common/error.hpp"
 #include "common/hash/digest.hpp"
+#include "plugins/s3/aws_domain.hpp"
 #include "plugins/s3/credential_document.hpp"
 #include "plugins/s3/endpoint.hpp"
 #include "plugins/s3/retry.hpp"
@@ -44,9 +45,7 @@ StsAddress sts_address(const std::string& region, const Surroundings& surroundin
       throw Error(EINVAL, fmt::format("{}: {}", name, error.what()));
     }
   }
-  // AWS in China is a partition with a domain of its own.
-  const char* domain = region.starts_with("cn-") ? "amazonaws.com.cn" : "amazonaws.com";
-  const std::string url = fmt::format("https://sts.{}.{}", region, domain);
+  const std::string url = fmt::format("https://sts.{}.{}", region, aws_domain_of(region));
   return address_of(url, Endpoint::parse(url));
 }
 

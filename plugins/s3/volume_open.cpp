@@ -40,8 +40,8 @@ std::optional<FoundBlock> find_block(ObjectStore& store, const VolumeRequest& re
   return found;
 }
 
-VolumeLayout open_image(ObjectStore& store, const VolumeRequest& request,
-                        const std::string& place) {
+std::optional<VolumeLayout> find_image(ObjectStore& store, const VolumeRequest& request,
+                                       const std::string& place) {
   if (!request.key.empty() && !request.object_size.has_value()) {
     if (const auto object = store.look_up(request.key)) {
       if (request.passphrase.has_value() || !request.cipher.empty()) {
@@ -49,19 +49,19 @@ VolumeLayout open_image(ObjectStore& store, const VolumeRequest& request,
                                         "encrypt= and passphrase=",
                                         place));
       }
-      return {.kind = VolumeKind::image,
-              .layout = Layout::own,
-              .key = request.key,
-              .size_bytes = object->size_bytes,
-              .object_size = kObjectSize_bytes_default,
-              .place = place,
-              .format = nullptr,
-              .mount_token = {},
-              .image_etag = object->etag,
-              .descriptor_change = {}};
+      return VolumeLayout{.kind = VolumeKind::image,
+                          .layout = Layout::own,
+                          .key = request.key,
+                          .size_bytes = object->size_bytes,
+                          .object_size = kObjectSize_bytes_default,
+                          .place = place,
+                          .format = nullptr,
+                          .mount_token = {},
+                          .image_etag = object->etag,
+                          .descriptor_change = {}};
     }
   }
-  throw Error(ENOENT, fmt::format("there is no volume in {}: give size= to create one", place));
+  return std::nullopt;
 }
 
 [[noreturn]] void throw_no_volume(const std::string& place) {
@@ -104,8 +104,10 @@ std::string resolve_key(ObjectStore& store, const VolumeRequest& request) {
   return given;
 }
 
-VolumeLayout open_volume(ObjectStore& store, const VolumeRequest& request) {
-  const std::string place = place_of(request);
+namespace {
+
+VolumeLayout open_listed(ObjectStore& store, const VolumeRequest& request,
+                         const std::string& place) {
   if (request.layout == Layout::s3backer) return open_s3backer(store, request, place);
   if (request.prefix.has_value() || request.hash_prefix) {
     throw Error(EINVAL, "prefix= and block-hash-prefix= are for layout=s3backer");
@@ -129,7 +131,26 @@ VolumeLayout open_volume(ObjectStore& store, const VolumeRequest& request) {
   }
   if (request.size_bytes.has_value()) return own.create();
   if (!request.images) throw_no_volume(place);
-  return open_image(store, request, place);
+  auto image = find_image(store, request, place);
+  if (image.has_value()) return std::move(*image);
+  throw Error(ENOENT, fmt::format("there is no volume in {}: give size= to create one", place));
+}
+
+}  // namespace
+
+VolumeLayout open_volume(ObjectStore& store, const VolumeRequest& request) {
+  const std::string place = place_of(request);
+  const bool may_be_image =
+      request.images && !request.size_bytes.has_value() && request.layout == Layout::automatic;
+  try {
+    return open_listed(store, request, place);
+  } catch (const Error& error) {
+    if (error.code() != EACCES || !may_be_image) throw;
+    // Who may get one object and no more is refused at what lies beside it, be it there or not.
+    auto image = find_image(store, request, place);
+    if (!image.has_value()) throw;
+    return std::move(*image);
+  }
 }
 
 std::unique_ptr<Layer> make_disk(ObjectStore& store, const VolumeLayout& layout,

@@ -51,7 +51,7 @@ class Check {
 
   void look_at(BlockNumber block) {
     const std::string name = format_.name_of(block);
-    std::string fault;
+    std::optional<Error> fault;
     GoodObject good;
     std::optional<ObjectInfo> object;
     std::vector<std::byte> body(layout_.object_size + format_.overhead_bytes());
@@ -61,14 +61,38 @@ class Check {
       body.resize(object->size_bytes);
       good = verify(block, name, body, *object);
     } catch (const Error& error) {
-      if (error.code() != EIO) throw;
-      fault = error.what();
+      if (error.code() != EIO && error.code() != EACCES) throw;
+      fault = error;
     }
-    if (!fault.empty() && !store_.look_up(name).has_value()) return;
+    if (fault.has_value() && !is_there(name, *fault)) return;
     if (good.lacking.has_value() && renewal_.has_value()) {
       good.is_renewed = renew(name, body, *object);
     }
-    count(block, good, fault);
+    count(block, good, fault.has_value() ? fault->what() : "");
+  }
+
+  // False: it was removed meanwhile. Throws where not the object is at fault, but the service or what
+  // it is asked with: an object that cannot be looked at either may be refused for a reason of its own
+  // (it is archived, say), but then others are answered for.
+  bool is_there(const std::string& name, const Error& fault) {
+    bool is_found = false;
+    try {
+      is_found = store_.look_up(name).has_value();
+    } catch (const Error& error) {
+      if (error.code() != EACCES || !others_are_answered()) throw;
+      return true;
+    }
+    if (fault.code() == EACCES) throw fault;
+    return is_found;
+  }
+
+  bool others_are_answered() {
+    try {
+      store_.look_up(ObjectNames(layout_.key).descriptor());
+      return true;
+    } catch (const Error&) {
+      return false;
+    }
   }
 
   // `fault` is empty for a good object.

@@ -202,5 +202,44 @@ TEST_F(CredentialChainTest, FoundAgainOnlyWhereItWasFound) {
   EXPECT_THROW(find_again(parameters, around.get(), CredentialOrigin::instance), Error);
 }
 
+TEST_F(CredentialChainTest, TheDefaultProfileOfTheEnvironmentComesFirstAsForBoto3) {
+  files["/home/u/.aws/credentials"] = kTwoProfiles;
+  environment["AWS_DEFAULT_PROFILE"] = "other";
+  EXPECT_EQ(find().credentials.secret_key, "other");
+  environment["AWS_PROFILE"] = "default";
+  EXPECT_EQ(find().credentials.secret_key, "other");
+}
+
+TEST_F(CredentialChainTest, WhatAProfileSaysOfTheServiceIsFoundWithItsKeys) {
+  files["/home/u/.aws/credentials"] = kTwoProfiles;
+  files["/home/u/.aws/config"] =
+      "[default]\nservices = mine\nca_bundle = ~/ca.pem\n"
+      "[services mine]\ns3 =\n  endpoint_url = https://s3.mine\n";
+  EXPECT_EQ(find().endpoint_url, "https://s3.mine");
+  EXPECT_EQ(find().ca_file, "/home/u/ca.pem");
+  environment["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] = "true";
+  EXPECT_EQ(find().endpoint_url, "");
+  parameters.profile = "other";
+  EXPECT_EQ(find().ca_file, "");
+}
+
+TEST_F(CredentialChainTest, FilesThatCannotBeOpenedAreNoErrorWhereTheyAreNotNeeded) {
+  around.can_open_files = false;
+  environment["AWS_PROFILE"] = "work";
+  set_environment();
+  EXPECT_EQ(key(), "ENVIRONMENT");
+  parameters.anonymous = true;
+  EXPECT_TRUE(find().credentials.is_anonymous());
+  parameters.anonymous = false;
+  environment.erase("AWS_ACCESS_KEY_ID");
+  environment.erase("AWS_SECRET_ACCESS_KEY");
+  const Error needed = failure();
+  EXPECT_EQ(needed.code(), EACCES);
+  EXPECT_NE(std::string(needed.what()).find("/home/u/.aws/credentials"), std::string::npos);
+  environment.erase("AWS_PROFILE");
+  EXPECT_NE(std::string(failure().what()).find("Permission denied"), std::string::npos)
+      << failure().what();
+}
+
 }  // namespace
 }  // namespace nbdstack

@@ -39,6 +39,12 @@ TEST(Endpoint, AddressesOfIpv6KeepTheirBrackets) {
 TEST(Endpoint, RegionsOfChinaHaveTheirOwnDomain) {
   EXPECT_EQ(Endpoint::of_region("eu-central-1").host, "s3.eu-central-1.amazonaws.com");
   EXPECT_EQ(Endpoint::of_region("cn-north-1").host, "s3.cn-north-1.amazonaws.com.cn");
+  EXPECT_EQ(Endpoint::of_region("us-gov-west-1").host, "s3.us-gov-west-1.amazonaws.com");
+  EXPECT_EQ(Endpoint::of_region("eusc-de-east-1").host, "s3.eusc-de-east-1.amazonaws.eu");
+  EXPECT_EQ(Endpoint::of_region("us-iso-east-1").host, "s3.us-iso-east-1.c2s.ic.gov");
+  EXPECT_EQ(Endpoint::of_region("us-isob-east-1").host, "s3.us-isob-east-1.sc2s.sgov.gov");
+  EXPECT_EQ(Endpoint::of_region("eu-isoe-west-1").host, "s3.eu-isoe-west-1.cloud.adc-e.uk");
+  EXPECT_EQ(Endpoint::of_region("us-isof-south-1").host, "s3.us-isof-south-1.csp.hci.ic.gov");
   EXPECT_THROW(Endpoint::of_region("evil.example/"), Error);
 }
 

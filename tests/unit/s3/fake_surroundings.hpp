@@ -20,6 +20,7 @@ class FakeSurroundings {
  public:
   std::map<std::string, std::string> environment{{"HOME", "/home/u"}};
   std::map<std::string, std::string> files;
+  bool can_open_files = true;
   std::map<std::string, ProcessOutcome> programs;  // by name
   ScriptedHttpServer server;
   // What requests to these places (scheme and host) meet instead, at `server`.
@@ -33,7 +34,11 @@ class FakeSurroundings {
   // Refers to this object.
   Surroundings get() {
     return {.environment = [this](const std::string& name) { return find(environment, name); },
-            .read_file = [this](const std::string& path) { return find(files, path); },
+            .read_file =
+                [this](const std::string& path) {
+                  if (!can_open_files) throw system_error(EACCES, "{}", path);
+                  return find(files, path);
+                },
             .run = [this](const auto& arguments, auto /*limit*/) { return run(arguments); },
             .exchange = [this](const auto& request,
                                const auto& limits) { return exchange(request, limits); },

@@ -71,6 +71,19 @@ TEST_F(HttpStoreServicesTest, AnObjectThatLooksLikeAnErrorIsAnObject) {
   EXPECT_EQ(store().get_text("k", 4096), text);
 }
 
+TEST_F(HttpStoreServicesTest, WhoSendsMoreThanTheFirstByteTellsTheLengthAllTheSame) {
+  server.then(answer(206, kBody, {{"Content-Range", "bytes 0-7/8"}}));
+  EXPECT_EQ(store().size_of("k"), 8U);
+  const std::string megabyte(std::size_t{1} << 20U, 'x');
+  server.then(answer(206, megabyte, {{"Content-Range", "bytes 0-1048575/1048576"}}));
+  EXPECT_EQ(store().size_of("k"), megabyte.size());
+  server.then(answer(200, megabyte, {{"ETag", "\"1\""}}));
+  EXPECT_EQ(store().size_of("k"), megabyte.size());
+  server.then(answer(206, kBody, {{"Content-Range", "bytes 0-8/9"}}));
+  server.then(answer(206, "1", {{"Content-Range", "bytes 0-0/9"}}));
+  EXPECT_EQ(store().size_of("k"), 9U) << "an answer that contradicts itself is not believed";
+}
+
 TEST_F(HttpStoreServicesTest, WhereManyCannotBeRemovedAtOnceEachIsAndThatIsFoundOutOnce) {
   server.then(error_answer(400, "InvalidArgument"));
   for (int i = 0; i < 6; ++i) server.then(answer(204));

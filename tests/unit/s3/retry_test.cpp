@@ -202,6 +202,8 @@ TEST(RetryClasses, ErrnoFitsWhatTheServiceSaid) {
   EXPECT_EQ(status_errno(403, "QuotaExceeded"), ENOSPC);
   EXPECT_EQ(status_errno(507), ENOSPC);
   EXPECT_EQ(status_errno(400, "XMinioStorageFull"), ENOSPC);
+  EXPECT_EQ(status_errno(403, "InvalidObjectState"), EACCES);
+  EXPECT_EQ(status_errno(400, "KMS.DisabledException"), EACCES);
   EXPECT_EQ(status_errno(404, "NoSuchBucket"), ENOENT);
   EXPECT_EQ(status_errno(504), ETIMEDOUT);
   EXPECT_EQ(status_errno(500, "InternalError"), EIO);

@@ -93,5 +93,30 @@ TEST_F(SharedConfigTest, WhatIsNoSuchFileIsRefusedByFileAndLineWithoutQuotingIt)
   }
 }
 
+TEST_F(SharedConfigTest, NestedSettingsAreFoundUnderTheirParents) {
+  set_config("[default]\ns3 =\n  Addressing_Style = path\nregion = x\n");
+  EXPECT_EQ(setting("default", "s3.addressing_style"), "path");
+}
+
+TEST_F(SharedConfigTest, AServiceIsFoundInTheServicesThatTheProfileNames) {
+  set_config(
+      "[profile a]\nservices = mine\nendpoint_url = https://all\n"
+      "[profile b]\nendpoint_url = https://all\n"
+      "[services mine]\nsts =\n  endpoint_url = https://sts\ns3 =\n  endpoint_url = https://s3\n");
+  const SharedConfig config = read();
+  EXPECT_EQ(config.service_setting(*config.find("a"), "s3", "endpoint_url"), "https://s3");
+  EXPECT_EQ(config.service_setting(*config.find("a"), "ec2", "endpoint_url"), "https://all");
+  EXPECT_EQ(config.service_setting(*config.find("b"), "s3", "endpoint_url"), "https://all");
+  EXPECT_EQ(config.find("mine"), nullptr);
+}
+
+TEST_F(SharedConfigTest, FilesThatCannotBeOpenedAreEmptyAndSayWhy) {
+  set_config("[default]\na = 1\n");
+  EXPECT_EQ(read().fault(), "");
+  around.can_open_files = false;
+  EXPECT_EQ(setting("default", "a"), "no such profile");
+  EXPECT_NE(read().fault().find("/home/u/.aws/credentials"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace nbdstack

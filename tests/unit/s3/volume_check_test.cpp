@@ -356,5 +356,34 @@ TEST(BoundedWorkTest, AProducerThatGivesUpWaitsForWhatIsUnderWayOnly) {
   EXPECT_GE(done, 1);
 }
 
+TEST_F(VolumeCheckTest, AnObjectThatIsRefusedIsNamedAndTheOthersAreRead) {
+  create(16 * kBlock);
+  write(pattern(16 * kBlock, 1), 0);
+  const VolumeLayout layout = open();
+  store_.on_call([](const StoreCall& call) {
+    if (call.keys.front() == name_of(3)) throw Error(EACCES, "AccessDenied");
+  });
+  damaged_.clear();
+  const CheckResult result = check_volume(
+      store_, layout, 1,
+      {.damaged = [this](const auto& name, const auto& reason) { damaged_[name] = reason; },
+       .progress = {}});
+  EXPECT_EQ(result.objects, 16U);
+  EXPECT_EQ(result.damaged, 1U);
+  EXPECT_EQ(damaged_[name_of(3)], "AccessDenied");
+}
+
+TEST_F(VolumeCheckTest, WhereEverythingIsRefusedTheCheckEnds) {
+  create(64 * kBlock);
+  write(pattern(64 * kBlock, 1), 0);
+  const VolumeLayout layout = open();
+  store_.on_call([](const StoreCall& call) {
+    if (call.op != StoreOp::list) throw Error(EACCES, "AccessDenied");
+  });
+  expect_error(EACCES, {"AccessDenied"}, [&] {
+    check_volume(store_, layout, 1, {.damaged = [](const auto&, const auto&) {}, .progress = {}});
+  });
+}
+
 }  // namespace
 }  // namespace nbdstack

@@ -222,6 +222,16 @@ TEST_F(VolumeOpenTest, BlocksOfAnotherKeyAreNoForeignVolume) {
 
 // --- A disk image in one object ---
 
+TEST_F(VolumeOpenTest, WhoMayGetOneObjectAndNothingElseIsServedIt) {
+  store_.place("images/debian.raw", pattern(100, 1));
+  store_.on_call([](const StoreCall& call) {
+    const bool is_allowed = call.op != StoreOp::list && call.keys.front() == "images/debian.raw";
+    if (!is_allowed) throw Error(EACCES, "AccessDenied");
+  });
+  EXPECT_EQ(open({}, {}, "images/debian.raw").kind, VolumeKind::image);
+  expect_refusal(EACCES, {"AccessDenied"}, kOneMiB, {});
+}
+
 TEST_F(VolumeOpenTest, AnObjectNamedByKeyIsAReadOnlyDiskReadInPieces) {
   const Bytes image = pattern(3 * kOneMiB + 5, 1);
   store_.place("image.raw", image);
