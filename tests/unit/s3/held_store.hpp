@@ -1,10 +1,11 @@
 // A store in memory whose ETags are the MD5 of the body, as S3's, or else say nothing of it, and
-// which on demand does a change and loses the answer, or holds it until it is released. One thread.
+// which on demand does a change and loses the answer, or holds it until it is released. Any thread.
 #pragma once
 
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -23,10 +24,17 @@ class HeldStore final : public ObjectStore {
   using Bytes = std::vector<std::byte>;
 
   // Of the changes that come: this many are done, or held, and their callers get no answer.
-  void lose_answers(unsigned count) { lose_ = count; }
-  void hold_changes(unsigned count) { hold_ = count; }
+  void lose_answers(unsigned count) {
+    const std::lock_guard lock(mutex_);
+    lose_ = count;
+  }
+  void hold_changes(unsigned count) {
+    const std::lock_guard lock(mutex_);
+    hold_ = count;
+  }
   // What is held is done now, as far as its conditions hold.
   void release_changes() {
+    const std::lock_guard lock(mutex_);
     for (const auto& change : std::exchange(held_, {})) change();
   }
   // What every listing says of every object, whatever its ETag is.
@@ -36,27 +44,39 @@ class HeldStore final : public ObjectStore {
   void refuse_conditions(bool refuse) { refuse_ = refuse; }
   void on_call(std::function<void(const StoreCall&)> hook) { hook_ = std::move(hook); }
 
-  [[nodiscard]] std::vector<StoreCall> calls() const { return calls_; }
+  [[nodiscard]] std::vector<StoreCall> calls() const {
+    const std::lock_guard lock(mutex_);
+    return calls_;
+  }
   [[nodiscard]] std::vector<StoreCall> calls(StoreOp op) const {
-    auto result = calls_;
+    auto result = calls();
     std::erase_if(result, [&](const StoreCall& call) { return call.op != op; });
     return result;
   }
-  void forget_calls() { calls_.clear(); }
+  void forget_calls() {
+    const std::lock_guard lock(mutex_);
+    calls_.clear();
+  }
 
   // Behind everybody's back.
   void place_text(const std::string& key, const std::string& text) {
+    const std::lock_guard lock(mutex_);
     const auto bytes = std::as_bytes(std::span(text));
     objects_[key] = {bytes.begin(), bytes.end()};
     ++versions_[key];
     checksums_.erase(key);
   }
-  void drop(const std::string& key) { objects_.erase(key); }
+  void drop(const std::string& key) {
+    const std::lock_guard lock(mutex_);
+    objects_.erase(key);
+  }
   [[nodiscard]] std::optional<Bytes> body_of(const std::string& key) const {
+    const std::lock_guard lock(mutex_);
     const auto found = objects_.find(key);
     return found == objects_.end() ? std::nullopt : std::optional(found->second);
   }
   [[nodiscard]] std::vector<std::string> keys() const {
+    const std::lock_guard lock(mutex_);
     std::vector<std::string> keys;
     for (const auto& [key, body] : objects_) keys.push_back(key);
     return keys;
@@ -73,6 +93,7 @@ class HeldStore final : public ObjectStore {
     return std::nullopt;
   }
   std::optional<ObjectInfo> fetch(const std::string& key, std::span<std::byte> buffer) override {
+    const std::lock_guard lock(mutex_);
     const auto body = body_of(key);
     if (!body.has_value()) return std::nullopt;
     std::copy(body->begin(), body->end(), buffer.begin());
@@ -84,6 +105,7 @@ class HeldStore final : public ObjectStore {
   // All objects, in order.
   void list(const std::string& prefix, const std::string& /*start_after*/,
             const std::function<bool(const ListedObject&)>& visit) override {
+    const std::lock_guard lock(mutex_);
     begin({StoreOp::list, {prefix}});
     for (const auto& [key, body] : objects_) {
       const std::string etag = listed_etag_.empty() ? etag_of(key) : listed_etag_;
@@ -95,6 +117,7 @@ class HeldStore final : public ObjectStore {
   }
 
   std::optional<ObjectInfo> look_up(const std::string& key) override {
+    const std::lock_guard lock(mutex_);
     begin({StoreOp::look_up, {key}});
     if (!objects_.contains(key)) return std::nullopt;
     ObjectInfo object;
@@ -105,6 +128,7 @@ class HeldStore final : public ObjectStore {
   }
   PutOutcome put(const std::string& key, std::span<const std::byte> body,
                  const PutOptions& options) override {
+    const std::lock_guard lock(mutex_);
     begin({StoreOp::put, {key}});
     const auto apply = [this, key, copy = Bytes(body.begin(), body.end()), mode = options.mode,
                         etag = options.etag]() -> PutOutcome {
@@ -121,10 +145,12 @@ class HeldStore final : public ObjectStore {
     throw Error(ETIMEDOUT, key + ": no answer");
   }
   void remove(std::span<const std::string> keys) override {
+    const std::lock_guard lock(mutex_);
     for (const std::string& key : keys) objects_.erase(key);
   }
   std::vector<std::string> remove_matching(std::span<const Removal> removals,
                                            Doubt& doubt) override {
+    const std::lock_guard lock(mutex_);
     StoreCall call{StoreOp::remove, {}};
     for (const Removal& each : removals) call.keys.push_back(each.key);
     begin(call);
@@ -168,6 +194,7 @@ class HeldStore final : public ObjectStore {
     return false;
   }
 
+  mutable std::recursive_mutex mutex_;  // protects what follows; held while a hook runs
   std::map<std::string, Bytes> objects_;
   std::map<std::string, unsigned> versions_;
   std::map<std::string, std::string> checksums_;  // that were stored with them
