@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "tests/unit/fakes/fake_layer.hpp"
 
 namespace nbdstack {
@@ -16,7 +18,7 @@ DiskIdentity disk(WriteRight right, std::optional<WriterTerm> term = WriterTerm{
   DiskIdentity identity;
   identity.id = "x";
   identity.size_bytes = kDisk_bytes;
-  identity.term = term;
+  identity.term = std::move(term);
   identity.right = right;
   return identity;
 }
