@@ -239,12 +239,9 @@ void GuardedChanges::remove(std::span<const Target> targets) {
   for (const Target& target : targets) {
     Base base;
     if (has_conditions()) {
+      if (wants_look(target.block)) look(target);
       const auto known = versions_.find(target.block);
       if (known.is_certain || believes_listings_) base = {known.version, known.is_certain};
-      if (wants_look(target.block)) {
-        look(target);
-        base = {versions_.find(target.block).version, true};
-      }
       // There was none, but a change of ours may have made one since.
       if (known.is_disputed ||
           (base.is_certain && base.version.is_absent() && open_.has_any(target.block))) {
