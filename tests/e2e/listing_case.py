@@ -59,6 +59,13 @@ class ListingCase(unittest.TestCase):
             handle.pwrite(content, 0)
         return content
 
+    def write_and_crash(self, content, offset=0):
+        """A server that is killed before it has recorded what it has written."""
+        with Nbdkit(*self.words()) as server:
+            server.connect().pwrite(content, offset)
+            server.process.kill()
+            server.process.wait()
+
     def hide(self, *blocks):
         """From listings, until show_all()."""
         hidden = {name_of(block) for block in blocks}

@@ -30,10 +30,7 @@ class HiddenBlocks(ListingCase):
         """The record of the server before the one that crashed, believed."""
         self.write_volume()
         content = os.urandom(16 * OBJECT)
-        with Nbdkit(*self.words()) as server:
-            server.connect().pwrite(content, 0)
-            server.process.kill()
-            server.process.wait()
+        self.write_and_crash(content)
         self.check_hidden_blocks(content)
 
     def test_after_a_crash_of_what_was_empty(self):
@@ -41,10 +38,7 @@ class HiddenBlocks(ListingCase):
         with self.served(size=SIZE, object_size="64K"):
             pass
         content = os.urandom(16 * OBJECT)
-        with Nbdkit(*self.words()) as server:
-            server.connect().pwrite(content, 0)
-            server.process.kill()
-            server.process.wait()
+        self.write_and_crash(content)
         self.check_hidden_blocks(content)
 
     def test_without_a_lease(self):

@@ -36,10 +36,7 @@ class WhatIsRemembered(ListingCase):
         """Blocks taken for absent that the first server has written."""
         self.run_verb("create", size=SIZE, object_size="64K")
         content = os.urandom(16 * OBJECT)
-        with Nbdkit(*self.words()) as server:
-            server.connect().pwrite(content, 0)
-            server.process.kill()
-            server.process.wait()
+        self.write_and_crash(content)
         self.check_hidden_blocks(content)
 
     def test_verbs_that_take_the_lease_hand_the_record_on(self):
@@ -77,10 +74,7 @@ class WhatIsRemembered(ListingCase):
     def test_a_verb_after_a_crash_makes_nothing_believed(self):
         self.write_volume()
         content = os.urandom(16 * OBJECT)
-        with Nbdkit(*self.words()) as server:
-            server.connect().pwrite(content, 16 * OBJECT)
-            server.process.kill()
-            server.process.wait()
+        self.write_and_crash(content, 16 * OBJECT)
         self.run_verb("check", "--renew")
         with self.served() as handle:
             self.assertEqual(self.extents(handle), [(0, 64, 0)])
@@ -119,10 +113,7 @@ class WhatIsRemembered(ListingCase):
 
     def test_who_only_reads_believes_nothing_after_a_crash(self):
         content = self.write_volume()
-        with Nbdkit(*self.words()) as server:
-            server.connect().pwrite(content, 32 * OBJECT)
-            server.process.kill()
-            server.process.wait()
+        self.write_and_crash(content, 32 * OBJECT)
         with self.served(readonly="true") as handle:
             self.assertEqual(self.extents(handle), [(0, 64, 0)])
             self.assertEqual(handle.pread(16 * OBJECT, 32 * OBJECT), content)

@@ -6,11 +6,9 @@
 
 #include <numeric>
 
-#include "common/error.hpp"
 #include "common/hash/digest.hpp"
 #include "common/hash/xxh3.hpp"
-#include "tests/unit/fakes/fake_clock.hpp"
-#include "tests/unit/s3/scripted_http_server.hpp"
+#include "tests/unit/s3/http_store_fixture.hpp"
 
 namespace nbdstack {
 namespace {
@@ -29,42 +27,19 @@ std::string checksum_of(const std::string& text) {
   return to_hex(xxh3_128(bytes_of(text)));
 }
 
-class HttpStoreTest : public ::testing::Test {
+// Each operation is one attempt.
+class HttpStoreTest : public testing::HttpStoreFixture {
  protected:
-  HttpStore make_store() {
-    return {{.bucket = "disk",
-             .endpoint = Endpoint::parse(server.url()),
-             .region = "us-east-1",
-             .credentials = std::make_shared<CredentialSource>(Credentials{"KEY", "SECRET", ""}),
-             .retries = 0},
-            clock};
-  }
-
-  // The errno of a call that must fail; its message is kept.
-  int errno_of(const std::function<void()>& call) {
-    try {
-      call();
-    } catch (const Error& error) {
-      message = error.what();
-      return error.code();
-    }
-    return 0;
-  }
+  HttpStoreTest() { config.retries = 0; }
 
   bool message_has(const std::string& part) const {
     return message.find(part) != std::string::npos;
   }
-
-  testing::FakeClock clock;
-  testing::ScriptedHttpServer server;
-  HttpStore store = make_store();
-  std::array<std::byte, 8> body{};
-  std::string message;
 };
 
 TEST_F(HttpStoreTest, GetReadsTheObject) {
   server.then(answer(200, "12345678", {{kChecksum, checksum_of("12345678")}}));
-  EXPECT_TRUE(store.get("vol/a b", body));
+  EXPECT_TRUE(store().get("vol/a b", body));
   EXPECT_EQ(body.front(), std::byte{'1'});
   EXPECT_EQ(server.requests().at(0).line, "GET /disk/vol/a%20b HTTP/1.1");
   EXPECT_NE(server.requests().at(0).header("authorization").find("Credential=KEY/"),
@@ -73,63 +48,63 @@ TEST_F(HttpStoreTest, GetReadsTheObject) {
 
 TEST_F(HttpStoreTest, ObjectWithoutAChecksumIsRead) {
   server.then(answer(200, "12345678"));
-  EXPECT_TRUE(store.get("k", body));
+  EXPECT_TRUE(store().get("k", body));
 }
 
 TEST_F(HttpStoreTest, CorruptedObjectIsAnErrorThatNamesIt) {
   server.then(answer(200, "12345678", {{kChecksum, checksum_of("12345679")}}));
-  EXPECT_EQ(errno_of([&] { store.get("vol/7", body); }), EIO);
+  EXPECT_EQ(errno_of([&] { store().get("vol/7", body); }), EIO);
   EXPECT_TRUE(message_has("s3://disk/vol/7") && message_has("corrupted")) << message;
 }
 
 TEST_F(HttpStoreTest, ObjectOfAnotherSizeIsAnError) {
   server.then(answer(200, "1234567"));
-  EXPECT_EQ(errno_of([&] { store.get("k", body); }), EIO);
+  EXPECT_EQ(errno_of([&] { store().get("k", body); }), EIO);
   server.then(answer(200, "123456789"));
-  EXPECT_EQ(errno_of([&] { store.get("k", body); }), EIO);
+  EXPECT_EQ(errno_of([&] { store().get("k", body); }), EIO);
   EXPECT_TRUE(message_has("longer than 8 bytes")) << message;
 }
 
 TEST_F(HttpStoreTest, BodyThatIsCutShortIsAnError) {
   server.then(answer(200, "12345678").close_after(7));
-  EXPECT_EQ(errno_of([&] { store.get("k", body); }), EIO);
+  EXPECT_EQ(errno_of([&] { store().get("k", body); }), EIO);
 }
 
 TEST_F(HttpStoreTest, BodyOfUnknownLengthThatIsCutShortIsAnError) {
   Answer cut = answer(200, "1234567").close_after(7);
   cut.head = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
   server.then(std::move(cut));
-  EXPECT_EQ(errno_of([&] { store.get("k", body); }), EIO);
+  EXPECT_EQ(errno_of([&] { store().get("k", body); }), EIO);
 }
 
 TEST_F(HttpStoreTest, SuccessOfAnotherKindIsNoObject) {
   for (const int status : {201, 204, 206}) {
     server.then(answer(status, status == 204 ? "" : "12345678"));
-    EXPECT_EQ(errno_of([&] { store.get("k", body); }), EIO) << status;
+    EXPECT_EQ(errno_of([&] { store().get("k", body); }), EIO) << status;
   }
 }
 
 TEST_F(HttpStoreTest, MissingObjectIsSaidByTheService) {
   server.then(error_answer(404, "NoSuchKey"));
-  EXPECT_FALSE(store.get("k", body));
+  EXPECT_FALSE(store().get("k", body));
   server.then(error_answer(404, "NoSuchKey"));
-  EXPECT_FALSE(store.get_range("k", body, {.offset = 0, .object_bytes = 4096}));
+  EXPECT_FALSE(store().get_range("k", body, {.offset = 0, .object_bytes = 4096}));
   server.then(error_answer(404, "NoSuchKey"));
-  EXPECT_EQ(store.size_of("k"), std::nullopt);
+  EXPECT_EQ(store().size_of("k"), std::nullopt);
   server.then(error_answer(404, "NoSuchKey"));
-  EXPECT_EQ(store.get_text("k", 9), std::nullopt);
+  EXPECT_EQ(store().get_text("k", 9), std::nullopt);
   server.then(answer(404, "", {{"x-amz-request-id", "1"}}));
-  EXPECT_FALSE(store.get("k", body));
+  EXPECT_FALSE(store().get("k", body));
 }
 
 // A missing object reads as zeros: a proxy's 404 must not make a disk of zeros.
 TEST_F(HttpStoreTest, NotFoundOfSomethingElseIsAnError) {
   server.then(answer(404, "<html>nginx</html>"));
-  EXPECT_EQ(errno_of([&] { store.get("k", body); }), EIO);
+  EXPECT_EQ(errno_of([&] { store().get("k", body); }), EIO);
   server.then(answer(404));
-  EXPECT_EQ(errno_of([&] { store.get("k", body); }), EIO);
+  EXPECT_EQ(errno_of([&] { store().get("k", body); }), EIO);
   server.then(error_answer(404, "NoSuchBucket"));
-  EXPECT_EQ(errno_of([&] { store.get("k", body); }), ENOENT);
+  EXPECT_EQ(errno_of([&] { store().get("k", body); }), ENOENT);
   EXPECT_TRUE(message_has("NoSuchBucket")) << message;
 }
 
@@ -138,7 +113,7 @@ constexpr std::uint64_t kLongObject = 68719476736;
 
 TEST_F(HttpStoreTest, RangeIsAskedForAndReadExactly) {
   server.then(answer(206, "12345678", {{"Content-Range", "bytes 100-107/68719476736"}}));
-  EXPECT_TRUE(store.get_range("k", body, {.offset = 100, .object_bytes = kLongObject}));
+  EXPECT_TRUE(store().get_range("k", body, {.offset = 100, .object_bytes = kLongObject}));
   EXPECT_EQ(server.requests().at(0).header("range"), "bytes=100-107");
 }
 
@@ -148,42 +123,42 @@ TEST_F(HttpStoreTest, WrongRangeIsAnError) {
        {"bytes 0-7/68719476736", "bytes 100-106/68719476736", "bytes 100-1070/68719476736", "",
         "bytes 100-107/*", "bytes 100-107/68719476735"}) {
     server.then(answer(206, "12345678", {{"Content-Range", range}}));
-    EXPECT_EQ(errno_of([&] { store.get_range("k", body, part); }), EIO) << range;
+    EXPECT_EQ(errno_of([&] { store().get_range("k", body, part); }), EIO) << range;
   }
   server.then(answer(206, "1234567", {{"Content-Range", "bytes 100-107/68719476736"}}));
-  EXPECT_EQ(errno_of([&] { store.get_range("k", body, part); }), EIO);
+  EXPECT_EQ(errno_of([&] { store().get_range("k", body, part); }), EIO);
 }
 
 TEST_F(HttpStoreTest, WholeObjectWhereARangeWasAskedIsAnError) {
   server.then(answer(200, "12345678"));
-  EXPECT_EQ(errno_of([&] { store.get_range("k", body, {.offset = 0, .object_bytes = 4096}); }),
+  EXPECT_EQ(errno_of([&] { store().get_range("k", body, {.offset = 0, .object_bytes = 4096}); }),
             EIO);
   server.then(error_answer(416, "InvalidRange"));
-  EXPECT_EQ(errno_of([&] { store.get_range("k", body, {.offset = 0, .object_bytes = 4096}); }),
+  EXPECT_EQ(errno_of([&] { store().get_range("k", body, {.offset = 0, .object_bytes = 4096}); }),
             EIO);
 }
 
 TEST_F(HttpStoreTest, SizeComesFromTheContentRange) {
   server.then(answer(206, "1", {{"Content-Range", "bytes 0-0/68719476736"}}));
-  EXPECT_EQ(store.size_of("k"), 68719476736U);
+  EXPECT_EQ(store().size_of("k"), 68719476736U);
   server.then(error_answer(416, "InvalidRange"));
-  EXPECT_EQ(store.size_of("empty"), 0U);
+  EXPECT_EQ(store().size_of("empty"), 0U);
   server.then(answer(206, "1", {{"Content-Range", "bytes 0-0/*"}}));
-  EXPECT_EQ(errno_of([&] { (void)store.size_of("k"); }), EIO);
+  EXPECT_EQ(errno_of([&] { (void)store().size_of("k"); }), EIO);
 }
 
 TEST_F(HttpStoreTest, TextBeyondItsLimitIsAnError) {
   server.then(answer(200, "1234"));
-  EXPECT_EQ(store.get_text("k", 4), "1234");
+  EXPECT_EQ(store().get_text("k", 4), "1234");
   server.then(answer(200, "12345"));
-  EXPECT_EQ(errno_of([&] { store.get_text("k", 4); }), EIO);
+  EXPECT_EQ(errno_of([&] { store().get_text("k", 4); }), EIO);
   server.then(answer(200, "1234", {{kChecksum, checksum_of("1235")}}));
-  EXPECT_EQ(errno_of([&] { store.get_text("k", 4); }), EIO);
+  EXPECT_EQ(errno_of([&] { store().get_text("k", 4); }), EIO);
 }
 
 TEST_F(HttpStoreTest, PutSendsEveryChecksum) {
   server.then(answer(200));
-  EXPECT_EQ(store.put("k", bytes_of("Welcome to Amazon S3."), {}).result, PutResult::stored);
+  EXPECT_EQ(store().put("k", bytes_of("Welcome to Amazon S3."), {}).result, PutResult::stored);
   const auto request = server.requests().at(0);
   EXPECT_EQ(request.line, "PUT /disk/k HTTP/1.1");
   EXPECT_EQ(request.body, "Welcome to Amazon S3.");
@@ -197,11 +172,11 @@ TEST_F(HttpStoreTest, PutSendsEveryChecksum) {
 
 TEST_F(HttpStoreTest, CreateOnlyDoesNotReplace) {
   server.then(answer(200));
-  EXPECT_EQ(store.put("k", bytes_of("x"), {.mode = PutMode::create_only}).result,
+  EXPECT_EQ(store().put("k", bytes_of("x"), {.mode = PutMode::create_only}).result,
             PutResult::stored);
   EXPECT_EQ(server.requests().at(0).header("if-none-match"), "*");
   server.then(error_answer(412, "PreconditionFailed"));
-  EXPECT_EQ(store.put("k", bytes_of("x"), {.mode = PutMode::create_only}).result,
+  EXPECT_EQ(store().put("k", bytes_of("x"), {.mode = PutMode::create_only}).result,
             PutResult::exists);
 }
 
@@ -211,7 +186,7 @@ TEST_F(HttpStoreTest, AttributesGoAndComeAsHeaders) {
                                           .content_encoding = "deflate",
                                           .metadata = {{"s3backer-blocksize", "4096"}}},
                            .with_checksum = false};
-  EXPECT_EQ(store.put("k", bytes_of("x"), options).etag, "\"e1\"");
+  EXPECT_EQ(store().put("k", bytes_of("x"), options).etag, "\"e1\"");
   const auto request = server.requests().at(0);
   EXPECT_EQ(request.header("content-type"), "application/x-s3backer-block");
   EXPECT_EQ(request.header("content-encoding"), "deflate");
@@ -224,7 +199,7 @@ TEST_F(HttpStoreTest, AttributesGoAndComeAsHeaders) {
                       {"Content-Encoding", "zstd"},
                       {"x-amz-meta-s3backer-hmac", "\"00\""},
                       {kChecksum, checksum_of("12345")}}));
-  const auto object = store.fetch("k", buffer);
+  const auto object = store().fetch("k", buffer);
   ASSERT_TRUE(object.has_value());
   EXPECT_EQ(object->size_bytes, 5U);
   EXPECT_EQ(object->etag, "\"e2\"");
@@ -236,40 +211,40 @@ TEST_F(HttpStoreTest, AttributesGoAndComeAsHeaders) {
 TEST_F(HttpStoreTest, FetchRefusesWhatIsLongerOrDamaged) {
   std::array<std::byte, 4> buffer{};
   server.then(answer(200, "12345"));
-  EXPECT_EQ(errno_of([&] { store.fetch("k", buffer); }), EIO);
+  EXPECT_EQ(errno_of([&] { store().fetch("k", buffer); }), EIO);
   server.then(answer(200, "1234", {{kChecksum, checksum_of("1235")}}));
-  EXPECT_EQ(errno_of([&] { store.fetch("k", buffer); }), EIO);
+  EXPECT_EQ(errno_of([&] { store().fetch("k", buffer); }), EIO);
   server.then(error_answer(404, "NoSuchKey"));
-  EXPECT_FALSE(store.fetch("k", buffer).has_value());
+  EXPECT_FALSE(store().fetch("k", buffer).has_value());
 }
 
 TEST_F(HttpStoreTest, PutOverAnEtagIsConditional) {
   const PutOptions over_e1{.mode = PutMode::if_match, .etag = "e1"};
   server.then(answer(200, "", {{"ETag", "\"e2\""}}));
-  const PutOutcome stored = store.put("k", bytes_of("x"), over_e1);
+  const PutOutcome stored = store().put("k", bytes_of("x"), over_e1);
   EXPECT_EQ(stored.result, PutResult::stored);
   EXPECT_EQ(stored.etag, "\"e2\"");
   EXPECT_EQ(server.requests().at(0).header("if-match"), "e1");
   for (const int status : {412, 404}) {
     server.then(error_answer(status, status == 404 ? "NoSuchKey" : "PreconditionFailed"));
-    EXPECT_EQ(store.put("k", bytes_of("x"), over_e1).result, PutResult::changed) << status;
+    EXPECT_EQ(store().put("k", bytes_of("x"), over_e1).result, PutResult::changed) << status;
   }
   server.then(error_answer(501, "NotImplemented"));
-  EXPECT_EQ(store.put("k", bytes_of("x"), over_e1).result, PutResult::unsupported);
+  EXPECT_EQ(store().put("k", bytes_of("x"), over_e1).result, PutResult::unsupported);
   server.then(error_answer(404, "NoSuchBucket"));
-  EXPECT_EQ(errno_of([&] { store.put("k", bytes_of("x"), over_e1); }), ENOENT);
+  EXPECT_EQ(errno_of([&] { store().put("k", bytes_of("x"), over_e1); }), ENOENT);
 }
 
 TEST_F(HttpStoreTest, ServiceWithoutConditionsSaysSo) {
   server.then(error_answer(501, "NotImplemented"));
-  EXPECT_EQ(store.put("k", bytes_of("x"), {.mode = PutMode::create_only}).result,
+  EXPECT_EQ(store().put("k", bytes_of("x"), {.mode = PutMode::create_only}).result,
             PutResult::unsupported);
   EXPECT_EQ(server.requests().size(), 1U);
 }
 
 TEST_F(HttpStoreTest, RemovalOfManyIsOneRequest) {
   server.then(answer(200, "<DeleteResult/>"));
-  store.remove(std::vector<std::string>{"a", "b&"});
+  store().remove(std::vector<std::string>{"a", "b&"});
   const auto request = server.requests().at(0);
   EXPECT_EQ(request.line, "POST /disk?delete= HTTP/1.1");
   EXPECT_NE(request.body.find("<Key>b&amp;</Key>"), std::string::npos);
@@ -281,7 +256,7 @@ TEST_F(HttpStoreTest, RemovalIsSplitAtAThousandKeys) {
   server.then(answer(204));
   std::vector<std::string> keys(1001, "k");
   keys.back() = "last";
-  store.remove(keys);
+  store().remove(keys);
   EXPECT_EQ(server.requests().at(1).line, "DELETE /disk/last HTTP/1.1");
 }
 
@@ -289,7 +264,7 @@ TEST_F(HttpStoreTest, KeyThatWasNotRemovedIsAnErrorThatNamesIt) {
   server.then(answer(200,
                      "<DeleteResult><Error><Key>b</Key><Code>AccessDenied</Code></Error>"
                      "</DeleteResult>"));
-  EXPECT_EQ(errno_of([&] { store.remove(std::vector<std::string>{"a", "b"}); }), EACCES);
+  EXPECT_EQ(errno_of([&] { store().remove(std::vector<std::string>{"a", "b"}); }), EACCES);
   EXPECT_TRUE(message_has("b was not removed")) << message;
 }
 
@@ -299,19 +274,19 @@ TEST_F(HttpStoreTest, RemovalOfCertainVersionsNamesThemAndTellsThoseThatAreOther
                      "<Error><Key>c</Key><Code>NoSuchKey</Code></Error></DeleteResult>"));
   Doubt doubt;
   const std::vector<Removal> removals{{"a", "\"1\""}, {"b", "\"2\""}, {"c", "\"3\""}, {"d", ""}};
-  EXPECT_EQ(store.remove_matching(removals, doubt), std::vector<std::string>{"b"});
+  EXPECT_EQ(store().remove_matching(removals, doubt), std::vector<std::string>{"b"});
   EXPECT_FALSE(doubt.is_open);
   const std::string sent = server.requests().at(0).body;
   EXPECT_NE(sent.find("<Key>a</Key><ETag>\"1\"</ETag>"), std::string::npos) << sent;
   EXPECT_NE(sent.find("<Key>d</Key></Object>"), std::string::npos) << sent;
   server.then(answer(200, "<DeleteResult/>"));
-  EXPECT_TRUE(store.remove_matching(std::span(removals).first(1), doubt).empty());
+  EXPECT_TRUE(store().remove_matching(std::span(removals).first(1), doubt).empty());
   EXPECT_EQ(server.requests().at(1).line, "POST /disk?delete= HTTP/1.1");
 }
 
 TEST_F(HttpStoreTest, RemovalOfAMissingObjectIsNoFailure) {
   server.then(error_answer(404, "NoSuchKey"));
-  store.remove(std::vector<std::string>{"a"});
+  store().remove(std::vector<std::string>{"a"});
 }
 
 std::string page(const std::string& keys, const std::string& token = "") {
@@ -330,7 +305,7 @@ TEST_F(HttpStoreTest, ListingGoesOverAllPages) {
   server.then(answer(200, page("bc", "t=1")));
   server.then(answer(200, page("d")));
   std::string keys;
-  store.list("", "a", [&](const ListedObject& object) {
+  store().list("", "a", [&](const ListedObject& object) {
     keys += object.key;
     return true;
   });
@@ -344,7 +319,7 @@ TEST_F(HttpStoreTest, ListingGoesOverAllPages) {
 TEST_F(HttpStoreTest, ListingStopsWhenTheVisitorHasSeenEnough) {
   server.then(answer(200, page("ab", "t")));
   unsigned seen = 0;
-  store.list("", "", [&](const ListedObject&) { return ++seen < 2; });
+  store().list("", "", [&](const ListedObject&) { return ++seen < 2; });
   EXPECT_EQ(seen, 2U);
   EXPECT_EQ(server.requests().size(), 1U);
 }
@@ -352,30 +327,30 @@ TEST_F(HttpStoreTest, ListingStopsWhenTheVisitorHasSeenEnough) {
 TEST_F(HttpStoreTest, ListingOutOfOrderOrInCirclesIsAnError) {
   const auto visit_all = [](const ListedObject&) { return true; };
   server.then(answer(200, page("ba")));
-  EXPECT_EQ(errno_of([&] { store.list("", "", visit_all); }), EIO);
+  EXPECT_EQ(errno_of([&] { store().list("", "", visit_all); }), EIO);
   server.then(answer(200, page("ab", "t")));
   server.then(answer(200, page("ab", "t")));
-  EXPECT_EQ(errno_of([&] { store.list("", "", visit_all); }), EIO);
+  EXPECT_EQ(errno_of([&] { store().list("", "", visit_all); }), EIO);
 }
 
 TEST_F(HttpStoreTest, WebServerIsNoBucket) {
   server.then(answer(200, "<html/>"));
-  EXPECT_EQ(errno_of([&] { store.check_bucket(""); }), EIO);
+  EXPECT_EQ(errno_of([&] { store().check_bucket(""); }), EIO);
   EXPECT_TRUE(message_has("endpoint-url")) << message;
 }
 
 TEST_F(HttpStoreTest, RedirectIsAnErrorThatNamesTheRegion) {
   server.then(error_answer(301, "PermanentRedirect", {{"x-amz-bucket-region", "eu-west-1"}}));
-  EXPECT_EQ(errno_of([&] { store.check_bucket(""); }), EIO);
+  EXPECT_EQ(errno_of([&] { store().check_bucket(""); }), EIO);
   EXPECT_TRUE(message_has("region=eu-west-1")) << message;
   server.then(answer(307, "", {{"Location", "http://other/"}}));
-  EXPECT_EQ(errno_of([&] { store.check_bucket(""); }), EIO);
+  EXPECT_EQ(errno_of([&] { store().check_bucket(""); }), EIO);
   EXPECT_TRUE(message_has("http://other/")) << message;
 }
 
 TEST_F(HttpStoreTest, WrongKeyIsRefusedAndTheSecretStaysSecret) {
   server.then(error_answer(403, "SignatureDoesNotMatch"));
-  EXPECT_EQ(errno_of([&] { store.check_bucket(""); }), EACCES);
+  EXPECT_EQ(errno_of([&] { store().check_bucket(""); }), EACCES);
   EXPECT_TRUE(message_has("SignatureDoesNotMatch")) << message;
   EXPECT_FALSE(message_has("SECRET")) << message;
 }
