@@ -6,6 +6,7 @@
 #include <charconv>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "common/error.hpp"
 #include "plugins/s3/aws_domain.hpp"
@@ -64,6 +65,42 @@ void parse_authority(std::string_view authority, Endpoint& endpoint) {
   endpoint.port = parse_port(rest.substr(1));
 }
 
+// The labels of a host below its domain.
+std::vector<std::string> labels_below(std::string_view host, std::string_view domain) {
+  std::vector<std::string> labels;
+  std::string_view rest = host.substr(0, host.size() - domain.size() - 1);
+  while (true) {
+    const std::size_t dot = rest.find('.');
+    labels.emplace_back(rest.substr(0, dot));
+    if (dot == std::string_view::npos) return labels;
+    rest.remove_prefix(dot + 1);
+  }
+}
+
+// How AWS names a host of S3's: what its name begins with, and the region where it has one.
+struct AwsHost {
+  std::string front;  // "s3.", "s3.dualstack.", "s3-fips."
+  std::string region;
+};
+
+std::optional<AwsHost> aws_host_of(std::vector<std::string> labels) {
+  constexpr std::string_view kOldFront = "s3-";  // s3-REGION.DOMAIN
+  AwsHost host;
+  if (labels.size() == 1 && labels[0] != "s3-fips" && labels[0].starts_with(kOldFront)) {
+    return AwsHost{.front = "s3.", .region = labels[0].substr(kOldFront.size())};
+  }
+  if (labels[0] != "s3" && labels[0] != "s3-fips") return std::nullopt;
+  host.front = labels[0] + ".";
+  labels.erase(labels.begin());
+  if (!labels.empty() && labels[0] == "dualstack") {
+    host.front += "dualstack.";
+    labels.erase(labels.begin());
+  }
+  if (labels.size() > 1) return std::nullopt;
+  if (!labels.empty()) host.region = labels[0];
+  return host;
+}
+
 }  // namespace
 
 Endpoint Endpoint::parse(const std::string& url) {
@@ -92,6 +129,27 @@ Endpoint Endpoint::of_region(const std::string& region) {
   Endpoint endpoint;
   endpoint.host = fmt::format("s3.{}.{}", region, aws_domain_of(region));
   return endpoint;
+}
+
+std::optional<Endpoint> Endpoint::in_region(const std::string& region) const {
+  const std::string_view domain = aws_domain_around(host);
+  if (domain.empty() || domain != aws_domain_of(region)) return std::nullopt;
+  const auto here = aws_host_of(labels_below(host, domain));
+  if (!here.has_value()) return std::nullopt;
+  Endpoint there = *this;
+  there.host = fmt::format("{}{}.{}", here->front, region, domain);
+  return there;
+}
+
+std::optional<std::string> region_of_aws_host(const std::string& host) {
+  const std::string_view domain = aws_domain_around(host);
+  if (domain.empty()) return std::nullopt;
+  std::vector<std::string> labels = labels_below(host, domain);
+  for (; !labels.empty(); labels.erase(labels.begin())) {
+    const auto found = aws_host_of(labels);
+    if (found.has_value() && !found->region.empty()) return found->region;
+  }
+  return std::nullopt;
 }
 
 BucketAddress::BucketAddress(Endpoint endpoint, std::string bucket, bool virtual_host)

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace nbdstack {
@@ -21,7 +22,17 @@ struct Endpoint {
   static Endpoint parse(const std::string& url);
   // AWS's own: https://s3.REGION.amazonaws.com, or the domain of the region's partition.
   static Endpoint of_region(const std::string& region);
+
+  // The same service in another region of the same domain, where this is a host that AWS names by
+  // its region (s3.REGION.DOMAIN, s3.dualstack.REGION.DOMAIN, s3-fips.REGION.DOMAIN, s3.DOMAIN ...).
+  // Nothing for every other one: a service of somebody else's, or a way to AWS that leads to one
+  // region only (a VPC endpoint).
+  [[nodiscard]] std::optional<Endpoint> in_region(const std::string& region) const;
 };
+
+// Nothing where the host is not of these forms, or does not name its region. The bucket may stand
+// before it.
+std::optional<std::string> region_of_aws_host(const std::string& host);
 
 class BucketAddress {
  public:
@@ -29,6 +40,8 @@ class BucketAddress {
   BucketAddress(Endpoint endpoint, std::string bucket, bool virtual_host);
 
   [[nodiscard]] const std::string& bucket() const { return bucket_; }
+  [[nodiscard]] const std::string& host() const { return endpoint_.host; }
+  [[nodiscard]] const std::string& base_path() const { return endpoint_.base_path; }
   // Scheme, host and port, without the path: "https://s3.example.com:8443".
   [[nodiscard]] std::string origin() const;
   // The value of the Host header: the port is there only when it is not the scheme's own.

@@ -5,10 +5,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 
 #include "common/hash/digest.hpp"
+#include "plugins/s3/bucket_location.hpp"
 #include "plugins/s3/http_store.hpp"
 #include "plugins/s3/signing.hpp"
 
@@ -29,7 +31,9 @@ struct HttpStore::Call {
   bool fresh_connection = false;
 
   LastMinute::Operation operation{};  // set when the call begins
-  std::int64_t clock_offset_s = 0;    // these two: what the last attempt was signed with
+  // These three: where the last attempt went, and what it was signed with.
+  std::shared_ptr<const BucketPlace> place{};
+  std::int64_t clock_offset_s = 0;
   Credentials credentials{};
   // An attempt failed in a way that leaves open whether the service did what it was asked.
   bool in_doubt = false;

@@ -36,11 +36,10 @@ constexpr seconds kSkewNoticed{60};         // S3 tolerates 15 minutes
 
 // True where other credentials may be accepted. A wrong signature is not among the reasons: a key
 // that does not fit its id will not do so later.
-bool rejects_credentials(const HttpOutcome& outcome) {
-  const auto* const response = std::get_if<HttpResponse>(&outcome);
-  if (response == nullptr || response->status < 400 || response->status > 403) return false;
-  if (response->status == 401) return true;
-  const std::string code = parse_service_error(response->text).code;
+bool rejects_credentials(const HttpResponse& response) {
+  if (response.status < 400 || response.status > 403) return false;
+  if (response.status == 401) return true;
+  const std::string code = parse_service_error(response.text).code;
   return code == "ExpiredToken" || code == "InvalidToken" || code == "TokenRefreshRequired" ||
          code == "InvalidAccessKeyId";
 }
@@ -49,7 +48,6 @@ bool rejects_credentials(const HttpOutcome& outcome) {
 
 HttpStore::HttpStore(const HttpStoreConfig& config, Clock& clock)
     : config_(config),
-      address_(config.endpoint, config.bucket, config.virtual_host),
       clock_(clock),
       retrier_({.retries = config.retries, .timeout = milliseconds(config.timeout_ms)}, clock,
                std::random_device{}()),
@@ -106,12 +104,7 @@ bool HttpStore::may_send(const Call& call) const {
 }
 
 std::optional<Failure> HttpStore::attempt(Call& call, const Judge& judge, Duration time_left) {
-  const TimePoint deadline = clock_.now() + time_left;
-  HttpOutcome outcome = send(call, time_left);
-  // Credentials that ended early, or keys that were replaced: new ones get their chance at once.
-  if (rejects_credentials(outcome) && config_.credentials->invalidate(call.credentials)) {
-    outcome = send(call, deadline - clock_.now());
-  }
+  const HttpOutcome outcome = send_where_it_belongs(call, clock_.now() + time_left);
   try {
     note_doubt(call, outcome);
     return judge_outcome(call, judge, outcome);
@@ -119,6 +112,26 @@ std::optional<Failure> HttpStore::attempt(Call& call, const Judge& judge, Durati
     if (call.doubt != nullptr) call.doubt->is_open = true;
     throw;
   }
+}
+
+// An answer that says where the bucket is, or that wants other credentials, is followed at once, and
+// each of the two once only.
+HttpOutcome HttpStore::send_where_it_belongs(Call& call, TimePoint deadline) {
+  HttpOutcome outcome = send(call, deadline - clock_.now());
+  bool was_moved = false;
+  bool was_renewed = false;
+  while (const auto* const response = std::get_if<HttpResponse>(&outcome)) {
+    if (!was_moved && config_.location->learn(*call.place, *response)) {
+      was_moved = true;
+    } else if (!was_renewed && rejects_credentials(*response) &&
+               config_.credentials->invalidate(call.credentials)) {
+      was_renewed = true;  // they ended early, or keys were replaced
+    } else {
+      break;
+    }
+    outcome = send(call, deadline - clock_.now());
+  }
+  return outcome;
 }
 
 std::optional<Failure> HttpStore::judge_outcome(Call& call, const Judge& judge,
@@ -129,6 +142,9 @@ std::optional<Failure> HttpStore::judge_outcome(Call& call, const Judge& judge,
     Failure failure = unexpected(response);
     failure.may_pass = true;
     return failure;
+  }
+  if (auto reason = config_.location->refusal(*call.place, response)) {
+    return Failure{.reason = std::move(*reason)};
   }
   return judge(response);
 }
@@ -161,16 +177,18 @@ void HttpStore::note_doubt(Call& call, const HttpOutcome& outcome) {
 }
 
 HttpOutcome HttpStore::send(Call& call, Duration time_left) {
+  call.place = config_.location->current();
+  const auto& [address, scope] = *call.place;
   SignableRequest signable{.method = call.method,
-                           .path = address_.path_of(call.key),
+                           .path = address.path_of(call.key),
                            .query = call.query,
                            .headers = call.headers,
                            .payload_sha256 = call.payload_sha256};
-  signable.headers.emplace_back("host", address_.host_header());
+  signable.headers.emplace_back("host", address.host_header());
   const HeaderList& always = config_.options.headers;
   signable.headers.insert(signable.headers.end(), always.begin(), always.end());
   HttpRequest request{.method = call.method,
-                      .url = address_.origin() + encode_path(signable.path),
+                      .url = address.origin() + encode_path(signable.path),
                       .body = call.body,
                       .buffer_status = call.buffer_status,
                       .buffer = call.buffer,
@@ -186,10 +204,9 @@ HttpOutcome HttpStore::send(Call& call, Duration time_left) {
   call.clock_offset_s = clock_offset_s_;
   const WallTime now = std::chrono::system_clock::now() + seconds(call.clock_offset_s);
   call.credentials = config_.credentials->current();
-  request.headers =
-      call.credentials.is_anonymous()
-          ? std::move(signable.headers)
-          : signed_headers(std::move(signable), call.credentials, {.region = config_.region}, now);
+  request.headers = call.credentials.is_anonymous()
+                        ? std::move(signable.headers)
+                        : signed_headers(std::move(signable), call.credentials, scope, now);
   try {
     return client().perform(request, time_left);
   } catch (...) {  // ended by us in the midst of it

@@ -33,7 +33,8 @@
 //
 // Each attempt is signed anew with the present time, corrected by what the service said about our
 // clock (RequestTimeTooSkewed), and with the credentials of that moment. One that the service refuses
-// because of them (expired, invalid, unknown) is sent once more with new ones where there are any.
+// because of them (expired, invalid, unknown) is sent once more with new ones where there are any;
+// one that it answers with the region where the bucket is goes there at once (bucket_location.hpp).
 // Anonymous requests are not signed. See retry.hpp for what is tried again, and how long.
 #pragma once
 
@@ -47,6 +48,7 @@
 
 #include "common/sync/clock.hpp"
 #include "common/sync/worker_pool.hpp"
+#include "plugins/s3/bucket_location.hpp"
 #include "plugins/s3/credential_source.hpp"
 #include "plugins/s3/endpoint.hpp"
 #include "plugins/s3/http_client.hpp"
@@ -62,10 +64,8 @@
 namespace nbdstack {
 
 struct HttpStoreConfig {
-  std::string bucket;
-  Endpoint endpoint;
-  bool virtual_host = false;
-  std::string region;
+  std::string bucket;  // for messages
+  std::shared_ptr<BucketLocation> location;
   std::shared_ptr<CredentialSource> credentials;
   unsigned connections = 16;
   std::uint32_t timeout_ms = 60'000;  // of one operation with all its attempts
@@ -79,8 +79,8 @@ struct HttpStoreConfig {
 
 class HttpStore final : public ObjectStore {
  public:
-  // Throws Error(EINVAL) for a bucket that cannot be. Connects to nothing yet: a store may be made
-  // before the server forks, but must not be used before and after it.
+  // Connects to nothing yet: a store may be made before the server forks, but must not be used
+  // before and after it.
   HttpStore(const HttpStoreConfig& config, Clock& clock);
 
   // Throws what would be wrong with every request: endpoint, credentials, bucket, permission to
@@ -120,6 +120,7 @@ class HttpStore final : public ObjectStore {
   std::optional<Failure> attempt(Call& call, const Judge& judge, Duration time_left);
   std::optional<Failure> judge_outcome(Call& call, const Judge& judge, const HttpOutcome& outcome);
   HttpOutcome send(Call& call, Duration time_left);
+  HttpOutcome send_where_it_belongs(Call& call, TimePoint deadline);
   bool learn_clock(const Call& call, const HttpResponse& response);
   [[nodiscard]] bool is_over(const Call& call);
   [[nodiscard]] bool may_send(const Call& call) const;
@@ -145,7 +146,6 @@ class HttpStore final : public ObjectStore {
   HttpClient& client();
 
   const HttpStoreConfig config_;
-  const BucketAddress address_;
   Clock& clock_;
   Retrier retrier_;
   LastMinute last_minute_;

@@ -84,7 +84,7 @@ int errno_of(int status, std::string_view code) {
 }
 
 // The way out, where there is one.
-std::string advice(int status, const ServiceError& error) {
+std::string advice(const ServiceError& error) {
   const std::string_view code = error.code;
   if (is_one_of(code, "InvalidAccessKeyId", "SignatureDoesNotMatch")) {
     return " (check access-key and secret-key)";
@@ -98,13 +98,6 @@ std::string advice(int status, const ServiceError& error) {
   }
   if (is_of_kms(code)) return " (check the KMS key that the bucket encrypts with)";
   if (is_quota(code)) return " (make room in the account or raise its quota)";
-  if (!error.region.empty()) return fmt::format(" (set region={})", error.region);
-  if (status >= 300 && status < 400 && !error.endpoint.empty()) {
-    return fmt::format(" (the bucket is elsewhere: endpoint-url must lead to {})", error.endpoint);
-  }
-  if (status >= 300 && status < 400) {
-    return " (redirects are not followed: set region or endpoint-url to where the bucket is)";
-  }
   return {};
 }
 
@@ -120,13 +113,17 @@ Failure failure_of(const TransportFailure& failure) {
       .reason = failure.message + (setup ? " (check endpoint-url, ca-file and tls-verify)" : "")};
 }
 
+std::string words_of(int status, const ServiceError& error) {
+  std::string words = fmt::format("the service answered {}", status);
+  if (!error.code.empty()) words += " " + error.code;
+  if (!error.message.empty()) words += ": " + error.message;
+  return words;
+}
+
 Failure failure_of(int status, const ServiceError& error, std::optional<Duration> retry_after) {
-  std::string reason = fmt::format("the service answered {}", status);
-  if (!error.code.empty()) reason += " " + error.code;
-  if (!error.message.empty()) reason += ": " + error.message;
   return {.may_pass = may_pass(status, error.code),
           .code = errno_of(status, error.code),
-          .reason = reason + advice(status, error),
+          .reason = words_of(status, error) + advice(error),
           .retry_after = retry_after};
 }
 

@@ -47,6 +47,8 @@ struct Failure {
 };
 
 Failure failure_of(const TransportFailure& failure);
+// "the service answered 403 AccessDenied: no".
+std::string words_of(int status, const ServiceError& error);
 // An answer that is no success. `error` is what its body said.
 Failure failure_of(int status, const ServiceError& error, std::optional<Duration> retry_after);
 // One key of a DeleteObjects answer: a code without a status.

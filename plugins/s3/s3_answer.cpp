@@ -118,9 +118,7 @@ ObjectInfo info_of(const HttpResponse& response, std::uint64_t size_bytes) {
 }
 
 Failure unexpected(const HttpResponse& response) {
-  ServiceError error = parse_service_error(response.text);
-  if (error.region.empty()) error.region = response.header("x-amz-bucket-region").value_or("");
-  if (error.endpoint.empty()) error.endpoint = response.header("location").value_or("");
+  const ServiceError error = parse_service_error(response.text);
   if (is_success(response)) {
     return {.reason = fmt::format("the service answered {}, which does not fit the request",
                                   response.status)};

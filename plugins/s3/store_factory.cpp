@@ -54,10 +54,13 @@ HttpStoreConfig http_config_of(const StoreSettings& settings, const Surroundings
   const std::string url = endpoint_url_of(settings, found, surroundings);
   const std::string ca_file = ca_file_of(settings, found, surroundings);
   constexpr std::uint64_t kTimeout_ms_max = std::numeric_limits<std::uint32_t>::max();
+  BucketLocationConfig location{
+      .bucket = settings.bucket,
+      .endpoint = url.empty() ? Endpoint::of_region(found.region) : Endpoint::parse(url),
+      .virtual_host = settings.virtual_host,
+      .scope = {.region = found.region}};
   return {.bucket = settings.bucket,
-          .endpoint = url.empty() ? Endpoint::of_region(found.region) : Endpoint::parse(url),
-          .virtual_host = settings.virtual_host,
-          .region = found.region,
+          .location = std::make_shared<BucketLocation>(location),
           .credentials = std::move(found.source),
           .connections = settings.connections,
           .timeout_ms = static_cast<std::uint32_t>(std::min(settings.timeout_ms, kTimeout_ms_max)),
@@ -124,8 +127,8 @@ std::string StoreFactory::place() const {
     return fmt::format("{}{}/{}", kFileScheme, directory->directory, directory->bucket);
   }
   const auto& config = std::get<HttpStoreConfig>(place_);
-  const BucketAddress address(config.endpoint, config.bucket, config.virtual_host);
-  return fmt::format("{}{}/{}", address.origin(), config.endpoint.base_path, config.bucket);
+  const BucketAddress address = config.location->current()->address;
+  return fmt::format("{}{}/{}", address.origin(), address.base_path(), config.bucket);
 }
 
 std::chrono::milliseconds StoreFactory::timeout() const {

@@ -61,7 +61,8 @@ class StoreFactory {
   [[nodiscard]] std::unique_ptr<ObjectStore> make(const Waiting& waiting) const;
 
   [[nodiscard]] bool is_directory() const { return std::holds_alternative<DirectoryPlace>(place_); }
-  // Where the bucket is: "https://s3.example.com/BUCKET", "file:///DIR/BUCKET".
+  // Where the bucket is: "https://s3.example.com/BUCKET", "file:///DIR/BUCKET". Once a request has
+  // succeeded that is the same however its region was found.
   [[nodiscard]] std::string place() const;
 
   // The longest time that an operation takes; zero for a directory, whose operations end when they

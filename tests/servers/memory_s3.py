@@ -4,8 +4,9 @@ demand, such as to hold objects exactly as somebody else has left them, or to kn
     with MemoryS3({"disk": {"00000000": StoredObject(b"...", {"content-encoding": "zstd"})}}) as s3:
         ... use s3.endpoint, look at s3.buckets["disk"], set s3.conditions = Conditions.UNKNOWN ...
 
-Path-style addresses; no signature is checked. It does what a volume needs: PUT with Content-MD5 and
-conditions, GET with ranges, HEAD, DELETE, DeleteObjects and ListObjectsV2. One thread a connection.
+Path-style addresses, also as everybody's proxy (GET http://HOST/BUCKET/KEY); no signature is checked.
+It does what a volume needs: PUT with Content-MD5 and conditions, GET with ranges, HEAD, DELETE,
+DeleteObjects and ListObjectsV2. One thread a connection.
 """
 
 import base64
@@ -64,7 +65,8 @@ class MemoryS3:
         # Many services keep conditions of PUTs only.
         self.conditions_of_removals = of_removals or conditions
         self.listed = None  # a function: which of the objects listings show; None: all
-        # A function: (status, code) by which a request, as its handler has it, is refused, or None.
+        # A function: (status, code[, headers]) by which a request, as its handler has it, is refused,
+        # or None.
         self.refusal = lambda _: None
         self.requests = collections.Counter()  # by method
         self.body_bytes = collections.Counter()  # of answers, by method of the request
@@ -118,9 +120,9 @@ class _Server(http.server.ThreadingHTTPServer):
 class _Failure(Exception):
     """An answer that is an S3 error."""
 
-    def __init__(self, status, code):
+    def __init__(self, status, code, headers=None):
         super().__init__(f"{status} {code}")
-        self.status, self.code = status, code
+        self.status, self.code, self.headers = status, code, headers or {}
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -143,7 +145,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 s3.requests[self.command] += 1
                 answer = self._answer(s3, bucket)
         except _Failure as failure:
-            answer = (failure.status, {}, _error_body(failure))
+            answer = (failure.status, failure.headers, _error_body(failure))
         with s3.lock:
             s3.body_bytes[self.command] += len(answer[2])
         with contextlib.suppress(OSError):

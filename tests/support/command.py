@@ -4,7 +4,7 @@ import os
 import pathlib
 import subprocess
 
-from support.nbdkit import NbdkitError, our_nbdkit
+from support.nbdkit import NbdkitError, environment_with, our_nbdkit
 
 
 def our_command(name):
@@ -15,13 +15,13 @@ def our_command(name):
     return str(path)
 
 
-def run_command(name, *words, input_text=None, pass_fds=(), timeout_s=120):
+def run_command(name, *words, input_text=None, pass_fds=(), timeout_s=120, environment=None):
     """Runs it to its end, away from any terminal; the CompletedProcess with its output as text. A
-    signal that ended it is an error: a crash is not a refusal."""
+    signal that ended it is an error: a crash is not a refusal. `environment` as in Nbdkit."""
     done = subprocess.run(
         [our_command(name), *(str(word) for word in words)], capture_output=True, text=True,
         input=input_text if input_text is not None else "", pass_fds=pass_fds, timeout=timeout_s,
-        check=False,
+        check=False, env=environment_with(environment or {}),
     )  # fmt: skip
     if done.returncode < 0:
         raise NbdkitError(f"{name} {words} ended with {done.returncode}:\n{done.stderr}")

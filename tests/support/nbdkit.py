@@ -74,7 +74,7 @@ class Nbdkit:
         try:
             with open(self._log_path, "wb") as log:
                 self.process = subprocess.Popen(
-                    command, stderr=log, stdout=log, env=_environment(variables),
+                    command, stderr=log, stdout=log, env=environment_with(variables),
                     pass_fds=pass_fds,
                     stdin=subprocess.DEVNULL if input_text is None else subprocess.PIPE,
                 )  # fmt: skip
@@ -184,7 +184,7 @@ def run_expecting_failure(*arguments, binary=None, environment=None, input_text=
         command = _command(binary or our_nbdkit(), False, [*listening, *arguments])
         process = subprocess.Popen(
             command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-            stdin=subprocess.PIPE, env=_environment(environment or {}),
+            stdin=subprocess.PIPE, env=environment_with(environment or {}),
         )  # fmt: skip
         try:
             _, errors = process.communicate(input_text, timeout=timeout_s)
@@ -209,6 +209,7 @@ def _command(binary, verbose, arguments):
     return [str(word) for word in words]
 
 
-def _environment(changes):
+def environment_with(changes):
+    """This process's, with variables changed (None as a value removes one)."""
     merged = os.environ | changes
     return {name: str(value) for name, value in merged.items() if value is not None}

@@ -8,6 +8,7 @@
 #include "plugins/s3/http_store.hpp"
 #include "plugins/s3/list_page.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"
+#include "tests/unit/s3/http_store_fixture.hpp"
 #include "tests/unit/s3/scripted_http_server.hpp"
 
 namespace nbdstack {
@@ -51,8 +52,7 @@ class ContradictionTest : public ::testing::Test {
   testing::ScriptedHttpServer server;
   HttpStore store{
       {.bucket = "disk",
-       .endpoint = Endpoint::parse(server.url()),
-       .region = "us-east-1",
+       .location = testing::disk_at(server.url()),
        .credentials = std::make_shared<CredentialSource>(Credentials{"KEY", "SECRET", ""})},
       clock};
   std::array<std::byte, 8> body{};

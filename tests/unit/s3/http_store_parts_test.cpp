@@ -13,6 +13,7 @@
 #include "plugins/s3/piece_checksums.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"
 #include "tests/unit/s3/contains.hpp"
+#include "tests/unit/s3/http_store_fixture.hpp"
 #include "tests/unit/s3/scripted_http_server.hpp"
 
 namespace nbdstack {
@@ -45,8 +46,7 @@ class HttpStorePartsTest : public ::testing::Test {
  protected:
   explicit HttpStorePartsTest(unsigned retries = 0)
       : store({.bucket = "disk",
-               .endpoint = Endpoint::parse(server.url()),
-               .region = "us-east-1",
+               .location = testing::disk_at(server.url()),
                .credentials = std::make_shared<CredentialSource>(Credentials{"KEY", "SECRET", ""}),
                .retries = retries},
               clock) {}

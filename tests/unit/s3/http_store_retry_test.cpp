@@ -78,7 +78,7 @@ TEST_F(HttpStoreRetryTest, RunningOutOfTimeTellsTheFailureBeforeToo) {
 
 TEST_F(HttpStoreRetryTest, NobodyThereIsAnErrorAfterTheRetries) {
   config.retries = 2;
-  config.endpoint = Endpoint::parse("http://127.0.0.1:1");
+  place.endpoint = Endpoint::parse("http://127.0.0.1:1");
   EXPECT_EQ(errno_of([&] { store().get("k", body); }), EIO);
   EXPECT_NE(message.find("127.0.0.1"), std::string::npos) << message;
 }
@@ -87,7 +87,7 @@ TEST_F(HttpStoreRetryTest, NobodyThereIsAnErrorAfterTheRetries) {
 TEST_F(HttpStoreRetryTest, NameThatDoesNotResolveIsTriedAgain) {
   config.retries = 2;
   const std::string too_long_for_a_label(64, 'a');
-  config.endpoint = Endpoint::parse("http://" + too_long_for_a_label + ".invalid");
+  place.endpoint = Endpoint::parse("http://" + too_long_for_a_label + ".invalid");
   EXPECT_EQ(errno_of([&] { store().get("k", body); }), EIO);
   EXPECT_NE(message.find("3 attempts"), std::string::npos) << message;
 }
@@ -181,7 +181,7 @@ TEST_F(HttpStoreRetryTest, WhatIsGivenUpForItsSilenceIsToldSo) {
 
 TEST_F(HttpStoreRetryTest, WhatWasNeverSentIsNotInDoubt) {
   config.retries = 1;
-  config.endpoint = Endpoint::parse("http://127.0.0.1:1");
+  place.endpoint = Endpoint::parse("http://127.0.0.1:1");
   Doubt doubt;
   EXPECT_EQ(errno_of([&] { store().put("k", kBytes, {.doubt = &doubt}); }), EIO);
   EXPECT_FALSE(doubt.is_open);

@@ -101,11 +101,11 @@ TEST_F(HttpStoreServicesTest, EveryWayToHaveNoRequestForManyIsUnderstood) {
   for (const auto& [status, code] :
        {std::pair{501, "NotImplemented"}, {405, "MethodNotAllowed"}, {400, "NotImplemented"}}) {
     testing::ScriptedHttpServer other;
-    config.endpoint = Endpoint::parse(other.url());
-    HttpStore each(config, clock);
+    place.endpoint = Endpoint::parse(other.url());
+    const auto each = make_store();
     other.then(error_answer(status, code));
     for (int i = 0; i < 3; ++i) other.then(answer(204));
-    each.remove(kThree);
+    each->remove(kThree);
     EXPECT_EQ(other.requests().size(), 4U) << status;
   }
 }

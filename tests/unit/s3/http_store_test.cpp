@@ -339,15 +339,6 @@ TEST_F(HttpStoreTest, WebServerIsNoBucket) {
   EXPECT_TRUE(message_has("endpoint-url")) << message;
 }
 
-TEST_F(HttpStoreTest, RedirectIsAnErrorThatNamesTheRegion) {
-  server.then(error_answer(301, "PermanentRedirect", {{"x-amz-bucket-region", "eu-west-1"}}));
-  EXPECT_EQ(errno_of([&] { store().check_bucket(""); }), EIO);
-  EXPECT_TRUE(message_has("region=eu-west-1")) << message;
-  server.then(answer(307, "", {{"Location", "http://other/"}}));
-  EXPECT_EQ(errno_of([&] { store().check_bucket(""); }), EIO);
-  EXPECT_TRUE(message_has("http://other/")) << message;
-}
-
 TEST_F(HttpStoreTest, WrongKeyIsRefusedAndTheSecretStaysSecret) {
   server.then(error_answer(403, "SignatureDoesNotMatch"));
   EXPECT_EQ(errno_of([&] { store().check_bucket(""); }), EACCES);

@@ -14,6 +14,7 @@
 #include "tests/unit/fakes/every_allocation.hpp"
 #include "tests/unit/fakes/failing_memory.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"
+#include "tests/unit/s3/http_store_fixture.hpp"
 #include "tests/unit/s3/scripted_http_server.hpp"
 
 namespace nbdstack::testing {
@@ -34,8 +35,7 @@ class HttpStoreMemory : public ::testing::Test {
     return std::make_unique<HttpStore>(
         HttpStoreConfig{
             .bucket = "disk",
-            .endpoint = Endpoint::parse(server.url()),
-            .region = "us-east-1",
+            .location = testing::disk_at(server.url()),
             .credentials = std::make_shared<CredentialSource>(Credentials{"KEY", "SECRET", ""}),
             .retries = 0},
         clock);
