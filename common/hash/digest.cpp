@@ -27,6 +27,10 @@ Md5Digest md5(std::span<const std::byte> data) {
   return digest_of<Md5Digest>(data, EVP_md5(), "MD5");
 }
 
+Sha1Digest sha1(std::span<const std::byte> data) {
+  return digest_of<Sha1Digest>(data, EVP_sha1(), "SHA-1");
+}
+
 Sha256Digest sha256(std::span<const std::byte> data) {
   return digest_of<Sha256Digest>(data, EVP_sha256(), "SHA-256");
 }

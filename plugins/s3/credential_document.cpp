@@ -3,26 +3,21 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <ctime>
-#include <nlohmann/json.hpp>
 #include <string_view>
 
 #include "common/error.hpp"
+#include "plugins/s3/json_text.hpp"
 
 namespace nbdstack {
 namespace {
 
 using Json = nlohmann::json;
 
-// Empty where it is not there or no text.
-std::string text_of(const Json& json, const char* field) {
-  const auto found = json.find(field);
-  return found != json.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
 std::string required(const Json& json, const char* field, const std::string& origin) {
-  std::string value = text_of(json, field);
+  std::string value = text_field(json, field);
   if (value.empty()) throw Error(EACCES, fmt::format("{} gave no {}", origin, field));
   return value;
 }
@@ -37,10 +32,10 @@ void check_kind(const Json& json, CredentialDocument kind, const std::string& or
     }
     return;
   }
-  const std::string code = text_of(json, "Code");
+  const std::string code = text_field(json, "Code");
   if (!code.empty() && code != "Success") {
     throw Error(EACCES, fmt::format("{} answered {}: {}", origin, quotable(code),
-                                    quotable(text_of(json, "Message"))));
+                                    quotable(text_field(json, "Message"))));
   }
 }
 
@@ -66,8 +61,7 @@ std::optional<int> parse_offset_s(std::string_view text) {
 
 Credentials parse_credential_document(const std::string& text, CredentialDocument kind,
                                       const std::string& origin) {
-  // Without exceptions: theirs quote the text.
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const Json json = parse_json(text);
   if (!json.is_object()) throw Error(EACCES, fmt::format("{} gave no JSON object", origin));
   check_kind(json, kind, origin);
   Credentials credentials{.access_key = required(json, "AccessKeyId", origin),
@@ -75,7 +69,7 @@ Credentials parse_credential_document(const std::string& text, CredentialDocumen
                           .session_token = {}};
   std::string expiration;
   if (kind == CredentialDocument::program) {
-    credentials.session_token = text_of(json, "SessionToken");
+    credentials.session_token = text_field(json, "SessionToken");
     if (json.contains("Expiration") && !json["Expiration"].is_null()) {
       expiration = required(json, "Expiration", origin);
     }
@@ -92,11 +86,11 @@ Credentials parse_credential_document(const std::string& text, CredentialDocumen
 }
 
 std::string parse_failure_document(const std::string& text) {
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const Json json = parse_json(text);
   if (!json.is_object()) return {};
   const auto either = [&](const char* lower, const char* upper) {
-    const std::string value = text_of(json, lower);
-    return quotable(value.empty() ? text_of(json, upper) : value);
+    const std::string value = text_field(json, lower);
+    return quotable(value.empty() ? text_field(json, upper) : value);
   };
   const std::string code = either("code", "Code");
   const std::string message = either("message", "Message");
@@ -114,12 +108,21 @@ std::optional<std::chrono::system_clock::time_point> parse_iso_time(const std::s
     rest.remove_prefix(std::min(end, rest.size()));
   }
   int offset_s = 0;
-  if (!rest.empty() && rest != "Z") {
+  if (!rest.empty() && rest != "Z" && rest != "UTC") {
     const auto parsed = parse_offset_s(rest);
     if (!parsed) return std::nullopt;
     offset_s = *parsed;
   }
   return std::chrono::system_clock::from_time_t(timegm(&utc) - offset_s);
+}
+
+std::string iso_time_of(std::chrono::system_clock::time_point time) {
+  const std::time_t since_1970_s = std::chrono::system_clock::to_time_t(time);
+  std::tm utc{};
+  gmtime_r(&since_1970_s, &utc);
+  std::array<char, sizeof("-2147483648-01-02T03:04:05Z")> text{};
+  const std::size_t length = std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &utc);
+  return {text.data(), length};
 }
 
 std::string quotable(const std::string& text) {

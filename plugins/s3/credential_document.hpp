@@ -29,8 +29,11 @@ Credentials parse_credential_document(const std::string& text, CredentialDocumen
 // names), for a message; empty where it says nothing.
 std::string parse_failure_document(const std::string& text);
 
-// ISO 8601 as AWS writes it: "2026-01-02T03:04:05Z", with a fraction or an offset as well.
+// ISO 8601 as AWS writes it: "2026-01-02T03:04:05Z", with a fraction or an offset as well, or with
+// the "UTC" of older versions of the AWS CLI.
 std::optional<std::chrono::system_clock::time_point> parse_iso_time(const std::string& text);
+// "2026-01-02T03:04:05Z"
+std::string iso_time_of(std::chrono::system_clock::time_point time);
 
 // A text from elsewhere made fit for a message: its first line, 200 characters at most, printable.
 std::string quotable(const std::string& text);

@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "common/error.hpp"
+#include "common/io/key_value_text.hpp"
 #include "plugins/s3/credential_document.hpp"
 #include "plugins/s3/retry.hpp"
 #include "plugins/s3/s3_answer.hpp"
@@ -22,12 +23,16 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr HttpLimits kLimits{.connect = milliseconds(1'000), .whole = milliseconds(3'000)};
-// Of the first question, which a machine outside of EC2 asks in vain.
-constexpr HttpLimits kTokenLimits{.connect = milliseconds(1'000), .whole = milliseconds(1'200)};
-constexpr RetryPolicy kPatience{
-    .retries = 2, .timeout = seconds(10), .first_pause = milliseconds(200)};
-constexpr unsigned kTokenAttempts = 2;
+// How long is waited for an answer, and how often.
+struct Patience {
+  ExchangeOptions options{
+      .connect_timeout = milliseconds(1'000), .timeout = milliseconds(3'000), .is_direct = true};
+  RetryPolicy policy{.retries = 2, .timeout = seconds(10), .first_pause = milliseconds(200)};
+  // The first request to the metadata service, which a machine outside of EC2 sends in vain.
+  ExchangeOptions token_options{
+      .connect_timeout = milliseconds(1'000), .timeout = milliseconds(1'200), .is_direct = true};
+  unsigned token_attempts = 2;
+};
 
 constexpr std::string_view kRolesPath = "/latest/meta-data/iam/security-credentials/";
 
@@ -37,11 +42,11 @@ HttpRequest get(const std::string& url, HeaderList headers) {
 
 // The answer to `request`, with any status that will not pass by itself.
 HttpResponse ask(const HttpRequest& request, const Surroundings& surroundings,
-                 const std::string& origin) {
+                 const std::string& origin, const Patience& patience) {
   HttpResponse response;
-  Retrier retrier(kPatience, *surroundings.clock, /*seed=*/1);
+  Retrier retrier(patience.policy, *surroundings.clock, /*seed=*/1);
   retrier.run(origin, [&](const Attempt& /*number*/) -> std::optional<Failure> {
-    const HttpOutcome outcome = surroundings.exchange(request, kLimits);
+    const HttpOutcome outcome = surroundings.exchange(request, patience.options);
     if (const auto* failure = std::get_if<TransportFailure>(&outcome)) return failure_of(*failure);
     response = std::get<HttpResponse>(outcome);
     if (response.status == 429 || response.status >= 500) return unexpected(response);
@@ -113,40 +118,124 @@ std::string container_token(const Surroundings& surroundings) {
   return token;
 }
 
-std::string metadata_endpoint(const Surroundings& surroundings) {
-  std::string url = surroundings.variable("AWS_EC2_METADATA_SERVICE_ENDPOINT");
-  while (url.ends_with('/')) url.pop_back();
-  if (!url.empty()) return url;
-  const std::string mode = surroundings.variable("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE");
-  return mode == "IPv6" || mode == "ipv6" ? "http://[fd00:ec2::254]" : "http://169.254.169.254";
+// The setting as a number of at least 1; nothing where it is not there.
+std::optional<unsigned> number_of(const AwsSettings& settings, const std::string& variable,
+                                  const std::string& name) {
+  const std::string text = settings.setting(variable, name);
+  if (text.empty()) return std::nullopt;
+  unsigned number = 0;
+  constexpr unsigned kMax = 3600;
+  if (!parse_number(text, number) || number == 0 || number > kMax) {
+    throw Error(EINVAL, fmt::format("{} ({}): '{}' is no number from 1 to {}", variable, name,
+                                    quotable(text), kMax));
+  }
+  return number;
 }
 
-// The secret without which the metadata service of version 2 answers nothing. Empty, and the reason
-// in `why_not`, where nobody gives one.
-std::string metadata_token(const std::string& endpoint, const Surroundings& surroundings,
-                           std::string& why_not) {
+Patience metadata_patience(const AwsSettings& settings) {
+  Patience patience;
+  if (const auto timeout_s =
+          number_of(settings, "AWS_METADATA_SERVICE_TIMEOUT", "metadata_service_timeout")) {
+    const milliseconds timeout = seconds(*timeout_s);
+    patience.options.connect_timeout = patience.options.timeout = timeout;
+    patience.token_options = patience.options;
+    patience.policy.timeout = std::max<Duration>(patience.policy.timeout, 3 * timeout);
+  }
+  if (const auto attempts = number_of(settings, "AWS_METADATA_SERVICE_NUM_ATTEMPTS",
+                                      "metadata_service_num_attempts")) {
+    patience.token_attempts = *attempts;
+    patience.policy.retries = *attempts - 1;
+  }
+  return patience;
+}
+
+std::string metadata_endpoint(const AwsSettings& settings) {
+  std::string url =
+      settings.setting("AWS_EC2_METADATA_SERVICE_ENDPOINT", "ec2_metadata_service_endpoint");
+  while (url.ends_with('/')) url.pop_back();
+  if (!url.empty()) return url;
+  std::string mode = in_lower_case(settings.setting("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",
+                                                    "ec2_metadata_service_endpoint_mode"));
+  if (mode.empty() && settings.is_true("AWS_IMDS_USE_IPV6", "imds_use_ipv6")) mode = "ipv6";
+  if (!mode.empty() && mode != "ipv4" && mode != "ipv6") {
+    throw Error(EINVAL, fmt::format("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE "
+                                    "(ec2_metadata_service_endpoint_mode): '{}' is neither IPv4 "
+                                    "nor IPv6",
+                                    quotable(mode)));
+  }
+  return mode == "ipv6" ? "http://[fd00:ec2::254]" : "http://169.254.169.254";
+}
+
+// How the metadata service is to be asked.
+struct MetadataAccess {
+  enum class Version : std::uint8_t { none, one, two };
+  Version version = Version::none;
+  HeaderList headers{};   // the secret without which version 2 answers nothing
+  std::string why_not{};  // there is no such service, or no version 2
+};
+
+// What `outcome` of the PUT for a token means; nothing where it may be another the next time.
+std::optional<MetadataAccess> access_of(const HttpOutcome& outcome) {
+  using Version = MetadataAccess::Version;
+  if (const auto* failure = std::get_if<TransportFailure>(&outcome)) {
+    const bool is_silent =
+        failure->kind == TransportFailure::Kind::timeout && failure->may_have_arrived;
+    if (!is_silent) return std::nullopt;
+    return MetadataAccess{Version::one, {}, "it gives no token: " + failure->message};
+  }
+  const auto& response = std::get<HttpResponse>(outcome);
+  if (response.status == 200 && !response.text.empty()) {
+    return MetadataAccess{Version::two, {{"x-aws-ec2-metadata-token", response.text}}, {}};
+  }
+  if (response.status >= 500) return std::nullopt;
+  const bool is_refused =
+      response.status == 403 || response.status == 404 || response.status == 405;
+  return MetadataAccess{is_refused ? Version::one : Version::none,
+                        {},
+                        fmt::format("it gives no token: {}", response.status)};
+}
+
+MetadataAccess metadata_access(const std::string& endpoint, const AwsSettings& settings,
+                               const Patience& patience) {
   const HttpRequest request{.method = "PUT",
                             .url = endpoint + "/latest/api/token",
                             .headers = {{"x-aws-ec2-metadata-token-ttl-seconds", "21600"}},
                             .body = {},
                             .buffer = {}};
-  for (unsigned attempt = 1; attempt <= kTokenAttempts; ++attempt) {
-    const HttpOutcome outcome = surroundings.exchange(request, kTokenLimits);
-    if (const auto* failure = std::get_if<TransportFailure>(&outcome)) {
-      why_not = failure->message;
-      continue;
-    }
-    const auto& response = std::get<HttpResponse>(outcome);
-    if (response.status == 200 && !response.text.empty()) return response.text;
-    why_not = fmt::format("it gives no token: {}", response.status);
-    if (response.status < 500) return {};
+  std::string why_not;
+  for (unsigned attempt = 1; attempt <= patience.token_attempts; ++attempt) {
+    const HttpOutcome outcome = settings.surroundings().exchange(request, patience.token_options);
+    if (const auto access = access_of(outcome)) return *access;
+    const auto* const failure = std::get_if<TransportFailure>(&outcome);
+    why_not = failure != nullptr
+                  ? failure->message
+                  : fmt::format("it gives no token: {}", std::get<HttpResponse>(outcome).status);
   }
-  return {};
+  return {MetadataAccess::Version::none, {}, why_not};
+}
+
+// The role's name in the answer to the question for it; empty: the instance has none.
+std::string role_in(const HttpResponse& response, const MetadataAccess& access,
+                    const std::string& origin) {
+  if (response.status == 404) return {};
+  if (response.status == 401 && access.version == MetadataAccess::Version::one) {
+    throw Error(EACCES, fmt::format("{} wants a token, but {}: in a container, the instance's "
+                                    "http-put-response-hop-limit must be 2",
+                                    origin, access.why_not));
+  }
+  if (response.status != 200) {
+    throw Error(EACCES, fmt::format("{} answered {} when asked for the instance's role", origin,
+                                    response.status));
+  }
+  std::string role = response.text.substr(0, response.text.find_first_of("\r\n"));
+  // A page for people comes from something else that has the address.
+  return role.find('<') == std::string::npos ? role : std::string();
 }
 
 }  // namespace
 
-std::optional<Credentials> credentials_of_container(const Surroundings& surroundings) {
+std::optional<Credentials> credentials_of_container(const AwsSettings& settings) {
+  const Surroundings& surroundings = settings.surroundings();
   const std::string relative = surroundings.variable("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
   const std::string full = surroundings.variable("AWS_CONTAINER_CREDENTIALS_FULL_URI");
   if (relative.empty() && full.empty()) return std::nullopt;
@@ -165,36 +254,37 @@ std::optional<Credentials> credentials_of_container(const Surroundings& surround
   HeaderList headers{{"accept", "application/json"}};
   const std::string token = container_token(surroundings);
   if (!token.empty()) headers.emplace_back("authorization", token);
-  return credentials_in(ask(get(url, headers), surroundings, origin), origin);
+  return credentials_in(ask(get(url, headers), surroundings, origin, Patience()), origin);
 }
 
-std::optional<Credentials> credentials_of_instance(const Surroundings& surroundings,
+std::optional<Credentials> credentials_of_instance(const AwsSettings& settings,
                                                    std::string& why_not) {
-  std::string disabled = surroundings.variable("AWS_EC2_METADATA_DISABLED");
-  std::transform(disabled.begin(), disabled.end(), disabled.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  if (disabled == "true") {
+  const Surroundings& surroundings = settings.surroundings();
+  if (in_lower_case(surroundings.variable("AWS_EC2_METADATA_DISABLED")) == "true") {
     why_not = "switched off by AWS_EC2_METADATA_DISABLED";
     return std::nullopt;
   }
-  const std::string endpoint = metadata_endpoint(surroundings);
-  const std::string token = metadata_token(endpoint, surroundings, why_not);
-  if (token.empty()) return std::nullopt;
-  const HeaderList headers{{"x-aws-ec2-metadata-token", token}};
+  const Patience patience = metadata_patience(settings);
+  const std::string endpoint = metadata_endpoint(settings);
+  const MetadataAccess access = metadata_access(endpoint, settings, patience);
+  why_not = access.why_not;
+  if (access.version == MetadataAccess::Version::none) return std::nullopt;
+  if (access.version == MetadataAccess::Version::one &&
+      settings.is_true("AWS_EC2_METADATA_V1_DISABLED", "ec2_metadata_v1_disabled")) {
+    why_not += ", and version 1 is switched off by AWS_EC2_METADATA_V1_DISABLED";
+    return std::nullopt;
+  }
   const std::string origin = fmt::format("the EC2 metadata service at {}", endpoint);
   const std::string roles_url = endpoint + std::string(kRolesPath);
-  const HttpResponse roles = ask(get(roles_url, headers), surroundings, origin);
-  const std::string role = roles.text.substr(0, roles.text.find_first_of("\r\n"));
-  if (roles.status == 404 || (roles.status == 200 && role.empty())) {
+  const std::string role =
+      role_in(ask(get(roles_url, access.headers), surroundings, origin, patience), access, origin);
+  if (role.empty()) {
     why_not = "this instance has no role";
     return std::nullopt;
   }
-  if (roles.status != 200) {
-    throw Error(EACCES, fmt::format("{} answered {} when asked for the instance's role", origin,
-                                    roles.status));
-  }
-  return credentials_in(ask(get(roles_url + uri_encode(role), headers), surroundings, origin),
-                        origin);
+  return credentials_in(
+      ask(get(roles_url + uri_encode(role), access.headers), surroundings, origin, patience),
+      origin);
 }
 
 }  // namespace nbdstack

@@ -21,7 +21,8 @@ constexpr seconds kRejectionRemembered{60};
 
 seconds margin_of(const Credentials& credentials, CredentialSource::WallTime now) {
   if (!credentials.expires) return seconds(0);
-  const auto lifetime = std::chrono::duration_cast<seconds>(*credentials.expires - now);
+  const auto lifetime =
+      std::max(std::chrono::duration_cast<seconds>(*credentials.expires - now), seconds(0));
   return std::min(kMargin_max, lifetime / 10);
 }
 
@@ -29,10 +30,11 @@ seconds margin_of(const Credentials& credentials, CredentialSource::WallTime now
 
 CredentialSource::CredentialSource(Credentials first, std::string name,
                                    std::function<Credentials()> renew,
-                                   std::function<WallTime()> wall_time)
+                                   std::function<WallTime()> wall_time, AtTheirEnd at_their_end)
     : name_(std::move(name)),
       renew_(std::move(renew)),
       wall_time_(std::move(wall_time)),
+      at_their_end_(at_their_end),
       current_(std::move(first)),
       margin_(margin_of(current_, wall_time_())) {}
 
@@ -44,7 +46,7 @@ Credentials CredentialSource::current() {
   std::unique_lock lock(mutex_);
   while (true) {
     const WallTime now = wall_time_();
-    const bool ended = has_ended(now);
+    const bool ended = has_ended(now) && !goes_on_;
     const bool usable = !ended && !rejected_;
     if (usable && !is_near_end(now)) return current_;
     if (renewing_) {
@@ -96,7 +98,6 @@ void CredentialSource::renew(std::unique_lock<std::mutex>& lock) {
   try {
     renewed = renew_();
     if (renewed->expires && *renewed->expires <= wall_time_()) {
-      renewed.reset();
       reason = "those that came have expired already (is this machine's clock right?)";
     }
   } catch (const std::exception& error) {
@@ -105,30 +106,49 @@ void CredentialSource::renew(std::unique_lock<std::mutex>& lock) {
   lock.lock();
   renewing_ = false;
   rejected_ = false;
-  if (renewed) {
+  if (renewed && reason.empty()) {
     take(*renewed, wall_time_());
   } else {
+    // All that have ended: the newest are the likeliest to be accepted.
+    if (renewed && at_their_end_ == AtTheirEnd::go_on && renewed->expires > current_.expires) {
+      current_ = *renewed;
+    }
     take_failure(reason, wall_time_());
   }
   renewed_.notify_all();
 }
 
 void CredentialSource::take(const Credentials& renewed, WallTime now) {
-  log::debug("credentials from {} {}", name_,
-             renewed == current_ ? "are still the same" : "have been renewed");
+  const char* const outcome = renewed == current_ ? "are still the same" : "have been renewed";
+  if (last_failure_.empty()) {
+    log::debug("credentials from {} {}", name_, outcome);
+  } else {
+    log::error("credentials from {} {}: the trouble is over", name_, outcome);
+  }
   current_ = renewed;
   margin_ = margin_of(current_, now);
+  goes_on_ = false;
+  told_end_ = false;
   last_failure_.clear();
   pause_ = seconds(0);
 }
 
 void CredentialSource::take_failure(const std::string& reason, WallTime now) {
+  const bool is_new = last_failure_.empty();
   last_failure_ = reason.empty() ? "no reason given" : reason;
+  const bool has_just_ended = has_ended(now) && !std::exchange(told_end_, has_ended(now));
+  if (is_new || has_just_ended) tell_failure(now);
+  goes_on_ = has_ended(now) && at_their_end_ == AtTheirEnd::go_on;
   failed_at_ = now;
   pause_ = std::clamp(pause_ * 2, kFirstPause, kLongestPause);
+}
+
+void CredentialSource::tell_failure(WallTime now) const {
   std::string validity;
   if (has_ended(now)) {
-    validity = ", which have expired,";
+    validity = at_their_end_ == AtTheirEnd::go_on
+                   ? ", which have expired and are used on, for the service may still accept them,"
+                   : ", which have expired,";
   } else if (current_.expires) {
     const auto left = std::chrono::duration_cast<seconds>(*current_.expires - now);
     validity = fmt::format(", which are valid for another {} s,", left.count());
@@ -147,9 +167,12 @@ FoundCredentials find_credentials(const CredentialParameters& parameters,
   if (can_change) {
     renew = [=] { return find_again(parameters, surroundings, identity.origin); };
   }
+  const bool is_handed_out = identity.origin == CredentialOrigin::container ||
+                             identity.origin == CredentialOrigin::instance;
   return {std::make_shared<CredentialSource>(identity.credentials, identity.source, renew,
-                                             surroundings.wall_time),
-          identity.region, identity.endpoint_url, identity.ca_file};
+                                             surroundings.wall_time,
+                                             is_handed_out ? AtTheirEnd::go_on : AtTheirEnd::stop),
+          identity.region, identity.endpoint_url, identity.ca_file, identity.virtual_host};
 }
 
 }  // namespace nbdstack

@@ -6,11 +6,17 @@
 //   near their end, or rejected by      the caller that comes first renews them; the others get
 //   the service a moment ago            the old ones (near the end) or wait (rejected)
 //   past their end                      the new ones, for which everybody waits
+//   past their end, with no others to   those of AtTheirEnd::stop: Error(EACCES), which says where
+//   be had                              they come from and what went wrong; those of
+//                                       AtTheirEnd::go_on: as near their end
 //
 // Near their end: less than 5 minutes, or a tenth of their lifetime if that is shorter. A renewal
-// that fails is said in the log and tried again, after a second at first, then up to a minute;
-// meanwhile the old credentials are given out, until they end. Then there is Error(EACCES), which
-// says where they come from and what went wrong.
+// that fails is tried again, after a second at first, then up to a minute. The log says when that
+// begins, when they end meanwhile, and when it is over.
+//
+// Going on is for what the machine's own surroundings hand out (metadata service, container): when
+// those cannot renew it, they may still hand out what has ended, and S3 may accept it ("static
+// stability" in AWS's SDKs; botocore: "Attempting credential expiration extension").
 //
 // A renewal happens in a caller's thread, with no lock held; its length is bounded by the source.
 // No thread and no connection is kept: a source may be made before a fork and used after it.
@@ -18,6 +24,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -30,13 +37,16 @@
 
 namespace nbdstack {
 
+// What becomes of credentials when no others can be had.
+enum class AtTheirEnd : std::uint8_t { stop, go_on };
+
 class CredentialSource {
  public:
   using WallTime = std::chrono::system_clock::time_point;
 
   // `name` is for messages. `renew` throws Error; empty: the credentials never change.
   CredentialSource(Credentials first, std::string name, std::function<Credentials()> renew,
-                   std::function<WallTime()> wall_time);
+                   std::function<WallTime()> wall_time, AtTheirEnd at_their_end = AtTheirEnd::stop);
   // These and no others.
   explicit CredentialSource(Credentials fixed);
 
@@ -56,16 +66,20 @@ class CredentialSource {
   void renew(std::unique_lock<std::mutex>& lock);
   void take(const Credentials& renewed, WallTime now);
   void take_failure(const std::string& reason, WallTime now);
+  void tell_failure(WallTime now) const;
 
   const std::string name_;
   const std::function<Credentials()> renew_;
   const std::function<WallTime()> wall_time_;
+  const AtTheirEnd at_their_end_;
 
   std::mutex mutex_;  // protects what follows; not held while renewing
   std::condition_variable renewed_;
   Credentials current_;
   std::chrono::seconds margin_{0};  // this long before their end they are renewed
   bool renewing_ = false;
+  bool goes_on_ = false;   // past their end, because no others could be had
+  bool told_end_ = false;  // in the log, since the last renewal
   bool rejected_ = false;  // by the service, and not renewed since
   std::optional<Credentials> last_rejected_;
   WallTime last_rejected_at_{};
@@ -77,9 +91,10 @@ class CredentialSource {
 struct FoundCredentials {
   std::shared_ptr<CredentialSource> source;
   std::string region;
-  // Of the profile; empty: it says nothing.
+  // Of environment and profile; empty: they say nothing.
   std::string endpoint_url{};
   std::string ca_file{};
+  bool virtual_host = false;
 };
 
 // Looks for credentials by the order in credential_chain.hpp, and throws what find_identity throws.

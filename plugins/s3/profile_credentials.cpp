@@ -9,6 +9,7 @@
 #include "common/error.hpp"
 #include "plugins/s3/credential_http.hpp"
 #include "plugins/s3/credential_process.hpp"
+#include "plugins/s3/single_sign_on.hpp"
 #include "plugins/s3/sts.hpp"
 
 namespace nbdstack {
@@ -38,13 +39,6 @@ std::optional<unsigned> duration_of(const Profile& profile) {
   return duration_s;
 }
 
-RoleRequest role_of(const Profile& profile) {
-  return {.role_arn = profile.setting("role_arn"),
-          .session_name = profile.setting("role_session_name"),
-          .external_id = profile.setting("external_id"),
-          .duration_s = duration_of(profile)};
-}
-
 bool has_role(const Profile& profile) {
   return !profile.setting("role_arn").empty() && profile.setting("web_identity_token_file").empty();
 }
@@ -54,22 +48,35 @@ bool has_keys(const Profile& profile) {
          !profile.setting("aws_secret_access_key").empty();
 }
 
-void refuse_single_sign_on(const Profile& profile) {
-  for (const char* name : {"sso_session", "sso_start_url", "login_session"}) {
+// A profile that signs in, and has nothing else that gives credentials here: going on would end in
+// another identity.
+void refuse_other_sign_in(const Profile& profile) {
+  for (const char* name : {"sso_session", "sso_start_url"}) {
     if (profile.setting(name).empty()) continue;
+    refuse(profile, "{} gives credentials with sso_account_id and sso_role_name only", name);
+  }
+  if (!profile.setting("login_session").empty()) {
     refuse(profile,
-           "{} is not supported: sign in with the AWS CLI, and add a profile with "
+           "login_session is not supported: sign in with the AWS CLI, and add a profile with "
            "credential_process = aws configure export-credentials --profile {}",
-           name, profile.name);
+           profile.name);
   }
 }
 
 }  // namespace
 
+RoleRequest role_of(const Profile& profile) {
+  return {.role_arn = profile.setting("role_arn"),
+          .session_name = profile.setting("role_session_name"),
+          .external_id = profile.setting("external_id"),
+          .duration_s = duration_of(profile)};
+}
+
 std::optional<Credentials> credentials_of_environment(const Surroundings& surroundings) {
   Credentials found{.access_key = surroundings.variable("AWS_ACCESS_KEY_ID"),
                     .secret_key = surroundings.variable("AWS_SECRET_ACCESS_KEY"),
-                    .session_token = surroundings.variable("AWS_SESSION_TOKEN")};
+                    .session_token = surroundings.variable("AWS_SECURITY_TOKEN")};
+  if (found.session_token.empty()) found.session_token = surroundings.variable("AWS_SESSION_TOKEN");
   if (found.access_key.empty() && found.secret_key.empty()) return std::nullopt;
   if (found.access_key.empty() || found.secret_key.empty()) {
     throw Error(EINVAL,
@@ -91,16 +98,20 @@ std::optional<Credentials> ProfileCredentials::of_others(const Profile& profile)
     if (profile.setting("role_arn").empty()) {
       refuse(profile, "web_identity_token_file needs a role_arn");
     }
-    return assume_role_with_web_identity(role_of(profile), surroundings_.expand_home(token_path),
-                                         region_, surroundings_);
+    return assume_role_with_web_identity(
+        role_of(profile), settings_.surroundings().expand_home(token_path), settings_);
   }
-  if (auto found = of_keys(profile, profile.in_credentials, config_.credentials_path())) {
+  if (auto found = credentials_of_single_sign_on(profile, settings_)) return found;
+  if (auto found =
+          of_keys(profile, profile.in_credentials, settings_.config().credentials_path())) {
     return found;
   }
   const std::string command = profile.setting("credential_process");
-  if (!command.empty()) return credentials_of_process(profile.name, command, surroundings_);
-  if (auto found = of_keys(profile, profile.in_config, config_.config_path())) return found;
-  refuse_single_sign_on(profile);
+  if (!command.empty())
+    return credentials_of_process(profile.name, command, settings_.surroundings());
+  if (auto found = of_keys(profile, profile.in_config, settings_.config().config_path()))
+    return found;
+  refuse_other_sign_in(profile);
   return std::nullopt;
 }
 
@@ -113,7 +124,8 @@ std::optional<Credentials> ProfileCredentials::of_keys(const Profile& profile,
   };
   Credentials found{.access_key = value("aws_access_key_id"),
                     .secret_key = value("aws_secret_access_key"),
-                    .session_token = value("aws_session_token")};
+                    .session_token = value("aws_security_token")};
+  if (found.session_token.empty()) found.session_token = value("aws_session_token");
   if (found.access_key.empty() && found.secret_key.empty()) return std::nullopt;
   if (found.access_key.empty() || found.secret_key.empty()) {
     throw Error(EINVAL, fmt::format("{}: profile \"{}\" needs both aws_access_key_id and "
@@ -140,14 +152,14 @@ Credentials ProfileCredentials::assume(const Profile& profile) {
   if (!credential_source.empty()) {
     source = named_source(profile, credential_source);
   } else {
-    const Profile* const other = config_.find(source_profile);
+    const Profile* const other = settings_.config().find(source_profile);
     if (other == nullptr) {
       refuse(profile, "its source_profile \"{}\" exists neither in {} nor in {}", source_profile,
-             config_.credentials_path(), config_.config_path());
+             settings_.config().credentials_path(), settings_.config().config_path());
     }
     source = of_source(*other, profile.name);
   }
-  return assume_role(role, source, region_, surroundings_);
+  return assume_role(role, source, settings_);
 }
 
 Credentials ProfileCredentials::of_source(const Profile& profile, const std::string& role_profile) {
@@ -168,13 +180,13 @@ Credentials ProfileCredentials::named_source(const Profile& profile,
   std::optional<Credentials> found;
   std::string why_not;
   if (source == "Environment") {
-    found = credentials_of_environment(surroundings_);
+    found = credentials_of_environment(settings_.surroundings());
     why_not = "AWS_ACCESS_KEY_ID is not set";
   } else if (source == "EcsContainer") {
-    found = credentials_of_container(surroundings_);
+    found = credentials_of_container(settings_);
     why_not = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI is not set";
   } else if (source == "Ec2InstanceMetadata") {
-    found = credentials_of_instance(surroundings_, why_not);
+    found = credentials_of_instance(settings_, why_not);
   } else {
     refuse(profile,
            "credential_source = {} is none of Environment, EcsContainer, Ec2InstanceMetadata",

@@ -5,6 +5,7 @@
 //   role_arn, credential_source                  AssumeRole, with those of the Environment, the
 //                                                EcsContainer or the Ec2InstanceMetadata
 //   role_arn, web_identity_token_file            AssumeRoleWithWebIdentity
+//   sso_account_id, sso_role_name                a role by single sign-on (single_sign_on.hpp)
 //   aws_access_key_id, aws_secret_access_key     the keys themselves: in the credentials file, or
 //                                                after credential_process in the config file
 //   credential_process                           a program's output
@@ -13,31 +14,33 @@
 // a role counts its own keys before its own role; a role may name its own profile as the source of
 // the keys in it. Chains of roles may be of any length but not come back to where they were.
 //
-// Refused by name, with the way out: mfa_serial (nobody can be asked for a code) and single sign-on
-// (sso_session, sso_start_url, login_session), unless the profile has credentials of another kind
-// as well.
+// Refused by name, with the way out: mfa_serial (nobody can be asked for a code), and profiles with
+// nothing but login_session, or sso_session without an account and a role.
 #pragma once
 
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "plugins/s3/aws_settings.hpp"
 #include "plugins/s3/credentials.hpp"
 #include "plugins/s3/shared_config.hpp"
+#include "plugins/s3/sts.hpp"
 #include "plugins/s3/surroundings.hpp"
 
 namespace nbdstack {
 
-// Nothing where neither variable is set. Error(EINVAL) where one of them is missing.
+// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, and AWS_SECURITY_TOKEN (as it was once called) or
+// AWS_SESSION_TOKEN. Nothing where neither key is set. Error(EINVAL) where one of them is missing.
 std::optional<Credentials> credentials_of_environment(const Surroundings& surroundings);
+
+// The role that a profile names. Throws Error(EINVAL) for a duration_seconds that is none.
+RoleRequest role_of(const Profile& profile);
 
 class ProfileCredentials {
  public:
-  // What is passed in must outlive it. `region` is where STS is asked.
-  ProfileCredentials(const SharedConfig& config, const Surroundings& surroundings,
-                     std::string region)
-      : config_(config), surroundings_(surroundings), region_(std::move(region)) {}
+  // `settings` must outlive it.
+  explicit ProfileCredentials(const AwsSettings& settings) : settings_(settings) {}
 
   // Throws Error that names the profile and the setting, or what the source throws. Nothing where
   // the profile has no such settings.
@@ -51,9 +54,7 @@ class ProfileCredentials {
                                      const std::string& path) const;
   Credentials named_source(const Profile& profile, const std::string& source) const;
 
-  const SharedConfig& config_;
-  const Surroundings& surroundings_;
-  const std::string region_;
+  const AwsSettings& settings_;
   std::vector<std::string> chain_;  // the profiles whose roles are being assumed, outermost first
 };
 

@@ -23,13 +23,6 @@ std::string_view trim(std::string_view text) {
   return text.substr(first, text.find_last_not_of(kBlanks) - first + 1);
 }
 
-std::string lower_case(std::string_view text) {
-  std::string lower(text);
-  std::transform(lower.begin(), lower.end(), lower.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return lower;
-}
-
 // Reads one file line by line.
 class SectionReader {
  public:
@@ -64,7 +57,7 @@ class SectionReader {
     if (section_ == nullptr || equals == std::string_view::npos) {
       refuse("neither a section nor a setting of one");
     }
-    parent_ = lower_case(trim(content.substr(0, equals)));
+    parent_ = in_lower_case(trim(content.substr(0, equals)));
     section_->insert_or_assign(parent_, std::string(trim(content.substr(equals + 1))));
   }
 
@@ -72,7 +65,7 @@ class SectionReader {
   void take_nested(std::string_view content) {
     const std::size_t equals = content.find('=');
     if (equals == std::string_view::npos) return;
-    section_->insert_or_assign(parent_ + "." + lower_case(trim(content.substr(0, equals))),
+    section_->insert_or_assign(parent_ + "." + in_lower_case(trim(content.substr(0, equals))),
                                std::string(trim(content.substr(equals + 1))));
   }
 
@@ -145,6 +138,8 @@ SharedConfig SharedConfig::read(const Surroundings& surroundings) {
        read_sections(config.config_path_, surroundings, config.fault_)) {
     const std::string services = name_of(section, "services");
     if (!services.empty()) config.services_[services] = settings;
+    const std::string sso_session = name_of(section, "sso-session");
+    if (!sso_session.empty()) config.sso_sessions_[sso_session] = settings;
     const std::string name = section == "default" ? section : name_of(section, "profile");
     if (name.empty()) continue;
     Profile& profile = config.profiles_[name];
@@ -162,6 +157,18 @@ std::string SharedConfig::service_setting(const Profile& profile, const std::str
     if (!own.empty()) return own;
   }
   return profile.setting(lower_case_name);
+}
+
+const ProfileSettings* SharedConfig::find_sso_session(const std::string& name) const {
+  const auto found = sso_sessions_.find(name);
+  return found == sso_sessions_.end() ? nullptr : &found->second;
+}
+
+std::string in_lower_case(std::string_view text) {
+  std::string lower(text);
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return lower;
 }
 
 const Profile* SharedConfig::find(const std::string& name) const {

@@ -6,7 +6,7 @@
 // case-insensitive, values are taken literally. A line indented further than the setting before it
 // belongs to that setting: NAME in it is found as "SETTING.NAME". Where both files have a setting,
 // that in credentials counts. A [services NAME] in config holds what is said of services apart from
-// profiles.
+// profiles, an [sso-session NAME] what several profiles share of a single sign-on.
 //
 //   the file               is taken as
 //   does not exist         empty
@@ -17,6 +17,7 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 
 #include "plugins/s3/surroundings.hpp"
 
@@ -51,6 +52,9 @@ class SharedConfig {
   // Null where neither file has it.
   [[nodiscard]] const Profile* find(const std::string& name) const;
 
+  // The [sso-session NAME] of config; null where there is none.
+  [[nodiscard]] const ProfileSettings* find_sso_session(const std::string& name) const;
+
   [[nodiscard]] const std::string& credentials_path() const { return credentials_path_; }
   [[nodiscard]] const std::string& config_path() const { return config_path_; }
 
@@ -60,6 +64,10 @@ class SharedConfig {
   std::string fault_;
   std::map<std::string, Profile> profiles_;
   std::map<std::string, ProfileSettings> services_;
+  std::map<std::string, ProfileSettings> sso_sessions_;
 };
+
+// As names are looked up.
+std::string in_lower_case(std::string_view text);
 
 }  // namespace nbdstack

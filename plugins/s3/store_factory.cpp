@@ -31,33 +31,17 @@ std::string directory_of(const std::string& endpoint_url) {
   return directory;
 }
 
-// As AWS tools find it.
-std::string endpoint_url_of(const StoreSettings& settings, const FoundCredentials& found,
-                            const Surroundings& surroundings) {
-  if (!settings.endpoint_url.empty()) return settings.endpoint_url;
-  for (const char* name : {"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"}) {
-    const auto value = surroundings.environment(name);
-    if (value.has_value() && !value->empty()) return *value;
-  }
-  return found.endpoint_url;
-}
-
-std::string ca_file_of(const StoreSettings& settings, const FoundCredentials& found,
-                       const Surroundings& surroundings) {
-  if (!settings.ca_file.empty()) return settings.ca_file;
-  const std::string file = surroundings.variable("AWS_CA_BUNDLE");
-  return file.empty() ? found.ca_file : file;
-}
-
 HttpStoreConfig http_config_of(const StoreSettings& settings, const Surroundings& surroundings) {
   FoundCredentials found = find_credentials(settings.identity, surroundings);
-  const std::string url = endpoint_url_of(settings, found, surroundings);
-  const std::string ca_file = ca_file_of(settings, found, surroundings);
+  const auto given_or = [](const std::string& given, const std::string& found_there) {
+    return given.empty() ? found_there : given;
+  };
+  const std::string url = given_or(settings.endpoint_url, found.endpoint_url);
   constexpr std::uint64_t kTimeout_ms_max = std::numeric_limits<std::uint32_t>::max();
   BucketLocationConfig location{
       .bucket = settings.bucket,
       .endpoint = url.empty() ? Endpoint::of_region(found.region) : Endpoint::parse(url),
-      .virtual_host = settings.virtual_host,
+      .virtual_host = settings.virtual_host || found.virtual_host,
       .scope = {.region = found.region}};
   return {.bucket = settings.bucket,
           .location = std::make_shared<BucketLocation>(location),
@@ -65,7 +49,7 @@ HttpStoreConfig http_config_of(const StoreSettings& settings, const Surroundings
           .connections = settings.connections,
           .timeout_ms = static_cast<std::uint32_t>(std::min(settings.timeout_ms, kTimeout_ms_max)),
           .retries = settings.retries,
-          .ca_file = ca_file,
+          .ca_file = given_or(settings.ca_file, found.ca_file),
           .tls_verify = settings.tls_verify,
           .options = settings.options,
           .stopping = {},

@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <pugixml.hpp>
 #include <span>
@@ -9,44 +11,35 @@
 
 #include "common/error.hpp"
 #include "common/hash/digest.hpp"
-#include "plugins/s3/aws_domain.hpp"
 #include "plugins/s3/credential_document.hpp"
-#include "plugins/s3/endpoint.hpp"
 #include "plugins/s3/retry.hpp"
 #include "plugins/s3/signing.hpp"
 
 namespace nbdstack {
 namespace {
 
-using std::chrono::milliseconds;
+// Those that sts.amazonaws.com stands for where the endpoints are "legacy". Source: botocore's list.
+constexpr std::array<std::string_view, 15> kGlobalRegions{
+    "ap-northeast-1", "ap-south-1", "ap-southeast-1", "ap-southeast-2", "ca-central-1",
+    "eu-central-1",   "eu-north-1", "eu-west-1",      "eu-west-2",      "eu-west-3",
+    "sa-east-1",      "us-east-1",  "us-east-2",      "us-west-1",      "us-west-2"};
 
-constexpr HttpLimits kLimits{.connect = milliseconds(3'000), .whole = milliseconds(10'000)};
-constexpr RetryPolicy kPatience{.retries = 3, .timeout = std::chrono::seconds(20)};
-
-struct StsAddress {
-  std::string origin;  // "https://sts.eu-west-1.amazonaws.com"
-  std::string host;    // what follows the scheme
-  std::string path;    // plain, begins with '/'
+struct Sts {
+  ServiceAddress address;
+  std::string region;  // that requests are signed for
 };
 
-StsAddress address_of(const std::string& url, const Endpoint& endpoint) {
-  const std::size_t host_begin = url.find("//") + 2;
-  const std::string origin = url.substr(0, url.find('/', host_begin));
-  return {origin, origin.substr(host_begin), endpoint.base_path + "/"};
-}
-
-StsAddress sts_address(const std::string& region, const Surroundings& surroundings) {
-  for (const char* name : {"AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"}) {
-    const std::string url = surroundings.variable(name);
-    if (url.empty()) continue;
-    try {
-      return address_of(url, Endpoint::parse(url));
-    } catch (const Error& error) {
-      throw Error(EINVAL, fmt::format("{}: {}", name, error.what()));
-    }
+Sts find_sts(const AwsSettings& settings) {
+  const bool is_global =
+      in_lower_case(settings.setting("AWS_STS_REGIONAL_ENDPOINTS", "sts_regional_endpoints")) ==
+          "legacy" &&
+      settings.endpoint_url("sts").url.empty() && !settings.uses_fips() &&
+      std::find(kGlobalRegions.begin(), kGlobalRegions.end(), settings.region()) !=
+          kGlobalRegions.end();
+  if (is_global) {
+    return {service_address({"https://sts.amazonaws.com", "sts_regional_endpoints"}), "us-east-1"};
   }
-  const std::string url = fmt::format("https://sts.{}.{}", region, aws_domain_of(region));
-  return address_of(url, Endpoint::parse(url));
+  return {service_address(settings, "sts", "sts", settings.region()), settings.region()};
 }
 
 std::string session_name_of(const RoleRequest& role, const Surroundings& surroundings) {
@@ -103,31 +96,33 @@ Credentials credentials_in(const std::string& text, const std::string& action,
 
 // Signed where `as` is given.
 Credentials call(const QueryList& form, const std::string& role_arn, const Credentials* as,
-                 const std::string& region, const Surroundings& surroundings) {
+                 const AwsSettings& settings) {
+  const Surroundings& surroundings = settings.surroundings();
   const std::string& action = form.front().second;
   const std::string operation = fmt::format("{} {}", action, role_arn);
-  const StsAddress address = sts_address(region, surroundings);
+  const Sts sts = find_sts(settings);
   const std::string text = encode_query(form);
   const auto body = std::as_bytes(std::span(text));
   std::string answer;
-  Retrier retrier(kPatience, *surroundings.clock, /*seed=*/1);
+  Retrier retrier(kServicePatience, *surroundings.clock, /*seed=*/1);
   retrier.run(operation, [&](const Attempt& /*number*/) -> std::optional<Failure> {
-    HeaderList headers{{"host", address.host},
+    HeaderList headers{{"host", sts.address.host},
                        {"content-type", "application/x-www-form-urlencoded; charset=utf-8"}};
     if (as != nullptr) {
-      headers = signed_headers({.method = "POST",
-                                .path = address.path,
-                                .query = {},
-                                .headers = headers,
-                                .payload_sha256 = to_hex(sha256(body))},
-                               *as, {.region = region, .service = "sts"}, surroundings.wall_time());
+      headers =
+          signed_headers({.method = "POST",
+                          .path = sts.address.path,
+                          .query = {},
+                          .headers = headers,
+                          .payload_sha256 = to_hex(sha256(body))},
+                         *as, {.region = sts.region, .service = "sts"}, surroundings.wall_time());
     }
     const HttpOutcome outcome = surroundings.exchange({.method = "POST",
-                                                       .url = address.origin + address.path,
+                                                       .url = sts.address.origin + sts.address.path,
                                                        .headers = headers,
                                                        .body = body,
                                                        .buffer = {}},
-                                                      kLimits);
+                                                      service_exchange());
     if (const auto* failure = std::get_if<TransportFailure>(&outcome)) return failure_of(*failure);
     const auto& response = std::get<HttpResponse>(outcome);
     if (response.status != 200) return failure_in(response);
@@ -139,14 +134,14 @@ Credentials call(const QueryList& form, const std::string& role_arn, const Crede
 
 }  // namespace
 
-Credentials assume_role(const RoleRequest& role, const Credentials& as, const std::string& region,
-                        const Surroundings& surroundings) {
-  return call(form_of("AssumeRole", role, surroundings), role.role_arn, &as, region, surroundings);
+Credentials assume_role(const RoleRequest& role, const Credentials& as,
+                        const AwsSettings& settings) {
+  return call(form_of("AssumeRole", role, settings.surroundings()), role.role_arn, &as, settings);
 }
 
 Credentials assume_role_with_web_identity(const RoleRequest& role, const std::string& token_path,
-                                          const std::string& region,
-                                          const Surroundings& surroundings) {
+                                          const AwsSettings& settings) {
+  const Surroundings& surroundings = settings.surroundings();
   const auto token = surroundings.read_file(token_path);
   const std::size_t end = token ? token->find_last_not_of(" \t\r\n") : std::string::npos;
   if (end == std::string::npos) {
@@ -155,7 +150,7 @@ Credentials assume_role_with_web_identity(const RoleRequest& role, const std::st
   }
   QueryList form = form_of("AssumeRoleWithWebIdentity", role, surroundings);
   form.emplace_back("WebIdentityToken", token->substr(0, end + 1));
-  return call(form, role.role_arn, nullptr, region, surroundings);
+  return call(form, role.role_arn, nullptr, settings);
 }
 
 }  // namespace nbdstack

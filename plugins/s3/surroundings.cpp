@@ -6,6 +6,7 @@
 
 #include "common/error.hpp"
 #include "common/sync/system_clock.hpp"
+#include "plugins/s3/replace_file.hpp"
 #include "plugins/s3/run_program.hpp"
 
 namespace nbdstack {
@@ -27,13 +28,14 @@ std::optional<std::string> read_whole_file(const std::string& path) {
   return std::string(std::istreambuf_iterator<char>(file), {});
 }
 
-HttpOutcome exchange_once(const HttpRequest& request, const HttpLimits& limits) {
-  const auto whole_seconds = std::chrono::ceil<std::chrono::seconds>(limits.whole);
+HttpOutcome exchange_once(const HttpRequest& request, const ExchangeOptions& options) {
+  const auto whole_seconds = std::chrono::ceil<std::chrono::seconds>(options.timeout);
   HttpClient client({.connections = 1,
-                     .connect_timeout = limits.connect,
+                     .connect_timeout = options.connect_timeout,
                      .stall_timeout = whole_seconds,
-                     .ca_file = read_variable("AWS_CA_BUNDLE").value_or("")});
-  return client.perform(request, limits.whole);
+                     .ca_file = options.ca_file,
+                     .use_proxy = !options.is_direct});
+  return client.perform(request, options.timeout);
 }
 
 }  // namespace
@@ -41,6 +43,7 @@ HttpOutcome exchange_once(const HttpRequest& request, const HttpLimits& limits) 
 Surroundings Surroundings::of_process() {
   return {.environment = read_variable,
           .read_file = read_whole_file,
+          .replace_file = nbdstack::replace_file,
           .run = run_program,
           .exchange = exchange_once,
           .wall_time = [] { return std::chrono::system_clock::now(); },

@@ -24,9 +24,12 @@ struct ProcessOutcome {
   std::string errors;  // of stderr
 };
 
-struct HttpLimits {
-  std::chrono::milliseconds connect;
-  std::chrono::milliseconds whole;
+struct ExchangeOptions {
+  std::chrono::milliseconds connect_timeout;
+  std::chrono::milliseconds timeout;  // of the whole
+  // A service of this machine's own surroundings: no proxy is asked, whatever the environment says.
+  bool is_direct = false;
+  std::string ca_file{};  // empty: the system's
 };
 
 struct Surroundings {
@@ -34,14 +37,17 @@ struct Surroundings {
   std::function<std::optional<std::string>(const std::string& name)> environment;
   // Nothing where there is no such file. One that cannot be read is an Error.
   std::function<std::optional<std::string>(const std::string& path)> read_file;
+  // Gives a file, which must exist, new content (replace_file.hpp).
+  std::function<void(const std::string& path, const std::function<std::string()>& make)>
+      replace_file;
   // Runs a program (searched for in PATH) without a shell and without input. Throws Error for one
   // that cannot be run, that lasts longer than `limit` (it is killed, and so are its children) or
   // that says far more than credentials need.
   std::function<ProcessOutcome(const std::vector<std::string>& arguments,
                                std::chrono::milliseconds limit)>
       run;
-  // One request over a connection of its own. AWS_CA_BUNDLE is honoured.
-  std::function<HttpOutcome(const HttpRequest& request, const HttpLimits& limits)> exchange;
+  // One request over a connection of its own.
+  std::function<HttpOutcome(const HttpRequest& request, const ExchangeOptions& options)> exchange;
   std::function<std::chrono::system_clock::time_point()> wall_time;
   // For the pauses between attempts.
   std::shared_ptr<Clock> clock;

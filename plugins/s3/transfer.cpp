@@ -105,6 +105,7 @@ void Transfer::make_handle() {
   set(handle_, CURLOPT_QUICK_EXIT, 1L);
   set(handle_, CURLOPT_OPENSOCKETFUNCTION, open_socket);
   set(handle_, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(config_.connect_timeout.count()));
+  if (!config_.use_proxy) set(handle_, CURLOPT_NOPROXY, "*");
   certificates_.set_for(handle_);
   set(handle_, CURLOPT_SSL_VERIFYPEER, config_.tls_verify ? 1L : 0L);
   set(handle_, CURLOPT_SSL_VERIFYHOST, config_.tls_verify ? 2L : 0L);

@@ -174,6 +174,47 @@ TEST_F(CredentialChainTest, WebIdentityNeedsARole) {
   EXPECT_NE(std::string(error.what()).find("AWS_ROLE_ARN"), std::string::npos);
 }
 
+TEST_F(CredentialChainTest, EnvironmentAndProfileCanEachSayAPartOfAWebIdentity) {
+  environment["AWS_ENDPOINT_URL_STS"] = around.server.url();
+  files["/token"] = "webtoken";
+  const auto expect_request = [&](const char* part) {
+    around.server.then(answer(200, testing::sts_document("AssumeRoleWithWebIdentity", "WEB")));
+    EXPECT_EQ(key(), "WEB");
+    const std::string body = around.server.requests().back().body;
+    EXPECT_NE(body.find(part), std::string::npos) << body;
+  };
+  files["/home/u/.aws/config"] =
+      "[default]\nrole_arn = profiles\nweb_identity_token_file = /token\n";
+  expect_request("RoleArn=profiles");
+  environment["AWS_ROLE_ARN"] = "environments";
+  expect_request("RoleArn=environments");
+  environment.erase("AWS_ROLE_ARN");
+  environment["AWS_WEB_IDENTITY_TOKEN_FILE"] = "/other";
+  files["/other"] = "othertoken";
+  expect_request("WebIdentityToken=othertoken");
+  parameters.profile = "default";
+  expect_request("WebIdentityToken=webtoken");
+}
+
+TEST_F(CredentialChainTest, TheOldNameOfTheTokenComesFirstAsForBoto3) {
+  set_environment();
+  environment["AWS_SESSION_TOKEN"] = "new";
+  EXPECT_EQ(find().credentials.session_token, "new");
+  environment["AWS_SECURITY_TOKEN"] = "old";
+  EXPECT_EQ(find().credentials.session_token, "old");
+}
+
+TEST_F(CredentialChainTest, ServicesThatGiveCredentialsAreTrustedByTheCaFile) {
+  files["/home/u/.aws/config"] =
+      "[default]\nca_bundle = /ca\nrole_arn = arn:x\nsource_profile = default\n"
+      "aws_access_key_id = FILE\naws_secret_access_key = f\n";
+  around.listen_at("https://sts.us-east-1.amazonaws.com");
+  around.server.then(answer(200, testing::sts_document("AssumeRole", "ROLE")));
+  EXPECT_EQ(key(), "ROLE");
+  EXPECT_EQ(around.options.back().ca_file, "/ca");
+  EXPECT_FALSE(around.options.back().is_direct);
+}
+
 TEST_F(CredentialChainTest, ASourceThatIsThereAndFailsEndsTheSearch) {
   environment["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"] = "/v2/c";
   around.listen_at("http://169.254.170.2");
@@ -217,10 +258,39 @@ TEST_F(CredentialChainTest, WhatAProfileSaysOfTheServiceIsFoundWithItsKeys) {
       "[services mine]\ns3 =\n  endpoint_url = https://s3.mine\n";
   EXPECT_EQ(find().endpoint_url, "https://s3.mine");
   EXPECT_EQ(find().ca_file, "/home/u/ca.pem");
+  environment["AWS_ENDPOINT_URL"] = "https://all";
+  EXPECT_EQ(find().endpoint_url, "https://all");
+  environment["AWS_ENDPOINT_URL_S3"] = "https://s3.environment";
+  EXPECT_EQ(find().endpoint_url, "https://s3.environment");
   environment["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] = "true";
   EXPECT_EQ(find().endpoint_url, "");
+  environment["AWS_CA_BUNDLE"] = "/ca.environment";
+  EXPECT_EQ(find().ca_file, "/ca.environment");
+  environment.erase("AWS_CA_BUNDLE");
   parameters.profile = "other";
   EXPECT_EQ(find().ca_file, "");
+}
+
+TEST_F(CredentialChainTest, OtherEndpointsOfAwsAreUsedWhereTheyAreAskedFor) {
+  set_environment();
+  environment["AWS_REGION"] = "us-gov-west-1";
+  EXPECT_EQ(find().endpoint_url, "");
+  environment["AWS_USE_FIPS_ENDPOINT"] = "True";
+  EXPECT_EQ(find().endpoint_url, "https://s3-fips.us-gov-west-1.amazonaws.com");
+  environment["AWS_USE_DUALSTACK_ENDPOINT"] = "true";
+  EXPECT_EQ(find().endpoint_url, "https://s3-fips.dualstack.us-gov-west-1.amazonaws.com");
+  environment["AWS_ENDPOINT_URL"] = "https://mine";
+  EXPECT_EQ(find().endpoint_url, "https://mine");
+  environment.clear();
+  set_environment();
+  environment["HOME"] = "/home/u";
+  files["/home/u/.aws/config"] =
+      "[default]\nregion = cn-north-1\ns3 =\n  use_dualstack_endpoint = true\n"
+      "  addressing_style = virtual\n";
+  EXPECT_EQ(find().endpoint_url, "https://s3.dualstack.cn-north-1.amazonaws.com.cn");
+  EXPECT_TRUE(find().virtual_host);
+  files["/home/u/.aws/config"] = "[default]\ns3 =\n  addressing_style = path\n";
+  EXPECT_FALSE(find().virtual_host);
 }
 
 TEST_F(CredentialChainTest, FilesThatCannotBeOpenedAreNoErrorWhereTheyAreNotNeeded) {

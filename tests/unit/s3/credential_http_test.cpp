@@ -14,10 +14,12 @@ using testing::metadata_document;
 
 class CredentialHttpTest : public ::testing::Test {
  protected:
-  std::optional<Credentials> of_container() { return credentials_of_container(around.get()); }
+  std::optional<Credentials> of_container() {
+    return credentials_of_container(AwsSettings(around.get(), {}));
+  }
   std::optional<Credentials> of_instance() {
     why_not.clear();
-    return credentials_of_instance(around.get(), why_not);
+    return credentials_of_instance(AwsSettings(around.get(), {}), why_not);
   }
   std::string failure_of_container() {
     try {
@@ -145,15 +147,73 @@ TEST_F(CredentialHttpTest, NoMetadataServiceIsNoInstance) {
   EXPECT_EQ(around.urls.size(), 2U);
 }
 
-// Version 1 would answer anybody; a proxy that answers in its place must not be believed either.
-TEST_F(CredentialHttpTest, VersionOneIsNotUsed) {
+// As with boto3: the token is refused, or does not come back over the hop into a container.
+TEST_F(CredentialHttpTest, VersionOneIsUsedWhereTwoGivesNoToken) {
   around.listen_at("http://169.254.169.254");
-  for (const int status : {404, 403, 503, 405}) around.server.then(answer(status));
+  for (const int status : {403, 404, 405}) {
+    around.server.then(answer(status));
+    around.server.then(answer(200, "role"));
+    around.server.then(answer(200, metadata_document("KEY")));
+    EXPECT_EQ(of_instance()->access_key, "KEY") << status;
+    EXPECT_EQ(around.server.requests().back().header("x-aws-ec2-metadata-token"), "") << status;
+  }
+  around.redirected.clear();
+  around.is_silent = true;
+  EXPECT_NE(failure_of_instance().find("nobody is there"), std::string::npos);
+  EXPECT_TRUE(around.urls.back().ends_with("/security-credentials/")) << around.urls.back();
+}
+
+TEST_F(CredentialHttpTest, VersionOneIsNotUsedWhereItIsSwitchedOffOrAnotherAnswers) {
+  around.listen_at("http://169.254.169.254");
+  for (const int status : {400, 503, 503}) around.server.then(answer(status));
   EXPECT_FALSE(of_instance());
+  EXPECT_EQ(why_not, "it gives no token: 400");
   EXPECT_FALSE(of_instance());
+  EXPECT_EQ(why_not, "it gives no token: 503");
+  around.environment["AWS_EC2_METADATA_V1_DISABLED"] = "true";
+  around.server.then(answer(405));
   EXPECT_FALSE(of_instance());
-  EXPECT_EQ(why_not, "it gives no token: 405");
+  EXPECT_NE(why_not.find("AWS_EC2_METADATA_V1_DISABLED"), std::string::npos) << why_not;
   EXPECT_EQ(around.server.requests().back().line, "PUT /latest/api/token HTTP/1.1");
+  around.environment.clear();
+  around.server.then(answer(404));
+  around.server.then(answer(200, "<html>Welcome</html>"));
+  EXPECT_FALSE(of_instance());
+  EXPECT_EQ(why_not, "this instance has no role");
+}
+
+TEST_F(CredentialHttpTest, TokenThatDoesNotReachAContainerIsExplained) {
+  around.listen_at("http://169.254.169.254");
+  around.server.then(answer(403));
+  around.server.then(answer(401));
+  EXPECT_NE(failure_of_instance().find("http-put-response-hop-limit"), std::string::npos);
+}
+
+TEST_F(CredentialHttpTest, NoneOfTheseRequestsGoesThroughAProxy) {
+  script_instance(metadata_document("KEY"));
+  EXPECT_TRUE(of_instance());
+  around.environment["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = around.server.url();
+  around.server.then(answer(200, metadata_document("KEY")));
+  EXPECT_TRUE(of_container());
+  ASSERT_EQ(around.options.size(), 4U);
+  for (const ExchangeOptions& each : around.options) EXPECT_TRUE(each.is_direct);
+}
+
+TEST_F(CredentialHttpTest, WaitsAndAttemptsAreThoseOfTheEnvironmentOrTheProfile) {
+  around.files["/home/u/.aws/config"] =
+      "[default]\nmetadata_service_timeout = 7\nmetadata_service_num_attempts = 3\n";
+  EXPECT_FALSE(of_instance());
+  EXPECT_EQ(around.urls.size(), 3U);
+  EXPECT_EQ(around.options.back().timeout, std::chrono::seconds(7));
+  around.environment["AWS_METADATA_SERVICE_TIMEOUT"] = "2";
+  around.environment["AWS_METADATA_SERVICE_NUM_ATTEMPTS"] = "1";
+  EXPECT_FALSE(of_instance());
+  EXPECT_EQ(around.urls.size(), 4U);
+  EXPECT_EQ(around.options.back().timeout, std::chrono::seconds(2));
+  for (const char* wrong : {"0", "-1", "1s", "3601"}) {
+    around.environment["AWS_METADATA_SERVICE_TIMEOUT"] = wrong;
+    EXPECT_NE(failure_of_instance().find("AWS_METADATA_SERVICE_TIMEOUT"), std::string::npos);
+  }
 }
 
 TEST_F(CredentialHttpTest, InstanceWithoutARoleIsNone) {
@@ -186,11 +246,14 @@ TEST_F(CredentialHttpTest, MetadataServiceCanBeSwitchedOffAndBeElsewhere) {
   around.environment["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = "http://127.0.0.1:1/";
   EXPECT_FALSE(of_instance());
   EXPECT_EQ(around.urls.back(), "http://127.0.0.1:1/latest/api/token");
+  around.environment.erase("AWS_EC2_METADATA_SERVICE_ENDPOINT");
+  around.environment["AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE"] = "both";
+  EXPECT_NE(failure_of_instance().find("neither IPv4 nor IPv6"), std::string::npos);
 }
 
 TEST(IsoTime, IsReadAsServicesAndProgramsWriteIt) {
   const auto time = std::chrono::system_clock::from_time_t(1'000'000'000);
-  for (const char* text : {"2001-09-09T01:46:40Z", "2001-09-09T01:46:40",
+  for (const char* text : {"2001-09-09T01:46:40Z", "2001-09-09T01:46:40", "2001-09-09T01:46:40UTC",
                            "2001-09-09T01:46:40.123Z", "2001-09-09T03:46:40+02:00",
                            "2001-09-08T20:16:40-0530", "2001-09-09T01:46:40.123456+00:00"}) {
     EXPECT_EQ(parse_iso_time(text), time) << text;
@@ -199,6 +262,11 @@ TEST(IsoTime, IsReadAsServicesAndProgramsWriteIt) {
                            "2001-09-09T01:46:40+2", "2001-09-09T01:46:40+ab:cd"}) {
     EXPECT_FALSE(parse_iso_time(text)) << text;
   }
+}
+
+TEST(IsoTime, IsWrittenAsItIsRead) {
+  const auto time = std::chrono::system_clock::from_time_t(1'000'000'000);
+  EXPECT_EQ(iso_time_of(time), "2001-09-09T01:46:40Z");
 }
 
 TEST(Quotable, IsOnePrintableLineOfBoundedLength) {

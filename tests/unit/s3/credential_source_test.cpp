@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "tests/unit/s3/fake_surroundings.hpp"
+#include "tests/unit/s3/lease_fakes.hpp"
 
 namespace nbdstack {
 namespace {
@@ -26,7 +27,8 @@ class CredentialSourceTest : public ::testing::Test {
     return {name, "s", "t", now.load() + lifetime};
   }
   // Renewed by what the test has put into `renewals`.
-  std::unique_ptr<CredentialSource> source(const Credentials& first) {
+  std::unique_ptr<CredentialSource> source(const Credentials& first,
+                                           AtTheirEnd at_their_end = AtTheirEnd::stop) {
     return std::make_unique<CredentialSource>(
         first, "somewhere",
         [this] {
@@ -36,7 +38,7 @@ class CredentialSourceTest : public ::testing::Test {
           renewals.pop_front();
           return next();
         },
-        [this] { return now.load(); });
+        [this] { return now.load(); }, at_their_end);
   }
   void will_renew(const Credentials& credentials) {
     renewals.emplace_back([=] { return credentials; });
@@ -154,6 +156,79 @@ TEST_F(CredentialSourceTest, ThoseThatHaveEndedAlreadyAreNoRenewal) {
   EXPECT_THROW(credentials->current(), Error);
 }
 
+// A metadata service that is in trouble hands out the old ones again, or nothing.
+TEST_F(CredentialSourceTest, ThoseThatAreAllThereIsAreUsedOnAndSaidOnce) {
+  for (const bool hands_out_old : {true, false}) {
+    testing::LogOfErrors log;
+    const Credentials old = named("OLD", hours(1));
+    const auto credentials = source(old, AtTheirEnd::go_on);
+    pass(hours(1));
+    for (unsigned second = 0; second < 180; ++second, pass(seconds(1))) {
+      if (hands_out_old) will_renew(old);
+      EXPECT_EQ(credentials->current().access_key, "OLD");
+      renewals.clear();
+    }
+    EXPECT_EQ(log.count({"somewhere", "have expired and are used on"}), 1U);
+    EXPECT_EQ(log.all().size(), 1U);
+    will_renew(named("NEW", hours(1)));
+    pass(minutes(1));
+    EXPECT_EQ(credentials->current().access_key, "NEW");
+    EXPECT_EQ(log.count({"somewhere", "the trouble is over"}), 1U);
+    EXPECT_EQ(log.all().size(), 2U);
+    asked = 0;
+    pass(minutes(30));
+    EXPECT_EQ(credentials->current().access_key, "NEW");
+    EXPECT_EQ(asked, 0U) << "and all is as it was";
+  }
+}
+
+TEST_F(CredentialSourceTest, OfThoseThatHaveEndedTheNewestAreUsed) {
+  const auto credentials = source(named("OLD", hours(1)), AtTheirEnd::go_on);
+  pass(hours(2));
+  will_renew(named("NEWER", -minutes(1)));
+  EXPECT_EQ(credentials->current().access_key, "NEWER");
+  pass(minutes(1));
+  will_renew(named("OLDER", -minutes(100)));
+  EXPECT_EQ(credentials->current().access_key, "NEWER");
+}
+
+TEST_F(CredentialSourceTest, OthersDoNotWaitWhileThoseThatAreUsedOnAreRenewed) {
+  const auto credentials = source(named("OLD", hours(1)), AtTheirEnd::go_on);
+  pass(hours(1));
+  EXPECT_EQ(credentials->current().access_key, "OLD");
+  pass(minutes(1));
+  Gate gate;
+  renewals.emplace_back([&] {
+    gate.wait();
+    return named("NEW", hours(1));
+  });
+  std::thread renewer([&] { EXPECT_EQ(credentials->current().access_key, "NEW"); });
+  gate.await_arrivals(1);
+  EXPECT_EQ(credentials->current().access_key, "OLD");
+  gate.open();
+  renewer.join();
+}
+
+TEST_F(CredentialSourceTest, TroubleIsSaidWhenItBeginsWhenTheyEndAndWhenItIsOver) {
+  testing::LogOfErrors log;
+  const auto credentials = source(named("OLD", hours(1)));
+  pass(minutes(55));
+  for (unsigned second = 0; second < 400; ++second, pass(seconds(1))) {
+    try {
+      credentials->current();
+    } catch (const Error&) {
+      EXPECT_GE(second, 300U);
+    }
+  }
+  EXPECT_EQ(log.count({"valid for another 300 s", "nobody is there"}), 1U);
+  EXPECT_EQ(log.count({"which have expired, could not be renewed"}), 1U);
+  EXPECT_EQ(log.all().size(), 2U);
+  will_renew(named("NEW", hours(1)));
+  pass(minutes(1));
+  EXPECT_EQ(credentials->current().access_key, "NEW");
+  EXPECT_EQ(log.count({"the trouble is over"}), 1U);
+}
+
 TEST_F(CredentialSourceTest, AClockSetBackDoesNotStopRenewals) {
   const auto credentials = source(named("OLD", hours(1)));
   pass(hours(2));
@@ -220,6 +295,24 @@ TEST(FindCredentials, ThoseOfTheParametersAndTheEnvironmentStay) {
   parameters.access_key = parameters.secret_key = "x";
   const auto given = find_credentials(parameters, around.get()).source;
   EXPECT_FALSE(given->invalidate(given->current()));
+}
+
+TEST(FindCredentials, ThoseOfAnInstanceGoOnPastTheirEnd) {
+  testing::FakeSurroundings around;
+  testing::LogOfErrors log;
+  around.listen_at("http://169.254.169.254");
+  const auto script_instance = [&](const char* name, const char* end) {
+    around.server.then(answer(200, "imdstoken"));
+    around.server.then(answer(200, "role"));
+    around.server.then(answer(200, testing::metadata_document(name, end)));
+  };
+  script_instance("ENDED", "2001-09-09T01:00:00Z");
+  const auto source = find_credentials({}, around.get()).source;
+  script_instance("ENDED", "2001-09-09T01:00:00Z");
+  EXPECT_EQ(source->current().access_key, "ENDED");
+  around.now += minutes(1);
+  script_instance("NEW", "2001-09-09T07:00:00Z");
+  EXPECT_EQ(source->current().access_key, "NEW");
 }
 
 TEST(FindCredentials, ARoleIsAssumedAnewBeforeItsSessionEnds) {

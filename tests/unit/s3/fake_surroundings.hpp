@@ -4,6 +4,7 @@
 // everything else is a wait in vain. Every URL, and every program that was run, is kept.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -21,29 +22,33 @@ class FakeSurroundings {
   std::map<std::string, std::string> environment{{"HOME", "/home/u"}};
   std::map<std::string, std::string> files;
   bool can_open_files = true;
+  bool can_replace_files = true;
   std::map<std::string, ProcessOutcome> programs;  // by name
   ScriptedHttpServer server;
+  bool is_silent = false;  // who is not redirected connects, but does not answer
   // What requests to these places (scheme and host) meet instead, at `server`.
   std::map<std::string, std::string> redirected;
   std::chrono::system_clock::time_point now{std::chrono::seconds(1'000'000'000)};
   std::shared_ptr<FakeClock> clock = std::make_shared<FakeClock>();
 
   std::vector<std::string> urls;
+  std::vector<ExchangeOptions> options;  // of the same requests
   std::vector<std::vector<std::string>> commands;
 
   // Refers to this object.
   Surroundings get() {
-    return {.environment = [this](const std::string& name) { return find(environment, name); },
-            .read_file =
-                [this](const std::string& path) {
-                  if (!can_open_files) throw system_error(EACCES, "{}", path);
-                  return find(files, path);
-                },
-            .run = [this](const auto& arguments, auto /*limit*/) { return run(arguments); },
-            .exchange = [this](const auto& request,
-                               const auto& limits) { return exchange(request, limits); },
-            .wall_time = [this] { return now; },
-            .clock = clock};
+    return {
+        .environment = [this](const std::string& name) { return find(environment, name); },
+        .read_file =
+            [this](const std::string& path) {
+              if (!can_open_files) throw system_error(EACCES, "{}", path);
+              return find(files, path);
+            },
+        .replace_file = [this](const std::string& path, const auto& make) { replace(path, make); },
+        .run = [this](const auto& arguments, auto /*limit*/) { return run(arguments); },
+        .exchange = [this](const auto& request, const auto& how) { return exchange(request, how); },
+        .wall_time = [this] { return now; },
+        .clock = clock};
   }
 
   // `origin` ("http://169.254.169.254") is where the scripted server listens.
@@ -64,13 +69,21 @@ class FakeSurroundings {
     return found->second;
   }
 
-  HttpOutcome exchange(HttpRequest request, const HttpLimits& /*limits*/) {
+  void replace(const std::string& path, const std::function<std::string()>& make) {
+    if (!can_replace_files) throw system_error(EROFS, "{}", path);
+    files.at(path) = make();
+  }
+
+  HttpOutcome exchange(HttpRequest request, const ExchangeOptions& how) {
     urls.push_back(request.url);
+    options.push_back(how);
     for (const auto& [origin, here] : redirected) {
       if (request.url.starts_with(origin + "/")) request.url.replace(0, origin.size(), here);
     }
     if (!request.url.starts_with(server.url())) {
-      return TransportFailure{TransportFailure::Kind::timeout, "nobody is there"};
+      return TransportFailure{.kind = TransportFailure::Kind::timeout,
+                              .message = "nobody is there",
+                              .may_have_arrived = is_silent};
     }
     return HttpClient({.connections = 1}).perform(request, std::chrono::seconds(30));
   }

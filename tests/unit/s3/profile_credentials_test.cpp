@@ -17,11 +17,10 @@ class ProfileCredentialsTest : public ::testing::Test {
   // The access key that profile "p" of this config file gives; empty for none.
   std::string key_of(const std::string& config_text) {
     around.files["/home/u/.aws/config"] = config_text;
-    const Surroundings surroundings = around.get();
-    const SharedConfig config = SharedConfig::read(surroundings);
-    ProfileCredentials credentials(config, surroundings, "us-east-1");
-    auto found = credentials.of_role(*config.find("p"));
-    if (!found) found = credentials.of_others(*config.find("p"));
+    const AwsSettings settings(around.get(), {});
+    ProfileCredentials credentials(settings);
+    auto found = credentials.of_role(*settings.config().find("p"));
+    if (!found) found = credentials.of_others(*settings.config().find("p"));
     return found ? found->access_key : std::string();
   }
   std::string failure_of(const std::string& config_text) {
@@ -184,13 +183,14 @@ TEST_F(ProfileCredentialsTest, WhatCannotBeIsRefusedByName) {
   EXPECT_TRUE(around.urls.empty());
 }
 
-TEST_F(ProfileCredentialsTest, SingleSignOnIsRefusedWithTheWayOut) {
-  for (const char* setting :
-       {"sso_session = s", "sso_start_url = https://x", "login_session = l"}) {
+TEST_F(ProfileCredentialsTest, OtherWaysToSignInAreRefusedWithTheWayOut) {
+  for (const char* setting : {"sso_session = s", "sso_start_url = https://x"}) {
     const std::string text = std::string("[profile p]\n") + setting + "\n";
-    expect_failure(text, {"aws configure export-credentials --profile p", "credential_process"});
+    expect_failure(text, {"sso_account_id", "sso_role_name"});
     EXPECT_EQ(key_of(text + kKeys), "FILE");
   }
+  expect_failure("[profile p]\nlogin_session = l\n",
+                 {"aws configure export-credentials --profile p", "credential_process"});
 }
 
 TEST_F(ProfileCredentialsTest, AProfileMayHaveNoCredentials) {

@@ -22,10 +22,10 @@ std::string refusal(const std::string& code, const std::string& message) {
 class StsTest : public ::testing::Test {
  protected:
   Credentials assume() {
-    return assume_role(role, {"KEY", "hunter2", "TOKEN"}, region, around.get());
+    return assume_role(role, {"KEY", "hunter2", "TOKEN"}, AwsSettings(around.get(), parameters));
   }
   Credentials assume_by_token() {
-    return assume_role_with_web_identity(role, "/token", region, around.get());
+    return assume_role_with_web_identity(role, "/token", AwsSettings(around.get(), parameters));
   }
   template <typename Call>
   Error failure(Call call) {
@@ -42,7 +42,7 @@ class StsTest : public ::testing::Test {
 
   RoleRequest role{
       .role_arn = "arn:aws:iam::1:role/r", .session_name = {}, .external_id = {}, .duration_s = {}};
-  std::string region = "eu-west-3";
+  CredentialParameters parameters{.region = "eu-west-3"};
   testing::FakeSurroundings around;
 };
 
@@ -61,6 +61,34 @@ TEST_F(StsTest, RoleIsAssumedByASignedRequestToTheRegion) {
   EXPECT_NE(seen.header("authorization").find("Credential=KEY/20010909/eu-west-3/sts/aws4_request"),
             std::string::npos)
       << seen.header("authorization");
+}
+
+TEST_F(StsTest, GlobalEndpointIsUsedOnlyWhereItIsAskedForAndStandsForTheRegion) {
+  const auto expect_host = [&](const std::string& host, const std::string& signed_for) {
+    around.redirected.clear();
+    around.listen_at("https://" + host);
+    around.server.then(answer(200, sts_document("AssumeRole", "ROLE")));
+    EXPECT_EQ(assume().access_key, "ROLE") << host;
+    const std::string value = around.server.requests().back().header("authorization");
+    EXPECT_NE(value.find("/" + signed_for + "/sts/"), std::string::npos) << value;
+  };
+  around.environment["AWS_STS_REGIONAL_ENDPOINTS"] = "legacy";
+  expect_host("sts.amazonaws.com", "us-east-1");
+  around.environment["AWS_USE_FIPS_ENDPOINT"] = "true";
+  expect_host("sts-fips.eu-west-3.amazonaws.com", "eu-west-3");
+  around.environment.erase("AWS_USE_FIPS_ENDPOINT");
+  parameters.region = "eu-south-1";
+  expect_host("sts.eu-south-1.amazonaws.com", "eu-south-1");
+  parameters.region = "cn-north-1";
+  expect_host("sts.cn-north-1.amazonaws.com.cn", "cn-north-1");
+}
+
+TEST_F(StsTest, AnEndpointOfTheProfileIsUsed) {
+  around.files["/home/u/.aws/config"] =
+      "[default]\nservices = mine\n[services mine]\nsts =\n  endpoint_url = " +
+      around.server.url() + "\n";
+  around.server.then(answer(200, sts_document("AssumeRole", "ROLE")));
+  EXPECT_EQ(assume().access_key, "ROLE");
 }
 
 TEST_F(StsTest, WhatTheProfileSaysIsSent) {
@@ -99,7 +127,7 @@ TEST_F(StsTest, WebIdentityWithoutATokenNamesTheFile) {
 }
 
 TEST_F(StsTest, ChinaHasADomainOfItsOwn) {
-  region = "cn-north-1";
+  parameters.region = "cn-north-1";
   EXPECT_EQ(failure([&] { assume(); }).code(), ETIMEDOUT);
   EXPECT_EQ(around.urls.at(0), "https://sts.cn-north-1.amazonaws.com.cn/");
 }
