@@ -96,7 +96,8 @@ void BlockObjects::put_object(BlockNumber block, std::span<const std::byte> data
   changes_.put({block, format_.name_of(block)}, encoded.body,
                {.attributes = encoded.attributes,
                 .with_checksum = encoded.with_checksum,
-                .with_pieces = format_.is_plain()},
+                .with_pieces = format_.is_plain(),
+                .is_block = true},
                seen);
 }
 

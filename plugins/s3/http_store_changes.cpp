@@ -58,8 +58,11 @@ HttpStore::Call HttpStore::put_call(const std::string& key, std::span<const std:
   for (const auto& [name, value] : attributes.metadata) {
     call.headers.emplace_back(std::string(kMetadataPrefix) + name, value);
   }
-  const HeaderList& always = config_.options.put_headers;
-  call.headers.insert(call.headers.end(), always.begin(), always.end());
+  const auto add = [&](const HeaderList& headers) {
+    call.headers.insert(call.headers.end(), headers.begin(), headers.end());
+  };
+  add(config_.options.put_headers);
+  if (options.is_block) add(config_.options.block_headers);
   if (options.with_checksum) {
     call.headers.emplace_back(kChecksumHeader, to_hex(xxh3_128(body)));
     const auto pieces = options.with_pieces ? PieceChecksums::of(body) : std::nullopt;

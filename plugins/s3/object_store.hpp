@@ -61,6 +61,9 @@ struct PutOptions {
   ObjectAttributes attributes{};
   bool with_checksum = true;  // false: nothing is stored but what is given here
   bool with_pieces = true;    // false: nobody will read parts of it, so they need no checksums
+  // It holds a block of the disk, and lies in the storage class that was chosen for those. All other
+  // objects are small and often replaced, for which the cheaper classes are the dear ones.
+  bool is_block = false;
   // The store may not know conditions: however it refuses one that it has not looked at is
   // `unsupported`, and not an error.
   bool is_trial = false;

@@ -151,7 +151,7 @@ S3Parameters::Rows S3Parameters::keeping_rows() {
   auto& headers = store_.options.headers;
   return {
       string_parameter("storage-class", keeping_.storage_class, "CLASS",
-                       "storage class of objects that are written"),
+                       "storage class of the disk's blocks that are written"),
       string_parameter("sse", keeping_.sse, "AES256|aws:kms", "encryption by the service"),
       string_parameter("sse-kms-key", keeping_.sse_kms_key, "ID", "its key, with sse=aws:kms"),
       string_parameter("acl", keeping_.acl, "ACL", "canned ACL of objects that are written"),
@@ -197,7 +197,8 @@ void S3Parameters::check() {
   serving_.lease_duration = std::chrono::milliseconds(lease_time_ms_);
   check_lease_duration(serving_.lease_duration);
   serving_.connections = store_.connections;
-  store_.options.put_headers = keeping_.headers();
+  store_.options.put_headers = keeping_.put_headers();
+  store_.options.block_headers = keeping_.block_headers();
   if (requester_pays_) store_.options.headers.emplace_back("x-amz-request-payer", "requester");
   if (!volumes_) request.images = true;
   if (volumes_ && request.size_bytes.has_value()) {

@@ -35,7 +35,13 @@ void add(HeaderList& headers, const char* parameter, const char* name, const std
 
 }  // namespace
 
-HeaderList KeepingOptions::headers() const {
+HeaderList KeepingOptions::block_headers() const {
+  HeaderList headers;
+  add(headers, "storage-class", "x-amz-storage-class", storage_class);
+  return headers;
+}
+
+HeaderList KeepingOptions::put_headers() const {
   const bool kms = sse.starts_with("aws:kms");
   if (!sse.empty() && sse != "AES256" && sse != "aws:kms" && sse != "aws:kms:dsse") {
     throw Error(EINVAL, fmt::format("sse={} is none of AES256, aws:kms, aws:kms:dsse", sse));
@@ -44,7 +50,6 @@ HeaderList KeepingOptions::headers() const {
     throw Error(EINVAL, "sse-kms-key needs sse=aws:kms");
   }
   HeaderList headers;
-  add(headers, "storage-class", "x-amz-storage-class", storage_class);
   add(headers, "sse", "x-amz-server-side-encryption", sse);
   add(headers, "sse-kms-key", "x-amz-server-side-encryption-aws-kms-key-id", sse_kms_key);
   add(headers, "acl", "x-amz-acl", acl);

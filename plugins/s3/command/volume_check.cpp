@@ -141,7 +141,8 @@ class Check {
   // False: it is another object by now, which whoever wrote it gave its checksums.
   bool renew(const std::string& name, std::span<const std::byte> body, const ObjectInfo& object) {
     renewal_->check_writable();
-    PutOptions options{.attributes = object.attributes, .with_pieces = format_.is_plain()};
+    PutOptions options{
+        .attributes = object.attributes, .with_pieces = format_.is_plain(), .is_block = true};
     if (renewal_->conditions.honoured()) {
       options.mode = PutMode::if_match;
       options.etag = renewal_->conditions.etag_to_send(object.etag);

@@ -19,7 +19,8 @@ std::string refusal_of(const std::function<void()>& call) {
 }
 
 TEST(KeepingOptions, NothingSaidIsNoHeader) {
-  EXPECT_TRUE(KeepingOptions().headers().empty());
+  EXPECT_TRUE(KeepingOptions().put_headers().empty());
+  EXPECT_TRUE(KeepingOptions().block_headers().empty());
 }
 
 TEST(KeepingOptions, EachHasItsHeader) {
@@ -27,21 +28,25 @@ TEST(KeepingOptions, EachHasItsHeader) {
                                .sse = "aws:kms",
                                .sse_kms_key = "arn:aws:kms:eu-central-1:1:key/2",
                                .acl = "bucket-owner-full-control"};
-  EXPECT_EQ(options.headers(), (HeaderList{{"x-amz-storage-class", "STANDARD_IA"},
-                                           {"x-amz-server-side-encryption", "aws:kms"},
-                                           {"x-amz-server-side-encryption-aws-kms-key-id",
-                                            "arn:aws:kms:eu-central-1:1:key/2"},
-                                           {"x-amz-acl", "bucket-owner-full-control"}}));
+  EXPECT_EQ(options.put_headers(), (HeaderList{{"x-amz-server-side-encryption", "aws:kms"},
+                                               {"x-amz-server-side-encryption-aws-kms-key-id",
+                                                "arn:aws:kms:eu-central-1:1:key/2"},
+                                               {"x-amz-acl", "bucket-owner-full-control"}}));
+  EXPECT_EQ(options.block_headers(), (HeaderList{{"x-amz-storage-class", "STANDARD_IA"}}));
 }
 
 TEST(KeepingOptions, WhatDoesNotFitTogetherIsNamed) {
-  EXPECT_NE(refusal_of([] { (void)KeepingOptions{.sse = "aes"}.headers(); }).find("sse=aes"),
+  EXPECT_NE(refusal_of([] { (void)KeepingOptions{.sse = "aes"}.put_headers(); }).find("sse=aes"),
             std::string::npos);
   EXPECT_NE(refusal_of([] {
-              (void)KeepingOptions{.sse = "AES256", .sse_kms_key = "k"}.headers();
+              (void)KeepingOptions{.sse = "AES256", .sse_kms_key = "k"}.put_headers();
             }).find("sse-kms-key"),
             std::string::npos);
-  EXPECT_NE(refusal_of([] { (void)KeepingOptions{.acl = "a\r\nb: c"}.headers(); }).find("acl"),
+  EXPECT_NE(refusal_of([] {
+              (void)KeepingOptions{.storage_class = "GLACIER\n"}.block_headers();
+            }).find("storage-class"),
+            std::string::npos);
+  EXPECT_NE(refusal_of([] { (void)KeepingOptions{.acl = "a\r\nb: c"}.put_headers(); }).find("acl"),
             std::string::npos);
 }
 
