@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "common/error.hpp"
@@ -159,6 +160,7 @@ void Lease::move_to(ObjectStore& store) {
 
 void Lease::tend() {
   if (state_ != LeaseState::held) return;
+  look_for_changes();
   if (clock_.now() >= next_renewal_) {
     try {
       renew();
@@ -171,7 +173,16 @@ void Lease::tend() {
   say_changes();
 }
 
+void Lease::look_for_changes() {
+  if (!has_changed_lately_.exchange(false)) return;
+  last_change_ = clock_.now();
+  const bool was_idle = record_.duration > settings_.duration;
+  if (was_idle) next_renewal_ = std::min(next_renewal_, last_change_);
+}
+
 void Lease::renew() {
+  // Of a plain token each renewal is a look whether somebody else has taken it as well.
+  if (is_exclusive()) record_.duration = timing_.record_duration(clock_.now() - last_change_);
   std::optional<SeenLease> other;
   if (put_over_own(other)) return;
   lose(other);
@@ -179,6 +190,7 @@ void Lease::renew() {
 
 bool Lease::take_over(const std::optional<SeenLease>& seen) {
   note_predecessor(seen);
+  last_change_ = clock_.now();
   const bool can_be_read = seen.has_value() && seen->record.has_value();
   record_.term = term_after(can_be_read ? &*seen->record : nullptr, record_.owner);
   return put_over(seen.has_value() ? std::optional(seen->version) : std::nullopt);
@@ -187,14 +199,17 @@ bool Lease::take_over(const std::optional<SeenLease>& seen) {
 bool Lease::put_over(const std::optional<LeaseVersion>& predecessor) {
   ++record_.renewals;
   const TimePoint sent = clock_.now();
+  const TimePoint end = sent + RecordTiming{record_.duration}.validity();
+  // It may be stored whatever becomes of its answer, and a successor goes by it then.
+  lower_deadline(end);
   const auto stored = object_->put_over(predecessor, record_);
   if (!stored.has_value()) return false;
   version_ = *stored;
-  next_renewal_ = sent + timing_.renewal_interval();
+  next_renewal_ = sent + timing_.renewal_interval(record_.duration);
   if (record_.state == LeaseRecord::State::held) {
     // Before the deadline: who was refused for the doubt, and may write now, finds it counted.
     if (state_ == LeaseState::held && !may_write()) ++regained_;
-    set_deadline(sent + timing_.validity());
+    set_deadline(end);
     state_ = LeaseState::held;
   }
   return true;

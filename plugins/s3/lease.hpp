@@ -23,6 +23,10 @@
 // it is doubtful waits for the renewal that decides (await_writable()), for as long as one lease
 // lasts: then the doubt has become an outage, and everything is refused until a renewal succeeds.
 //
+// While nobody writes, the records are given longer durations, and the renewals are rarer
+// (lease_timing.hpp). The first change after that brings the short ones back: note_change() tells
+// tend().
+//
 // What the store says decides, and not the time, whether the lease is lost. A record that is no
 // more, or no longer to be understood, counts as somebody else's.
 //
@@ -148,6 +152,7 @@ class Lease {
   // To be called before the disk is changed, each time.
   void note_change() {
     if (!has_changed_.load(std::memory_order_relaxed)) has_changed_ = true;
+    if (!has_changed_lately_.load(std::memory_order_relaxed)) has_changed_lately_ = true;
   }
   [[nodiscard]] bool has_changed() const { return has_changed_; }
 
@@ -166,6 +171,7 @@ class Lease {
   bool put_over(const std::optional<LeaseVersion>& predecessor);
   bool take_over(const std::optional<SeenLease>& seen);
   bool put_over_own(std::optional<SeenLease>& other);
+  void look_for_changes();
   void renew();
   void lose(const std::optional<SeenLease>& other);
   void say_changes();
@@ -173,6 +179,10 @@ class Lease {
 
   void set_deadline(TimePoint time) {
     deadline_.store(time.time_since_epoch().count(), std::memory_order_release);
+  }
+  void lower_deadline(TimePoint time) {
+    const TimePoint::rep now = deadline_.load(std::memory_order_relaxed);
+    if (time.time_since_epoch().count() < now) set_deadline(time);
   }
   [[nodiscard]] std::string reason() const;
 
@@ -188,6 +198,7 @@ class Lease {
   LeaseVersion version_;               // the last one that is known to be stored
   std::optional<SeenLease> predecessor_;
   TimePoint next_renewal_;
+  TimePoint last_change_;     // or when the lease was taken; a pause late at most
   std::string last_failure_;  // of a renewal
 
   // Of all threads.
@@ -196,6 +207,7 @@ class Lease {
   std::atomic<TimePoint::rep> deadline_;             // no write from then on
   std::atomic<bool> said_doubtful_ = false;
   std::atomic<bool> has_changed_ = false;
+  std::atomic<bool> has_changed_lately_ = false;  // since tend() has looked
   std::atomic<std::uint64_t> regained_ = 0;
   mutable std::mutex mutex_;  // protects what follows
   std::string loss_;          // to whom the lease was lost, in words

@@ -14,7 +14,7 @@
 //     "pid-namespace": "pid:[4026531836]",        put 0 for pid and start-time until then)
 //     "since": "2026-01-31T12:00:00Z",            for people: when the owner took it, by its clock
 //     "renewals": 12,                             one more in each PUT
-//     "duration-ms": 30000,
+//     "duration-ms": 30000,                       lease_timing.hpp: not the same in all records
 //     "term": 7,                                  lease_term.hpp
 //     "changed-term": 5,
 //     "unchanged-terms": [6]
@@ -44,12 +44,10 @@
 #include <string>
 
 #include "plugins/s3/lease_term.hpp"
+#include "plugins/s3/lease_timing.hpp"
 #include "plugins/s3/process_identity.hpp"
 
 namespace nbdstack {
-
-inline constexpr std::chrono::milliseconds kLeaseDuration_min = std::chrono::seconds(5);
-inline constexpr std::chrono::milliseconds kLeaseDuration_max = std::chrono::hours(1);
 
 // Throws Error(EINVAL) that names lease-time.
 void check_lease_duration(std::chrono::milliseconds duration);

@@ -27,7 +27,7 @@ Takeover TakeoverWatch::judge(const std::optional<SeenLease>& seen, TimePoint an
 Takeover TakeoverWatch::judge_held(const LeaseRecord& record, bool is_same,
                                    TimePoint answered_at) const {
   const std::string owner = record.owner_in_words();
-  const Duration expiry = LeaseTiming{.duration = record.duration}.expiry();
+  const Duration expiry = RecordTiming{record.duration}.expiry();
   if (processes_.is_gone(record.process)) {
     return {.verdict = TakeoverVerdict::take,
             .reason = fmt::format("{}, has ended without giving it back", owner)};

@@ -1,19 +1,34 @@
-// The times of a lease, all of them fractions of its duration D, which its record carries:
+// The times of a lease. D is the parameter lease-time, R the duration that a record carries, which its
+// owner chooses anew with each renewal:
 //
-//   D/3   the owner renews                                          10 s of the default 30 s
-//   D/6   margin                                                     5 s
-//   D/6   longest time that one request for the lease may take       5 s
-//   D/2   the same at the start, where nobody writes yet            15 s
-//   D/30  pause between attempts, and the keeper's look at the time  1 s
+//   R = D                         while somebody writes
+//   R = as long as nobody has     else; at least D, at most 4 D and what a record may carry
 //
-//   owner      may write until D - margin after it SENT the renewal that succeeded
-//   successor  may take over when it has watched the same record for D + margin since the ANSWER
+//   of D   D/10   longest time that one request for the lease may take     3 s of the default 30 s
+//          D/2    the same at the start, where nobody writes yet          15 s
+//          D/30   pause between attempts, and the keeper's look at the     1 s
+//                 time; a second at most
+//   of R   R/6    margin                                                   5 s, of 120 s 20 s
+//
+//   owner      may write until R - margin after it SENT the renewal that succeeded; renews when no more
+//              time is left until then than three attempts take: after 13 s, of 120 s after 88 s
+//   successor  may take over when it has watched the same record for R + margin since the ANSWER
 //              that showed it
 //
 // The record was stored between the sending and any answer that shows it, so the owner stops at
 // least 2 * margin before anybody takes over. That is what there is for clocks of unequal rates
 // (each counts its own seconds, and nobody looks at another's time of day), and for requests that
 // the owner sent before it stopped and that the network delivers late.
+//
+// So it is for each record by itself, and an owner does not know which one lies in the store while a
+// renewal is on its way, or its answer was lost. It therefore lets its right end with the earlier one
+// of the two BEFORE it sends a record with a shorter R, and prolongs it only by an answer.
+//
+// Why R grows: each renewal is a PUT that is paid for, and a volume at rest needs none but to show
+// that its owner lives. What it costs instead: a successor on another machine waits longer for an owner
+// that died while nobody wrote, and learns later that one is alive; by no longer than nobody had
+// written, and for 4 D + margin at most. While somebody writes nothing of that holds, from the first
+// write on: it is followed by a renewal with R = D within a pause.
 #pragma once
 
 #include <algorithm>
@@ -24,27 +39,44 @@
 namespace nbdstack {
 
 inline constexpr std::chrono::milliseconds kLeaseDuration_default = std::chrono::seconds(30);
+inline constexpr std::chrono::milliseconds kLeaseDuration_min = std::chrono::seconds(5);
+inline constexpr std::chrono::milliseconds kLeaseDuration_max = std::chrono::hours(1);
 
+// What follows from the duration that a record carries.
+struct RecordTiming {
+  std::chrono::milliseconds duration = kLeaseDuration_default;
+
+  [[nodiscard]] Duration margin() const { return Duration(duration) / 6; }
+  // How long the owner may write after it has sent the record.
+  [[nodiscard]] Duration validity() const { return duration - margin(); }
+  // How old the record must be for a successor.
+  [[nodiscard]] Duration expiry() const { return duration + margin(); }
+};
+
+// What follows from lease-time.
 struct LeaseTiming {
   std::chrono::milliseconds duration = kLeaseDuration_default;
 
-  [[nodiscard]] Duration renewal_interval() const { return duration / 3; }
-  [[nodiscard]] Duration margin() const { return duration / 6; }
-  // How long the owner may write after it has sent a renewal.
-  [[nodiscard]] Duration validity() const { return duration - duration / 6; }
-  // How old a record must be for a successor.
-  [[nodiscard]] Duration expiry() const { return duration + duration / 6; }
-  // The timeout that the store of a lease is to be given: three attempts to renew fit in before the
-  // owner must stop.
-  [[nodiscard]] std::chrono::milliseconds request_timeout() const { return duration / 6; }
+  // What the record of an owner carries that has written nothing for `idle`.
+  [[nodiscard]] std::chrono::milliseconds record_duration(Duration idle) const {
+    const auto longest = std::min(4 * duration, kLeaseDuration_max);
+    return std::clamp(std::chrono::floor<std::chrono::milliseconds>(idle), duration, longest);
+  }
+  // How long after the sending of a record the next one is sent.
+  [[nodiscard]] Duration renewal_interval(std::chrono::milliseconds record_duration) const {
+    constexpr int kAttempts = 3;
+    return RecordTiming{record_duration}.validity() - kAttempts * (request_timeout() + pause());
+  }
+  // The timeout that the store of a lease is to be given.
+  [[nodiscard]] std::chrono::milliseconds request_timeout() const { return duration / 10; }
   // The same while the lease is acquired: one that was stored too late is noticed, and put again.
   [[nodiscard]] std::chrono::milliseconds start_timeout() const { return duration / 2; }
   [[nodiscard]] Duration pause() const {
-    return std::min<Duration>(duration / 30, std::chrono::seconds(1));
+    return std::min<Duration>(Duration(duration) / 30, std::chrono::seconds(1));
   }
   // Between two looks of a successor that waits.
   [[nodiscard]] Duration watch_pause() const {
-    return std::min<Duration>(duration / 6, std::chrono::seconds(1));
+    return std::min<Duration>(Duration(duration) / 6, std::chrono::seconds(1));
   }
 };
 

@@ -84,7 +84,7 @@ std::optional<OwnerReport> owner_by_lease(ObjectStore& store, const FoundVolume&
   if (!seen.has_value()) return std::nullopt;
   if (!seen->record.has_value()) return OwnerReport{.words = seen->fault, .age = seen->age};
   if (seen->record->state == LeaseRecord::State::released) return std::nullopt;
-  const LeaseTiming timing{.duration = seen->record->duration};
+  const RecordTiming timing{seen->record->duration};
   return OwnerReport{.words = seen->record->owner_in_words(),
                      .age = seen->age,
                      .expired = seen->age.has_value() && *seen->age > timing.expiry()};

@@ -33,7 +33,7 @@ TEST_F(LeaseAcquireTest, AStoreThatWantsBareEtagsKeepsALeaseToo) {
   Lease lease(settings(Ownership::lease), clock_, here_);
   lease.acquire(store_);
   lease.settle(store_);
-  clock_.advance(seconds(10));
+  clock_.advance(kRenewal);
   lease.tend();
   EXPECT_EQ(stored().renewals, 3U);
   lease.release();
@@ -56,7 +56,7 @@ TEST_F(LeaseAcquireTest, ALiveOwnerIsNoticedAtItsNextRenewalAndNamed) {
   const TimePoint start = clock_.now();
   expect_error(EBUSY, {"s3://b/disk", "there", "pid 22", "readonly=true", "own=force", "since 20"},
                [&] { lease_.acquire(store_); });
-  EXPECT_LE(clock_.now() - start, seconds(11));
+  EXPECT_LE(clock_.now() - start, kRenewal + seconds(1));
   EXPECT_FALSE(lease_.may_write());
   EXPECT_EQ(log_.count({"waiting up to", "there"}), 1U);
   expect_held_by(other_, there_);
@@ -149,7 +149,7 @@ TEST_F(LeaseAcquireTest, ForceTakesItAtOnceAndSaysFromWhom) {
   expect_held_by(lease, here_);
   EXPECT_EQ(clock_.slept(), Duration::zero());
   EXPECT_EQ(log_.count({"own=force", "there, pid 22"}), 1U);
-  clock_.advance(seconds(10));
+  clock_.advance(kRenewal);
   other_.tend();
   EXPECT_EQ(other_.state(), LeaseState::lost);
   lease.tend();
@@ -192,7 +192,7 @@ TEST_F(LeaseAcquireTest, ForceIsTriedAgainWhereTheOtherRenewsMeanwhile) {
   int renewals = 2;
   store_.after = [&](const StoreCall& call) {
     if (call.op != StoreOp::fetch || renewals-- <= 0) return;
-    clock_.advance(seconds(10));
+    clock_.advance(kRenewal);
     other_.tend();
   };
   lease.acquire(store_);
@@ -205,7 +205,8 @@ TEST_F(LeaseAcquireTest, ForceGivesUpOnAnOtherThatNeverDoes) {
   Lease lease(settings(Ownership::force), clock_, here_);
   store_.after = [&](const StoreCall& call) {
     if (call.op != StoreOp::fetch) return;
-    clock_.advance(seconds(10));
+    clock_.advance(kRenewal);
+    other_.note_change();
     other_.tend();
   };
   expect_error(EBUSY, {"own=force", "again"}, [&] { lease.acquire(store_); });
@@ -230,7 +231,7 @@ TEST_P(PlainTokenTest, OwnAutoSaysSoOnceAndLivesAWholeLife) {
   EXPECT_EQ(log_.count({"s3://b/disk", "conditional PUTs", "because it"}), 1U);
   lease_.settle(store_);
   for (int i = 0; i < 10; ++i) {
-    clock_.advance(seconds(10));
+    clock_.advance(kRenewal);
     lease_.tend();
   }
   expect_held_by(lease_, here_);

@@ -11,6 +11,9 @@ class LeaseFixture : public ::testing::Test {
  protected:
   using seconds = std::chrono::seconds;
 
+  // From one renewal to the next, while somebody writes.
+  static constexpr seconds kRenewal{13};
+
   inline static const std::string kKey = "disk/nbdstack-lease.json";
 
   static LeaseSettings settings(Ownership ownership = Ownership::automatic) {

@@ -49,7 +49,7 @@ TEST_F(LeaseLifeTest, NothingMayBeWrittenAnyMoreWhenTheReleaseIsSent) {
 
 TEST_F(LeaseLifeTest, AReleaseWhoseAnswerWasLostBeforeIsRepeated) {
   hold();
-  clock_.advance(seconds(10));
+  clock_.advance(kRenewal);
   lose_answers();
   lease_.tend();
   store_.after = {};
@@ -139,10 +139,10 @@ TEST_F(LeaseLifeTest, TheKeeperRenewsUntilItIsStopped) {
   };
   const auto renewals = stored().renewals;
   LeaseKeeper keeper(lease_, std::chrono::milliseconds(1));
-  clock_.advance(seconds(10));
+  clock_.advance(kRenewal);
   gate.wait_for_arrivals(1);
   gate.open();
-  clock_.advance(seconds(10));
+  clock_.advance(kRenewal);
   gate.wait_for_arrivals(2);
   keeper.stop();
   keeper.stop();
@@ -159,7 +159,7 @@ TEST_F(LeaseLifeTest, TheKeeperSurvivesWhatIsNoErrorOfOurs) {
     gate.pass();
   };
   LeaseKeeper keeper(lease_, std::chrono::milliseconds(1));
-  clock_.advance(seconds(10));
+  clock_.advance(kRenewal);
   gate.wait_for_arrivals(1);
   gate.open();
   keeper.stop();

@@ -280,7 +280,7 @@ TEST(LeaseRaceTest, OfTwoThatForceTheLastOneHasIt) {
       one.acquire(scene.store);
       scene.store.before = scene.store.after = {};
       if (!ran) continue;
-      scene.clock.advance(seconds(10));
+      scene.clock.advance(seconds(13));
       one.tend();
       two.tend();
       EXPECT_NE(one.may_write(), two.may_write()) << n;

@@ -34,11 +34,17 @@ class LeaseTakeoverTest : public ::testing::Test {
 
 TEST_F(LeaseTakeoverTest, TheDefaultTimesAreThoseOfTheManual) {
   const LeaseTiming timing;
-  EXPECT_EQ(timing.renewal_interval(), seconds(10));
-  EXPECT_EQ(timing.margin(), seconds(5));
-  EXPECT_EQ(timing.validity(), seconds(25));
-  EXPECT_EQ(timing.expiry(), seconds(35));
-  EXPECT_EQ(timing.request_timeout(), seconds(5));
+  const RecordTiming written;
+  const RecordTiming at_rest{timing.record_duration(std::chrono::hours(8))};
+  EXPECT_EQ(timing.renewal_interval(written.duration), seconds(13));
+  EXPECT_EQ(timing.renewal_interval(at_rest.duration), seconds(88));
+  EXPECT_EQ(written.margin(), seconds(5));
+  EXPECT_EQ(at_rest.margin(), seconds(20));
+  EXPECT_EQ(written.validity(), seconds(25));
+  EXPECT_EQ(at_rest.validity(), seconds(100));
+  EXPECT_EQ(written.expiry(), seconds(35));
+  EXPECT_EQ(at_rest.expiry(), seconds(140));
+  EXPECT_EQ(timing.request_timeout(), seconds(3));
   EXPECT_EQ(timing.start_timeout(), seconds(15));
   EXPECT_EQ(timing.pause(), seconds(1));
   EXPECT_EQ(timing.watch_pause(), seconds(1));
@@ -48,8 +54,14 @@ TEST_F(LeaseTakeoverTest, ThreeAttemptsToRenewFitIntoEveryLeaseAndAgesAreTooCoar
   for (milliseconds duration = kLeaseDuration_min; duration <= kLeaseDuration_max; duration *= 2) {
     const LeaseTiming timing{.duration = duration};
     const Duration attempt = timing.request_timeout() + timing.pause();
-    EXPECT_LE(timing.renewal_interval() + 3 * attempt, timing.validity() + 4 * timing.pause());
-    EXPECT_GT(timing.expiry() - timing.validity(), seconds(1));
+    for (const Duration idle : {Duration(0), Duration(duration) * 2, Duration(duration) * 10}) {
+      const RecordTiming record{timing.record_duration(idle)};
+      const Duration interval = timing.renewal_interval(record.duration);
+      EXPECT_GT(interval, record.duration / 3);
+      EXPECT_EQ(interval + 3 * attempt, record.validity());
+      EXPECT_GT(record.expiry() - record.validity(), seconds(1));
+      check_lease_duration(record.duration);
+    }
   }
 }
 

@@ -40,7 +40,7 @@ TEST_F(LeaseTermTest, EachOwnerHasOneOfItsOwnWhateverWayItCameByTheLease) {
 TEST_F(LeaseTermTest, ARenewalKeepsIt) {
   hold();
   const auto term = lease_.term();
-  clock_.advance(seconds(10));
+  clock_.advance(kRenewal);
   lease_.tend();
   EXPECT_EQ(stored().term, term);
   EXPECT_EQ(lease_.term(), term);

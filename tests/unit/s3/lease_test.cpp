@@ -67,10 +67,10 @@ TEST_F(LeaseTest, IsTakenByTheProcessThatStartsAndRenewedByTheOneInTheBackground
   EXPECT_EQ(stored().state, LeaseRecord::State::held);
 }
 
-TEST_F(LeaseTest, IsRenewedEveryThirdOfItsDuration) {
+TEST_F(LeaseTest, IsRenewedWhenThreeAttemptsAreLeft) {
   hold();
   const auto renewals = stored().renewals;
-  clock_.advance(seconds(10) - std::chrono::milliseconds(1));
+  clock_.advance(kRenewal - std::chrono::milliseconds(1));
   lease_.tend();
   EXPECT_EQ(stored().renewals, renewals);
   clock_.advance(std::chrono::milliseconds(1));
@@ -95,7 +95,7 @@ TEST_F(LeaseTest, RunsOutAMarginBeforeItsDurationAfterTheRenewalWasSent) {
 
 TEST_F(LeaseTest, ARenewalThatFailsIsTriedAgainAfterAPause) {
   hold();
-  clock_.advance(seconds(10));
+  clock_.advance(kRenewal);
   fail_puts();
   store_.memory.forget_calls();
   lease_.tend();
@@ -140,7 +140,7 @@ TEST_F(LeaseTest, AProcessThatWasStoppedFindsItselfInDoubtAndSaysWhy) {
 
 TEST_F(LeaseTest, ARenewalThatWasSentBeforeALongStopDoesNotMakeItHeld) {
   hold();
-  clock_.advance(seconds(10));
+  clock_.advance(kRenewal);
   store_.before = [&](const StoreCall&) { clock_.advance(seconds(100)); };
   lease_.tend();
   EXPECT_EQ(lease_.state(), LeaseState::doubtful);
@@ -153,7 +153,7 @@ TEST_F(LeaseTest, IsLostForGoodWhenAnotherHasIt) {
   hold();
   place_foreign();
   EXPECT_TRUE(lease_.may_write());
-  clock_.advance(seconds(10));
+  clock_.advance(kRenewal);
   lease_.tend();
   EXPECT_EQ(lease_.state(), LeaseState::lost);
   EXPECT_FALSE(lease_.may_write());
@@ -181,7 +181,7 @@ TEST_F(LeaseTest, IsLostFromDoubtToo) {
 TEST_F(LeaseTest, IsLostWhereItsObjectIsGoneOrNotToBeUnderstood) {
   hold();
   store_.memory.drop(kKey);
-  clock_.advance(seconds(10));
+  clock_.advance(kRenewal);
   lease_.tend();
   EXPECT_EQ(lease_.state(), LeaseState::lost);
   EXPECT_EQ(log_.count({"lost", "removed its object"}), 1U);
@@ -189,7 +189,7 @@ TEST_F(LeaseTest, IsLostWhereItsObjectIsGoneOrNotToBeUnderstood) {
   Lease other(settings(), clock_, here_);
   other.acquire(store_);
   store_.memory.place_text(kKey, "?");
-  clock_.advance(seconds(10));
+  clock_.advance(kRenewal);
   other.tend();
   EXPECT_EQ(other.state(), LeaseState::lost);
   EXPECT_EQ(log_.count({"lost", "does not understand"}), 1U);
@@ -197,7 +197,7 @@ TEST_F(LeaseTest, IsLostWhereItsObjectIsGoneOrNotToBeUnderstood) {
 
 TEST_F(LeaseTest, ARenewalWhoseAnswerWasLostIsFoundAndGoneOnFrom) {
   hold();
-  clock_.advance(seconds(10));
+  clock_.advance(kRenewal);
   lose_answers();
   lease_.tend();
   const auto renewals = stored().renewals;
@@ -212,7 +212,7 @@ TEST_F(LeaseTest, ARenewalWhoseAnswerWasLostIsFoundAndGoneOnFrom) {
 
 TEST_F(LeaseTest, ARecordOfOursThatIsFoundProlongsNothingByItself) {
   hold();
-  clock_.advance(seconds(10));
+  clock_.advance(kRenewal);
   lose_answers();
   lease_.tend();
   fail_puts();
@@ -221,7 +221,7 @@ TEST_F(LeaseTest, ARecordOfOursThatIsFoundProlongsNothingByItself) {
     if (call.op == StoreOp::put && ++puts == 2) throw Error(ETIMEDOUT, "no answer");
   };
   store_.after = {};
-  clock_.advance(seconds(14));
+  clock_.advance(seconds(11));
   lease_.tend();
   EXPECT_EQ(lease_.state(), LeaseState::held);
   clock_.advance(seconds(1));
@@ -231,7 +231,7 @@ TEST_F(LeaseTest, ARecordOfOursThatIsFoundProlongsNothingByItself) {
 TEST_F(LeaseTest, AStoreThatShowsOldRecordsForEverIsAnErrorNotALoop) {
   hold();
   store_.quirks.refuses_every_etag = true;
-  clock_.advance(seconds(10));
+  clock_.advance(kRenewal);
   lease_.tend();
   EXPECT_EQ(lease_.state(), LeaseState::held);
   clock_.advance(seconds(15));
@@ -255,7 +255,7 @@ TEST_F(LeaseTest, TheReadAfterARefusedRenewalMayFailToo) {
   store_.before = [](const StoreCall& call) {
     if (call.op == StoreOp::fetch) throw Error(EIO, "no answer");
   };
-  clock_.advance(seconds(10));
+  clock_.advance(kRenewal);
   lease_.tend();
   EXPECT_EQ(lease_.state(), LeaseState::held);
   store_.before = {};

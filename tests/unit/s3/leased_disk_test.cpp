@@ -106,7 +106,7 @@ TEST(LeasedDiskTest, TellsWhichDiskItIsAndAtOnceWhetherItMayStillBeWritten) {
   Lease other({.volume = "s3://b/disk", .volume_key = "disk", .ownership = Ownership::force}, clock,
               there);
   other.acquire(store);
-  clock.advance(std::chrono::seconds(10));
+  clock.advance(std::chrono::seconds(13));
   lease.tend();
   expect_right(WriteRight::lost);
 }
