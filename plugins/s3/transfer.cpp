@@ -7,12 +7,12 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <string_view>
 #include <utility>
 
 #include "common/error.hpp"
+#include "plugins/s3/answer_head.hpp"
 
 namespace nbdstack {
 namespace {
@@ -21,7 +21,6 @@ using Kind = TransportFailure::Kind;
 
 // Connections that carry megabyte objects: fewer, larger pieces.
 constexpr long kBufferBytes = 256L << 10U;
-constexpr std::size_t kUsualHeaders = 16;
 constexpr std::size_t kHeadersLimitBytes = std::size_t{64} << 10U;
 
 // An option that libcurl refuses is a mistake of ours or a libcurl built without TLS.
@@ -55,18 +54,6 @@ Result shielded(Result on_exception, const Work& work) noexcept {
   } catch (...) {
     return on_exception;
   }
-}
-
-// Headers are ASCII, and there are many of them: without the locale.
-char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-
-std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\r\n";
-  const std::size_t first = text.find_first_not_of(kSpace);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(kSpace) + 1 - first);
 }
 
 Kind kind_of(CURLcode code) {
@@ -285,26 +272,9 @@ std::size_t Transfer::take_header(std::string_view line) {
   if (!has_first_byte()) first_byte_ = std::chrono::steady_clock::now();
   header_bytes_ += line.size();
   if (header_bytes_ > kHeadersLimitBytes) return 0;
-  if (line.starts_with("HTTP/")) {
-    // A new answer: what came before was an interim one (100 Continue).
-    response_ = HttpResponse{};
-    response_.headers.reserve(kUsualHeaders);
-    headers_ended_ = false;
-    const std::size_t blank = line.find(' ');
-    if (blank != std::string_view::npos) {
-      response_.status = std::atoi(std::string(line.substr(blank + 1, 3)).c_str());
-    }
-    return line.size();
-  }
-  if (line == "\r\n" || line == "\n") {
-    headers_ended_ = true;
-    return line.size();
-  }
-  const std::size_t colon = line.find(':');
-  if (colon == std::string_view::npos) return line.size();  // nothing that anybody asks for
-  std::string name(line.substr(0, colon));
-  std::transform(name.begin(), name.end(), name.begin(), lower);
-  response_.headers.emplace_back(std::move(name), trimmed(line.substr(colon + 1)));
+  const HeadLine kind = take_head_line(line, response_);
+  if (kind == HeadLine::status) headers_ended_ = false;
+  if (kind == HeadLine::end) headers_ended_ = true;
   return line.size();
 }
 
