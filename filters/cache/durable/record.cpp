@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cstring>
+#include <utility>
 
 #include "filters/cache/durable/page_files.hpp"
 
@@ -25,6 +26,23 @@ struct Fixed {
 static_assert(sizeof(Fixed) == 64);
 
 constexpr std::size_t kPair_bytes = 16;
+
+// Whether a disk of this geometry has what the record speaks of.
+bool fits(const Record& record, const BlockGeometry& geometry) {
+  using Kind = Record::Kind;
+  if (record.kind == Kind::commit) return true;
+  if (record.kind == Kind::zeros_added || record.kind == Kind::zeros_removed) {
+    return record.first <= geometry.size_bytes() &&
+           record.second <= geometry.size_bytes() - record.first;
+  }
+  const bool names_block = record.kind == Kind::wrote || record.kind == Kind::zeroed;
+  if (names_block && record.first >= geometry.block_count()) return false;
+  const PageMask all = PageGeometry(geometry.block_size()).all(geometry.block_size());
+  if (((record.second | record.copies) & ~all) != 0) return false;
+  const bool has_content = record.kind == Kind::wrote || record.kind == Kind::rewrote;
+  const auto pages = static_cast<std::size_t>(std::popcount(record.second));
+  return !has_content || record.new_checksums.size() == pages;
+}
 
 }  // namespace
 
@@ -55,7 +73,8 @@ void encode(const Record& record, std::uint64_t generation, std::vector<std::byt
   std::memcpy(bytes.data(), &fixed.checksum, sizeof fixed.checksum);
 }
 
-std::optional<Decoded> decode(std::span<const std::byte> bytes, std::uint64_t generation) {
+std::optional<Decoded> decode(std::span<const std::byte> bytes, std::uint64_t generation,
+                              const BlockGeometry& geometry) {
   Fixed fixed{};
   if (bytes.size() < sizeof fixed) return std::nullopt;
   std::memcpy(&fixed, bytes.data(), sizeof fixed);
@@ -84,7 +103,7 @@ std::optional<Decoded> decode(std::span<const std::byte> bytes, std::uint64_t ge
     std::memcpy(result.record.new_checksums.data(), &bytes[sizeof fixed], pairs * 8);
     std::memcpy(result.record.old_checksums.data(), &bytes[sizeof fixed + pairs * 8], pairs * 8);
   }
-  return result;
+  return fits(result.record, geometry) ? std::optional(std::move(result)) : std::nullopt;
 }
 
 }  // namespace nbdstack

@@ -36,6 +36,7 @@
 #include <span>
 #include <vector>
 
+#include "common/block/range.hpp"
 #include "filters/cache/page_mask.hpp"
 #include "filters/cache/slot_list.hpp"
 
@@ -75,7 +76,10 @@ struct Decoded {
   std::size_t length = 0;
 };
 
-// The record that `bytes` begins with; nothing if there is no intact one.
-std::optional<Decoded> decode(std::span<const std::byte> bytes, std::uint64_t generation);
+// The record that `bytes` begins with; nothing if there is no intact one of a disk of this geometry:
+// what speaks of blocks, pages or ranges that it has not, or has not a checksum for each page of new
+// content, is as good as damaged, whatever its checksum says.
+std::optional<Decoded> decode(std::span<const std::byte> bytes, std::uint64_t generation,
+                              const BlockGeometry& geometry);
 
 }  // namespace nbdstack

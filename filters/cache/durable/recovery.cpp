@@ -29,17 +29,19 @@ std::optional<std::uint64_t> generation_in(std::string_view name, std::string_vi
 }
 
 struct JournalBytes {
+  BlockGeometry geometry;
   std::uint64_t generation;
   std::string path;
   std::vector<std::byte> bytes;
 };
 
-std::vector<JournalBytes> read_journals(Directory& directory,
+std::vector<JournalBytes> read_journals(Directory& directory, const BlockGeometry& geometry,
                                         const std::vector<std::uint64_t>& generations) {
   std::vector<JournalBytes> journals;
   for (const std::uint64_t generation : generations) {
     const auto file = directory.open(Journal::name_of(generation));
-    JournalBytes journal{generation, file->path(), std::vector<std::byte>(file->size_bytes())};
+    JournalBytes journal{geometry, generation, file->path(),
+                         std::vector<std::byte>(file->size_bytes())};
     file->read_at(journal.bytes, 0);
     journals.push_back(std::move(journal));
   }
@@ -52,7 +54,7 @@ void for_each_record(const std::vector<JournalBytes>& journals, Fn&& fn) {
   for (const JournalBytes& journal : journals) {
     const std::span<const std::byte> bytes(journal.bytes);
     for (std::size_t at = 0; at + kRecordAlignment <= bytes.size();) {
-      const auto decoded = decode(bytes.subspan(at), journal.generation);
+      const auto decoded = decode(bytes.subspan(at), journal.generation, journal.geometry);
       if (!decoded) {
         at += kRecordAlignment;
         continue;
@@ -224,7 +226,7 @@ LoadedIndex load_index(Directory& directory, const FoundFiles& found, const Page
   std::vector<std::string> damage;
   SnapshotState snapshot{.sequence = 0, .intact = true, .readable = true, .has_note = false};
   if (found.snapshot != 0) snapshot = read_snapshot(directory, found.snapshot, index, damage);
-  const auto journals = read_journals(directory, found.journals);
+  const auto journals = read_journals(directory, index.geometry(), found.journals);
   if (!snapshot.readable && !journals.empty()) {
     for_each_record(journals, [&](const Record& record) {
       if (snapshot.sequence == 0) snapshot.sequence = record.sequence - 1;
@@ -264,7 +266,7 @@ LoadedIndex load_committed(Directory& directory, std::uint64_t before, SlotIndex
   SnapshotState snapshot{.sequence = 0, .intact = true, .readable = true, .has_note = false};
   std::vector<std::string> damage;
   if (found.snapshot != 0) snapshot = read_snapshot(directory, found.snapshot, index, damage);
-  const auto journals = read_journals(directory, found.journals);
+  const auto journals = read_journals(directory, index.geometry(), found.journals);
   const Survey survey_result = survey(journals, snapshot.sequence);
   if (!snapshot.intact || survey_result.contiguous != survey_result.last ||
       survey_result.committed != survey_result.last) {

@@ -137,6 +137,11 @@ bool read_chunks(const StorageFile& file, std::uint64_t& position, std::uint64_t
   for (std::uint64_t done = 0; done < count;) {
     const auto some =
         static_cast<std::size_t>(std::min<std::uint64_t>(kChunkEntries, count - done));
+    if (position >= file.size_bytes()) {
+      damage.push_back(
+          fmt::format("{} ends at {}: {} {} are lost", file.path(), position, count - done, what));
+      return false;
+    }
     chunk.resize(sizeof(std::uint64_t) + some * sizeof(Entry));
     read_padded(file, chunk, position);
     std::uint64_t checksum = 0;
@@ -161,9 +166,13 @@ template <typename Word>
 bool read_slots(const StorageFile& file, std::uint64_t& position, const Header& header,
                 SlotIndex& index, std::vector<std::string>& damage) {
   const std::uint64_t blocks = index.geometry().block_count();
+  const PageMask all = index.page_geometry().all(index.geometry().block_size());
   return read_chunks<SlotEntry<Word>>(file, position, header.slots, header.generation, "blocks",
                                       damage, [&](const SlotEntry<Word>& packed) {
-                                        if (packed.block >= blocks) return;
+                                        const PageMask named = packed.valid | packed.dirty |
+                                                               packed.zero | packed.hole |
+                                                               packed.copies;
+                                        if (packed.block >= blocks || (named & ~all) != 0) return;
                                         index.add(packed.slot, {.block = {packed.block},
                                                                 .pages = {.valid = packed.valid,
                                                                           .dirty = packed.dirty,
@@ -229,9 +238,12 @@ SnapshotState read_snapshot(Directory& directory, std::uint64_t generation, Slot
   bool intact = is_narrow(index)
                     ? read_slots<std::uint16_t>(*file, position, header, index, damage)
                     : read_slots<std::uint64_t>(*file, position, header, index, damage);
+  const std::uint64_t size = index.geometry().size_bytes();
   const bool zeros_intact =
       read_chunks<ZerosEntry>(*file, position, header.zeros, generation, "ranges of zeros", damage,
                               [&](const ZerosEntry& entry) {
+                                if (entry.offset > size || entry.length > size - entry.offset)
+                                  return;
                                 index.add_zeros({entry.offset, entry.length}, entry.may_trim != 0);
                               });
   intact = intact && zeros_intact;
