@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <exception>
+#include <limits>
 #include <span>
 
 #include "common/error.hpp"
@@ -22,6 +23,13 @@ struct RawEntry {
 static_assert(sizeof(RawEntry) == OpenRegions::kEntry_bytes);
 static_assert(kRegionList_offset + OpenRegions::kEntries * sizeof(RawEntry) <= kRecords_offset);
 
+// Whether there are files with records of such a region: offsets end where a file's do.
+bool is_possible(const RawEntry& raw) {
+  constexpr std::uint64_t kFile_bytes_max = std::numeric_limits<std::int64_t>::max();
+  return raw.region_plus_1 != 0 &&
+         raw.region_plus_1 <= (kFile_bytes_max - kRecords_offset) / kRegion_bytes;
+}
+
 std::uint64_t checksum_of(const RawEntry& raw, std::uint64_t seed) {
   return xxh3_64(std::as_bytes(std::span(&raw, 1)).first(offsetof(RawEntry, checksum)), seed);
 }
@@ -36,7 +44,7 @@ std::vector<std::uint64_t> OpenRegions::doubted(std::optional<std::uint64_t> onl
   std::vector<std::uint64_t> regions;
   for (const RawEntry& raw : entries) {
     if (raw.region_plus_1 == 0 && raw.checksum == 0) continue;
-    if (raw.checksum != checksum_of(raw, seed_)) {
+    if (raw.checksum != checksum_of(raw, seed_) || !is_possible(raw)) {
       throw Error(EINVAL, fmt::format("md5-file {} is damaged: its list of regions cannot be read. "
                                       "To begin anew, remove it: all digests in it are forgotten",
                                       file_.path()));

@@ -150,6 +150,20 @@ TEST_F(OpenRegionsTest, DamagedEntryIsRefusedAndNamesTheFile) {
   EXPECT_THAT(message, HasSubstr(fmt::format("md5-file {} is damaged", kFileName)));
 }
 
+// With the right checksum, which anybody can compute: no file has records of such a region.
+TEST_F(OpenRegionsTest, AnEntryOfARegionThatNoFileHasIsDamage) {
+  for (const std::uint64_t region_plus_1 :
+       {std::uint64_t{0}, std::uint64_t{1} << 49U, std::uint64_t{1} << 50U, ~std::uint64_t{0}}) {
+    for (const std::uint64_t settled : {0U, 1U}) {
+      std::array<std::uint64_t, 4> entry{region_plus_1, settled, 0, 0};
+      const auto bytes = std::as_bytes(std::span(entry));
+      entry[3] = xxh3_64(bytes.first(24), kSeed);
+      file->write_at(bytes, kRegionList_offset);
+      EXPECT_EQ(error_of([&] { (void)regions.doubted(); }), EINVAL) << region_plus_1;
+    }
+  }
+}
+
 // --- A flush, and changes beside it ---
 
 TEST_F(OpenRegionsTest, ChangeUnderWayAtTheFlushIsNotSettled) {
