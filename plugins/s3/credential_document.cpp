@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "common/error.hpp"
+#include "common/wall_time.hpp"
 #include "plugins/s3/json_text.hpp"
 
 namespace nbdstack {
@@ -113,7 +114,7 @@ std::optional<std::chrono::system_clock::time_point> parse_iso_time(const std::s
     if (!parsed) return std::nullopt;
     offset_s = *parsed;
   }
-  return std::chrono::system_clock::from_time_t(timegm(&utc) - offset_s);
+  return wall_time_of(timegm(&utc) - offset_s);
 }
 
 std::string iso_time_of(std::chrono::system_clock::time_point time) {

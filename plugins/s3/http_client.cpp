@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "common/error.hpp"
+#include "common/wall_time.hpp"
 #include "plugins/s3/http_engine.hpp"
 
 namespace nbdstack {
@@ -38,7 +39,7 @@ HttpOutcome HttpClient::perform(const HttpRequest& request, Duration time_limit)
 std::optional<WallTime> parse_http_date(const std::string& text) {
   const std::time_t seconds = curl_getdate(text.c_str(), nullptr);
   if (seconds == -1) return std::nullopt;
-  return std::chrono::system_clock::from_time_t(seconds);
+  return wall_time_of(seconds);
 }
 
 std::optional<std::string> HttpResponse::header(std::string_view lower_case_name) const {
