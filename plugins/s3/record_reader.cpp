@@ -80,7 +80,8 @@ std::optional<RecordReader> RecordReader::record(const char* field) const {
   const auto found = json_->find(field);
   if (found == json_->end()) return std::nullopt;
   if (!found->is_object()) refuse(fmt::format("\"{}\" is no object", field));
-  return RecordReader(std::make_shared<Json>(*found), object_name_, how_to_refuse_);
+  // Not a copy, which would take stack for each level of what is nested there.
+  return RecordReader(std::shared_ptr<const Json>(json_, &*found), object_name_, how_to_refuse_);
 }
 
 void RecordReader::expect_text(const char* field, std::string_view expected) const {

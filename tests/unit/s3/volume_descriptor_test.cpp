@@ -257,6 +257,16 @@ TEST(VolumeDescriptorTest, APassphraseIsNotChangedWithoutTheKey) {
   EXPECT_THROW(unencrypted.change_passphrase(key, "new", testing::kCheapScrypt), Error);
 }
 
+// As deep as a descriptor may be long: nobody needs stack for each level of it.
+TEST(VolumeDescriptorTest, WhatIsNestedDeepIsRefusedLikeAnythingElse) {
+  constexpr std::size_t kDepth = 32'000;
+  const std::string nested = std::string(kDepth, '[') + std::string(kDepth, ']');
+  const std::string text = R"({"format": "nbdstack-volume", "version": 2, "size": 1, )"
+                           R"("object-size": 4096, "id": "0", "encryption": {"x": )" +
+                           nested + "}}";
+  EXPECT_TRUE(contains(refusal_of(text), "\"x\""));
+}
+
 TEST(VolumeDescriptorTest, AnEncryptionThatIsNotUnderstoodIsRefusedByName) {
   EXPECT_EQ(refusal_of(kEncryptedVector), "");
   EXPECT_TRUE(contains(refusal_of(encryption_with("cipher", "rot13")), "rot13"));
