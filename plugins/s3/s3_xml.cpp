@@ -1,11 +1,15 @@
 #include "plugins/s3/s3_xml.hpp"
 
-#include <pugixml.hpp>
+#include <fmt/core.h>
 
 #include <cstring>
+#include <pugixml.hpp>
 #include <sstream>
 #include <string_view>
 #include <utility>
+
+#include "common/error.hpp"
+#include "common/quoted_name.hpp"
 
 namespace nbdstack {
 namespace {
@@ -81,11 +85,26 @@ std::optional<ListPage> parse_list_page(const std::string& text) {
   return page;
 }
 
+namespace {
+
+// XML has no way to write NUL, and takes a raw CR for LF, which pugixml does not escape.
+void check_writable(const std::string& text, const Removal& removal) {
+  constexpr std::string_view kLost("\0\r", 2);
+  if (text.find_first_of(kLost) == std::string::npos) return;
+  throw Error(EINVAL, fmt::format("{}: a request to delete cannot name an object with a NUL or a "
+                                  "carriage return in its name",
+                                  quoted_name(removal.key)));
+}
+
+}  // namespace
+
 std::string delete_request(std::span<const Removal> removals) {
   pugi::xml_document document;
   pugi::xml_node root = document.append_child("Delete");
   root.append_attribute("xmlns") = "http://s3.amazonaws.com/doc/2006-03-01/";
   for (const Removal& each : removals) {
+    check_writable(each.key, each);
+    check_writable(each.etag, each);
     pugi::xml_node object = root.append_child("Object");
     object.append_child("Key").text() = each.key.c_str();
     if (!each.etag.empty()) object.append_child("ETag").text() = each.etag.c_str();

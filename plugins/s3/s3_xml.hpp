@@ -42,7 +42,8 @@ struct ListPage {
 // URL-encoded. Whether it fits what was asked for: list_page.hpp.
 std::optional<ListPage> parse_list_page(const std::string& text);
 
-// The body of a DeleteObjects request that is answered with failures only.
+// The body of a DeleteObjects request that is answered with failures only. Throws Error(EINVAL) for
+// a name that would come out of it as another one.
 std::string delete_request(std::span<const Removal> removals);
 
 struct RemovalFailure {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "common/error.hpp"
+
 namespace nbdstack {
 namespace {
 
@@ -86,6 +88,21 @@ TEST(S3Xml, RemovalNamesTheVersionThatIsMeant) {
   EXPECT_EQ(delete_request(removals),
             "<?xml version=\"1.0\"?><Delete xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
             "<Object><Key>a</Key><ETag>\"0123\"</ETag></Object><Quiet>true</Quiet></Delete>");
+}
+
+// A raw carriage return is a line feed to whoever reads XML: another object would be removed.
+TEST(S3Xml, RemovalNamesNoOtherObjectThanTheOneThatIsMeant) {
+  using namespace std::string_literals;
+  for (const std::string& key : {"v/a\rb"s, "v/a\0b"s}) {
+    const std::vector<Removal> removals{{.key = "v/1", .etag = ""}, {.key = key, .etag = ""}};
+    try {
+      delete_request(removals);
+      ADD_FAILURE() << key;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), EINVAL);
+      EXPECT_NE(std::string(error.what()).find("v/a\\x0"), std::string::npos) << error.what();
+    }
+  }
 }
 
 TEST(S3Xml, RemovalReportsTheKeysThatStay) {
