@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/error.hpp"
+#include "common/wall_time.hpp"
 #include "plugins/s3/credential_document.hpp"
 #include "plugins/s3/json_text.hpp"
 #include "plugins/s3/retry.hpp"
@@ -17,7 +18,6 @@ namespace nbdstack {
 namespace {
 
 using Json = nlohmann::json;
-using std::chrono::milliseconds;
 
 // What the session says counts for the profile, which may repeat it but not say anything else.
 ProfileSettings with_session(const Profile& profile, const AwsSettings& settings) {
@@ -91,8 +91,7 @@ Credentials credentials_in(const std::string& text, const std::string& operation
       credentials.session_token.empty() || !has_end) {
     throw Error(EACCES, fmt::format("{}: the answer holds no credentials", operation));
   }
-  credentials.expires =
-      std::chrono::system_clock::time_point(milliseconds(expiration->get<std::int64_t>()));
+  credentials.expires = wall_time_of(expiration->get<std::int64_t>() / 1000);
   return credentials;
 }
 

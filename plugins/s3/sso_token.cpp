@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -21,6 +23,8 @@ using Json = nlohmann::json;
 using WallTime = std::chrono::system_clock::time_point;
 
 constexpr std::chrono::minutes kMargin{15};
+// No token lasts for longer, and the clock can count with it.
+constexpr std::int64_t kLifetime_s_max = 1'000'000'000;
 
 std::optional<WallTime> time_of(const Json& json, const char* field) {
   return parse_iso_time(text_field(json, field));
@@ -99,7 +103,8 @@ class TokenCache {
       around_.replace_file(path_, [&] {
         Json json = create_token(cached.json);
         renewed = text_field(json, "accessToken");
-        return json.dump();
+        // What stands in the AWS files need not be UTF-8, and the token must not be lost for that.
+        return json.dump(-1, ' ', false, Json::error_handler_t::replace);
       });
     } catch (const Error& error) {
       if (renewed.empty()) throw;
@@ -126,8 +131,9 @@ class TokenCache {
     fresh["startUrl"] = session_.start_url;
     fresh["region"] = session_.region;
     fresh["accessToken"] = token;
-    fresh["expiresAt"] =
-        iso_time_of(around_.wall_time() + std::chrono::seconds(lifetime->get<std::int64_t>()));
+    const auto lifetime_s =
+        std::clamp<std::int64_t>(lifetime->get<std::int64_t>(), 0, kLifetime_s_max);
+    fresh["expiresAt"] = iso_time_of(around_.wall_time() + std::chrono::seconds(lifetime_s));
     const std::string next = text_field(answer, "refreshToken");
     if (!next.empty()) fresh["refreshToken"] = next;
     return fresh;

@@ -136,6 +136,33 @@ TEST_F(SingleSignOnTest, ATokenNearItsEndIsRenewedAndKept) {
             R"("startUrl":"https://corp.awsapps.com/start"})");
 }
 
+// The clock counts nanoseconds, and its count must not go round.
+TEST_F(SingleSignOnTest, WhatLastsForeverLastsLong) {
+  keep_token("OLD", "2001-09-09T01:50:00Z");
+  around.server.then(
+      answer(200, R"({"accessToken":"NEW","expiresIn":9223372036854775807,"refreshToken":"r"})"));
+  around.server.then(answer(200, R"({"roleCredentials":{"accessKeyId":"SSO","secretAccessKey":"s",)"
+                                 R"("sessionToken":"t","expiration":9223372036854775807}})"));
+  const auto credentials = found();
+  ASSERT_TRUE(credentials.has_value());
+  EXPECT_GT(*credentials->expires, around.now + std::chrono::hours(24 * 365));
+  EXPECT_EQ(sent_token(1), "NEW");
+  around.server.then(role_credentials());
+  found();
+  EXPECT_EQ(sent_token(2), "NEW") << "it is not near its end";
+}
+
+// What stands in the file of profiles may be in any encoding; the renewed token is not lost for it.
+TEST_F(SingleSignOnTest, ARenewedTokenIsKeptWhateverTheStartUrlIs) {
+  around.files[config_path] =
+      kProfile + "[sso-session corp]\nsso_start_url = https://\xff\nsso_region = eu-west-1\n";
+  keep_token("OLD", "2001-09-09T01:50:00Z");
+  around.server.then(new_token(R"(,"refreshToken":"hunter2-next")"));
+  around.server.then(role_credentials());
+  EXPECT_EQ(found()->access_key, "SSO");
+  EXPECT_NE(around.files[cache_path].find("hunter2-next"), std::string::npos);
+}
+
 TEST_F(SingleSignOnTest, WhereItCannotBeKeptNothingIsRenewed) {
   LogOfErrors log;
   around.can_replace_files = false;
