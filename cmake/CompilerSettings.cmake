@@ -25,7 +25,7 @@ add_compile_definitions($<$<CONFIG:Debug>:_GLIBCXX_ASSERTIONS>)
 
 # Most of the work of compiling a file goes into the headers it includes: the presets that compile everything compile a dozen
 # files as one. The preset `debug`, for those who change things, compiles each by itself.
-if(CMAKE_UNITY_BUILD)
+if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # A class of a source file that has members of its own file's types: not wrong because another file includes that one.
   add_compile_options(-Wno-subobject-linkage)
 endif()
@@ -36,4 +36,10 @@ if(NBDSTACK_SANITIZE)
   set(CMAKE_CXX_FLAGS_DEBUG "-g1")
   add_compile_options(-fsanitize=${NBDSTACK_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all -O1)
   add_link_options(-fsanitize=${NBDSTACK_SANITIZE})
+endif()
+
+# For the fuzzers (tests/fuzz): every branch counts, so that libFuzzer sees where an input led to. Clang only.
+option(NBDSTACK_FUZZERS "Build the fuzzers, and nothing else of the tests" OFF)
+if(NBDSTACK_FUZZERS)
+  add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
