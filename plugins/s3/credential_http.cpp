@@ -14,6 +14,7 @@
 #include "common/error.hpp"
 #include "common/io/key_value_text.hpp"
 #include "plugins/s3/credential_document.hpp"
+#include "plugins/s3/request_ids.hpp"
 #include "plugins/s3/retry.hpp"
 #include "plugins/s3/s3_answer.hpp"
 
@@ -55,13 +56,26 @@ HttpResponse ask(const HttpRequest& request, const Surroundings& surroundings,
   return response;
 }
 
+std::string ids_in(const HttpResponse& response) {
+  const std::string ids = request_ids_of(response);
+  return ids.empty() ? ids : fmt::format(" ({})", ids);
+}
+
+std::string no_token_in(const HttpResponse& response) {
+  return fmt::format("it gives no token: {}{}", response.status, ids_in(response));
+}
+
 Credentials credentials_in(const HttpResponse& response, const std::string& origin) {
   if (response.status != 200) {
     const std::string reason = parse_failure_document(response.text);
-    throw Error(EACCES, fmt::format("{} answered {}{}{}", origin, response.status,
-                                    reason.empty() ? "" : ": ", reason));
+    throw Error(EACCES, fmt::format("{} answered {}{}{}{}", origin, response.status,
+                                    reason.empty() ? "" : ": ", reason, ids_in(response)));
   }
-  return parse_credential_document(response.text, CredentialDocument::metadata, origin);
+  try {
+    return parse_credential_document(response.text, CredentialDocument::metadata, origin);
+  } catch (const Error& error) {
+    throw Error(error.code(), error.what() + ids_in(response));
+  }
 }
 
 // The scheme and the host of an URL without a user; both empty for what is none.
@@ -190,9 +204,7 @@ std::optional<MetadataAccess> access_of(const HttpOutcome& outcome) {
   if (response.status >= 500) return std::nullopt;
   const bool is_refused =
       response.status == 403 || response.status == 404 || response.status == 405;
-  return MetadataAccess{is_refused ? Version::one : Version::none,
-                        {},
-                        fmt::format("it gives no token: {}", response.status)};
+  return MetadataAccess{is_refused ? Version::one : Version::none, {}, no_token_in(response)};
 }
 
 MetadataAccess metadata_access(const std::string& endpoint, const AwsSettings& settings,
@@ -207,9 +219,7 @@ MetadataAccess metadata_access(const std::string& endpoint, const AwsSettings& s
     const HttpOutcome outcome = settings.surroundings().exchange(request, patience.token_options);
     if (const auto access = access_of(outcome)) return *access;
     const auto* const failure = std::get_if<TransportFailure>(&outcome);
-    why_not = failure != nullptr
-                  ? failure->message
-                  : fmt::format("it gives no token: {}", std::get<HttpResponse>(outcome).status);
+    why_not = failure != nullptr ? failure->message : no_token_in(std::get<HttpResponse>(outcome));
   }
   return {MetadataAccess::Version::none, {}, why_not};
 }
@@ -220,12 +230,12 @@ std::string role_in(const HttpResponse& response, const MetadataAccess& access,
   if (response.status == 404) return {};
   if (response.status == 401 && access.version == MetadataAccess::Version::one) {
     throw Error(EACCES, fmt::format("{} wants a token, but {}: in a container, the instance's "
-                                    "http-put-response-hop-limit must be 2",
-                                    origin, access.why_not));
+                                    "http-put-response-hop-limit must be 2{}",
+                                    origin, access.why_not, ids_in(response)));
   }
   if (response.status != 200) {
-    throw Error(EACCES, fmt::format("{} answered {} when asked for the instance's role", origin,
-                                    response.status));
+    throw Error(EACCES, fmt::format("{} answered {} when asked for the instance's role{}", origin,
+                                    response.status, ids_in(response)));
   }
   std::string role = response.text.substr(0, response.text.find_first_of("\r\n"));
   // A page for people comes from something else that has the address.

@@ -16,6 +16,7 @@
 #include "common/hash/xxh3.hpp"
 #include "common/log.hpp"
 #include "plugins/s3/http_call.hpp"
+#include "plugins/s3/request_ids.hpp"
 #include "plugins/s3/s3_answer.hpp"
 #include "plugins/s3/s3_xml.hpp"
 #include "plugins/s3/signing.hpp"
@@ -143,10 +144,14 @@ std::optional<Failure> HttpStore::judge_outcome(Call& call, const Judge& judge,
     failure.may_pass = true;
     return failure;
   }
-  if (auto reason = config_.location->refusal(*call.place, response)) {
-    return Failure{.reason = std::move(*reason)};
+  auto misplaced = config_.location->refusal(*call.place, response);
+  auto failure = misplaced.has_value() ? Failure{.reason = std::move(*misplaced)} : judge(response);
+  if (failure.has_value() && failure->request_ids.empty()) {
+    const auto buffered = call.buffer.first(std::min(call.buffer.size(), response.buffered_bytes));
+    failure->request_ids =
+        request_ids_of(response, {reinterpret_cast<const char*>(buffered.data()), buffered.size()});
   }
-  return judge(response);
+  return failure;
 }
 
 // An answer of the service's that it is busy says that nothing was done; the same from whatever

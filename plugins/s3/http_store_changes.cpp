@@ -112,7 +112,7 @@ PutOutcome HttpStore::put_on_condition(const std::string& key, std::span<const s
     Failure failure = unexpected(response);
     if (status == 409 && ++conflicts < kConflicts_max) return failure;
     if (status == 501 || (options.is_trial && refuses_conditions(status, failure))) {
-      outcome = {PutResult::unsupported, {}, failure.reason};
+      outcome = {PutResult::unsupported, {}, failure.in_words()};
       return std::nullopt;
     }
     return failure;

@@ -1,6 +1,7 @@
 #include "plugins/s3/retry.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <string_view>
 
 #include "common/error.hpp"
@@ -83,6 +84,15 @@ int errno_of(int status, std::string_view code) {
   return EIO;
 }
 
+// As AWS and Google write it.
+bool is_about_requester_pays(const ServiceError& error) {
+  std::string words = error.code + " " + error.message;
+  std::erase_if(words, [](unsigned char c) { return std::isalpha(c) == 0; });
+  std::transform(words.begin(), words.end(), words.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return words.find("requesterpays") != std::string::npos;
+}
+
 // The way out, where there is one.
 std::string advice(const ServiceError& error) {
   const std::string_view code = error.code;
@@ -96,12 +106,19 @@ std::string advice(const ServiceError& error) {
     return " (the object is archived: restore it, and keep the bucket's lifecycle rules from "
            "archiving this volume's objects)";
   }
+  if (is_about_requester_pays(error)) {
+    return " (the bucket's owner lets those pay who use it: requester-pays=true agrees to that)";
+  }
   if (is_of_kms(code)) return " (check the KMS key that the bucket encrypts with)";
   if (is_quota(code)) return " (make room in the account or raise its quota)";
   return {};
 }
 
 }  // namespace
+
+std::string Failure::in_words() const {
+  return request_ids.empty() ? reason : fmt::format("{} ({})", reason, request_ids);
+}
 
 Failure failure_of(const TransportFailure& failure) {
   using Way = TransportFailure::Kind;
@@ -139,33 +156,34 @@ void Retrier::run(const std::string& operation,
                   const std::function<bool()>& is_over) {
   const TimePoint start = clock_.now();
   const TimePoint deadline = start + policy_.timeout;
-  std::string former_reason;
+  std::optional<Failure> former;
   unsigned damaged = 0;
   for (unsigned number = 1;; ++number) {
     const std::optional<Failure> failure = attempt({number, deadline - clock_.now()});
     if (!failure) return;
     if (!failure->may_pass) {
-      throw Error(failure->code, fmt::format("{}: {}", operation, failure->reason));
+      throw Error(failure->code, fmt::format("{}: {}", operation, failure->in_words()));
     }
     const auto elapsed_s = std::chrono::duration<double>(clock_.now() - start).count();
     if (failure->is_damage) ++damaged;
     if (number > policy_.retries || damaged == kDamagedAttempts_max) {
       throw Error(failure->code, fmt::format("{}: gave up after {} attempts in {:.1f} s: {}",
-                                             operation, number, elapsed_s, failure->reason));
+                                             operation, number, elapsed_s, failure->in_words()));
     }
     const auto pause = pause_after(number, *failure, deadline - clock_.now());
     if (!pause) {
       // The last attempt may have had no time left to meet what is wrong.
-      const bool tells_more = !former_reason.empty() && former_reason != failure->reason;
+      const bool tells_more = former.has_value() && former->reason != failure->reason;
       throw Error(
           ETIMEDOUT,
           fmt::format("{}: gave up after {} attempts in {:.1f} s, for timeout={}: {}{}", operation,
                       number, elapsed_s, std::chrono::duration<double>(policy_.timeout).count(),
-                      failure->reason, tells_more ? "; before that: " + former_reason : ""));
+                      failure->in_words(),
+                      tells_more ? "; before that: " + former->in_words() : ""));
     }
-    former_reason = failure->reason;
-    log::debug("{}: attempt {} failed: {}; next in {:.2f} s", operation, number, failure->reason,
-               std::chrono::duration<double>(*pause).count());
+    former = failure;
+    log::debug("{}: attempt {} failed: {}; next in {:.2f} s", operation, number,
+               failure->in_words(), std::chrono::duration<double>(*pause).count());
     wait(*pause, operation, is_over);
   }
 }

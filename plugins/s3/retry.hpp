@@ -43,7 +43,11 @@ struct Failure {
   int code = EIO;      // the errno if this is the last attempt
   std::string reason;  // for people: status, the service's code and words, what can be done
   std::optional<Duration> retry_after{};
-  bool is_damage = false;  // there was an answer, and its body was not what had been stored
+  bool is_damage = false;     // there was an answer, and its body was not what had been stored
+  std::string request_ids{};  // request_ids.hpp
+
+  // The reason, and by which ids the service's people find the request.
+  [[nodiscard]] std::string in_words() const;
 };
 
 Failure failure_of(const TransportFailure& failure);

@@ -13,6 +13,7 @@
 #include "common/hash/xxh3.hpp"
 #include "common/io/key_value_text.hpp"
 #include "plugins/s3/credential_document.hpp"
+#include "plugins/s3/request_ids.hpp"
 #include "plugins/s3/s3_xml.hpp"
 
 namespace nbdstack {
@@ -127,6 +128,7 @@ Failure unexpected(const HttpResponse& response) {
   if (response.status == 404 && error.code.empty()) {
     failure.reason += " without a reason of S3's (is endpoint-url an S3 service?)";
   }
+  failure.request_ids = request_ids_of(response);
   return failure;
 }
 

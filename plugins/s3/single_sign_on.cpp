@@ -9,6 +9,7 @@
 #include "common/wall_time.hpp"
 #include "plugins/s3/credential_document.hpp"
 #include "plugins/s3/json_text.hpp"
+#include "plugins/s3/request_ids.hpp"
 #include "plugins/s3/retry.hpp"
 #include "plugins/s3/s3_answer.hpp"
 #include "plugins/s3/signing.hpp"
@@ -75,11 +76,12 @@ Failure refusal_in(const HttpResponse& response, const SsoRole& role) {
   failure.may_pass = failure.may_pass || response.status == 429;
   if (response.status < 500) failure.code = EACCES;
   if (response.status == 401) failure.reason += sign_in_again(role.session.profile);
+  failure.request_ids = request_ids_of(response);
   return failure;
 }
 
-Credentials credentials_in(const std::string& text, const std::string& operation) {
-  const Json json = parse_json(text);
+Credentials credentials_in(const HttpResponse& answer, const std::string& operation) {
+  const Json json = parse_json(answer.text);
   const auto found = json.is_object() ? json.find("roleCredentials") : json.end();
   const Json role = found != json.end() ? *found : Json();
   Credentials credentials{.access_key = text_field(role, "accessKeyId"),
@@ -89,7 +91,9 @@ Credentials credentials_in(const std::string& text, const std::string& operation
   const bool has_end = expiration != role.end() && expiration->is_number_integer();
   if (credentials.access_key.empty() || credentials.secret_key.empty() ||
       credentials.session_token.empty() || !has_end) {
-    throw Error(EACCES, fmt::format("{}: the answer holds no credentials", operation));
+    const Failure failure{.reason = "the answer holds no credentials",
+                          .request_ids = request_ids_of(answer)};
+    throw Error(EACCES, fmt::format("{}: {}", operation, failure.in_words()));
   }
   credentials.expires = wall_time_of(expiration->get<std::int64_t>() / 1000);
   return credentials;
@@ -117,14 +121,14 @@ std::optional<Credentials> credentials_of_single_sign_on(const Profile& profile,
   const std::string operation =
       fmt::format("profile \"{}\": GetRoleCredentials of role {} in account {}", profile.name,
                   quotable(role.role_name), quotable(role.account_id));
-  std::string answer;
+  HttpResponse answer;
   Retrier retrier(kServicePatience, *settings.surroundings().clock, /*seed=*/1);
   retrier.run(operation, [&](const Attempt& /*number*/) -> std::optional<Failure> {
     const HttpOutcome outcome = settings.surroundings().exchange(request, service_exchange());
     if (const auto* failure = std::get_if<TransportFailure>(&outcome)) return failure_of(*failure);
     const auto& response = std::get<HttpResponse>(outcome);
     if (response.status != 200) return refusal_in(response, role);
-    answer = response.text;
+    answer = response;
     return std::nullopt;
   });
   return credentials_in(answer, operation);

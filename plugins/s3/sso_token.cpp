@@ -13,6 +13,7 @@
 #include "common/log.hpp"
 #include "plugins/s3/credential_document.hpp"
 #include "plugins/s3/json_text.hpp"
+#include "plugins/s3/request_ids.hpp"
 #include "plugins/s3/retry.hpp"
 #include "plugins/s3/s3_answer.hpp"
 
@@ -118,14 +119,17 @@ class TokenCache {
 
   // The cache's content after a renewal.
   [[nodiscard]] Json create_token(const Json& old) const {
-    const Json answer = parse_json(ask({{"grantType", "refresh_token"},
-                                        {"clientId", text_field(old, "clientId")},
-                                        {"clientSecret", text_field(old, "clientSecret")},
-                                        {"refreshToken", text_field(old, "refreshToken")}}));
+    const HttpResponse response = ask({{"grantType", "refresh_token"},
+                                       {"clientId", text_field(old, "clientId")},
+                                       {"clientSecret", text_field(old, "clientSecret")},
+                                       {"refreshToken", text_field(old, "refreshToken")}});
+    const Json answer = parse_json(response.text);
     const std::string token = text_field(answer, "accessToken");
     const auto lifetime = answer.find("expiresIn");
     if (token.empty() || lifetime == answer.end() || !lifetime->is_number_integer()) {
-      throw Error(EACCES, "CreateToken: the answer holds no token");
+      const Failure failure{.reason = "the answer holds no token",
+                            .request_ids = request_ids_of(response)};
+      throw Error(EACCES, "CreateToken: " + failure.in_words());
     }
     Json fresh = old;
     fresh["startUrl"] = session_.start_url;
@@ -139,10 +143,10 @@ class TokenCache {
     return fresh;
   }
 
-  [[nodiscard]] std::string ask(const Json& form) const {
+  [[nodiscard]] HttpResponse ask(const Json& form) const {
     const ServiceAddress address = service_address(settings_, "sso_oidc", "oidc", session_.region);
     const std::string text = form.dump();
-    std::string answer;
+    HttpResponse answer;
     Retrier retrier(kServicePatience, *around_.clock, /*seed=*/1);
     retrier.run("CreateToken", [&](const Attempt& /*number*/) -> std::optional<Failure> {
       const HttpOutcome outcome = around_.exchange(
@@ -157,7 +161,7 @@ class TokenCache {
       }
       const auto& response = std::get<HttpResponse>(outcome);
       if (response.status != 200) return refusal_in(response);
-      answer = response.text;
+      answer = response;
       return std::nullopt;
     });
     return answer;
@@ -171,6 +175,7 @@ class TokenCache {
     error.message = quotable(text_field(json, "error_description"));
     Failure failure = failure_of(response.status, error, std::nullopt);
     if (response.status < 500) failure.code = EACCES;
+    failure.request_ids = request_ids_of(response);
     return failure;
   }
 

@@ -12,6 +12,7 @@
 #include "common/error.hpp"
 #include "common/hash/digest.hpp"
 #include "plugins/s3/credential_document.hpp"
+#include "plugins/s3/request_ids.hpp"
 #include "plugins/s3/retry.hpp"
 #include "plugins/s3/signing.hpp"
 
@@ -72,13 +73,14 @@ Failure failure_in(const HttpResponse& response) {
   failure.may_pass = failure.may_pass || error.code == "IDPCommunicationError" ||
                      error.code == "Throttling" || error.code == "ThrottlingException";
   if (response.status == 400 && !failure.may_pass) failure.code = EACCES;
+  failure.request_ids = request_ids_of(response);
   return failure;
 }
 
-Credentials credentials_in(const std::string& text, const std::string& action,
+Credentials credentials_in(const HttpResponse& answer, const std::string& action,
                            const std::string& operation) {
   pugi::xml_document document;
-  document.load_buffer(text.data(), text.size());
+  document.load_buffer(answer.text.data(), answer.text.size());
   const pugi::xml_node node = document.child((action + "Response").c_str())
                                   .child((action + "Result").c_str())
                                   .child("Credentials");
@@ -88,8 +90,9 @@ Credentials credentials_in(const std::string& text, const std::string& action,
                           .expires = parse_iso_time(node.child_value("Expiration"))};
   if (credentials.access_key.empty() || credentials.secret_key.empty() ||
       credentials.session_token.empty() || !credentials.expires) {
-    throw Error(EACCES, fmt::format("{}: the answer holds no credentials (is it an STS service?)",
-                                    operation));
+    const Failure failure{.reason = "the answer holds no credentials (is it an STS service?)",
+                          .request_ids = request_ids_of(answer)};
+    throw Error(EACCES, fmt::format("{}: {}", operation, failure.in_words()));
   }
   return credentials;
 }
@@ -103,7 +106,7 @@ Credentials call(const QueryList& form, const std::string& role_arn, const Crede
   const Sts sts = find_sts(settings);
   const std::string text = encode_query(form);
   const auto body = std::as_bytes(std::span(text));
-  std::string answer;
+  HttpResponse answer;
   Retrier retrier(kServicePatience, *surroundings.clock, /*seed=*/1);
   retrier.run(operation, [&](const Attempt& /*number*/) -> std::optional<Failure> {
     HeaderList headers{{"host", sts.address.host},
@@ -126,7 +129,7 @@ Credentials call(const QueryList& form, const std::string& role_arn, const Crede
     if (const auto* failure = std::get_if<TransportFailure>(&outcome)) return failure_of(*failure);
     const auto& response = std::get<HttpResponse>(outcome);
     if (response.status != 200) return failure_in(response);
-    answer = response.text;
+    answer = response;
     return std::nullopt;
   });
   return credentials_in(answer, action, operation);

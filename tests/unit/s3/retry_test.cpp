@@ -226,5 +226,18 @@ TEST(RetryClasses, MessageSaysWhatToDo) {
             std::string::npos);
 }
 
+TEST(RetryClasses, ABucketWhoseRequestersPayIsToldByTheServicesWordsAlone) {
+  const auto is_told = [](int status, const ServiceError& error) {
+    return failure_of(status, error, {}).reason.find("requester-pays=true") != std::string::npos;
+  };
+  EXPECT_TRUE(is_told(403, {.code = "AccessDenied", .message = "Requester Pays bucket"}));
+  EXPECT_TRUE(is_told(400, {.code = "UserProjectMissing",
+                            .message = "Bucket is a requester pays bucket but no user project "
+                                       "provided."}));
+  EXPECT_TRUE(is_told(403, {.code = "RequesterPaysRequired"}));
+  EXPECT_FALSE(is_told(403, {.code = "AccessDenied", .message = "Access Denied"}));
+  EXPECT_FALSE(is_told(403, {.code = "AccessDenied", .message = "the requester may not"}));
+}
+
 }  // namespace
 }  // namespace nbdstack

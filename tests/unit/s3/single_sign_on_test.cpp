@@ -252,5 +252,19 @@ TEST_F(SingleSignOnTest, WhatIsMissingOrContradictsItselfIsNamed) {
   expect_failure(EINVAL, {"sso_region", "[sso-session corp]"});
 }
 
+TEST_F(SingleSignOnTest, WhatIsRefusedIsToldWithTheIdOfTheRequest) {
+  const testing::AnswerHeaders headers{{"x-amzn-RequestId", "c6104cbe"}};
+  keep_token("TOKEN", "2001-09-10T00:00:00Z");
+  around.server.then(answer(403, R"({"message":"No access"})", headers));
+  expect_failure(EACCES, {" (x-amzn-requestid: c6104cbe)"});
+  around.server.then(answer(200, "{}", headers));
+  expect_failure(EACCES, {"holds no credentials (x-amzn-requestid: c6104cbe)"});
+  keep_token("OLD", "2001-09-08T00:00:00Z");
+  around.server.then(answer(400, R"({"error":"invalid_grant"})", headers));
+  expect_failure(EACCES, {" (x-amzn-requestid: c6104cbe)"});
+  around.server.then(answer(200, "{}", headers));
+  expect_failure(EACCES, {"holds no token (x-amzn-requestid: c6104cbe)"});
+}
+
 }  // namespace
 }  // namespace nbdstack
