@@ -1,6 +1,6 @@
 // The inside of HttpStore, shared by the files that implement it: http_store.cpp (how requests are
-// sent; whole reads and listings), http_store_parts.cpp (reads of parts) and http_store_changes.cpp
-// (puts and removals).
+// sent; whole reads and listings), http_store_sending.cpp (where they go and as whom),
+// http_store_parts.cpp (reads of parts) and http_store_changes.cpp (puts and removals).
 #pragma once
 
 #include <cstddef>
@@ -31,10 +31,11 @@ struct HttpStore::Call {
   bool fresh_connection = false;
 
   LastMinute::Operation operation{};  // set when the call begins
-  // These three: where the last attempt went, and what it was signed with.
+  // These four: where the last attempt went, and what it was signed with.
   std::shared_ptr<const BucketPlace> place{};
   std::int64_t clock_offset_s = 0;
   Credentials credentials{};
+  bool is_in_session = false;  // the credentials are a session's (express_session.hpp)
   // An attempt failed in a way that leaves open whether the service did what it was asked.
   bool in_doubt = false;
   Doubt* doubt = nullptr;  // the caller's: set with the above where the request can have arrived

@@ -15,6 +15,7 @@
 #include "common/hash/digest.hpp"
 #include "common/hash/xxh3.hpp"
 #include "common/log.hpp"
+#include "plugins/s3/express_listing.hpp"
 #include "plugins/s3/http_call.hpp"
 #include "plugins/s3/request_ids.hpp"
 #include "plugins/s3/s3_answer.hpp"
@@ -34,16 +35,6 @@ constexpr unsigned kRetriesAtStart = 2;
 constexpr int kContradictions_max = 3;      // of a listing: then the service is like that
 constexpr unsigned kEmptyPages_max = 1000;  // one after the other
 constexpr seconds kSkewNoticed{60};         // S3 tolerates 15 minutes
-
-// True where other credentials may be accepted. A wrong signature is not among the reasons: a key
-// that does not fit its id will not do so later.
-bool rejects_credentials(const HttpResponse& response) {
-  if (response.status < 400 || response.status > 403) return false;
-  if (response.status == 401) return true;
-  const std::string code = parse_service_error(response.text).code;
-  return code == "ExpiredToken" || code == "InvalidToken" || code == "TokenRefreshRequired" ||
-         code == "InvalidAccessKeyId";
-}
 
 }  // namespace
 
@@ -105,7 +96,8 @@ bool HttpStore::may_send(const Call& call) const {
 }
 
 std::optional<Failure> HttpStore::attempt(Call& call, const Judge& judge, Duration time_left) {
-  const HttpOutcome outcome = send_where_it_belongs(call, clock_.now() + time_left);
+  HttpOutcome outcome;
+  if (auto failure = send_where_it_belongs(call, clock_.now() + time_left, outcome)) return failure;
   try {
     note_doubt(call, outcome);
     return judge_outcome(call, judge, outcome);
@@ -113,26 +105,6 @@ std::optional<Failure> HttpStore::attempt(Call& call, const Judge& judge, Durati
     if (call.doubt != nullptr) call.doubt->is_open = true;
     throw;
   }
-}
-
-// An answer that says where the bucket is, or that wants other credentials, is followed at once, and
-// each of the two once only.
-HttpOutcome HttpStore::send_where_it_belongs(Call& call, TimePoint deadline) {
-  HttpOutcome outcome = send(call, deadline - clock_.now());
-  bool was_moved = false;
-  bool was_renewed = false;
-  while (const auto* const response = std::get_if<HttpResponse>(&outcome)) {
-    if (!was_moved && config_.location->learn(*call.place, *response)) {
-      was_moved = true;
-    } else if (!was_renewed && rejects_credentials(*response) &&
-               config_.credentials->invalidate(call.credentials)) {
-      was_renewed = true;  // they ended early, or keys were replaced
-    } else {
-      break;
-    }
-    outcome = send(call, deadline - clock_.now());
-  }
-  return outcome;
 }
 
 std::optional<Failure> HttpStore::judge_outcome(Call& call, const Judge& judge,
@@ -183,12 +155,15 @@ void HttpStore::note_doubt(Call& call, const HttpOutcome& outcome) {
 
 HttpOutcome HttpStore::send(Call& call, Duration time_left) {
   call.place = config_.location->current();
-  const auto& [address, scope] = *call.place;
+  const BucketAddress& address = call.place->address;
+  SigningScope scope = call.place->scope;
+  if (call.is_in_session) scope.token_header = "x-amz-s3session-token";
   SignableRequest signable{.method = call.method,
                            .path = address.path_of(call.key),
                            .query = call.query,
                            .headers = call.headers,
                            .payload_sha256 = call.payload_sha256};
+  if (config_.session) widen_listing(signable.query);
   signable.headers.emplace_back("host", address.host_header());
   const HeaderList& always = config_.options.headers;
   signable.headers.insert(signable.headers.end(), always.begin(), always.end());
@@ -205,10 +180,9 @@ HttpOutcome HttpStore::send(Call& call, Duration time_left) {
                             return may_send(call);
                           },
                       .fresh_connection = call.fresh_connection};
-  if (!call.query.empty()) request.url += "?" + encode_query(call.query);
+  if (!signable.query.empty()) request.url += "?" + encode_query(signable.query);
   call.clock_offset_s = clock_offset_s_;
   const WallTime now = std::chrono::system_clock::now() + seconds(call.clock_offset_s);
-  call.credentials = config_.credentials->current();
   request.headers = call.credentials.is_anonymous()
                         ? std::move(signable.headers)
                         : signed_headers(std::move(signable), call.credentials, scope, now);
@@ -327,6 +301,7 @@ ListPage HttpStore::fetch_page(Call& call, Retrier& retrier,
         if (response.status != 200) return unexpected(response);
         auto parsed = parse_list_page(response.text);
         if (!parsed) return not_the_document(response, "listing");
+        if (asked.has_value() && config_.session) narrow_page(*parsed, *asked);
         const auto fault = asked.has_value() ? fault_of_page(*parsed, *asked) : std::nullopt;
         if (fault.has_value()) {
           return Failure{.may_pass = ++faults < kContradictions_max,

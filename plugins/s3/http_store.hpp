@@ -35,6 +35,8 @@
 // clock (RequestTimeTooSkewed), and with the credentials of that moment. One that the service refuses
 // because of them (expired, invalid, unknown) is sent once more with new ones where there are any;
 // one that it answers with the region where the bucket is goes there at once (bucket_location.hpp).
+// Requests to a directory bucket are signed with a session's (express_session.hpp). Such a bucket knows
+// no Content-MD5: x-amz-checksum-sha256 takes its place.
 // Anonymous requests are not signed. See retry.hpp for what is tried again, and how long.
 #pragma once
 
@@ -45,12 +47,14 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <variant>
 
+#include "common/hash/digest.hpp"
 #include "common/sync/clock.hpp"
 #include "common/sync/worker_pool.hpp"
 #include "plugins/s3/bucket_location.hpp"
 #include "plugins/s3/credential_source.hpp"
-#include "plugins/s3/endpoint.hpp"
+#include "plugins/s3/express_session.hpp"
 #include "plugins/s3/http_client.hpp"
 #include "plugins/s3/last_minute.hpp"
 #include "plugins/s3/learned_pieces.hpp"
@@ -67,6 +71,7 @@ struct HttpStoreConfig {
   std::string bucket;  // for messages
   std::shared_ptr<BucketLocation> location;
   std::shared_ptr<CredentialSource> credentials;
+  std::shared_ptr<ExpressSession> session;  // of a directory bucket; null: it is none
   unsigned connections = 16;
   std::uint32_t timeout_ms = 60'000;  // of one operation with all its attempts
   unsigned retries = kRetries_unlimited;
@@ -120,7 +125,14 @@ class HttpStore final : public ObjectStore {
   std::optional<Failure> attempt(Call& call, const Judge& judge, Duration time_left);
   std::optional<Failure> judge_outcome(Call& call, const Judge& judge, const HttpOutcome& outcome);
   HttpOutcome send(Call& call, Duration time_left);
-  HttpOutcome send_where_it_belongs(Call& call, TimePoint deadline);
+  // Both: nothing, or why the request could not be sent.
+  std::optional<Failure> send_where_it_belongs(Call& call, TimePoint deadline,
+                                               HttpOutcome& outcome);
+  std::optional<Failure> authorise(Call& call, TimePoint deadline);
+  std::variant<NewSession, Failure> create_session(const Call& purpose, TimePoint deadline);
+  bool renew_credentials(const Call& call);
+  [[nodiscard]] Header digest_header(std::span<const std::byte> body,
+                                     const Sha256Digest& digest) const;
   bool learn_clock(const Call& call, const HttpResponse& response);
   [[nodiscard]] bool is_over(const Call& call);
   [[nodiscard]] bool may_send(const Call& call) const;

@@ -44,13 +44,20 @@ bool refuses_many(const HttpResponse& response) {
 
 }  // namespace
 
+// What the service verifies a body by.
+Header HttpStore::digest_header(std::span<const std::byte> body, const Sha256Digest& digest) const {
+  if (config_.session != nullptr) return {"x-amz-checksum-sha256", to_base64(digest)};
+  return {"content-md5", to_base64(md5(body))};
+}
+
 HttpStore::Call HttpStore::put_call(const std::string& key, std::span<const std::byte> body,
                                     const PutOptions& options) const {
-  Call call{.method = "PUT", .key = key, .body = body, .payload_sha256 = to_hex(sha256(body))};
+  const Sha256Digest digest = sha256(body);
+  Call call{.method = "PUT", .key = key, .body = body, .payload_sha256 = to_hex(digest)};
   call.doubt = options.doubt;
   const ObjectAttributes& attributes = options.attributes;
   const std::string& type = attributes.content_type;
-  call.headers = {{"content-md5", to_base64(md5(body))},
+  call.headers = {digest_header(body, digest),
                   {"content-type", type.empty() ? "application/octet-stream" : type}};
   if (!attributes.content_encoding.empty()) {
     call.headers.emplace_back("content-encoding", attributes.content_encoding);
@@ -222,12 +229,13 @@ bool HttpStore::remove_many(std::span<const Removal> removals, Doubt& doubt,
                             std::vector<std::string>& refused) {
   const std::string text = delete_request(removals);
   const auto body = std::as_bytes(std::span(text));
+  const Sha256Digest digest = sha256(body);
   Call call{.method = "POST",
             .key = "",
             .query = {{"delete", ""}},
-            .headers = {{"content-md5", to_base64(md5(body))}, {"content-type", "application/xml"}},
+            .headers = {digest_header(body, digest), {"content-type", "application/xml"}},
             .body = body,
-            .payload_sha256 = to_hex(sha256(body)),
+            .payload_sha256 = to_hex(digest),
             .text_limit = kAnswer_bytes_max};
   call.doubt = &doubt;
   bool is_known = true;

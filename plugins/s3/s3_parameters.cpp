@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "plugins/s3/bucket_name.hpp"
 #include "plugins/s3/object_names.hpp"
 #include "plugins/s3/s3backer_volume.hpp"
 #include "plugins/s3/volume_descriptor.hpp"
@@ -55,8 +56,8 @@ ParameterTable S3Parameters::table() {
 S3Parameters::Rows S3Parameters::volume_rows() {
   VolumeRequest& request = serving_.request;
   return {
-      string_parameter("bucket", store_.bucket, "NAME[/KEY]",
-                       "the bucket, or directory (required)"),
+      string_parameter("bucket", store_.bucket, "[s3://]NAME[/KEY]",
+                       "the bucket, access point or directory (required)"),
       string_parameter("key", request.key, "KEY", "the volume's name in the bucket"),
       size_parameter("size", size_bytes_, {.minimum = 1}, "", "create a volume of this size"),
       size_parameter("object-size", object_size_,
@@ -197,8 +198,12 @@ void S3Parameters::check() {
   serving_.lease_duration = std::chrono::milliseconds(lease_time_ms_);
   check_lease_duration(serving_.lease_duration);
   serving_.connections = store_.connections;
-  store_.options.put_headers = keeping_.put_headers();
-  store_.options.block_headers = keeping_.block_headers();
+  if (zone_of_directory_bucket(store_.bucket).has_value()) {
+    keep_in_directory_bucket();
+  } else {
+    store_.options.put_headers = keeping_.put_headers();
+    store_.options.block_headers = keeping_.block_headers();
+  }
   if (requester_pays_) store_.options.headers.emplace_back("x-amz-request-payer", "requester");
   if (!volumes_) request.images = true;
   if (volumes_ && request.size_bytes.has_value()) {
@@ -211,16 +216,21 @@ void S3Parameters::check() {
   }
 }
 
-// bucket=NAME/KEY, as s3backer has it.
+void S3Parameters::keep_in_directory_bucket() {
+  if (requester_pays_) throw Error(EINVAL, "requester-pays: of a directory bucket its owner pays");
+  HeaderList& headers = store_.options.session_headers;
+  headers = keeping_.session_headers();
+  // Else the service gives as much as the policies allow.
+  if (serving_.request.readonly) headers.emplace_back("x-amz-create-session-mode", "ReadOnly");
+}
+
+// bucket=NAME/KEY, as s3backer has it, and as URLs do.
 void S3Parameters::split_bucket() {
-  if (store_.bucket.empty()) {
+  auto [bucket, first] = nbdstack::split_bucket(store_.bucket);
+  if (bucket.empty()) {
     throw Error(EINVAL, "bucket parameter missing: bucket=NAME says where the disk is");
   }
-  const std::size_t slash = store_.bucket.find('/');
-  if (slash == std::string::npos) return;
-  std::string first = store_.bucket.substr(slash + 1);
-  store_.bucket.resize(slash);
-  while (first.ends_with('/')) first.pop_back();
+  store_.bucket = std::move(bucket);
   std::string& key = serving_.request.key;
   key = key.empty() ? first : first.empty() ? key : first + "/" + key;
 }

@@ -38,6 +38,7 @@ class S3Parameters {
   Rows transfer_rows();
   Parameter volumes_parameter();
   void split_bucket();
+  void keep_in_directory_bucket();
   void normalise();
 
   StoreSettings store_;

@@ -56,6 +56,20 @@ HeaderList KeepingOptions::put_headers() const {
   return headers;
 }
 
+HeaderList KeepingOptions::session_headers() const {
+  if (!storage_class.empty() && storage_class != "EXPRESS_ONEZONE") {
+    throw Error(EINVAL,
+                fmt::format("storage-class={}: a directory bucket has EXPRESS_ONEZONE alone",
+                            storage_class));
+  }
+  if (!acl.empty()) throw Error(EINVAL, "acl: a directory bucket has no ACLs");
+  if (sse == "aws:kms:dsse") throw Error(EINVAL, "sse=aws:kms:dsse: no directory bucket has it");
+  KeepingOptions encryption;
+  encryption.sse = sse;
+  encryption.sse_kms_key = sse_kms_key;
+  return encryption.put_headers();
+}
+
 Header parse_header(const std::string& text) {
   constexpr std::array<std::string_view, 7> kOurs{
       "host",       "authorization", "content-length",      "content-md5",

@@ -146,7 +146,7 @@ HeaderList signed_headers(SignableRequest request, const Credentials& credential
   request.headers.emplace_back("x-amz-content-sha256", request.payload_sha256);
   request.headers.emplace_back("x-amz-date", format_amz_date(time));
   if (!credentials.session_token.empty()) {
-    request.headers.emplace_back("x-amz-security-token", credentials.session_token);
+    request.headers.emplace_back(scope.token_header, credentials.session_token);
   }
   std::string value = authorization(request, credentials, scope, time);
   request.headers.emplace_back("authorization", std::move(value));

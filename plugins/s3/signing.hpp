@@ -35,6 +35,7 @@ struct SignableRequest {
 struct SigningScope {
   std::string region;
   std::string service = "s3";
+  std::string token_header = "x-amz-security-token";  // in which a session token travels
 };
 
 // Every byte but A-Z a-z 0-9 - . _ ~ becomes %XX.
@@ -51,7 +52,7 @@ std::string canonical_request(const SignableRequest& request);
 std::string authorization(const SignableRequest& request, const Credentials& credentials,
                           const SigningScope& scope, WallTime time);
 
-// What S3 requires: adds x-amz-content-sha256, x-amz-date, x-amz-security-token (where there is
+// What S3 requires: adds x-amz-content-sha256, x-amz-date, the session token (where there is
 // one) and authorization to the request's headers, which must have "host".
 HeaderList signed_headers(SignableRequest request, const Credentials& credentials,
                           const SigningScope& scope, WallTime time);

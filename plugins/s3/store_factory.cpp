@@ -9,12 +9,16 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "plugins/s3/aws_domain.hpp"
+#include "plugins/s3/bucket_location.hpp"
+#include "plugins/s3/bucket_name.hpp"
 #include "plugins/s3/directory_store.hpp"
 
 namespace nbdstack {
 namespace {
 
 constexpr std::string_view kFileScheme = "file://";
+constexpr std::string_view kAwsService = "s3";  // what AWS's hosts begin with
 
 // Far longer than writing one object takes: whoever wrote it is gone.
 constexpr std::chrono::hours kLeftoverAge{1};
@@ -31,6 +35,71 @@ std::string directory_of(const std::string& endpoint_url) {
   return directory;
 }
 
+// Nothing but a name can have another one put before it.
+bool is_address(std::string_view host) {
+  return host.starts_with('[') || host.find_first_not_of("0123456789.") == std::string_view::npos;
+}
+
+// https://NAME-ACCOUNT.s3-accesspoint.REGION.DOMAIN
+BucketLocationConfig location_of_access_point(const std::string& arn, const std::string& url) {
+  const AccessPoint point = parse_access_point(arn);
+  Endpoint endpoint = url.empty() ? Endpoint::of_region(point.region) : Endpoint::parse(url);
+  if (const auto of_aws = endpoint.in_region(point.region)) {
+    endpoint = *of_aws;
+    endpoint.host.insert(kAwsService.size(), "-accesspoint");
+  }
+  if (is_address(endpoint.host)) {
+    throw Error(EINVAL, fmt::format("bucket: the name of an access point cannot be put before {}: "
+                                    "endpoint-url must have the name of a host",
+                                    endpoint.host));
+  }
+  return {.bucket = point.label(),
+          .endpoint = endpoint,
+          .virtual_host = true,
+          .scope = {.region = point.region},
+          .is_fixed = true};
+}
+
+// https://BUCKET.s3express-ZONE.REGION.DOMAIN
+BucketLocationConfig location_of_directory_bucket(const StoreSettings& settings,
+                                                  const std::string& zone, bool virtual_host,
+                                                  const std::string& region,
+                                                  const std::string& url) {
+  Endpoint endpoint = url.empty() ? Endpoint::of_region(region) : Endpoint::parse(url);
+  if (const auto of_aws = endpoint.in_region(region)) {
+    endpoint = *of_aws;
+    endpoint.host.insert(endpoint.host.find('.'), "-" + zone);  // behind "s3" or "s3-fips"
+    endpoint.host.insert(kAwsService.size(), "express");
+  }
+  return {.bucket = settings.bucket,
+          .endpoint = endpoint,
+          .virtual_host = virtual_host || !aws_domain_around(endpoint.host).empty(),
+          .scope = {.region = region, .service = "s3express"},
+          .is_fixed = true};
+}
+
+BucketLocationConfig location_of(const StoreSettings& settings, const FoundCredentials& found,
+                                 const std::string& url) {
+  if (is_arn(settings.bucket)) return location_of_access_point(settings.bucket, url);
+  const bool virtual_host = settings.virtual_host || found.virtual_host;
+  if (const auto zone = zone_of_directory_bucket(settings.bucket)) {
+    return location_of_directory_bucket(settings, *zone, virtual_host, found.region, url);
+  }
+  return {.bucket = settings.bucket,
+          .endpoint = url.empty() ? Endpoint::of_region(found.region) : Endpoint::parse(url),
+          .virtual_host = virtual_host,
+          .scope = {.region = found.region}};
+}
+
+std::shared_ptr<ExpressSession> session_for(const StoreSettings& settings,
+                                            const Surroundings& surroundings) {
+  if (!zone_of_directory_bucket(settings.bucket).has_value()) return nullptr;
+  if (settings.identity.anonymous) {
+    throw Error(EINVAL, "anonymous: a directory bucket is never public, and wants credentials");
+  }
+  return std::make_shared<ExpressSession>(surroundings.clock);
+}
+
 HttpStoreConfig http_config_of(const StoreSettings& settings, const Surroundings& surroundings) {
   FoundCredentials found = find_credentials(settings.identity, surroundings);
   const auto given_or = [](const std::string& given, const std::string& found_there) {
@@ -38,14 +107,10 @@ HttpStoreConfig http_config_of(const StoreSettings& settings, const Surroundings
   };
   const std::string url = given_or(settings.endpoint_url, found.endpoint_url);
   constexpr std::uint64_t kTimeout_ms_max = std::numeric_limits<std::uint32_t>::max();
-  BucketLocationConfig location{
-      .bucket = settings.bucket,
-      .endpoint = url.empty() ? Endpoint::of_region(found.region) : Endpoint::parse(url),
-      .virtual_host = settings.virtual_host || found.virtual_host,
-      .scope = {.region = found.region}};
   return {.bucket = settings.bucket,
-          .location = std::make_shared<BucketLocation>(location),
+          .location = std::make_shared<BucketLocation>(location_of(settings, found, url)),
           .credentials = std::move(found.source),
+          .session = session_for(settings, surroundings),
           .connections = settings.connections,
           .timeout_ms = static_cast<std::uint32_t>(std::min(settings.timeout_ms, kTimeout_ms_max)),
           .retries = settings.retries,
@@ -70,6 +135,9 @@ bool is_readable(ObjectStore& store, const std::string& key) {
 
 StoreFactory::StoreFactory(const StoreSettings& settings, const Surroundings& surroundings) {
   if (settings.endpoint_url.starts_with(kFileScheme)) {
+    if (is_arn(settings.bucket)) {
+      throw Error(EINVAL, "bucket: an ARN names an access point of AWS's, and no directory");
+    }
     place_ =
         DirectoryPlace{.directory = directory_of(settings.endpoint_url), .bucket = settings.bucket};
   } else {

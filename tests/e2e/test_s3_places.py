@@ -86,6 +86,65 @@ class Places(unittest.TestCase):
                     self.serve("size=1M")
         self.assertEqual(set(self.signed_for), {(HERE, "us-east-1")})
 
+    def live(self, bucket, endpoint, *words):
+        """A volume's whole life in `bucket`; the server's log."""
+        self.parameters = [
+            f"bucket={bucket}", f"endpoint-url=http://{endpoint}", "access-key=any",
+            "secret-key=any", *words,
+        ]  # fmt: skip
+        with self.serve(f"size={len(CONTENT)}") as server:
+            disk = server.connect()
+            disk.pwrite(CONTENT, 0)
+            disk.flush()
+            self.s3.sessions.end_all()
+            disk.zero(MIB, 0)
+            disk.flush()
+            self.assertEqual(disk.pread(MIB, MIB), CONTENT[MIB : 2 * MIB])
+        with self.serve("readonly=true") as server:
+            self.assertEqual(server.connect().pread(2 * MIB, 0), bytes(MIB) + CONTENT[MIB : 2 * MIB])
+        for words in ("show",), ("list",), ("check",), ("delete", "--yes"):
+            done = run_s3_command(*words, *self.parameters, environment=self.environment)
+            self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_an_access_point(self):
+        """An ARN in a bucket's place, asked for at some other host or region."""
+        arn = "arn:aws:s3:eu-west-1:123456789012:accesspoint/disks"
+        vpce = "vpce-1.s3.eu-west-1.vpce.amazonaws.com"
+        host = f"disks-123456789012.{vpce}"
+        self.s3.hosts[host] = "disk"
+        self.live(f"s3://{arn}/vol", vpce)
+        self.assertEqual(set(self.signed_for), {(host, "eu-west-1")})
+        self.assertEqual(self.s3.buckets["disk"], {})
+
+    def test_an_arn_that_is_none_is_refused(self):
+        """A start with an ARN for a bucket's name, or an error that does not say what is wrong."""
+        with self.assertRaisesRegex(NbdkitError, "bucket: arn:.*SigV4A"):
+            Nbdkit(
+                "s3", "bucket=arn:aws:s3::123456789012:accesspoint/x.mrap", "access-key=any",
+                "secret-key=any", "size=1M",
+            )  # fmt: skip
+
+    def test_a_url_is_a_bucket_and_a_key(self):
+        """s3:// taken for a part of the name."""
+        self.moved = {}
+        self.live("s3://disk/vol", HERE)
+        self.parameters[0] = "s3://disk/vol"  # the magic key
+        with self.serve("size=1M"):
+            self.assertTrue(all(key.startswith("vol/") for key in self.s3.buckets["disk"]))
+            self.assertTrue(self.s3.buckets["disk"])
+
+    def test_a_directory_bucket(self):
+        """Sessions that are not asked for, or end; what general purpose buckets alone know."""
+        name = "disk--use1-az4--x-s3"
+        zonal = "s3express-use1-az4.us-east-1.amazonaws.com"
+        self.s3.buckets[name] = {}
+        self.s3.hosts[f"{name}.{zonal}"] = name
+        self.live(name, zonal, "key=vol")
+        self.assertEqual(set(self.signed_for), {(f"{name}.{zonal}", "us-east-1")})
+        self.assertEqual(self.s3.buckets[name], {})
+        # Two servers and four commands, and the session that ended.
+        self.assertEqual(self.s3.sessions.created, 7)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -4,7 +4,8 @@ demand, such as to hold objects exactly as somebody else has left them, or to kn
     with MemoryS3({"disk": {"00000000": StoredObject(b"...", {"content-encoding": "zstd"})}}) as s3:
         ... use s3.endpoint, look at s3.buckets["disk"], set s3.conditions = Conditions.UNKNOWN ...
 
-Path-style addresses, also as everybody's proxy (GET http://HOST/BUCKET/KEY); no signature is checked.
+Path-style addresses and virtual hosts, also as everybody's proxy (GET http://HOST/BUCKET/KEY); no
+signature is checked. A bucket named like a directory bucket is one (directory_bucket.py).
 It does what a volume needs: PUT with Content-MD5 and conditions, GET with ranges, HEAD, DELETE,
 DeleteObjects and ListObjectsV2. One thread a connection.
 """
@@ -23,6 +24,8 @@ import urllib.parse
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape
+
+from servers.directory_bucket import Sessions
 
 _KEPT = re.compile(r"content-type|content-encoding|cache-control|x-amz-meta-.*|x-amz-storage-class")
 _PAGE = 1000
@@ -68,6 +71,8 @@ class MemoryS3:
         # A function: (status, code[, headers]) by which a request, as its handler has it, is refused,
         # or None.
         self.refusal = lambda _: None
+        self.hosts = {}  # of virtual hosts: the bucket each is
+        self.sessions = Sessions()  # of buckets whose names end as a directory bucket's
         self.requests = collections.Counter()  # by method
         self.body_bytes = collections.Counter()  # of answers, by method of the request
         self.lock = threading.Lock()
@@ -138,7 +143,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         s3 = self.server.s3
         url = urllib.parse.urlsplit(self.path)
         self.query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
-        bucket, _, self.key = urllib.parse.unquote(url.path).lstrip("/").partition("/")
+        path = urllib.parse.unquote(url.path).lstrip("/")
+        if self.headers["Host"] in s3.hosts:
+            path = s3.hosts[self.headers["Host"]] + "/" + path
+        bucket, _, self.key = path.partition("/")
         self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         try:
             with s3.lock:
@@ -154,7 +162,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = handle_any
 
     def _answer(self, s3, bucket):
-        refusal = s3.refusal(self)
+        is_directory = bucket.endswith("--x-s3")
+        refusal = s3.refusal(self) or (is_directory and s3.sessions.refusal(self))
         if refusal:
             raise _Failure(*refusal)
         if bucket and not self.key and self.command == "PUT":
@@ -163,6 +172,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if bucket not in s3.buckets:
             raise _Failure(404, "NoSuchBucket")
         objects = s3.buckets[bucket]
+        session = is_directory and s3.sessions.create(self)
+        if session:
+            return session
         if self.key:
             verbs = {"GET": _get, "HEAD": _get, "PUT": _put, "DELETE": _delete}
         else:

@@ -50,6 +50,22 @@ TEST(KeepingOptions, WhatDoesNotFitTogetherIsNamed) {
             std::string::npos);
 }
 
+TEST(KeepingOptions, ADirectoryBucketIsToldOfEncryptionAloneAndInItsSession) {
+  const KeepingOptions options{
+      .storage_class = "EXPRESS_ONEZONE", .sse = "aws:kms", .sse_kms_key = "key/2"};
+  EXPECT_EQ(options.session_headers(),
+            (HeaderList{{"x-amz-server-side-encryption", "aws:kms"},
+                        {"x-amz-server-side-encryption-aws-kms-key-id", "key/2"}}));
+  for (const auto& [wrong, name] : {
+           std::pair{KeepingOptions{.storage_class = "STANDARD"}, "storage-class=STANDARD"},
+           {KeepingOptions{.acl = "private"}, "acl"},
+           {KeepingOptions{.sse = "aws:kms:dsse"}, "sse=aws:kms:dsse"},
+           {KeepingOptions{.sse_kms_key = "k"}, "sse-kms-key"},
+       }) {
+    EXPECT_NE(refusal_of([&] { (void)wrong.session_headers(); }).find(name), std::string::npos);
+  }
+}
+
 TEST(ParseHeader, NameAndValueAreTakenApart) {
   EXPECT_EQ(parse_header("X-Trace-Id:  a:b "), (Header{"x-trace-id", "a:b"}));
   EXPECT_EQ(parse_header("x-empty:"), (Header{"x-empty", ""}));

@@ -78,6 +78,49 @@ TEST_F(StoreFactoryTest, AServiceNeedsCredentialsAndAnUrlThatCanBe) {
   EXPECT_EQ(code_of([&] { StoreFactory(settings, bare()); }), EINVAL);
 }
 
+// Where the requests for a bucket of this name would go.
+std::string place_of(const std::string& bucket, const std::string& endpoint_url = "",
+                     bool anonymous = false) {
+  testing::FakeSurroundings around;
+  StoreSettings settings;
+  settings.bucket = bucket;
+  settings.endpoint_url = endpoint_url;
+  settings.identity.region = "us-east-1";
+  settings.identity.anonymous = anonymous;
+  if (!anonymous) settings.identity.access_key = settings.identity.secret_key = "x";
+  return StoreFactory(settings, around.get()).place();
+}
+
+TEST_F(StoreFactoryTest, AnAccessPointIsInTheRegionOfItsArn) {
+  const std::string arn = "arn:aws:s3:eu-west-1:123456789012:accesspoint/disks";
+  EXPECT_EQ(place_of(arn),
+            "https://disks-123456789012.s3-accesspoint.eu-west-1.amazonaws.com/" + arn);
+  const std::string china = "arn:aws-cn:s3:cn-north-1:123456789012:accesspoint/disks";
+  EXPECT_EQ(place_of(china),
+            "https://disks-123456789012.s3-accesspoint.cn-north-1.amazonaws.com.cn/" + china);
+  EXPECT_EQ(place_of(arn, "https://vpce-1.s3.eu-west-1.vpce.amazonaws.com"),
+            "https://disks-123456789012.vpce-1.s3.eu-west-1.vpce.amazonaws.com/" + arn);
+  EXPECT_EQ(
+      place_of(arn, "https://s3-fips.dualstack.us-east-1.amazonaws.com"),
+      "https://disks-123456789012.s3-accesspoint-fips.dualstack.eu-west-1.amazonaws.com/" + arn);
+  for (const char* url : {"http://127.0.0.1:9000", "http://[::1]:9000", "file:///tmp"}) {
+    EXPECT_EQ(code_of([&] { place_of(arn, url); }), EINVAL) << url;
+  }
+  EXPECT_EQ(code_of([] { place_of("arn:aws:s3:::disk"); }), EINVAL);
+}
+
+TEST_F(StoreFactoryTest, ADirectoryBucketIsInItsZone) {
+  const std::string bucket = "disk--use1-az4--x-s3";
+  EXPECT_EQ(place_of(bucket),
+            "https://disk--use1-az4--x-s3.s3express-use1-az4.us-east-1.amazonaws.com/" + bucket);
+  EXPECT_EQ(
+      place_of(bucket, "https://s3-fips.us-east-1.amazonaws.com"),
+      "https://disk--use1-az4--x-s3.s3express-fips-use1-az4.us-east-1.amazonaws.com/" + bucket);
+  EXPECT_EQ(place_of(bucket, "http://127.0.0.1:9000"), "http://127.0.0.1:9000/" + bucket);
+  EXPECT_EQ(code_of([&] { place_of(bucket, "", /*anonymous=*/true); }), EINVAL);
+  EXPECT_EQ(place_of("disk", "", /*anonymous=*/true), "https://s3.us-east-1.amazonaws.com/disk");
+}
+
 TEST_F(StoreFactoryTest, APublicBucketNeedsNoCredentials) {
   testing::FakeSurroundings around;
   StoreSettings settings;
