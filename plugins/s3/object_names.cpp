@@ -25,8 +25,8 @@ bool is_lower_hex(char c) {
 
 std::string normalised_key(std::string_view key) {
   std::string normalised;
-  const auto refuse_key = [&](const char* reason) {
-    throw Error(EINVAL, fmt::format("key: '{}' {}", quotable(std::string(key)), reason));
+  const auto refuse_key = [given = std::string(key)](const char* reason) {
+    throw Error(EINVAL, fmt::format("key: '{}' {}", quotable(given), reason));
   };
   if (std::any_of(key.begin(), key.end(), is_control)) refuse_key("has control characters");
   while (!key.empty()) {

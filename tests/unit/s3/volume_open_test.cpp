@@ -142,6 +142,11 @@ TEST(NormalisedKey, NamesOneVolumeHoweverManySlashes) {
   for (const char* key : {".", "..", "v/..", "../v", "v/./w", "a\nb", "\x1b"}) {
     EXPECT_THROW(normalised_key(key), Error) << key;
   }
+  try {
+    normalised_key("a/../b");
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("'a/../b'"), std::string::npos) << error.what();
+  }
 }
 
 TEST_F(VolumeOpenTest, AVolumeOfAnEarlierVersionIsUsedWhereItLies) {
