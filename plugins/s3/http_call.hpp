@@ -29,6 +29,8 @@ struct HttpStore::Call {
   std::span<std::byte> buffer{};
   std::size_t text_limit = std::size_t{64} << 10U;
   bool fresh_connection = false;
+  // An attempt that has arrived, and was not answered in time, is the last one: was_given_up.
+  bool ends_when_given_up = false;
 
   LastMinute::Operation operation{};  // set when the call begins
   // These four: where the last attempt went, and what it was signed with.
@@ -36,6 +38,7 @@ struct HttpStore::Call {
   std::int64_t clock_offset_s = 0;
   Credentials credentials{};
   bool is_in_session = false;  // the credentials are a session's (express_session.hpp)
+  bool was_given_up = false;
   // An attempt failed in a way that leaves open whether the service did what it was asked.
   bool in_doubt = false;
   Doubt* doubt = nullptr;  // the caller's: set with the above where the request can have arrived

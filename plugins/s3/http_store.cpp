@@ -36,6 +36,11 @@ constexpr int kContradictions_max = 3;      // of a listing: then the service is
 constexpr unsigned kEmptyPages_max = 1000;  // one after the other
 constexpr seconds kSkewNoticed{60};         // S3 tolerates 15 minutes
 
+// How long a connection may be silent.
+seconds stall_timeout_of(const HttpStoreConfig& config) {
+  return std::max(std::chrono::floor<seconds>(milliseconds(config.timeout_ms) / 4), seconds(1));
+}
+
 }  // namespace
 
 HttpStore::HttpStore(const HttpStoreConfig& config, Clock& clock)
@@ -46,6 +51,7 @@ HttpStore::HttpStore(const HttpStoreConfig& config, Clock& clock)
       last_minute_(
           config.stopping, clock,
           milliseconds(std::min<std::uint64_t>(config.options.stop_timeout_ms, config.timeout_ms))),
+      removal_pace_(stall_timeout_of(config) / 4),
       removers_(config.connections - 1) {}
 
 std::string HttpStore::url_of(const std::string& key) const {
@@ -55,16 +61,16 @@ std::string HttpStore::url_of(const std::string& key) const {
 HttpClient& HttpStore::client() {
   std::call_once(client_made_, [this] {
     const milliseconds timeout(config_.timeout_ms);
-    client_ = std::make_unique<HttpClient>(HttpClientConfig{
-        .connections = config_.connections,
-        .connect_timeout = std::min(timeout, milliseconds(10'000)),
-        .stall_timeout = std::max(std::chrono::floor<seconds>(timeout / 4), seconds(1)),
-        .ca_file = config_.ca_file,
-        .tls_verify = config_.tls_verify,
-        .http2 = config_.options.http2,
-        .hedging = config_.options.hedging,
-        .upload_limit_bytes_s = config_.options.upload_limit_bytes_s,
-        .download_limit_bytes_s = config_.options.download_limit_bytes_s});
+    client_ = std::make_unique<HttpClient>(
+        HttpClientConfig{.connections = config_.connections,
+                         .connect_timeout = std::min(timeout, milliseconds(10'000)),
+                         .stall_timeout = stall_timeout_of(config_),
+                         .ca_file = config_.ca_file,
+                         .tls_verify = config_.tls_verify,
+                         .http2 = config_.options.http2,
+                         .hedging = config_.options.hedging,
+                         .upload_limit_bytes_s = config_.options.upload_limit_bytes_s,
+                         .download_limit_bytes_s = config_.options.download_limit_bytes_s});
   });
   return *client_;
 }
@@ -109,7 +115,13 @@ std::optional<Failure> HttpStore::attempt(Call& call, const Judge& judge, Durati
 
 std::optional<Failure> HttpStore::judge_outcome(Call& call, const Judge& judge,
                                                 const HttpOutcome& outcome) {
-  if (const auto* failure = std::get_if<TransportFailure>(&outcome)) return failure_of(*failure);
+  if (const auto* failure = std::get_if<TransportFailure>(&outcome)) {
+    Failure failed = failure_of(*failure);
+    call.was_given_up = call.ends_when_given_up && failure->may_have_arrived &&
+                        failure->kind == TransportFailure::Kind::timeout;
+    if (call.was_given_up) failed.may_pass = false;
+    return failed;
+  }
   const auto& response = std::get<HttpResponse>(outcome);
   if (learn_clock(call, response)) {
     Failure failure = unexpected(response);

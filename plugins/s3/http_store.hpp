@@ -10,9 +10,9 @@
 //              errors have a body that says what is wrong
 //   put        PUT with the attributes as headers, Content-MD5, x-amz-content-sha256 and the checksums
 //              above (XXH3-128 of the body, hex; piece_checksums.hpp)
-//   remove     DeleteObjects, 1,000 keys at most in one request; DELETE for a single key, and for
-//              each, several at a time, where the service has no DeleteObjects, which is found out
-//              once
+//   remove     DeleteObjects, as many keys in one request as the service removes in good time
+//              (removal_pace.hpp); DELETE for a single key, and for each, several at a time, where
+//              the service has no DeleteObjects, which is found out once
 //   list       ListObjectsV2; a page that does not fit what was asked for (list_page.hpp) is asked
 //              for again, and then an error
 //
@@ -61,6 +61,7 @@
 #include "plugins/s3/list_page.hpp"
 #include "plugins/s3/object_store.hpp"
 #include "plugins/s3/part_read.hpp"
+#include "plugins/s3/removal_pace.hpp"
 #include "plugins/s3/retry.hpp"
 #include "plugins/s3/service_options.hpp"
 #include "plugins/s3/unverified_notice.hpp"
@@ -146,8 +147,12 @@ class HttpStore final : public ObjectStore {
   std::optional<std::string> etag_if_holds(const std::string& key, std::span<const std::byte> body);
   // False: it is another version.
   bool remove_one(const Removal& removal, Doubt& doubt);
-  // False: the service may have no such request.
-  bool remove_many(std::span<const Removal> removals, Doubt& doubt,
+  enum class Many : std::uint8_t {
+    done,
+    not_known,  // the service may have no such request
+    too_slow,   // it did not answer in time: fewer at a time
+  };
+  Many remove_many(std::span<const Removal> removals, Doubt& doubt,
                    std::vector<std::string>& refused);
   void remove_each(std::span<const Removal> removals, Doubt& doubt,
                    std::vector<std::string>& refused);
@@ -165,6 +170,7 @@ class HttpStore final : public ObjectStore {
   UnverifiedNotice unverified_;
   enum class Knows : std::uint8_t { not_tried, yes, no };
   std::atomic<Knows> knows_many_{Knows::not_tried};  // DeleteObjects
+  RemovalPace removal_pace_;
   WorkerPool removers_;
   std::once_flag client_made_;
   std::unique_ptr<HttpClient> client_;

@@ -21,7 +21,6 @@
 namespace nbdstack {
 namespace {
 
-constexpr std::size_t kKeysPerRemoval = 1000;           // S3's limit
 constexpr std::size_t kAnswer_bytes_max = 16UL << 20U;  // 1,000 keys of 1,024 bytes, encoded: 4 MiB
 
 // A conflict is what services say of two changes at once, which pass, or of conditions as such.
@@ -167,11 +166,14 @@ std::vector<std::string> HttpStore::remove_matching(std::span<const Removal> rem
                                                     Doubt& doubt) {
   std::vector<std::string> refused;
   while (!removals.empty()) {
-    const auto batch = removals.first(std::min(removals.size(), kKeysPerRemoval));
+    const auto batch = removals.first(std::min(removals.size(), removal_pace_.keys()));
     if (batch.size() == 1 && batch.front().etag.empty()) {
       remove_one(batch.front(), doubt);
-    } else if (knows_many_ == Knows::no || !remove_many(batch, doubt, refused)) {
-      remove_each(batch, doubt, refused);
+    } else {
+      const Many many =
+          knows_many_ == Knows::no ? Many::not_known : remove_many(batch, doubt, refused);
+      if (many == Many::too_slow) continue;
+      if (many == Many::not_known) remove_each(batch, doubt, refused);
     }
     removals = removals.subspan(batch.size());
   }
@@ -225,8 +227,8 @@ bool HttpStore::remove_one(const Removal& removal, Doubt& doubt) {
   return is_done;
 }
 
-bool HttpStore::remove_many(std::span<const Removal> removals, Doubt& doubt,
-                            std::vector<std::string>& refused) {
+HttpStore::Many HttpStore::remove_many(std::span<const Removal> removals, Doubt& doubt,
+                                       std::vector<std::string>& refused) {
   const std::string text = delete_request(removals);
   const auto body = std::as_bytes(std::span(text));
   const Sha256Digest digest = sha256(body);
@@ -238,10 +240,18 @@ bool HttpStore::remove_many(std::span<const Removal> removals, Doubt& doubt,
             .payload_sha256 = to_hex(digest),
             .text_limit = kAnswer_bytes_max};
   call.doubt = &doubt;
+  call.ends_when_given_up = removals.size() > RemovalPace::kLeast;
   bool is_known = true;
-  run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
+  TimePoint answered = clock_.now();
+  const TimePoint begun = answered;
+  const Judge judge = [&](const HttpResponse& response) -> std::optional<Failure> {
+    answered = clock_.now();
     is_known = knows_many_ == Knows::yes || !refuses_many(response);
     if (!is_known) return std::nullopt;
+    if (response.status == 504 && call.ends_when_given_up) {
+      call.was_given_up = true;  // by what stands before the service
+      return Failure{.reason = unexpected(response).reason};
+    }
     if (response.status != 200) return unexpected(response);
     const auto failures = parse_delete_result(response.text);
     if (!failures) return not_the_document(response, "DeleteResult");
@@ -260,10 +270,17 @@ bool HttpStore::remove_many(std::span<const Removal> removals, Doubt& doubt,
     // Here, where a lack of memory is one that comes after the removal.
     refused.insert(refused.end(), failed.begin(), failed.end());
     return std::nullopt;
-  });
-  if (!is_known) return false;
+  };
+  try {
+    run(call, judge);
+  } catch (const Error&) {
+    if (!call.was_given_up || !removal_pace_.given_up(removals.size())) throw;
+    return Many::too_slow;
+  }
+  if (!is_known) return Many::not_known;
   knows_many_ = Knows::yes;
-  return true;
+  removal_pace_.answered(removals.size(), answered - begun);
+  return Many::done;
 }
 
 }  // namespace nbdstack

@@ -97,6 +97,35 @@ TEST_F(HttpStoreServicesTest, WhereManyCannotBeRemovedAtOnceEachIsAndThatIsFound
   EXPECT_EQ(log.count({"s3://disk/", "does not remove many objects"}), 1U);
 }
 
+TEST_F(HttpStoreServicesTest, ManyThatAreNotAnsweredInTimeAreRemovedInParts) {
+  config.timeout_ms = 4000;
+  std::vector<std::string> keys;
+  for (int i = 0; i < 30; ++i) keys.push_back(std::to_string(i));
+  server.then(answer(200, "<DeleteResult/>").stall_after(0));
+  for (int i = 0; i < 3; ++i) server.then(answer(200, "<DeleteResult/>"));
+  Doubt doubt;
+  std::vector<Removal> removals;
+  for (const std::string& key : keys) removals.push_back({.key = key, .etag = {}});
+  EXPECT_TRUE(store().remove_matching(removals, doubt).empty());
+  EXPECT_TRUE(doubt.is_open && doubt.was_given_up);
+  const auto requests = server.requests();
+  ASSERT_EQ(requests.size(), 4U);
+  EXPECT_TRUE(contains(requests[1].body, "<Key>9</Key>"));
+  EXPECT_FALSE(contains(requests[1].body, "<Key>10</Key>"));
+  EXPECT_TRUE(contains(requests[3].body, "<Key>29</Key>"));
+}
+
+TEST_F(HttpStoreServicesTest, AProxyThatGivesUpManyGetsFewerToo) {
+  std::vector<std::string> keys;
+  for (int i = 0; i < 20; ++i) keys.push_back(std::to_string(i));
+  server.then(answer(504, "<html/>"));
+  server.then(answer(200, "<DeleteResult/>"));
+  server.then(answer(504, "<html/>"));
+  server.then(answer(200, "<DeleteResult/>"));
+  store().remove(keys);
+  EXPECT_EQ(server.requests().size(), 4U);
+}
+
 TEST_F(HttpStoreServicesTest, EveryWayToHaveNoRequestForManyIsUnderstood) {
   for (const auto& [status, code] :
        {std::pair{501, "NotImplemented"}, {405, "MethodNotAllowed"}, {400, "NotImplemented"}}) {
