@@ -95,6 +95,7 @@ struct TransportFailure {
     timeout,     // may pass
     too_long,    // the body exceeds the buffer: will be so again
     setup,       // certificate, CA file, URL: will be so again
+    proxy,       // a proxy of the environment's does not let us through: will be so again
   };
   Kind kind = Kind::connection;
   std::string message;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <string_view>
+#include <utility>
 
 #include "common/error.hpp"
 #include "common/log.hpp"
@@ -15,6 +16,11 @@ constexpr Duration kLookEvery = std::chrono::milliseconds(100);
 
 // An attempt that has less time than this is not worth starting.
 constexpr Duration kShortestAttempt = std::chrono::milliseconds(10);
+
+// 407, or a proxy that refuses to connect to the service.
+constexpr const char* kProxyAdvice =
+    " (check https_proxy, http_proxy and no_proxy in the environment: a proxy that asks for a user "
+    "is http://USER:PASSWORD@HOST:PORT)";
 
 template <typename... Names>
 bool is_one_of(std::string_view code, Names... names) {
@@ -94,14 +100,20 @@ bool is_about_requester_pays(const ServiceError& error) {
 }
 
 // The way out, where there is one.
-std::string advice(const ServiceError& error) {
+std::string advice(int status, const ServiceError& error) {
   const std::string_view code = error.code;
-  if (is_one_of(code, "InvalidAccessKeyId", "SignatureDoesNotMatch")) {
-    return " (check access-key and secret-key)";
+  if (code == "InvalidAccessKeyId") return " (check access-key and secret-key)";
+  if (code == "SignatureDoesNotMatch") {
+    return " (check access-key and secret-key; a proxy must pass the Host header on as it is)";
   }
   if (is_one_of(code, "ExpiredToken", "InvalidToken")) return " (check session-token)";
   if (code == "RequestTimeTooSkewed") return " (check this machine's clock)";
   if (code == "NoSuchBucket") return " (check bucket and endpoint-url)";
+  if (status == 407) return kProxyAdvice;
+  if (status == 413 && code.empty()) {
+    return " (a proxy before the service takes no bodies of this length, as nginx's "
+           "client_max_body_size says: raise its limit)";
+  }
   if (code == "InvalidObjectState") {
     return " (the object is archived: restore it, and keep the bucket's lifecycle rules from "
            "archiving this volume's objects)";
@@ -123,11 +135,12 @@ std::string Failure::in_words() const {
 Failure failure_of(const TransportFailure& failure) {
   using Way = TransportFailure::Kind;
   const bool passes = failure.kind == Way::connection || failure.kind == Way::timeout;
-  const bool setup = failure.kind == Way::setup;
-  return {
-      .may_pass = passes,
-      .code = failure.kind == Way::timeout ? ETIMEDOUT : EIO,
-      .reason = failure.message + (setup ? " (check endpoint-url, ca-file and tls-verify)" : "")};
+  std::string reason = failure.message;
+  if (failure.kind == Way::setup) reason += " (check endpoint-url, ca-file and tls-verify)";
+  if (failure.kind == Way::proxy) reason += kProxyAdvice;
+  return {.may_pass = passes,
+          .code = failure.kind == Way::timeout ? ETIMEDOUT : EIO,
+          .reason = std::move(reason)};
 }
 
 std::string words_of(int status, const ServiceError& error) {
@@ -140,7 +153,7 @@ std::string words_of(int status, const ServiceError& error) {
 Failure failure_of(int status, const ServiceError& error, std::optional<Duration> retry_after) {
   return {.may_pass = may_pass(status, error.code),
           .code = errno_of(status, error.code),
-          .reason = words_of(status, error) + advice(error),
+          .reason = words_of(status, error) + advice(status, error),
           .retry_after = retry_after};
 }
 

@@ -72,6 +72,14 @@ Kind kind_of(CURLcode code) {
   }
 }
 
+// A forward proxy has answered CONNECT: not with its permission, and not because the service is out
+// of reach (502 to 504), which may pass.
+bool is_refused_by_proxy(CURL* handle) {
+  long status = 0;
+  curl_easy_getinfo(handle, CURLINFO_HTTP_CONNECTCODE, &status);
+  return status >= 400 && status < 500 && status != 408 && status != 429;
+}
+
 }  // namespace
 
 void Transfer::make_handle() {
@@ -179,6 +187,7 @@ void Transfer::set_headers(const HeaderList& headers) {
 
 HttpOutcome Transfer::finish(CURLcode code) {
   const bool may_arrive = may_have_arrived();
+  const Kind kind = is_refused_by_proxy(handle_) ? Kind::proxy : kind_of(code);
   request_ = nullptr;
   end_pauses();
   // What failed may have left something behind (after a name that did not resolve, libcurl 7.88
@@ -197,7 +206,7 @@ HttpOutcome Transfer::finish(CURLcode code) {
     response_.sent_twice = sent_twice_;
     return std::move(response_);
   }
-  return TransportFailure{.kind = kind_of(code),
+  return TransportFailure{.kind = kind,
                           .message = code == CURLE_SSL_CACERT_BADFILE ? certificates_.fault()
                                      : words_.front() == '\0'         ? curl_easy_strerror(code)
                                                                       : words_.data(),

@@ -63,6 +63,12 @@ def free_port(address="127.0.0.1"):
         return listener.getsockname()[1]
 
 
+def listens(port, address="127.0.0.1"):
+    """Whether somebody accepts connections there."""
+    with socket.socket() as probe:
+        return probe.connect_ex((address, port)) == 0
+
+
 def wait_until(condition, timeout_s, what):
     """Polls `condition` and returns its first true value; TimeoutError names `what`."""
     deadline = time.monotonic() + timeout_s

@@ -215,6 +215,9 @@ TEST(RetryClasses, TransportFailures) {
   EXPECT_EQ(failure_of({Kind::timeout, "slow"}).code, ETIMEDOUT);
   EXPECT_FALSE(failure_of({Kind::too_long, "long"}).may_pass);
   EXPECT_FALSE(failure_of({Kind::setup, "certificate"}).may_pass);
+  const Failure proxy = failure_of({Kind::proxy, "CONNECT tunnel failed, response 407"});
+  EXPECT_FALSE(proxy.may_pass);
+  EXPECT_NE(proxy.reason.find("https_proxy"), std::string::npos) << proxy.reason;
 }
 
 TEST(RetryClasses, MessageSaysWhatToDo) {
