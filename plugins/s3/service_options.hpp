@@ -13,7 +13,7 @@ struct ServiceOptions {
   HeaderList put_headers;      // with every PUT of an object as well
   HeaderList block_headers;    // the same, of those that hold the disk's blocks
   HeaderList session_headers;  // with CreateSession, for a directory bucket
-  bool http2 = true;           // where the service offers it
+  bool http2 = false;          // where the service offers it
   bool hedging = true;  // reads that take longer than nearly all others are sent a second time
   bool trust_listing = false;  // what a listing does not show is taken for absent
   // Of bodies, over all requests together; 0: none.

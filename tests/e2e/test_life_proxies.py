@@ -95,7 +95,7 @@ class Misfits(unittest.TestCase):
                 proxy = self.start(Nginx(s3.endpoint, settings="", **how))
                 parameters = s3.parameters("disk") | {"endpoint-url": proxy.endpoint}
                 if proxy.ca_file:
-                    parameters["ca-file"] = proxy.ca_file
+                    parameters |= {"ca-file": proxy.ca_file, "http2": "true"}
                 words = [f"{name}={value}" for name, value in parameters.items()]
                 with Nbdkit("s3", *words, "size=8M", "object-size=2M") as server:
                     handle = server.connect()
