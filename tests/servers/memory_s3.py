@@ -68,6 +68,10 @@ class MemoryS3:
         # Many services keep conditions of PUTs only.
         self.conditions_of_removals = of_removals or conditions
         self.listed = None  # a function: which of the objects listings show; None: all
+        # A function: what listings sort keys by instead of their bytes, as S3 Express does; such a
+        # service does not know how to begin after a key, nor prefixes without a slash at the end.
+        self.order = None
+        self.versions = {}  # by bucket: KeptVersions of those that keep them
         # A function: (status, code[, headers]) by which a request, as its handler has it, is refused,
         # or None.
         self.refusal = lambda _: None
@@ -175,6 +179,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         session = is_directory and s3.sessions.create(self)
         if session:
             return session
+        self.versions = s3.versions.get(bucket)
         if self.key:
             verbs = {"GET": _get, "HEAD": _get, "PUT": _put, "DELETE": _delete}
         else:
@@ -209,8 +214,11 @@ def _put(handler, objects):
     if handler.server.s3.conditions is Conditions.HONOURED:
         _check_conditions(objects.get(handler.key), *conditions)
     kept = {n.lower(): v for n, v in handler.headers.items() if _KEPT.fullmatch(n.lower())}
-    objects[handler.key] = StoredObject(handler.body, kept)
-    return 200, {"ETag": objects[handler.key].etag}, b""
+    stored = objects[handler.key] = StoredObject(handler.body, kept)
+    headers = {"ETag": stored.etag}
+    if handler.versions:
+        headers["x-amz-version-id"] = handler.versions.put(handler.key, stored)
+    return 200, headers, b""
 
 
 def _check_conditions(found, if_match, if_none_match):
@@ -244,8 +252,19 @@ def _get(handler, objects):
 
 def _delete(handler, objects):
     _check_removal(handler, objects.get(handler.key), handler.headers.get("If-Match"))
-    objects.pop(handler.key, None)
-    return 204, {}, b""
+    marker = _remove(handler, objects, handler.key, handler.query.get("versionId"))
+    return 204, {"x-amz-delete-marker": "true"} if marker else {}, b""
+
+
+def _remove(handler, objects, key, version):
+    """Whether a delete marker has taken the object's place."""
+    if not handler.versions:
+        objects.pop(key, None)
+    elif version:
+        handler.versions.remove(key, version)
+    else:
+        handler.versions.put(key, None)
+    return handler.versions and not version
 
 
 def _check_removal(handler, found, etag):
@@ -265,7 +284,7 @@ def _delete_many(handler, objects):
         key = element.findtext("{*}Key")
         try:
             _check_removal(handler, objects.get(key), element.findtext("{*}ETag"))
-            objects.pop(key, None)
+            _remove(handler, objects, key, element.findtext("{*}VersionId"))
         except _Failure as failure:
             failures.append(
                 f"<Error><Key>{escape(key)}</Key><Code>{failure.code}</Code></Error>"
@@ -276,10 +295,19 @@ def _delete_many(handler, objects):
 
 def _list(handler, objects):
     query = handler.query
+    if "versions" in query:
+        if not handler.versions:
+            raise _Failure(501, "NotImplemented")
+        page = min(int(query.get("max-keys", _PAGE)), _PAGE)
+        text = handler.versions.listing(query, page)
+        return 200, {"Content-Type": "application/xml"}, text.encode()
     if handler.server.s3.listed:
         objects = handler.server.s3.listed(objects)
     prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
-    after = query.get("continuation-token") or query.get("start-after", "")
+    order = handler.server.s3.order
+    if order and prefix and not prefix.endswith("/"):
+        raise _Failure(400, "InvalidRequest")
+    after = query.get("continuation-token") or ("" if order else query.get("start-after", ""))
     page = min(int(query.get("max-keys", _PAGE)), _PAGE)
     # What is listed: a key, or for all that share it a prefix up to the delimiter.
     names = {}
@@ -287,7 +315,9 @@ def _list(handler, objects):
         if key.startswith(prefix):
             end = key.find(delimiter, len(prefix)) if delimiter else -1
             names.setdefault(key if end < 0 else key[: end + len(delimiter)], key)
-    left = [name for name in sorted(names) if name > after]
+    left = sorted(names, key=order)
+    if after:
+        left = [name for name in left if (order or str)(name) > (order or str)(after)]
     text = ['<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">']
     for name in left[:page]:
         if name in objects:
