@@ -5,13 +5,15 @@
 // has nothing to do and a page shows that there may be more: so a large volume is spread evenly
 // wherever its objects lie. Half of a range may turn out to be empty, or to end in the midst of a
 // page. Names that begin with a hash are listed by their first digit, sixteen parts of equal size,
-// once the first page has shown that there is more than one.
+// once the first page has shown that there is more than one. A store whose listings have an order of
+// their own is listed as a whole, one page after the other.
 //
 //   n objects     requests, where no other keys lie between them
 //   below 1,000   1
 //   more          at most ceil(n / 1,000) + the lesser of n / 1,000 and 64, in order
 //                 exactly ceil(n / 1,000), in order, with one request at a time
 //                 at most ceil(n / 1,000) + 17, by hash
+//                 exactly ceil(n / 1,000) where the store is known to have its own order
 #pragma once
 
 #include <cstddef>
@@ -52,8 +54,8 @@ class BlockListing {
   BlockListing(ObjectStore& store, const BlockFormat& format, std::size_t requests)
       : store_(store), format_(format), pool_(requests - 1), requests_(requests) {}
 
-  // The blocks of [first, end), each of them once. Throws what the store or `visit` throws, when
-  // the requests under way have been answered.
+  // The blocks of [first, end), each of them once, but for what list_in_any_order() says. Throws
+  // what the store or `visit` throws, when the requests under way have been answered.
   void run(BlockNumber first, BlockNumber end, const Visit& visit);
 
   // The same by the caller's thread alone, in ascending order; names must be ordered.
@@ -65,9 +67,12 @@ class BlockListing {
 
   using HandOn = std::function<bool(std::vector<ListedBlock>&)>;
 
+  // False: the store does not list in order, and nothing was visited.
+  bool run_in_parts(BlockNumber first, BlockNumber end, const Visit& visit);
   void run_hashed(BlockNumber first, BlockNumber end, const Visit& visit);
-  void list_hashed(const std::string& prefix, BlockNumber first, BlockNumber end,
-                   const HandOn& hand_on);
+  void run_as_a_whole(BlockNumber first, BlockNumber end, const Visit& visit);
+  void list_all(const std::string& prefix, BlockNumber first, BlockNumber end,
+                const HandOn& hand_on);
   // Where the object is a block of [first, end).
   void add(const ListedObject& object, BlockNumber first, BlockNumber end,
            std::vector<ListedBlock>& blocks) const;

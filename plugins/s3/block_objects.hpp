@@ -87,6 +87,11 @@ class BlockObjects {
   // What a listing has shown of the blocks' versions.
   void learn(std::span<const ListedBlock> blocks);
 
+  // A part of the blocks can be listed for less than all of them.
+  [[nodiscard]] bool are_listed_in_order() const {
+    return format_.names_are_ordered() && store_.lists_in_order();
+  }
+
   // The blocks of [first, end) that have an object; the answer ends early after `limit` of them.
   // Names must be ordered.
   StoredBlocks stored(BlockNumber first, BlockNumber end, std::size_t limit);

@@ -354,4 +354,8 @@ void DirectoryStore::list(const std::string& prefix, const std::string& start_af
   });
 }
 
+std::vector<std::string> DirectoryStore::directories_below(const std::string& prefix) {
+  return directories_in(root_, prefix);
+}
+
 }  // namespace nbdstack

@@ -76,6 +76,7 @@ class DirectoryStore final : public ObjectStore {
                                            Doubt& doubt) override;
   void list(const std::string& prefix, const std::string& start_after,
             const std::function<bool(const ListedObject&)>& visit) override;
+  std::vector<std::string> directories_below(const std::string& prefix) override;
   [[nodiscard]] bool lists_are_proof() const override { return true; }
 
  private:

@@ -105,6 +105,18 @@ void walk_objects(const std::string& root, const WalkRange& range,
   Walk(root, range, visit).descend("");
 }
 
+std::vector<std::string> directories_in(const std::string& root, const std::string& base) {
+  std::vector<std::string> names;
+  const bool exists = for_each_entry(root + "/" + base, [&](const auto& name, EntryKind kind) {
+    if (kind != EntryKind::directory || name.starts_with(kTemporaryPrefix)) return;
+    names.push_back(name + "/");  // as it is part of keys
+  });
+  if (!exists && base.empty()) missing(root);
+  std::sort(names.begin(), names.end());
+  for (std::string& name : names) name.pop_back();
+  return names;
+}
+
 void walk_temporary_files(const std::string& root,
                           const std::function<void(const std::string& path)>& visit) {
   for_each_entry(root, [&](const auto& name, EntryKind kind) {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace nbdstack {
 
@@ -23,6 +24,10 @@ struct WalkRange {
 // does not exist.
 void walk_objects(const std::string& root, const WalkRange& range,
                   const std::function<bool(const std::string& key)>& visit);
+
+// The names of the directories in `base`, which is a path from `root` on that ends in '/', or empty,
+// in the order of keys below them. They may be empty. Throws as walk_objects() does.
+std::vector<std::string> directories_in(const std::string& root, const std::string& base);
 
 // Calls visit(path) for every temporary file below `root`, in any order.
 void walk_temporary_files(const std::string& root,

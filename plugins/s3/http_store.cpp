@@ -15,7 +15,6 @@
 #include "common/hash/digest.hpp"
 #include "common/hash/xxh3.hpp"
 #include "common/log.hpp"
-#include "plugins/s3/express_listing.hpp"
 #include "plugins/s3/http_call.hpp"
 #include "plugins/s3/request_ids.hpp"
 #include "plugins/s3/s3_answer.hpp"
@@ -29,12 +28,8 @@ using std::chrono::seconds;
 
 namespace {
 
-constexpr unsigned kKeysPerPage = 1000;              // S3's limit
-constexpr std::size_t kXmlLimitBytes = 16UL << 20U;  // 1,000 keys of 1,024 bytes, encoded: 4 MiB
 constexpr unsigned kRetriesAtStart = 2;
-constexpr int kContradictions_max = 3;      // of a listing: then the service is like that
-constexpr unsigned kEmptyPages_max = 1000;  // one after the other
-constexpr seconds kSkewNoticed{60};         // S3 tolerates 15 minutes
+constexpr seconds kSkewNoticed{60};  // S3 tolerates 15 minutes
 
 // How long a connection may be silent.
 seconds stall_timeout_of(const HttpStoreConfig& config) {
@@ -52,6 +47,8 @@ HttpStore::HttpStore(const HttpStoreConfig& config, Clock& clock)
           config.stopping, clock,
           milliseconds(std::min<std::uint64_t>(config.options.stop_timeout_ms, config.timeout_ms))),
       removal_pace_(stall_timeout_of(config) / 4),
+      order_(config.lists_unsorted || config.session != nullptr ? KnownOrder::its_own
+                                                                : KnownOrder::not_seen),
       removers_(config.connections - 1) {}
 
 std::string HttpStore::url_of(const std::string& key) const {
@@ -175,7 +172,6 @@ HttpOutcome HttpStore::send(Call& call, Duration time_left) {
                            .query = call.query,
                            .headers = call.headers,
                            .payload_sha256 = call.payload_sha256};
-  if (config_.session) widen_listing(signable.query);
   signable.headers.emplace_back("host", address.host_header());
   const HeaderList& always = config_.options.headers;
   signable.headers.insert(signable.headers.end(), always.begin(), always.end());
@@ -228,7 +224,7 @@ void HttpStore::check_bucket(const std::string& prefix) {
                  .timeout = milliseconds(config_.timeout_ms)},
                 clock_, std::random_device{}());
   Call call = list_call(prefix, 1);
-  fetch_page(call, brief, std::nullopt);
+  fetch_page(call, brief, nullptr);
 }
 
 bool HttpStore::get(const std::string& key, std::span<std::byte> body) {
@@ -291,61 +287,6 @@ std::optional<ObjectInfo> HttpStore::look_up(const std::string& key) {
     return judge_first_byte(response);
   });
   return object;
-}
-
-HttpStore::Call HttpStore::list_call(const std::string& prefix, unsigned keys_max) const {
-  return {.method = "GET",
-          .key = "",
-          .query = {{"list-type", "2"},
-                    {"prefix", prefix},
-                    {"encoding-type", "url"},
-                    {"max-keys", std::to_string(keys_max)}},
-          .text_limit = kXmlLimitBytes};
-}
-
-ListPage HttpStore::fetch_page(Call& call, Retrier& retrier,
-                               const std::optional<AskedKeys>& asked) {
-  ListPage page;
-  int faults = 0;
-  run(
-      call,
-      [&](const HttpResponse& response) -> std::optional<Failure> {
-        if (response.status != 200) return unexpected(response);
-        auto parsed = parse_list_page(response.text);
-        if (!parsed) return not_the_document(response, "listing");
-        if (asked.has_value() && config_.session) narrow_page(*parsed, *asked);
-        const auto fault = asked.has_value() ? fault_of_page(*parsed, *asked) : std::nullopt;
-        if (fault.has_value()) {
-          return Failure{.may_pass = ++faults < kContradictions_max,
-                         .reason = "the listing cannot be believed: " + *fault};
-        }
-        page = std::move(*parsed);
-        return std::nullopt;
-      },
-      retrier);
-  return page;
-}
-
-void HttpStore::list(const std::string& prefix, const std::string& start_after,
-                     const std::function<bool(const ListedObject&)>& visit) {
-  Call call = list_call(prefix, kKeysPerPage);
-  if (!start_after.empty()) call.query.emplace_back("start-after", start_after);
-  const QueryList first_query = call.query;
-  AskedKeys asked{.prefix = prefix, .after = start_after};
-  for (unsigned empty_pages = 0; empty_pages < kEmptyPages_max;) {
-    const ListPage page = fetch_page(call, retrier_, asked);
-    for (const ListedObject& object : page.objects) {
-      if (!visit(object)) return;
-    }
-    if (!page.truncated) return;
-    if (!page.objects.empty()) asked.after = page.objects.back().key;
-    empty_pages = page.objects.empty() ? empty_pages + 1 : 0;
-    call.query = first_query;
-    call.query.emplace_back("continuation-token", page.next_token);
-  }
-  throw Error(EIO, fmt::format("the listing of s3://{}/{} does not end: {} pages without a key "
-                               "were shown, and more announced",
-                               config_.bucket, prefix, kEmptyPages_max));
 }
 
 }  // namespace nbdstack

@@ -14,7 +14,8 @@
 //              (removal_pace.hpp); DELETE for a single key, and for each, several at a time, where
 //              the service has no DeleteObjects, which is found out once
 //   list       ListObjectsV2; a page that does not fit what was asked for (list_page.hpp) is asked
-//              for again, and then an error
+//              for again, and then an error; http_store_listing.cpp tells of services whose order
+//              is their own
 //
 // Requests that change something are sent only while `may_write` says yes, which is asked before
 // each piece of a body: what was begun in time is not finished when the right to write has ended.
@@ -79,6 +80,8 @@ struct HttpStoreConfig {
   std::string ca_file;  // empty: the system's
   bool tls_verify = true;
   ServiceOptions options;
+  // The service is known to list keys in an order of its own; else that is found out.
+  bool lists_unsorted = false;
   std::function<bool()> stopping;   // the server has been told to stop; empty: never
   std::function<bool()> may_write;  // objects may be changed at this moment; empty: always
 };
@@ -106,6 +109,12 @@ class HttpStore final : public ObjectStore {
                                            Doubt& doubt) override;
   void list(const std::string& prefix, const std::string& start_after,
             const std::function<bool(const ListedObject&)>& visit) override;
+  bool list_in_order(const std::string& prefix, const std::string& start_after,
+                     const std::function<bool(const ListedObject&)>& visit) override;
+  void list_in_any_order(const std::string& prefix,
+                         const std::function<bool(const ListedObject&)>& visit) override;
+  [[nodiscard]] bool lists_in_order() const override { return order_ != KnownOrder::its_own; }
+  std::vector<std::string> directories_below(const std::string& prefix) override;
   [[nodiscard]] bool lists_are_proof() const override { return config_.options.trust_listing; }
 
   // Reads of parts that wait for another one to read the same object whole: for tests.
@@ -158,8 +167,12 @@ class HttpStore final : public ObjectStore {
                    std::vector<std::string>& refused);
   static void note_doubt(Call& call, const HttpOutcome& outcome);
   Call list_call(const std::string& prefix, unsigned keys_max) const;
-  // `asked`: what the page must fit; nothing: any will do.
-  ListPage fetch_page(Call& call, Retrier& retrier, const std::optional<AskedKeys>& asked);
+  // `check`: what the page must fit, which is told of it; null: any will do. Nothing: its keys are
+  // in another order, and `check` wants them in theirs.
+  std::optional<ListPage> fetch_page(Call& call, Retrier& retrier, PageCheck* check);
+  void list_as_it_comes(const std::string& prefix,
+                        const std::function<bool(const ListedObject&)>& visit);
+  void learn_own_order(const std::string& words);
   HttpClient& client();
 
   const HttpStoreConfig config_;
@@ -171,6 +184,9 @@ class HttpStore final : public ObjectStore {
   enum class Knows : std::uint8_t { not_tried, yes, no };
   std::atomic<Knows> knows_many_{Knows::not_tried};  // DeleteObjects
   RemovalPace removal_pace_;
+  // Of keys in listings. The service is taken to have its own when a page shows that.
+  enum class KnownOrder : std::uint8_t { not_seen, by_bytes, its_own };
+  std::atomic<KnownOrder> order_;
   WorkerPool removers_;
   std::once_flag client_made_;
   std::unique_ptr<HttpClient> client_;

@@ -151,8 +151,37 @@ class ObjectStore {
   // Visits the objects whose keys begin with `prefix` and sort after `start_after` (empty: from the
   // first), in ascending order of their bytes, page by page, until there are no more or `visit`
   // returns false.
+  //
+  // A service may list keys in an order of its own. Then all of them are collected and sorted first,
+  // as far as memory should be used for that (kSorted_max); more are an Error(EIO).
   virtual void list(const std::string& prefix, const std::string& start_after,
                     const std::function<bool(const ListedObject&)>& visit) = 0;
+
+  static constexpr std::size_t kSorted_max = 1'000'000;
+
+  // The same where the store itself lists in that order. False: it does not, and nothing was
+  // visited.
+  virtual bool list_in_order(const std::string& prefix, const std::string& start_after,
+                             const std::function<bool(const ListedObject&)>& visit) {
+    list(prefix, start_after, visit);
+    return true;
+  }
+
+  // The objects whose keys begin with `prefix`, in whatever order costs least, and without a limit.
+  // A store with an order of its own may show an object twice that is changed meanwhile.
+  virtual void list_in_any_order(const std::string& prefix,
+                                 const std::function<bool(const ListedObject&)>& visit) {
+    list(prefix, "", visit);
+  }
+
+  // False: the store's own order is known to be another, so that to list a part of the keys takes
+  // as long as to list all.
+  [[nodiscard]] virtual bool lists_in_order() const { return true; }
+
+  // What stands between `prefix`, which is empty or ends in '/', and the next '/' of keys, each
+  // once, in the order of those keys. A store may name some where nothing lies. Here: by one listing
+  // for each, which steps over what lies below it.
+  virtual std::vector<std::string> directories_below(const std::string& prefix);
 
   // What a listing does not show is not there. So it is with a directory; a service may show objects
   // late, or under other names.
@@ -162,9 +191,9 @@ class ObjectStore {
 // Whether a listing shows the object.
 inline bool is_listed(ObjectStore& store, const std::string& key) {
   bool found = false;
-  store.list(key, "", [&](const ListedObject& object) {
+  store.list_in_any_order(key, [&](const ListedObject& object) {
     found = object.key == key;
-    return false;
+    return !found;
   });
   return found;
 }

@@ -121,7 +121,7 @@ void Presence::check_not_missed(BlockNumber block) {
 StoredBlocks Presence::to_remove(BlockNumber first, BlockNumber end, std::size_t limit) {
   auto known = map_.candidates(first, end);
   if (!known.has_value() && listings_are_proof()) {
-    const bool in_order = objects_.format().names_are_ordered();
+    const bool in_order = objects_.are_listed_in_order();
     if (!in_order && end.value - first.value > BlockObjects::kBatch) {
       wait_until_listed();  // rather than remove thousands of objects that are not there
       known = map_.candidates(first, end);
@@ -147,7 +147,7 @@ StoredRuns Presence::runs(BlockNumber first, BlockNumber end, std::size_t limit)
     return {.runs = std::move(*known), .known_to = end};
   }
   const bool one = first.next() == end;
-  const bool may_ask = one || (objects_.format().names_are_ordered() && listings_are_proof());
+  const bool may_ask = one || (objects_.are_listed_in_order() && listings_are_proof());
   if (!may_ask) {
     const PresenceMap& map = settings_.frozen != nullptr ? *settings_.frozen : map_;
     return {.runs = map.not_absent(first, end), .known_to = end};

@@ -132,6 +132,13 @@ Failure unexpected(const HttpResponse& response) {
   return failure;
 }
 
+bool calls_request_wrong(const HttpResponse& response) {
+  if (response.status == 501) return true;
+  if (response.status != 400) return false;
+  const std::string code = parse_service_error(response.text).code;
+  return code.starts_with("Invalid") || code == "NotImplemented";
+}
+
 bool carries_checksum(const HttpResponse& response) {
   return response.header(kChecksumHeader).has_value() || response.header(kPiecesHeader).has_value();
 }

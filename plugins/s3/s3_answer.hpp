@@ -47,6 +47,9 @@ ObjectChecksums checksums_of(const HttpResponse& response, std::uint64_t object_
 // The failure that an answer is which the operation has no use for.
 Failure unexpected(const HttpResponse& response);
 
+// The service does not know such a request, or says that it is wrong.
+bool calls_request_wrong(const HttpResponse& response);
+
 // The failure that an answer of 200 is whose body is not the XML document that was to come: an error
 // of S3's, or a document that was cut, may pass; what is no XML comes from something else.
 Failure not_the_document(const HttpResponse& response, const char* document);

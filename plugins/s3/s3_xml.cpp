@@ -71,8 +71,9 @@ std::optional<ListPage> parse_list_page(const std::string& text) {
                             .size_bytes = node.child("Size").text().as_ullong(),
                             .etag = node.child_value("ETag")});
   }
-  for ([[maybe_unused]] const pugi::xml_node& node : root.children("CommonPrefixes")) {
-    ++page.common_prefixes;
+  for (const pugi::xml_node& node : root.children("CommonPrefixes")) {
+    const char* prefix = node.child_value("Prefix");
+    page.common_prefixes.push_back(encoded ? decode_url(prefix) : std::string(prefix));
   }
   page.truncated = root.child("IsTruncated").text().as_bool();
   if (page.truncated) page.next_token = root.child_value("NextContinuationToken");

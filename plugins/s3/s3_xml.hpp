@@ -28,9 +28,10 @@ ServiceError parse_service_error(const std::string& text);
 
 struct ListPage {
   std::vector<ListedObject> objects;
-  std::size_t common_prefixes = 0;  // which nobody asks for
-  bool truncated = false;           // more follows
-  std::string next_token;           // where it does, and the service says how to ask for it
+  // What the keys have in common that were not listed because a delimiter was asked for.
+  std::vector<std::string> common_prefixes;
+  bool truncated = false;  // more follows
+  std::string next_token;  // where it does, and the service says how to ask for it
   // What the service says of the page, where it does: how much there is on it, and of what prefix
   // (decoded, and as it came: not every service encodes it).
   std::optional<std::uint64_t> key_count{};

@@ -61,21 +61,27 @@ class Opener {
     findings_.block_0 = store_.look_up(names_.block({0}));
     if (findings_.block_0.has_value()) sample_ = {BlockNumber{0}, *findings_.block_0};
     std::optional<BlockNumber> first_listed;
-    store_.list(names_.prefix(), "", [&](const ListedObject& object) {
+    store_.list_in_any_order(names_.prefix(), [&](const ListedObject& object) {
       refuse_other_names(object.key);
+      const bool looks_at_all = !is_in_order();  // the highest number may be anywhere among them
       const auto block = names_.parse_block(object.key);
-      if (!block.has_value()) return may_be_followed_by_block(names_.prefix(), object.key);
+      if (!block.has_value()) {
+        return looks_at_all || may_be_followed_by_block(names_.prefix(), object.key);
+      }
       if (!first_listed.has_value()) first_listed = *block;
       findings_.last_block = std::max(findings_.last_block.value_or(*block), *block);
-      return names_.with_hash();  // the highest number may be anywhere among them
+      return looks_at_all;
     });
     if (!sample_.has_value() && first_listed.has_value()) {
       if (const auto object = store_.look_up(names_.block(*first_listed))) {
         sample_ = {*first_listed, *object};
       }
     }
-    if (!names_.with_hash()) look_behind_the_end();
+    if (is_in_order()) look_behind_the_end();
   }
+
+  // What is listed comes in the order of the blocks' numbers.
+  [[nodiscard]] bool is_in_order() const { return !names_.with_hash() && store_.lists_in_order(); }
 
   // Of ordered names, those from an end on say whether there is more than is given or recorded.
   void look_behind_the_end() {

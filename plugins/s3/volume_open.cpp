@@ -29,13 +29,14 @@ std::optional<FoundBlock> find_block(ObjectStore& store, const VolumeRequest& re
   const ObjectNames names(request.key);
   const std::string prefix = s3backer_prefix(request);
   std::optional<FoundBlock> found;
-  store.list(prefix, "", [&](const ListedObject& object) {
+  store.list_in_any_order(prefix, [&](const ListedObject& object) {
     if (names.parse_block(object.key).has_value()) {
       found = {.object = object, .layout = Layout::own};
     } else if (is_s3backer_block(prefix, object.key)) {
       found = {.object = object, .layout = Layout::s3backer};
     }
-    return !found.has_value() && may_be_followed_by_block(prefix, object.key);
+    return !found.has_value() &&
+           (!store.lists_in_order() || may_be_followed_by_block(prefix, object.key));
   });
   return found;
 }

@@ -8,6 +8,7 @@
 
 #include "common/error.hpp"
 #include "common/quoted_name.hpp"
+#include "common/sync/worker_pool.hpp"
 #include "plugins/s3/directory_walk.hpp"
 #include "plugins/s3/object_names.hpp"
 
@@ -16,17 +17,6 @@ namespace {
 
 std::string below(const std::string& key, const std::string& name) {
   return key.empty() ? name : key + "/" + name;
-}
-
-// The first key behind `after` that begins with `prefix`.
-std::optional<std::string> next_key(ObjectStore& store, const std::string& prefix,
-                                    const std::string& after) {
-  std::optional<std::string> found;
-  store.list(prefix, after, [&](const ListedObject& object) {
-    found = object.key;
-    return false;
-  });
-  return found;
 }
 
 }  // namespace
@@ -82,7 +72,7 @@ void VolumeSet::forget_if_unused(const std::string& name, const std::shared_ptr<
 
 std::vector<std::string> VolumeSet::names() {
   return list_volumes(*host_.stores.make({.clock = host_.clock, .stopping = stopping_}),
-                      settings_.request.key);
+                      settings_.request.key, settings_.connections);
 }
 
 void VolumeSet::stop() {
@@ -101,26 +91,24 @@ bool can_be_volume_name(const std::string& name) {
          std::none_of(name.begin(), name.end(), is_forbidden);
 }
 
-// A listing from one "directory" to the next: what lies inside is stepped over, since a volume may
-// have millions of blocks. '0' is the character behind '/', so that NAME0 comes behind all of them.
-std::vector<std::string> list_volumes(ObjectStore& store, const std::string& key) {
-  const std::string prefix = key.empty() ? "" : key + "/";
-  std::vector<std::string> names;
-  std::string after;
-  while (const auto found = next_key(store, prefix, after)) {
-    const std::size_t slash = found->find('/', prefix.size());
-    if (slash == std::string::npos) {
-      after = *found;
-      continue;
-    }
-    const std::string name = found->substr(prefix.size(), slash - prefix.size());
-    if (can_be_volume_name(name) &&
-        store.look_up(ObjectNames(below(key, name)).descriptor()).has_value()) {
-      names.push_back(name);
-    }
-    after = found->substr(0, slash) + "0";
+std::vector<std::string> list_volumes(ObjectStore& store, const std::string& key,
+                                      std::size_t requests) {
+  std::vector<std::string> names = store.directories_below(key.empty() ? "" : key + "/");
+  std::erase_if(names, [](const std::string& name) { return !can_be_volume_name(name); });
+  std::vector<char> is_volume(names.size(), 0);  // a char each, which threads can set in parallel
+  WorkerPool(requests - 1)
+      .run(
+          names.size(),
+          [&](std::size_t i) {
+            const std::string descriptor = ObjectNames(below(key, names[i])).descriptor();
+            is_volume[i] = store.look_up(descriptor).has_value() ? 1 : 0;
+          },
+          WorkerPool::OnFailure::stop);
+  std::vector<std::string> volumes;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (is_volume[i] != 0) volumes.push_back(std::move(names[i]));
   }
-  return names;
+  return volumes;
 }
 
 }  // namespace nbdstack

@@ -51,7 +51,10 @@ class VolumeSet {
 // Whether a client may ask for a volume by it: one part of a key, which leads nowhere else.
 bool can_be_volume_name(const std::string& name);
 
-// The names of the volumes whose descriptors lie directly below `key`.
-std::vector<std::string> list_volumes(ObjectStore& store, const std::string& key);
+// The names of the volumes that lie directly below `key`, in the order of their keys. Costs a
+// listing of the "directories" there, and a look for a descriptor in each, `requests` at a time (at
+// least one).
+std::vector<std::string> list_volumes(ObjectStore& store, const std::string& key,
+                                      std::size_t requests);
 
 }  // namespace nbdstack

@@ -24,7 +24,7 @@ void check_page(const ListPage& page, std::size_t text_bytes) {
       [](std::size_t sum, const ListedObject& each) { return sum + each.key.size(); });
   must(keys_bytes <= 2 * text_bytes, "keys are not longer than the page they come from");
   const AskedKeys asked{.prefix = page.prefix.value_or(""), .after = ""};
-  if (fault_of_page(page, asked).has_value()) return;
+  if (PageCheck(asked, ListOrder::by_bytes).fault_of(page).has_value()) return;
   std::string former = asked.after;
   for (const ListedObject& each : page.objects) {
     must(each.key.starts_with(asked.prefix), "a page that fits has keys of its prefix only");
@@ -32,8 +32,8 @@ void check_page(const ListPage& page, std::size_t text_bytes) {
     former = each.key;
   }
   must(!page.truncated || !page.next_token.empty(), "a page that fits says how to go on");
-  must(page.key_count.value_or(page.objects.size() + page.common_prefixes) ==
-           page.objects.size() + page.common_prefixes,
+  must(page.key_count.value_or(page.objects.size() + page.common_prefixes.size()) ==
+           page.objects.size() + page.common_prefixes.size(),
        "a page that fits has as many keys as it says");
 }
 

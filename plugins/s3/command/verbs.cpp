@@ -88,7 +88,7 @@ class VerbRun {
   }
 
   int list() {
-    const auto names = list_volumes(*checked_store(), settings_.request.key);
+    const auto names = list_volumes(*checked_store(), settings_.request.key, settings_.connections);
     if (command_.json()) {
       print(nlohmann::json(names).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) +
             "\n");

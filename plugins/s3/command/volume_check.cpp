@@ -29,7 +29,7 @@ class Check {
 
   CheckResult run(std::size_t requests) {
     BoundedWork<BlockNumber> reading(requests, [this](BlockNumber block) { look_at(block); });
-    store_.list(format_.prefix(), "", [&](const ListedObject& object) {
+    store_.list_in_any_order(format_.prefix(), [&](const ListedObject& object) {
       const auto block = format_.parse_name(object.key);
       if (block.has_value() && block->value < end_) return reading.give(*block);
       if (block.has_value() || !is_ours(object.key)) {

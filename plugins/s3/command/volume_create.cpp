@@ -18,7 +18,7 @@ std::string find_volume_object(ObjectStore& store, const std::string& key) {
   if (store.look_up(names.descriptor()).has_value()) return names.descriptor();
   const std::string prefix = key.empty() ? "" : key + "/";
   std::string found;
-  store.list(prefix, "", [&](const ListedObject& object) {
+  store.list_in_any_order(prefix, [&](const ListedObject& object) {
     const bool is_block =
         names.parse_block(object.key).has_value() || is_s3backer_block(prefix, object.key);
     if (is_block) found = object.key;

@@ -23,7 +23,7 @@ void put_mark(ObjectStore& store, const FoundVolume& volume) {
 void remove_helpers(ObjectStore& store, const std::string& volume_key) {
   std::vector<std::string> names{lease_object_key(volume_key), block_record_key(volume_key)};
   const std::string probes = (volume_key.empty() ? "" : volume_key + "/") + "nbdstack-probe-";
-  store.list(probes, "", [&](const ListedObject& object) {
+  store.list_in_any_order(probes, [&](const ListedObject& object) {
     names.push_back(object.key);
     return names.size() < BlockObjects::kBatch;
   });

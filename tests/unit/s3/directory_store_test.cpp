@@ -265,6 +265,14 @@ TEST_F(DirectoryStoreTest, ListingsBeginAfterAndKeepToTheirPrefix) {
   EXPECT_EQ(list("c"), std::vector<std::string>{});
 }
 
+TEST_F(DirectoryStoreTest, DirectoriesComeInTheOrderOfTheirKeys) {
+  for (const char* key : {"v/a/1", "v/a-b/1", "v/a0/x/y", "v/file", "w/1"}) put(key, pattern(1, 1));
+  fs::create_directories(path_of("v/.nbdstack-tmp-1"));
+  EXPECT_EQ(store_.directories_below("v/"), (std::vector<std::string>{"a-b", "a", "a0"}));
+  EXPECT_EQ(store_.directories_below(""), (std::vector<std::string>{"v", "w"}));
+  EXPECT_EQ(store_.directories_below("x/"), std::vector<std::string>());
+}
+
 TEST_F(DirectoryStoreTest, AListingStopsWhenItIsToldTo) {
   for (const char* key : {"a/1", "a/2", "b"}) put(key, pattern(10, 1));
   int visited = 0;

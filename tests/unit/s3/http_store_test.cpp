@@ -289,50 +289,6 @@ TEST_F(HttpStoreTest, RemovalOfAMissingObjectIsNoFailure) {
   store().remove(std::vector<std::string>{"a"});
 }
 
-std::string page(const std::string& keys, const std::string& token = "") {
-  std::string text = "<ListBucketResult>";
-  for (const char key : keys) {
-    text += fmt::format("<Contents><Key>{}</Key><Size>1</Size></Contents>", key);
-  }
-  if (!token.empty()) {
-    text += fmt::format(
-        "<IsTruncated>true</IsTruncated><NextContinuationToken>{}</NextContinuationToken>", token);
-  }
-  return text + "</ListBucketResult>";
-}
-
-TEST_F(HttpStoreTest, ListingGoesOverAllPages) {
-  server.then(answer(200, page("bc", "t=1")));
-  server.then(answer(200, page("d")));
-  std::string keys;
-  store().list("", "a", [&](const ListedObject& object) {
-    keys += object.key;
-    return true;
-  });
-  EXPECT_EQ(keys, "bcd");
-  EXPECT_EQ(server.requests().at(0).line,
-            "GET /disk?encoding-type=url&list-type=2&max-keys=1000&prefix=&start-after=a "
-            "HTTP/1.1");
-  EXPECT_NE(server.requests().at(1).line.find("?continuation-token=t%3D1&"), std::string::npos);
-}
-
-TEST_F(HttpStoreTest, ListingStopsWhenTheVisitorHasSeenEnough) {
-  server.then(answer(200, page("ab", "t")));
-  unsigned seen = 0;
-  store().list("", "", [&](const ListedObject&) { return ++seen < 2; });
-  EXPECT_EQ(seen, 2U);
-  EXPECT_EQ(server.requests().size(), 1U);
-}
-
-TEST_F(HttpStoreTest, ListingOutOfOrderOrInCirclesIsAnError) {
-  const auto visit_all = [](const ListedObject&) { return true; };
-  server.then(answer(200, page("ba")));
-  EXPECT_EQ(errno_of([&] { store().list("", "", visit_all); }), EIO);
-  server.then(answer(200, page("ab", "t")));
-  server.then(answer(200, page("ab", "t")));
-  EXPECT_EQ(errno_of([&] { store().list("", "", visit_all); }), EIO);
-}
-
 TEST_F(HttpStoreTest, WebServerIsNoBucket) {
   server.then(answer(200, "<html/>"));
   EXPECT_EQ(errno_of([&] { store().check_bucket(""); }), EIO);

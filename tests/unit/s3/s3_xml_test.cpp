@@ -59,12 +59,12 @@ TEST(S3Xml, PageTellsWhatTheServiceSaysOfIt) {
       "<ListBucketResult><EncodingType>url</EncodingType><Prefix>a+b%2Fc</Prefix>"
       "<KeyCount>3</KeyCount><IsTruncated>true</IsTruncated>"
       "<Contents><Key>a+b%2Fc1</Key></Contents>"
-      "<CommonPrefixes><Prefix>x</Prefix></CommonPrefixes></ListBucketResult>");
+      "<CommonPrefixes><Prefix>x+y%2F</Prefix></CommonPrefixes></ListBucketResult>");
   ASSERT_TRUE(page.has_value());
   EXPECT_EQ(page->prefix, "a b/c");
   EXPECT_EQ(page->prefix_as_sent, "a+b%2Fc");
   EXPECT_EQ(page->key_count, 3U);
-  EXPECT_EQ(page->common_prefixes, 1U);
+  EXPECT_EQ(page->common_prefixes, std::vector<std::string>{"x y/"});
   EXPECT_TRUE(page->truncated);
   EXPECT_EQ(page->next_token, "");
 }

@@ -25,17 +25,17 @@ class ListVolumes : public ::testing::Test {
 };
 
 TEST_F(ListVolumes, AnEmptyBucketHasNone) {
-  EXPECT_EQ(list_volumes(store_, ""), Names());
+  EXPECT_EQ(list_volumes(store_, "", 4), Names());
 }
 
 TEST_F(ListVolumes, FindsThoseDirectlyBelowTheKeyAndStepsOverTheirBlocks) {
   for (const char* key : {"a", "a-b", "a0", "vm/1", "vm/2", "vm/2/snapshot"}) place_volume(key);
   store_.place_text("a.txt", "an object beside them");
   store_.place_text("data/readme", "a directory that is no volume");
-  EXPECT_EQ(list_volumes(store_, ""), (Names{"a-b", "a", "a0"}));
-  EXPECT_EQ(list_volumes(store_, "vm"), (Names{"1", "2"}));
+  EXPECT_EQ(list_volumes(store_, "", 4), (Names{"a-b", "a", "a0"}));
+  EXPECT_EQ(list_volumes(store_, "vm", 4), (Names{"1", "2"}));
   store_.forget_calls();
-  list_volumes(store_, "vm");
+  list_volumes(store_, "vm", 4);
   EXPECT_LE(store_.calls().size(), 5U) << "one listing a volume, and a look at its descriptor";
 }
 
@@ -44,13 +44,13 @@ TEST_F(ListVolumes, EndsWhateverTheObjectsAreCalled) {
   store_.place_text("holiday/\xc3\x84rger.jpg", "x");
   store_.place_text("holiday/\xff", "x");
   place_volume("holidays");
-  EXPECT_EQ(list_volumes(store_, ""), Names{"holidays"});
+  EXPECT_EQ(list_volumes(store_, "", 4), Names{"holidays"});
   EXPECT_LE(store_.list_requests(), 3U);
 }
 
 TEST_F(ListVolumes, NamesThatNobodyCanAskForAreNotShown) {
   for (const char* key : {"a\nb", "..", "ok"}) place_volume(key);
-  EXPECT_EQ(list_volumes(store_, ""), Names{"ok"});
+  EXPECT_EQ(list_volumes(store_, "", 4), Names{"ok"});
 }
 
 TEST(VolumeNames, AreOnePartOfAKeyThatLeadsNowhereElse) {
