@@ -13,6 +13,7 @@
 //   remove     DeleteObjects, as many keys in one request as the service removes in good time
 //              (removal_pace.hpp); DELETE for a single key, and for each, several at a time, where
 //              the service has no DeleteObjects, which is found out once
+//   list_versions  ListObjectVersions
 //   list       ListObjectsV2; a page that does not fit what was asked for (list_page.hpp) is asked
 //              for again, and then an error; http_store_listing.cpp tells of services whose order
 //              is their own
@@ -115,6 +116,9 @@ class HttpStore final : public ObjectStore {
                          const std::function<bool(const ListedObject&)>& visit) override;
   [[nodiscard]] bool lists_in_order() const override { return order_ != KnownOrder::its_own; }
   std::vector<std::string> directories_below(const std::string& prefix) override;
+  void list_versions(const std::string& prefix,
+                     const std::function<bool(const ListedVersion&)>& visit) override;
+  [[nodiscard]] bool keeps_versions() const override { return keeps_versions_; }
   [[nodiscard]] bool lists_are_proof() const override { return config_.options.trust_listing; }
 
   // Reads of parts that wait for another one to read the same object whole: for tests.
@@ -173,6 +177,8 @@ class HttpStore final : public ObjectStore {
   void list_as_it_comes(const std::string& prefix,
                         const std::function<bool(const ListedObject&)>& visit);
   void learn_own_order(const std::string& words);
+  VersionPage fetch_versions(Call& call, PageCheck& check);
+  void note_versions(const HttpResponse& response);
   HttpClient& client();
 
   const HttpStoreConfig config_;
@@ -187,6 +193,7 @@ class HttpStore final : public ObjectStore {
   // Of keys in listings. The service is taken to have its own when a page shows that.
   enum class KnownOrder : std::uint8_t { not_seen, by_bytes, its_own };
   std::atomic<KnownOrder> order_;
+  std::atomic<bool> keeps_versions_{false};
   WorkerPool removers_;
   std::once_flag client_made_;
   std::unique_ptr<HttpClient> client_;

@@ -91,9 +91,19 @@ PutOutcome HttpStore::put_unconditionally(const std::string& key, std::span<cons
     if (!is_success(response)) return unexpected(response);
     if (auto failure = error_in_success(response, response.text)) return failure;
     outcome.etag = response.header("etag").value_or("");
+    note_versions(response);
     return std::nullopt;
   });
   return outcome;
+}
+
+// Of a put, or of a removal of what a key shows. A bucket without versions, or whose versions have
+// been suspended, gives a put no id, or that of all that has none; a suspended one tells of the
+// marker that takes a removed object's place.
+void HttpStore::note_versions(const HttpResponse& response) {
+  const std::string id = response.header("x-amz-version-id").value_or("null");
+  const bool is_marked = response.header("x-amz-delete-marker").value_or("") == "true";
+  if (id != "null" || is_marked) keeps_versions_ = true;
 }
 
 PutOutcome HttpStore::put_on_condition(const std::string& key, std::span<const std::byte> body,
@@ -112,6 +122,7 @@ PutOutcome HttpStore::put_on_condition(const std::string& key, std::span<const s
     if (auto failure = error_in_success(response, response.text)) return failure;
     if (is_success(response)) {
       outcome.etag = response.header("etag").value_or("");
+      note_versions(response);
       return std::nullopt;
     }
     if (status == 412 || (!create && is_missing(response))) return std::nullopt;
@@ -215,13 +226,16 @@ void HttpStore::remove_each(std::span<const Removal> removals, Doubt& doubt,
 bool HttpStore::remove_one(const Removal& removal, Doubt& doubt) {
   Call call{.method = "DELETE", .key = removal.key};
   if (!removal.etag.empty()) call.headers.emplace_back("if-match", removal.etag);
+  if (!removal.version_id.empty()) call.query.emplace_back("versionId", removal.version_id);
   call.doubt = &doubt;
   bool is_done = true;
   run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
     is_done = removal.etag.empty() || response.status != 412;
     if (!is_done) return std::nullopt;
     if (auto failure = error_in_success(response, response.text)) return failure;
+    if (is_success(response) && removal.version_id.empty()) note_versions(response);
     if (is_success(response) || is_missing(response)) return std::nullopt;
+    if (parse_service_error(response.text).code == "NoSuchVersion") return std::nullopt;
     return unexpected(response);
   });
   return is_done;
@@ -257,7 +271,7 @@ HttpStore::Many HttpStore::remove_many(std::span<const Removal> removals, Doubt&
     if (!failures) return not_the_document(response, "DeleteResult");
     std::vector<std::string> failed;
     for (const RemovalFailure& each : *failures) {
-      if (each.error.code == "NoSuchKey") continue;
+      if (each.error.code == "NoSuchKey" || each.error.code == "NoSuchVersion") continue;
       if (each.error.code == "PreconditionFailed") {
         failed.push_back(each.key);
         continue;

@@ -48,6 +48,17 @@ QueryList behind(const ListPage& page, QueryList first_query) {
   return first_query;
 }
 
+// As far as the check of listings looks at it: each version is an entry of its own.
+ListPage as_list_page(const VersionPage& versions) {
+  ListPage page;
+  for (const ListedVersion& each : versions.versions) {
+    page.objects.push_back({.key = each.key + '\0' + each.version_id});
+  }
+  page.truncated = versions.truncated;
+  if (!versions.next_key.empty()) page.next_token = versions.next_key + " " + versions.next_version;
+  return page;
+}
+
 }  // namespace
 
 HttpStore::Call HttpStore::list_call(const std::string& prefix, unsigned keys_max) const {
@@ -178,6 +189,52 @@ void HttpStore::list_as_it_comes(const std::string& prefix, const Visit& visit) 
     if (!page->truncated) return;
     call.query = behind(*page, first_query);
   }
+}
+
+void HttpStore::list_versions(const std::string& prefix,
+                              const std::function<bool(const ListedVersion&)>& visit) {
+  const std::string asked = lists_in_order() ? prefix : up_to_last_slash(prefix);
+  Call call{.method = "GET",
+            .key = "",
+            .query = {{"versions", ""},
+                      {"prefix", asked},
+                      {"encoding-type", "url"},
+                      {"max-keys", std::to_string(kKeysPerPage)}},
+            .text_limit = kXmlLimitBytes};
+  const QueryList first_query = call.query;
+  PageCheck check({.prefix = asked, .after = ""}, ListOrder::any);
+  while (true) {
+    const VersionPage page = fetch_versions(call, check);
+    for (const ListedVersion& version : page.versions) {
+      if (version.key.starts_with(prefix) && !visit(version)) return;
+    }
+    if (!page.truncated) return;
+    call.query = first_query;
+    call.query.emplace_back("key-marker", page.next_key);
+    if (!page.next_version.empty()) call.query.emplace_back("version-id-marker", page.next_version);
+  }
+}
+
+VersionPage HttpStore::fetch_versions(Call& call, PageCheck& check) {
+  VersionPage page;
+  ListPage entries;
+  int faults = 0;
+  run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
+    if (response.status != 200) return unexpected(response);
+    auto parsed = parse_version_page(response.text);
+    if (!parsed.has_value() && parse_list_page(response.text).has_value()) {
+      return Failure{.reason = "the service lists objects where their versions were asked for"};
+    }
+    if (!parsed.has_value()) return not_the_document(response, "ListVersionsResult");
+    page = std::move(*parsed);
+    entries = as_list_page(page);
+    const auto fault = check.fault_of(entries);
+    if (!fault.has_value()) return std::nullopt;
+    return Failure{.may_pass = ++faults < kContradictions_max,
+                   .reason = "the listing cannot be believed: " + fault->words};
+  });
+  check.accept(entries);
+  return page;
 }
 
 // A delimiter has the service fold what lies below a directory. One that does not know delimiters

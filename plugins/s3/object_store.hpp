@@ -94,9 +94,18 @@ struct ListedObject {
   std::string etag{};  // as the store gave it; empty where the listing tells none
 };
 
+// In a store that keeps what was replaced or removed.
+struct ListedVersion {
+  std::string key;
+  std::string version_id;
+  bool is_latest = false;  // what the key shows
+  bool is_marker = false;  // it says that there is no object
+};
+
 struct Removal {
   std::string key;
-  std::string etag;  // of the version that is meant, in the form of PutOptions::etag; empty: any
+  std::string etag{};  // of the object that is meant, in the form of PutOptions::etag; empty: any
+  std::string version_id{};  // removes this version for ever, instead of what the key shows
 };
 
 class ObjectStore {
@@ -182,6 +191,14 @@ class ObjectStore {
   // once, in the order of those keys. A store may name some where nothing lies. Here: by one listing
   // for each, which steps over what lies below it.
   virtual std::vector<std::string> directories_below(const std::string& prefix);
+
+  // Visits the versions of all objects whose keys begin with `prefix`, those of one key one behind
+  // the other, from the latest on, until there are no more or `visit` returns false. None: the store
+  // keeps none.
+  virtual void list_versions(const std::string& /*prefix*/,
+                             const std::function<bool(const ListedVersion&)>& /*visit*/) {}
+  // A put or a removal has shown that the store keeps what was there before.
+  [[nodiscard]] virtual bool keeps_versions() const { return false; }
 
   // What a listing does not show is not there. So it is with a directory; a service may show objects
   // late, or under other names.

@@ -86,6 +86,32 @@ std::optional<ListPage> parse_list_page(const std::string& text) {
   return page;
 }
 
+std::optional<VersionPage> parse_version_page(const std::string& text) {
+  pugi::xml_document document;
+  const pugi::xml_node root = load(document, text, "ListVersionsResult");
+  if (!root) return std::nullopt;
+  const bool encoded = std::strcmp(root.child_value("EncodingType"), "url") == 0;
+  const auto key_in = [&](const pugi::xml_node& node, const char* name) {
+    const char* key = node.child_value(name);
+    return encoded ? decode_url(key) : std::string(key);
+  };
+  VersionPage page;
+  for (const pugi::xml_node& node : root.children()) {
+    const bool is_marker = std::strcmp(node.name(), "DeleteMarker") == 0;
+    if (!is_marker && std::strcmp(node.name(), "Version") != 0) continue;
+    page.versions.push_back({.key = key_in(node, "Key"),
+                             .version_id = node.child_value("VersionId"),
+                             .is_latest = node.child("IsLatest").text().as_bool(),
+                             .is_marker = is_marker});
+  }
+  page.truncated = root.child("IsTruncated").text().as_bool();
+  if (page.truncated) {
+    page.next_key = key_in(root, "NextKeyMarker");
+    page.next_version = root.child_value("NextVersionIdMarker");
+  }
+  return page;
+}
+
 namespace {
 
 // XML has no way to write NUL, and takes a raw CR for LF, which pugixml does not escape.
@@ -106,8 +132,12 @@ std::string delete_request(std::span<const Removal> removals) {
   for (const Removal& each : removals) {
     check_writable(each.key, each);
     check_writable(each.etag, each);
+    check_writable(each.version_id, each);
     pugi::xml_node object = root.append_child("Object");
     object.append_child("Key").text() = each.key.c_str();
+    if (!each.version_id.empty()) {
+      object.append_child("VersionId").text() = each.version_id.c_str();
+    }
     if (!each.etag.empty()) object.append_child("ETag").text() = each.etag.c_str();
   }
   root.append_child("Quiet").text() = true;

@@ -43,6 +43,16 @@ struct ListPage {
 // URL-encoded. Whether it fits what was asked for: list_page.hpp.
 std::optional<ListPage> parse_list_page(const std::string& text);
 
+struct VersionPage {
+  std::vector<ListedVersion> versions;
+  bool truncated = false;
+  std::string next_key;      // these two, where more follows: behind which version that is
+  std::string next_version;  // may be empty: behind all of the key
+};
+
+// Nothing for what is no ListObjectVersions answer.
+std::optional<VersionPage> parse_version_page(const std::string& text);
+
 // The body of a DeleteObjects request that is answered with failures only. Throws Error(EINVAL) for
 // a name that would come out of it as another one.
 std::string delete_request(std::span<const Removal> removals);

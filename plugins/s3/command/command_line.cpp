@@ -36,6 +36,7 @@ constexpr std::array kOptions{
     OptionRow{"--force", "resize: also make it smaller", " resize "},
     OptionRow{"--yes", "delete: do not ask", " delete "},
     OptionRow{"--renew", "check: give checksums to objects that lack some", " check "},
+    OptionRow{"--versions", "delete: also what the bucket keeps of its objects", " delete "},
     OptionRow{"--json", "show, list: print JSON", " show list "},
     OptionRow{"--progress", "show how far it is also where that is no terminal",
               " show check resize delete "},
@@ -111,6 +112,7 @@ void CommandLine::take_option(const std::string& word) {
   force_ = force_ || option == "--force";
   yes_ = yes_ || option == "--yes";
   renew_ = renew_ || option == "--renew";
+  versions_ = versions_ || option == "--versions";
   json_ = json_ || option == "--json";
   progress_ = progress_ || option == "--progress";
   verbose_ = verbose_ || option == "--verbose";

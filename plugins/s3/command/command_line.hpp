@@ -40,6 +40,7 @@ class CommandLine {
   [[nodiscard]] bool force() const { return force_; }
   [[nodiscard]] bool yes() const { return yes_; }
   [[nodiscard]] bool renew() const { return renew_; }
+  [[nodiscard]] bool versions() const { return versions_; }
   [[nodiscard]] bool json() const { return json_; }
   [[nodiscard]] bool progress() const { return progress_; }
   [[nodiscard]] bool verbose() const { return verbose_; }
@@ -60,6 +61,7 @@ class CommandLine {
   bool force_ = false;
   bool yes_ = false;
   bool renew_ = false;
+  bool versions_ = false;
   bool json_ = false;
   bool progress_ = false;
   bool verbose_ = false;

@@ -68,6 +68,13 @@ BlockNumber FoundVolume::block_limit() const {
   return {(std::uint64_t{1} << 63U) / kObjectSize_bytes_min};
 }
 
+FoundVolume no_volume(const VolumeRequest& request) {
+  return {.kind = FoundKind::foreign,
+          .key = request.key,
+          .place = place_of(request),
+          .names = own_names(request.key, kObjectSize_bytes_default)};
+}
+
 FoundVolume find_volume(ObjectStore& store, const VolumeRequest& request) {
   if (request.layout != Layout::s3backer) {
     if (const auto mark = read_deletion_mark(store, request.key)) {

@@ -41,6 +41,9 @@ struct FoundVolume {
   [[nodiscard]] BlockNumber block_limit() const;
 };
 
+// What a volume of ours would be called that is not there: of kind foreign, without a size.
+FoundVolume no_volume(const VolumeRequest& request);
+
 // Changes nothing in the store. Throws Error: ENOENT where there is no volume, EINVAL for
 // contradictions and for parameters that are missing, and the store's own.
 FoundVolume find_volume(ObjectStore& store, const VolumeRequest& request);

@@ -16,8 +16,10 @@
 #include "common/sync/boottime_clock.hpp"
 #include "common/sync/system_clock.hpp"
 #include "plugins/s3/command/block_handover.hpp"
+#include "plugins/s3/command/check_summary.hpp"
 #include "plugins/s3/command/found_volume.hpp"
 #include "plugins/s3/command/held_lease.hpp"
+#include "plugins/s3/command/version_removal.hpp"
 #include "plugins/s3/command/volume_check.hpp"
 #include "plugins/s3/command/volume_create.hpp"
 #include "plugins/s3/command/volume_delete.hpp"
@@ -33,13 +35,6 @@ namespace {
 
 void print(const std::string& text) {
   fmt::print("{}", text);
-}
-
-std::string in_words(const CheckResult& so_far) {
-  const auto percent = so_far.position_percent;
-  return fmt::format("{}{} objects, {}, {} damaged",
-                     percent.has_value() ? fmt::format("{:.0f} %: ", *percent) : "", so_far.objects,
-                     approximate_size(so_far.bytes), so_far.damaged);
 }
 
 class VerbRun {
@@ -123,10 +118,7 @@ class VerbRun {
         renewal);
     if (writing != nullptr) handover(*writing).hand_on(remembered(layout), known);
     progress_.clear();
-    say_others("object(s) behind the end of the disk, which a resize to the present size removes",
-               result.behind_end);
-    say_others("object(s) that do not belong to the volume", result.foreign);
-    say_old(result.old);
+    print_remarks(result, command_.renew());
     fmt::print(stderr, "{}: {} object(s) checked, {} bytes, {} damaged\n", layout.place,
                result.objects, result.bytes, result.damaged);
     return result.damaged == 0 ? 0 : 1;
@@ -154,23 +146,6 @@ class VerbRun {
     print(name + "\n");
     std::fflush(stdout);
     log::error("{}", reason);
-  }
-
-  void say_old(const OldObjects& old) const {
-    say_others("object(s) without a checksum, of which nothing but the length is verified",
-               old.unverified);
-    say_others("object(s) with a checksum of the whole only, so that reading a part reads all",
-               old.whole_only);
-    if (command_.renew()) {
-      fmt::print(stderr, "{} object(s) were given all checksums\n", old.renewed);
-    } else if (old.unverified.count + old.whole_only.count > 0) {
-      fmt::print(stderr, "--renew gives these objects all checksums\n");
-    }
-  }
-
-  static void say_others(const char* what, const OtherObjects& others) {
-    if (others.count == 0) return;
-    fmt::print(stderr, "{} {}, such as {}\n", others.count, what, others.examples.front());
   }
 
   // --- changing ---
@@ -252,19 +227,24 @@ class VerbRun {
   int remove() {
     refuse_readonly();
     const auto look = checked_store();
-    FoundVolume volume = find_volume(*look, settings_.request);
+    FoundVolume volume = find_to_delete(*look);
     if (volume.kind == FoundKind::image) {
       throw Error(EINVAL, fmt::format("{} is a single object, and no volume", volume.place));
     }
+    // Also to be told now if versions may not be listed.
+    const VersionScope scope = VersionScope::of(volume);
+    if (command_.versions()) has_old_versions(*look, scope);
     ask(volume);
     std::uint64_t removed = 0;
+    std::uint64_t versions = 0;
     if (volume.kind == FoundKind::s3backer) {
-      removed = delete_s3backer_volume(*look, volume, change_options(),
-                                       settings_.ownership == Ownership::force);
+      removed = delete_s3backer_volume(
+          *look, volume, change_options(), settings_.ownership == Ownership::force,
+          [&] { versions = remove_if_wanted(*look, scope, change_options(), true); });
     } else {
       take_lease();
       const auto store = leased_store();
-      const FoundVolume now = find_volume(*store, settings_.request);
+      const FoundVolume now = find_to_delete(*store);
       if (now.id() != volume.id()) {
         throw Error(EBUSY, fmt::format("{} holds another volume than a moment ago, and nothing was "
                                        "deleted: start again",
@@ -277,13 +257,32 @@ class VerbRun {
       }
       removed = delete_blocks(*store, volume, options);
       say_what_may_be_left(*store, options.recorded, 0, volume.block_count());
+      versions = remove_if_wanted(*store, scope, change_options(), true);
       lease_->check_writable();
       lease_->release();
       finish_deletion(*look, volume.key);
     }
+    versions += remove_if_wanted(*look, scope, {.requests = settings_.connections}, false);
     progress_.clear();
-    print(fmt::format("deleted the volume in {}, {} object(s)\n", volume.place, removed));
+    print(fmt::format("deleted the volume in {}, {} object(s)", volume.place, removed));
+    print(command_.versions() ? fmt::format(", {} old version(s)\n", versions) : "\n");
+    if (!command_.versions() && look->keeps_versions()) {
+      fmt::print(stderr,
+                 "bucket {} keeps old versions of objects, and so all data of the volume: "
+                 "nbdstack-s3 delete --versions removes them\n",
+                 settings_.request.bucket);
+    }
     return 0;
+  }
+
+  std::uint64_t remove_if_wanted(ObjectStore& store, const VersionScope& scope,
+                                 const ChangeOptions& options, bool holds_right) const {
+    return command_.versions() ? remove_old_versions(store, scope, options, holds_right) : 0;
+  }
+
+  [[nodiscard]] FoundVolume find_to_delete(ObjectStore& store) const {
+    return command_.versions() ? find_volume_or_versions(store, settings_.request)
+                               : find_volume(store, settings_.request);
   }
 
   // Throws Error(ECANCELED) unless the volume's name is typed.

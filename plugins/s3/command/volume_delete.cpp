@@ -53,7 +53,8 @@ void finish_deletion(ObjectStore& store, const std::string& volume_key) {
 }
 
 std::uint64_t delete_s3backer_volume(ObjectStore& store, const FoundVolume& volume,
-                                     const ChangeOptions& options, bool force) {
+                                     const ChangeOptions& options, bool force,
+                                     const std::function<void()>& before_the_token) {
   VolumeLayout layout;
   layout.place = volume.place;
   layout.mount_token = volume.mount_token;
@@ -61,6 +62,7 @@ std::uint64_t delete_s3backer_volume(ObjectStore& store, const FoundVolume& volu
   BlockRemoval removal(store, *volume.names, options);
   removal.remove({1}, volume.block_limit());
   removal.remove({0}, {1});
+  if (before_the_token) before_the_token();
   remove_mount_token(store, layout, token);
   return removal.removed();
 }

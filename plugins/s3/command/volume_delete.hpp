@@ -10,6 +10,10 @@
 //   5     removes the lease object and probe objects
 //   6     removes the mark                                   removes the mount token
 //
+// With --versions, what the bucket keeps of the blocks is removed behind step 3, and what it keeps of
+// the other objects behind step 6 (version_removal.hpp). That finds them also where step 6 was done
+// before, and there is no volume any more.
+//
 // So neither the first nor the last is right for the descriptor: without it, the blocks that are
 // left open as another program's volume with holes; with it, as our own with holes.
 //
@@ -25,6 +29,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "plugins/s3/command/block_removal.hpp"
@@ -42,8 +47,10 @@ std::uint64_t delete_blocks(ObjectStore& store, const FoundVolume& volume,
 // no mark: somebody else has finished meanwhile, and there may be a new volume.
 void finish_deletion(ObjectStore& store, const std::string& volume_key);
 
-// One of s3backer's. Throws Error(EBUSY) where its token is there already, unless `force`.
+// One of s3backer's. Throws Error(EBUSY) where its token is there already, unless `force`. Calls
+// `before_the_token` when the blocks are gone.
 std::uint64_t delete_s3backer_volume(ObjectStore& store, const FoundVolume& volume,
-                                     const ChangeOptions& options, bool force);
+                                     const ChangeOptions& options, bool force,
+                                     const std::function<void()>& before_the_token = {});
 
 }  // namespace nbdstack

@@ -156,7 +156,7 @@ class HeldStore final : public ObjectStore {
     begin(call);
     const auto apply = [this, meant = std::vector(removals.begin(), removals.end())] {
       std::vector<std::string> refused;
-      for (const auto& [key, etag] : meant) {
+      for (const auto& [key, etag, version_id] : meant) {
         if (!etag.empty() && objects_.contains(key) && etag_of(key) != etag) {
           refused.push_back(key);
         } else {

@@ -219,7 +219,7 @@ class MemoryStore final : public ObjectStore {
     const CallScope scope(*this, call);
     const std::lock_guard lock(mutex_);
     std::vector<std::string> refused;
-    for (const auto& [key, etag] : removals) {
+    for (const auto& [key, etag, version_id] : removals) {
       if (!etag.empty() && objects_.contains(key) && info_of(key).etag != etag) {
         refused.push_back(key);
       } else {
