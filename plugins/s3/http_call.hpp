@@ -32,6 +32,8 @@ struct HttpStore::Call {
   // An attempt that has arrived, and was not answered in time, is the last one: was_given_up.
   bool ends_when_given_up = false;
 
+  [[nodiscard]] bool changes_something() const { return method != "GET" && method != "HEAD"; }
+
   LastMinute::Operation operation{};  // set when the call begins
   // These four: where the last attempt went, and what it was signed with.
   std::shared_ptr<const BucketPlace> place{};

@@ -30,6 +30,7 @@ namespace {
 
 constexpr unsigned kRetriesAtStart = 2;
 constexpr seconds kSkewNoticed{60};  // S3 tolerates 15 minutes
+constexpr int kWrongFirstBytes_max = 3;
 
 // How long a connection may be silent.
 seconds stall_timeout_of(const HttpStoreConfig& config) {
@@ -74,7 +75,7 @@ HttpClient& HttpStore::client() {
 
 void HttpStore::run(Call& call, const Judge& judge, Retrier& retrier) {
   const std::string operation = fmt::format("{} {}", call.method, url_of(call.key));
-  const LastMinute::Stay stay(last_minute_, call.method != "GET");
+  const LastMinute::Stay stay(last_minute_, call.changes_something());
   call.operation = stay.operation;
   try {
     retrier.run(
@@ -95,7 +96,7 @@ bool HttpStore::is_over(const Call& call) {
 }
 
 bool HttpStore::may_send(const Call& call) const {
-  return call.method == "GET" || !config_.may_write || config_.may_write();
+  return !call.changes_something() || !config_.may_write || config_.may_write();
 }
 
 std::optional<Failure> HttpStore::attempt(Call& call, const Judge& judge, Duration time_left) {
@@ -279,12 +280,40 @@ std::optional<ObjectInfo> HttpStore::look_up(const std::string& key) {
   Call call{.method = "GET", .key = key, .text_limit = kErrorDocument_bytes_max};
   call.headers.emplace_back("range", "bytes=0-0");
   std::optional<ObjectInfo> object;
+  std::optional<Failure> not_told;
+  int faults = 0;
   run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
     object.reset();  // what an earlier attempt was answered, in vain
+    not_told.reset();
     if (is_missing(response)) return std::nullopt;
+    if (auto fault = contradiction_in(response)) return fault;
     object = info_of(response, object_bytes_from_first(response).value_or(0));
-    if (response.status == 416) return judge_no_first_byte(response);
-    return judge_first_byte(response);
+    auto failure = judge_first_byte(response);
+    const bool is_wrong =
+        is_success(response) && failure.has_value() && ++faults == kWrongFirstBytes_max;
+    if (!is_wrong && !may_refuse_first_byte(response)) return failure;
+    not_told = std::move(failure);
+    return std::nullopt;
+  });
+  return not_told.has_value() ? look_up_by_head(key, *not_told) : object;
+}
+
+// HEAD's errors say nothing: `why` it was not enough to ask for the first byte does.
+std::optional<ObjectInfo> HttpStore::look_up_by_head(const std::string& key, const Failure& why) {
+  Call call{.method = "HEAD", .key = key};
+  std::optional<ObjectInfo> object;
+  run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
+    object.reset();
+    if (is_missing(response)) return std::nullopt;
+    const auto size_bytes = object_bytes_from_first(response);
+    if (response.status != 200 || !size_bytes.has_value()) {
+      Failure failure = why;
+      failure.may_pass = unexpected(response).may_pass;
+      failure.reason += fmt::format(", and HEAD is answered {}", response.status);
+      return failure;
+    }
+    object = info_of(response, *size_bytes);
+    return std::nullopt;
   });
   return object;
 }

@@ -7,7 +7,8 @@
 //              version stored without it, the whole is read once (part_read.hpp)
 //   fetch      GET, checked by all that the object carries
 //   look_up    GET of the first byte: its Content-Range tells the size and, unlike HEAD's, its
-//              errors have a body that says what is wrong
+//              errors have a body that says what is wrong. HEAD where the answer tells no size:
+//              services have called the range wrong, or an object empty that is not
 //   put        PUT with the attributes as headers, Content-MD5, x-amz-content-sha256 and the checksums
 //              above (XXH3-128 of the body, hex; piece_checksums.hpp)
 //   remove     DeleteObjects, as many keys in one request as the service removes in good time
@@ -179,6 +180,7 @@ class HttpStore final : public ObjectStore {
   void learn_own_order(const std::string& words);
   VersionPage fetch_versions(Call& call, PageCheck& check);
   void note_versions(const HttpResponse& response);
+  std::optional<ObjectInfo> look_up_by_head(const std::string& key, const Failure& why);
   HttpClient& client();
 
   const HttpStoreConfig config_;

@@ -227,14 +227,8 @@ std::optional<Failure> judge_first_byte(const HttpResponse& response) {
                             quotable(response.header("content-range").value_or("")))};
 }
 
-std::optional<Failure> judge_no_first_byte(const HttpResponse& response) {
-  if (auto fault = contradiction_in(response)) return fault;
-  const std::string range = response.header("content-range").value_or("bytes */0");
-  if (range == "bytes */0" || !range.starts_with("bytes */")) return std::nullopt;
-  return Failure{.may_pass = true,
-                 .reason = fmt::format("the answer contradicts itself: there is no first byte of "
-                                       "an object of Content-Range \"{}\"",
-                                       quotable(range))};
+bool may_refuse_first_byte(const HttpResponse& response) {
+  return response.status == 416 || calls_request_wrong(response);
 }
 
 std::optional<Failure> verify_checksum(const HttpResponse& response,

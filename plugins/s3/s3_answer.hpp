@@ -74,8 +74,9 @@ std::optional<std::uint64_t> object_bytes_from_first(const HttpResponse& respons
 // Nothing if that can be believed.
 std::optional<Failure> judge_first_byte(const HttpResponse& response);
 
-// Nothing if the answer 416 to a request for the first byte says nothing against an empty object.
-std::optional<Failure> judge_no_first_byte(const HttpResponse& response);
+// Whether an error may be about the range only: 416, which is right of an empty object and wrong of
+// others, and the ways to call a request wrong or unknown.
+bool may_refuse_first_byte(const HttpResponse& response);
 
 // Nothing if `body` is what was stored, or was stored without a checksum. A mismatch may pass: the
 // damage may have happened on the way.

@@ -160,6 +160,7 @@ void Transfer::set_request(const HttpRequest& request, bool fresh_connection) {
     set(handle_, CURLOPT_POSTFIELDS, counted ? nullptr : body);
   } else {
     set(handle_, CURLOPT_HTTPGET, 1L);
+    if (request.method == "HEAD") set(handle_, CURLOPT_NOBODY, 1L);  // else it waits for a body
   }
   set(handle_, CURLOPT_CUSTOMREQUEST, request.method.c_str());
   set(handle_, CURLOPT_FRESH_CONNECT, fresh_connection ? 1L : 0L);

@@ -144,12 +144,56 @@ TEST_F(ContradictionTest, HeadersThatSayTwoThingsAreAskedForAgain) {
   EXPECT_EQ(store.get_text("k", 9), "text");
 }
 
-TEST_F(ContradictionTest, AnObjectThatIsEmptyAndIsNotIsLookedUpAgain) {
-  server.then(error_answer(416, "InvalidRange", {{"Content-Range", "bytes */329"}}));
-  server.then(answer(206, "1", {{"Content-Range", "bytes 0-0/329"}}));
-  EXPECT_EQ(store.size_of("k"), 329U);
-  server.then(error_answer(416, "InvalidRange", {{"Content-Range", "bytes */0"}}));
-  EXPECT_EQ(store.size_of("k"), 0U);
+// The answer to a HEAD of an object of that size: the header alone.
+Answer head_answer(std::size_t size_bytes) {
+  return answer(200, std::string(size_bytes, 'x'), {{"ETag", "\"1\""}}).close_after(0);
+}
+
+TEST_F(ContradictionTest, WhoDoesNotKnowTheFirstByteIsAskedForTheHead) {
+  const std::vector<Answer> refusals{
+      error_answer(416, "InvalidRange", {{"Content-Range", "bytes */329"}}),
+      error_answer(416, "InvalidRange", {{"Content-Range", "bytes */0"}}),
+      error_answer(416, "InvalidRange"),
+      error_answer(400, "InvalidArgument"),
+      error_answer(400, "InvalidRange"),
+      error_answer(501, "NotImplemented"),
+  };
+  std::size_t requests = 0;
+  for (const Answer& refusal : refusals) {
+    for (const std::size_t size_bytes : {329U, 0U}) {
+      server.then(refusal);
+      server.then(head_answer(size_bytes));
+      const auto object = store.look_up("k");
+      EXPECT_EQ(object->size_bytes, size_bytes);
+      EXPECT_EQ(object->etag, "\"1\"");
+      requests += 2;
+      EXPECT_EQ(server.requests().back().line, "HEAD /disk/k HTTP/1.1");
+    }
+  }
+  EXPECT_EQ(server.requests().size(), requests);
+}
+
+TEST_F(ContradictionTest, WhoGoesOnSendingAnotherRangeIsAskedForTheHead) {
+  for (const char* range : {"bytes 1-1/329", "", "bytes 0-0/*"}) {
+    for (int i = 0; i < 3; ++i) server.then(answer(206, "1", {{"Content-Range", range}}));
+    server.then(head_answer(329));
+    EXPECT_EQ(store.size_of("k"), 329U) << range;
+  }
+}
+
+TEST_F(ContradictionTest, AHeadThatTellsNothingLeavesTheReasonOfTheFirstByte) {
+  server.then(error_answer(400, "InvalidRequest"));
+  server.then(answer(400));
+  try {
+    (void)store.look_up("k");
+    FAIL() << "the error was lost";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("InvalidRequest"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("HEAD is answered 400"), std::string::npos);
+  }
+  server.then(error_answer(416, "InvalidRange"));
+  server.then(answer(404, "", {{"x-amz-request-id", "1"}}));
+  EXPECT_FALSE(store.look_up("k").has_value()) << "it was removed meanwhile";
 }
 
 TEST_F(ContradictionTest, ADeletionWhoseAnswerIsCutIsSentAgain) {

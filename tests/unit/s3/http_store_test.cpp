@@ -142,7 +142,10 @@ TEST_F(HttpStoreTest, SizeComesFromTheContentRange) {
   server.then(answer(206, "1", {{"Content-Range", "bytes 0-0/68719476736"}}));
   EXPECT_EQ(store().size_of("k"), 68719476736U);
   server.then(error_answer(416, "InvalidRange"));
-  EXPECT_EQ(store().size_of("empty"), 0U);
+  server.then(answer(200, "", {{"ETag", "\"1\""}}));
+  const auto empty = store().look_up("empty");
+  EXPECT_EQ(empty->size_bytes, 0U);
+  EXPECT_EQ(empty->etag, "\"1\"") << "which an error does not tell";
   server.then(answer(206, "1", {{"Content-Range", "bytes 0-0/*"}}));
   EXPECT_EQ(errno_of([&] { (void)store().size_of("k"); }), EIO);
 }
