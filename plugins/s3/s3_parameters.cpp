@@ -73,6 +73,8 @@ S3Parameters::Rows S3Parameters::volume_rows() {
                      "with layout=s3backer: what all names begin with, instead of KEY/"),
       bool_parameter("block-hash-prefix", request.hash_prefix,
                      "with layout=s3backer: names begin with a hash"),
+      string_parameter("default-content-encoding", request.default_content_encoding, "VALUE",
+                       "with layout=s3backer: Content-Encoding of objects that come without"),
       choice_parameter("own", serving_.ownership,
                        {{"auto", Ownership::automatic},
                         {"lease", Ownership::lease},

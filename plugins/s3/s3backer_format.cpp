@@ -128,7 +128,7 @@ EncodedBlock S3backerFormat::encode(BlockNumber block, std::span<const std::byte
 
 bool S3backerFormat::is_stored_plain(const ObjectInfo& object) const {
   return coding_.cipher == nullptr && object.size_bytes == geometry_.block_size() &&
-         split_codings(object.attributes.content_encoding).empty();
+         split_codings(encoding_of(object.attributes, coding_.default_encoding)).empty();
 }
 
 void S3backerFormat::decode(BlockNumber block, std::span<const std::byte> body,
@@ -143,7 +143,7 @@ void S3backerFormat::decode(BlockNumber block, std::span<const std::byte> body,
 void S3backerFormat::decode_codings(BlockNumber block, std::span<const std::byte> body,
                                     const ObjectAttributes& attributes,
                                     std::span<std::byte> data) const {
-  const std::string& header = attributes.content_encoding;
+  const std::string& header = encoding_of(attributes, coding_.default_encoding);
   std::vector<std::string_view> codings = split_codings(header);
   std::vector<std::byte> decrypted;
   const bool is_encrypted =

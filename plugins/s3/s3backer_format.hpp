@@ -17,6 +17,9 @@
 // one that is unknown is an error that names it. The signature is checked before anything else is
 // done with a body.
 //
+// A service may drop the Content-Encoding that came with an object. What is to stand for it then can
+// be given, as s3backer's --defaultContentEncoding.
+//
 // s3backer keeps no more than 31 characters of a Content-Encoding, blanks not counted: what it
 // writes with deflate under CAMELLIA it cannot read again. Here it can be read.
 //
@@ -40,7 +43,14 @@ struct S3backerCoding {
   Compression compression = Compression::none;
   int level = 0;                                 // valid for `compression`
   std::unique_ptr<const S3backerCipher> cipher;  // null: not encrypted
+  std::string default_encoding{};                // of objects that come without one
 };
+
+// The Content-Encoding by which an object was written.
+inline const std::string& encoding_of(const ObjectAttributes& attributes,
+                                      const std::string& default_encoding) {
+  return attributes.content_encoding.empty() ? default_encoding : attributes.content_encoding;
+}
 
 class S3backerFormat final : public BlockFormat {
  public:

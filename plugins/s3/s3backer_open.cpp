@@ -136,7 +136,7 @@ class Opener {
   }
 
   [[nodiscard]] S3backerCoding coding() const {
-    S3backerCoding coding;
+    S3backerCoding coding{.default_encoding = request_.default_content_encoding};
     if (request_.passphrase.has_value()) {
       coding.cipher = cipher();
     } else if (!request_.cipher.empty()) {
@@ -196,7 +196,8 @@ class Opener {
 
   [[nodiscard]] std::string cipher_of_sample() const {
     if (!sample_.has_value()) return {};
-    std::string encoding = sample_->object.attributes.content_encoding;
+    std::string encoding =
+        encoding_of(sample_->object.attributes, request_.default_content_encoding);
     std::erase_if(encoding, [](char c) { return c == ' ' || c == '\t'; });
     const std::string last = encoding.substr(encoding.rfind(',') + 1);  // npos + 1 is 0
     const bool is_encryption =

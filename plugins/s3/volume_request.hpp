@@ -42,6 +42,7 @@ struct VolumeRequest {
   std::optional<std::string> prefix{};  // as it stands; else "KEY/"
   bool hash_prefix = false;
   std::optional<std::size_t> key_length_bytes{};
+  std::string default_content_encoding{};  // of objects whose answers tell none
   bool force_size = false;
 };
 

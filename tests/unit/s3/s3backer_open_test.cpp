@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <set>
 
 #include "common/error.hpp"
 #include "plugins/s3/s3backer_volume.hpp"
@@ -121,6 +122,28 @@ TEST_P(EachStoredVolume, IsFoundOutByItself) {
   const VolumeLayout layout = open_volume(store_, request);
   EXPECT_EQ(layout.layout, Layout::s3backer);
   EXPECT_EQ(read_all(store_, layout), image());
+}
+
+// Of volumes with plain blocks nothing is dropped: no word can stand for both kinds.
+TEST_P(EachStoredVolume, IsReadWhereTheServiceDropsItsEncoding) {
+  std::set<std::string> encodings;
+  for (const StoredObject& object : volume_.objects) {
+    encodings.insert(object.attributes.content_encoding);
+  }
+  VolumeRequest request = request_for(volume_);
+  if (!encodings.contains("")) request.default_content_encoding = *encodings.rbegin();
+  for (const StoredObject& object : volume_.objects) {
+    ObjectAttributes attributes = object.attributes;
+    if (attributes.content_encoding == request.default_content_encoding) {
+      attributes.content_encoding.clear();
+    }
+    store_.place(object.key, object.body, attributes);
+  }
+  EXPECT_EQ(read_all(store_, open_volume(store_, request)), image());
+  if (!request.default_content_encoding.empty() && volume_.password.has_value()) {
+    request.default_content_encoding.clear();
+    EXPECT_TRUE(contains(refusal(store_, request, EINVAL), "is not encrypted"));
+  }
 }
 
 // Bodies need the same library to be the same bytes (s3backer_format_test.cpp): zstd's are compared
