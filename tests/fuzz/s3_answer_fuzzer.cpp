@@ -98,7 +98,7 @@ void judge_all(const HttpResponse& response) {
        "nobody is asked to come back in the past");
   error_in_success(response, response.text);
   not_the_document(response, "ListBucketResult");
-  judge_no_first_byte(response);
+  may_refuse_first_byte(response);
   object_bytes_from_first(response);
 }
 
