@@ -11,14 +11,24 @@
 //                small ones (transfer_queue.hpp). Small: neither body nor buffer exceeds 64 KiB
 //   late         a GET into a buffer is sent a second time when it takes longer than nearly all
 //                of its like (transfer_hedging.hpp); one answer is seen, `buffer` holds its bytes
-//   refused      503, 429, 509 and 529 lower the number in flight for a while (in_flight_limit.hpp)
+//   refused      503, 429, 509, 529 and silence lower the number in flight for a while
+//                (in_flight_limit.hpp)
+//   slow         large requests are as many as the line has a use for (line_concurrency.hpp)
 //   throttled    bodies of all requests together keep the bandwidth limits (bandwidth_limit.hpp)
 //
 // What HTTP alone can decide is decided here: bodies never exceed their bounds, a body shorter than
-// announced is a failure, redirects are not followed, and every wait ends - connecting after
-// `connect_timeout`, silence after `stall_timeout` (a pause for the bandwidth's sake is none), the
-// whole request at its own limit, and all of them within about a second once the request's
-// `is_over` says so. What an answer means is the caller's business.
+// announced is a failure, redirects are not followed, and every wait ends:
+//
+//   connecting    after `connect_timeout`
+//   silence       after `stall_timeout`: not a byte was acknowledged or came; a pause for the
+//                 bandwidth's sake is none
+//   a trickle     after `crawl_timeout` and one second for each kCrawl_bytes_s that there are to be
+//                 carried: on the whole nothing is so slow that works
+//   a request     when it has not got on for its time limit, the wait in the queue included, where
+//                 others that get on do so for all; with TransferTime::whole, at that limit
+//   all of them   within about a second once the request's `is_over` says so
+//
+// What an answer means is the caller's business.
 //
 // Nothing is connected before the first request. No thread is started but libcurl's resolver, for
 // as long as a name is looked up.
@@ -37,14 +47,18 @@
 
 #include "common/sync/clock.hpp"
 #include "plugins/s3/signing.hpp"
+#include "plugins/s3/transfer_life.hpp"
 
 namespace nbdstack {
+
+inline constexpr std::size_t kCrawl_bytes_s = 1024;
 
 struct HttpClientConfig {
   unsigned connections = 16;
   std::chrono::milliseconds connect_timeout{10'000};
   std::chrono::seconds stall_timeout{15};  // without a byte in either direction
-  std::string ca_file;                     // empty: the system's
+  std::chrono::milliseconds crawl_timeout{60'000};
+  std::string ca_file;  // empty: the system's
   bool tls_verify = true;
   bool use_proxy = true;                     // where the environment names one
   bool http2 = false;                        // where the server offers it over TLS
@@ -73,6 +87,11 @@ struct HttpRequest {
   // ends it with ESHUTDOWN, and nothing more is sent. Empty: always yes.
   std::function<bool()> may_send;
 
+  // Called when bytes of it have moved, by the caller's thread. Empty: nobody wants to know.
+  std::function<void()> got_on;
+
+  TransferTime time = TransferTime::of_silence;
+
   // A connection of its own, so that libcurl has no reason to send the request a second time behind
   // our back (it does where a kept-alive connection turns out to be dead).
   bool fresh_connection = false;
@@ -85,6 +104,7 @@ struct HttpResponse {
   std::string text;
   bool text_cut = false;    // there was more than text_limit
   bool sent_twice = false;  // libcurl had sent it before, over a connection that was dead
+  Duration put_off{};       // as below
 
   [[nodiscard]] std::optional<std::string> header(std::string_view lower_case_name) const;
 };
@@ -102,6 +122,8 @@ struct TransportFailure {
   std::string message;
   // All of the request may have gone out. What went out in part is never done.
   bool may_have_arrived = true;
+  // How much of the time that it took does not count: something got on until then.
+  Duration put_off{};
 };
 
 using HttpOutcome = std::variant<HttpResponse, TransportFailure>;
@@ -116,7 +138,7 @@ class HttpClient {
   // Ends what is under way, in bounded time.
   ~HttpClient();
 
-  // Any thread. The wait for a place counts towards `time_limit`. Throws Error(ESHUTDOWN) when the
+  // Any thread. Throws Error(ESHUTDOWN) when the
   // request is over. The request's memory is not touched any more when it has returned or thrown.
   HttpOutcome perform(const HttpRequest& request, Duration time_limit);
 

@@ -28,8 +28,12 @@ TransferClass class_of(const HttpRequest& request) {
   return small ? TransferClass::small : TransferClass::large;
 }
 
-TransportFailure no_place_in_time() {
-  return {Kind::timeout, "no connection became free in time"};
+// Nothing was sent.
+TransportFailure no_place_in_time(Duration put_off) {
+  return {.kind = Kind::timeout,
+          .message = "no connection became free in time",
+          .may_have_arrived = false,
+          .put_off = put_off};
 }
 
 [[noreturn]] void refuse() {
@@ -112,17 +116,18 @@ class HttpEngine::Loan {
 
 HttpOutcome HttpEngine::perform(const HttpRequest& request, Duration time_limit) {
   if (request.is_over && request.is_over()) refuse();
-  if (time_limit <= Duration::zero()) return no_place_in_time();
+  if (time_limit <= Duration::zero()) return no_place_in_time({});
   const Visit visit(*this);
   const TimePoint came = steady_clock::now();
-  TransferLife life(came, came + time_limit, request.is_over, stopping_);
+  TransferLife life(came, time_limit, request.time, request.is_over, stopping_);
   const TransferClass its_class = class_of(request);
   const std::optional<TransferPlaces::Place> place = places_.enter(its_class, life);
-  if (!place) return no_place_in_time();
+  if (!place) return no_place_in_time(life.put_off());
   const Duration waited = steady_clock::now() - came;
   Loan loan(*this);
   HttpOutcome outcome = loan.lane().run(request, its_class, life);
   tell_wait(outcome, waited);
+  std::visit([&life](auto& each) { each.put_off = life.put_off(); }, outcome);
   return outcome;
 }
 

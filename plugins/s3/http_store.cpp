@@ -34,7 +34,13 @@ constexpr int kWrongFirstBytes_max = 3;
 
 // How long a connection may be silent.
 seconds stall_timeout_of(const HttpStoreConfig& config) {
-  return std::max(std::chrono::floor<seconds>(milliseconds(config.timeout_ms) / 4), seconds(1));
+  const int shares = config.time == TransferTime::whole ? 2 : 4;
+  return std::max(std::chrono::floor<seconds>(milliseconds(config.timeout_ms) / shares),
+                  seconds(1));
+}
+
+Duration put_off_by(const HttpOutcome& outcome) {
+  return std::visit([](const auto& each) { return each.put_off; }, outcome);
 }
 
 }  // namespace
@@ -63,6 +69,7 @@ HttpClient& HttpStore::client() {
         HttpClientConfig{.connections = config_.connections,
                          .connect_timeout = std::min(timeout, milliseconds(10'000)),
                          .stall_timeout = stall_timeout_of(config_),
+                         .crawl_timeout = timeout,
                          .ca_file = config_.ca_file,
                          .tls_verify = config_.tls_verify,
                          .http2 = config_.options.http2,
@@ -104,7 +111,9 @@ std::optional<Failure> HttpStore::attempt(Call& call, const Judge& judge, Durati
   if (auto failure = send_where_it_belongs(call, clock_.now() + time_left, outcome)) return failure;
   try {
     note_doubt(call, outcome);
-    return judge_outcome(call, judge, outcome);
+    auto failure = judge_outcome(call, judge, outcome);
+    if (failure.has_value()) failure->put_off = put_off_by(outcome);
+    return failure;
   } catch (...) {  // out of memory: it may have been done, and nobody knows as which version
     if (call.doubt != nullptr) call.doubt->is_open = true;
     throw;
@@ -183,11 +192,9 @@ HttpOutcome HttpStore::send(Call& call, Duration time_left) {
                       .buffer = call.buffer,
                       .text_limit = call.text_limit,
                       .is_over = [&] { return is_over(call); },
-                      .may_send =
-                          [&] {
-                            last_minute_.got_on();
-                            return may_send(call);
-                          },
+                      .may_send = [&] { return may_send(call); },
+                      .got_on = [&] { last_minute_.got_on(); },
+                      .time = config_.time,
                       .fresh_connection = call.fresh_connection};
   if (!signable.query.empty()) request.url += "?" + encode_query(signable.query);
   call.clock_offset_s = clock_offset_s_;

@@ -77,7 +77,9 @@ struct HttpStoreConfig {
   std::shared_ptr<CredentialSource> credentials;
   std::shared_ptr<ExpressSession> session;  // of a directory bucket; null: it is none
   unsigned connections = 16;
-  std::uint32_t timeout_ms = 60'000;  // of one operation with all its attempts
+  std::uint32_t timeout_ms = 60'000;  // of one operation with all its attempts, but for the time in
+                                      // which they get on
+  TransferTime time = TransferTime::of_silence;  // whole: without that exception
   unsigned retries = kRetries_unlimited;
   std::string ca_file;  // empty: the system's
   bool tls_verify = true;

@@ -30,6 +30,7 @@ std::optional<Failure> HttpStore::send_where_it_belongs(Call& call, TimePoint de
                                                         HttpOutcome& outcome) {
   if (auto failure = authorise(call, deadline)) return failure;
   outcome = send(call, deadline - clock_.now());
+  Duration put_off{};  // by those that were answered so
   bool was_moved = false;
   bool was_renewed = false;
   while (const auto* const response = std::get_if<HttpResponse>(&outcome)) {
@@ -40,9 +41,11 @@ std::optional<Failure> HttpStore::send_where_it_belongs(Call& call, TimePoint de
     } else {
       break;
     }
-    if (auto failure = authorise(call, deadline)) return failure;
-    outcome = send(call, deadline - clock_.now());
+    put_off += response->put_off;
+    if (auto failure = authorise(call, deadline + put_off)) return failure;
+    outcome = send(call, deadline + put_off - clock_.now());
   }
+  std::visit([put_off](auto& each) { each.put_off += put_off; }, outcome);
   return std::nullopt;
 }
 

@@ -1,15 +1,18 @@
-// How many requests a service is given at once: fewer when it says that they are too many.
+// How many requests a service is given at once: fewer when it says that they are too many, or says
+// nothing at all.
 //
 // Additive increase, multiplicative decrease (Chiu and Jain, 1989), as TCP does it:
 //
 //   event                                     limit
 //   at first                                  the most that is configured
-//   503, 429, 509 or 529 to a request         halved, but at least 1
+//   503, 429, 509 or 529 to a request, or     halved, but at least 1
+//     silence until it is given up
 //   the same to a request that was sent       unchanged: the answers to one burst are one piece of
 //     before the limit was last halved          news
 //   as many good answers as the limit is      one more, but at most what is configured
 //
-// Other failures leave it as it is: they say nothing about the service's load.
+// Other failures leave it as it is: they say nothing about the load of the service or the line.
+// How many large ones the line has a use for is another question (line_concurrency.hpp).
 //
 // Not thread-safe: its owner's lock protects it (transfer_places.hpp).
 #pragma once

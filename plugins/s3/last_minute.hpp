@@ -2,8 +2,9 @@
 //
 // A cache above writes back what is dirty while the server stops: these last writes must reach the
 // service if it can be reached at all, however much there is. But a server that stops must also
-// end. So the grace period is one of silence: it begins anew with each piece of a body that is sent
-// and with each operation that succeeds, and time in which nobody wants anything does not count.
+// end. So the grace period is one of silence: it begins anew with each piece of a body that arrives,
+// either way, and with each operation that succeeds, and time in which nobody wants anything does
+// not count.
 //
 //   operation                           ends
 //   a read begun before the stop        at once: its client is being sent away
@@ -61,7 +62,7 @@ class LastMinute {
     LastMinute& at_;
   };
 
-  // A piece of a body has been sent, or an operation has succeeded.
+  // A piece of a body has arrived, or an operation has succeeded.
   void got_on() {
     if (!has_noticed_) return;
     const std::lock_guard lock(mutex_);

@@ -168,7 +168,7 @@ void Retrier::run(const std::string& operation,
                   const std::function<std::optional<Failure>(const Attempt&)>& attempt,
                   const std::function<bool()>& is_over) {
   const TimePoint start = clock_.now();
-  const TimePoint deadline = start + policy_.timeout;
+  TimePoint deadline = start + policy_.timeout;
   std::optional<Failure> former;
   unsigned damaged = 0;
   for (unsigned number = 1;; ++number) {
@@ -177,22 +177,24 @@ void Retrier::run(const std::string& operation,
     if (!failure->may_pass) {
       throw Error(failure->code, fmt::format("{}: {}", operation, failure->in_words()));
     }
+    deadline += failure->put_off;
     const auto elapsed_s = std::chrono::duration<double>(clock_.now() - start).count();
     if (failure->is_damage) ++damaged;
+    // The last attempt may have had no time left to meet what is wrong, or no place.
+    const bool tells_more = former.has_value() && former->reason != failure->reason;
+    const std::string more = tells_more ? "; before that: " + former->in_words() : "";
     if (number > policy_.retries || damaged == kDamagedAttempts_max) {
-      throw Error(failure->code, fmt::format("{}: gave up after {} attempts in {:.1f} s: {}",
-                                             operation, number, elapsed_s, failure->in_words()));
+      throw Error(failure->code,
+                  fmt::format("{}: gave up after {} attempts in {:.1f} s: {}{}", operation, number,
+                              elapsed_s, failure->in_words(), more));
     }
     const auto pause = pause_after(number, *failure, deadline - clock_.now());
     if (!pause) {
-      // The last attempt may have had no time left to meet what is wrong.
-      const bool tells_more = former.has_value() && former->reason != failure->reason;
       throw Error(
           ETIMEDOUT,
           fmt::format("{}: gave up after {} attempts in {:.1f} s, for timeout={}: {}{}", operation,
                       number, elapsed_s, std::chrono::duration<double>(policy_.timeout).count(),
-                      failure->in_words(),
-                      tells_more ? "; before that: " + former->in_words() : ""));
+                      failure->in_words(), more));
     }
     former = failure;
     log::debug("{}: attempt {} failed: {}; next in {:.2f} s", operation, number,

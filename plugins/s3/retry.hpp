@@ -17,7 +17,10 @@
 // together. Where the service says Retry-After, that is the least pause.
 //
 // An operation ends at its `timeout`, and the last failure is its error: an outage that is shorter
-// passes unnoticed, however often a refused connection has been tried meanwhile. A number of
+// passes unnoticed, however often a refused connection has been tried meanwhile. The time in which
+// an attempt gets on does not count: a slow line is no outage. (So it lasts for at most `timeout`
+// and the time that its attempts may take to carry bytes, each of which has a bound of its own,
+// http_client.hpp; and since pauses count, there are not many of them.) A number of
 // attempts ends it earlier in two cases only: where the user has set one (`retries`), and where
 // every attempt brought a body that is damaged, because then the object itself is.
 #pragma once
@@ -45,6 +48,7 @@ struct Failure {
   std::optional<Duration> retry_after{};
   bool is_damage = false;     // there was an answer, and its body was not what had been stored
   std::string request_ids{};  // request_ids.hpp
+  Duration put_off{};         // how much of the attempt's time does not count: it got on until then
 
   // The reason, and by which ids the service's people find the request.
   [[nodiscard]] std::string in_words() const;
@@ -70,7 +74,7 @@ struct RetryPolicy {
 
 struct Attempt {
   unsigned number;     // from 1
-  Duration time_left;  // until the operation's timeout
+  Duration time_left;  // until the operation's timeout, unless the attempt gets on
 };
 
 class Retrier {

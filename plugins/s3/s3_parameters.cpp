@@ -172,8 +172,9 @@ S3Parameters::Rows S3Parameters::transfer_rows() {
   ServiceOptions& options = store_.options;
   return {
       number_parameter("connections", store_.connections, 1, 256, "connections to the service"),
-      duration_parameter("timeout", store_.timeout_ms,
-                         "longest time that one operation takes, with all its attempts"),
+      duration_parameter(
+          "timeout", store_.timeout_ms,
+          "how long one operation goes on, with all its attempts, without getting on"),
       retries_parameter(store_.retries),
       duration_parameter("stop-timeout", options.stop_timeout_ms,
                          "how long last writes wait for a silent service when the server stops"),

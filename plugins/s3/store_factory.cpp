@@ -194,6 +194,9 @@ std::unique_ptr<HttpStore> StoreFactory::make_http(const Waiting& waiting) const
   config.may_write = waiting.may_write;
   if (waiting.timeout.has_value()) {
     config.timeout_ms = static_cast<std::uint32_t>(waiting.timeout->count());
+    config.time = TransferTime::whole;
+    config.options.upload_limit_bytes_s = 0;
+    config.options.download_limit_bytes_s = 0;
   }
   return std::make_unique<HttpStore>(config, waiting.clock);
 }

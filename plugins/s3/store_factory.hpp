@@ -45,7 +45,9 @@ struct Waiting {
   // sent. Empty: always.
   std::function<bool()> may_write{};
   std::string volume_key{};  // whose objects those are; only with may_write
-  std::optional<std::chrono::milliseconds> timeout{};  // instead of the settings'
+  // Instead of the settings', and of the whole time of an operation, for small requests that come
+  // in time or are of no use: they share neither connections nor bandwidth limits with others.
+  std::optional<std::chrono::milliseconds> timeout{};
 };
 
 class StoreFactory {
@@ -65,8 +67,8 @@ class StoreFactory {
   // succeeded that is the same however its region was found.
   [[nodiscard]] std::string place() const;
 
-  // The longest time that an operation takes; zero for a directory, whose operations end when they
-  // are done.
+  // The longest time for which an operation goes on without getting on; zero for a directory, whose
+  // operations end when they are done.
   [[nodiscard]] std::chrono::milliseconds timeout() const;
 
  private:

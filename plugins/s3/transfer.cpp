@@ -1,8 +1,6 @@
 #include "plugins/s3/transfer.hpp"
 
 #include <fmt/core.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -13,6 +11,7 @@
 
 #include "common/error.hpp"
 #include "plugins/s3/answer_head.hpp"
+#include "plugins/s3/socket_progress.hpp"
 
 namespace nbdstack {
 namespace {
@@ -20,7 +19,7 @@ namespace {
 using Kind = TransportFailure::Kind;
 
 // Connections that carry megabyte objects: fewer, larger pieces.
-constexpr long kBufferBytes = 256L << 10U;
+constexpr auto kBufferBytes = static_cast<long>(SendPace::kPieceBytes_max);
 constexpr std::size_t kHeadersLimitBytes = std::size_t{64} << 10U;
 
 // An option that libcurl refuses is a mistake of ours or a libcurl built without TLS.
@@ -31,14 +30,6 @@ void set(CURL* handle, CURLoption option, Value value) {
     throw Error(EINVAL, fmt::format("libcurl refuses option {}: {}", static_cast<int>(option),
                                     curl_easy_strerror(code)));
   }
-}
-
-// A server that leaves Nagle's algorithm on (Ceph RGW does) sends a small body only when its
-// headers are acknowledged, which Linux delays by 40 ms on a connection in steady use: 46 ms for
-// each ranged GET of 4 KiB were measured without this.
-void acknowledge_now(curl_socket_t socket) {
-  const int on = 1;
-  setsockopt(socket, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
 }
 
 // As libcurl does it, but programs that are run (credential_process) do not inherit it.
@@ -83,6 +74,7 @@ bool is_refused_by_proxy(CURL* handle) {
 }  // namespace
 
 void Transfer::make_handle() {
+  pace_ = SendPace();
   handle_ = curl_easy_init();
   if (handle_ == nullptr) throw Error(ENOMEM, "out of memory for an HTTP request");
   set(handle_, CURLOPT_PRIVATE, this);
@@ -118,16 +110,15 @@ void Transfer::make_handle() {
   set(handle_, CURLOPT_ERRORBUFFER, words_.data());
 }
 
-void Transfer::prepare(const HttpRequest& request, std::span<std::byte> buffer, Duration time_limit,
+void Transfer::prepare(const HttpRequest& request, std::span<std::byte> buffer,
                        bool fresh_connection, TimePoint now) {
   clear();
   request_ = &request;
   buffer_ = buffer;
   begun_ = now;
+  looked_ = now;
   moved_ = now;
   if (handle_ == nullptr) make_handle();
-  const auto limit = std::chrono::ceil<std::chrono::milliseconds>(time_limit);
-  set(handle_, CURLOPT_TIMEOUT_MS, std::max(static_cast<long>(limit.count()), 1L));
   set_headers(request.headers);
   set_request(request, fresh_connection);
 }
@@ -144,20 +135,19 @@ void Transfer::clear() {
   socket_ = CURL_SOCKET_BAD;
   acknowledged_ = false;
   first_byte_ = TimePoint{};
-  moved_bytes_ = 0;
+  pace_.begin();
+  may_move_ = Duration{};
+  counted_socket_ = CURL_SOCKET_BAD;
+  counted_bytes_ = 0;
 }
 
 void Transfer::set_request(const HttpRequest& request, bool fresh_connection) {
   set(handle_, CURLOPT_URL, request.url.c_str());
   if (request.method == "PUT" || request.method == "POST") {
-    // Sent from the caller's memory; CUSTOMREQUEST makes a PUT of it. Asking us for every piece
-    // costs a little, so only where somebody counts or may forbid them.
-    const bool counted = (directions_.up.is_limited() || request.may_send) && !request.body.empty();
-    const char* const body =
-        request.body.empty() ? "" : reinterpret_cast<const char*>(request.body.data());
+    // CUSTOMREQUEST makes a PUT of it. Without a pointer, libcurl asks us for every piece.
     set(handle_, CURLOPT_POST, 1L);
     set(handle_, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
-    set(handle_, CURLOPT_POSTFIELDS, counted ? nullptr : body);
+    set(handle_, CURLOPT_POSTFIELDS, request.body.empty() ? "" : nullptr);
   } else {
     set(handle_, CURLOPT_HTTPGET, 1L);
     if (request.method == "HEAD") set(handle_, CURLOPT_NOBODY, 1L);  // else it waits for a body
@@ -230,52 +220,10 @@ void Transfer::abandon() {
   curl_easy_cleanup(std::exchange(handle_, nullptr));
 }
 
-void Transfer::pause(bool& flag, TransferDirection& direction) {
-  if (!std::exchange(flag, true)) direction.pause();
-}
-
-void Transfer::end_pauses() {
-  if (std::exchange(up_paused_, false)) directions_.up.go_on();
-  if (std::exchange(down_paused_, false)) directions_.down.go_on();
-}
-
 Transfer& Transfer::of(CURL* handle) {
   char* self = nullptr;
   curl_easy_getinfo(handle, CURLINFO_PRIVATE, &self);
   return *reinterpret_cast<Transfer*>(self);
-}
-
-void Transfer::acknowledge_headers() {
-  if (!headers_ended_ || acknowledged_ || socket_ == CURL_SOCKET_BAD) return;
-  acknowledged_ = true;
-  acknowledge_now(socket_);
-}
-
-TimePoint Transfer::resume_due(TimePoint now) const {
-  TimePoint due = TimePoint::max();
-  if (up_paused_) due = directions_.up.ready_at(now);
-  if (down_paused_) due = std::min(due, directions_.down.ready_at(now));
-  return due;
-}
-
-CURLcode Transfer::resume() {
-  end_pauses();
-  return curl_easy_pause(handle_, CURLPAUSE_CONT);
-}
-
-// Silence does not count before the connection is there, which has a limit of its own.
-bool Transfer::has_stalled(TimePoint now, Duration silence) {
-  curl_off_t connected_us = 0;
-  curl_off_t sent = 0;
-  curl_easy_getinfo(handle_, CURLINFO_PRETRANSFER_TIME_T, &connected_us);
-  curl_easy_getinfo(handle_, CURLINFO_SIZE_UPLOAD_T, &sent);
-  const std::size_t received = header_bytes_ + response_.buffered_bytes + response_.text.size();
-  const curl_off_t bytes = sent + static_cast<curl_off_t>(received);
-  if (bytes != moved_bytes_ || connected_us == 0 || up_paused_ || down_paused_) {
-    moved_ = now;
-    moved_bytes_ = bytes;
-  }
-  return now - moved_ >= silence;
 }
 
 std::size_t Transfer::take_header(std::string_view line) {
@@ -316,13 +264,23 @@ bool Transfer::may_send() {
 
 std::size_t Transfer::give_body(std::span<std::byte> room) {
   if (!may_send()) return CURL_READFUNC_ABORT;
+  const TimePoint now = std::chrono::steady_clock::now();
   const std::span<const std::byte> rest = request_->body.subspan(sent_bytes_);
-  const std::size_t wanted = std::min(rest.size(), room.size());
-  const std::size_t length = directions_.up.take_some(wanted, std::chrono::steady_clock::now());
-  if (length == 0 && wanted > 0) {
+  std::size_t wanted = std::min(rest.size(), room.size());
+  if (wanted == 0) return 0;
+  const auto progress = socket_progress(socket_).value_or(SocketProgress());
+  wanted =
+      std::min(wanted, pace_.allowance(progress.unacknowledged_bytes, progress.round_trip, now));
+  if (wanted == 0) {
+    resume_at_ = now + SendPace::kPause;
+    return CURL_READFUNC_PAUSE;
+  }
+  const std::size_t length = directions_.up.take_some(wanted, now);
+  if (length == 0) {
     pause(up_paused_, directions_.up);
     return CURL_READFUNC_PAUSE;
   }
+  pace_.handed(length, now);
   std::copy_n(rest.begin(), length, room.begin());
   sent_bytes_ += length;
   return length;
@@ -361,6 +319,7 @@ int Transfer::on_seek(void* self, curl_off_t offset, int origin) {
   const auto target = static_cast<std::size_t>(offset);
   if (origin != SEEK_SET || target > transfer.request_->body.size()) return CURL_SEEKFUNC_FAIL;
   transfer.sent_bytes_ = target;
+  transfer.pace_ = SendPace();  // of another connection
   transfer.sent_twice_ = true;
   return CURL_SEEKFUNC_OK;
 }

@@ -11,8 +11,8 @@
 // libcurl's buffer to where the caller wants it, and one that is sent is read where the caller has
 // it.
 //
-// A transfer that may not send or receive for now, because of a bandwidth limit, pauses itself; the
-// lane lets it go on.
+// A transfer that may not send or receive for now, because of a bandwidth limit or because enough is
+// on its way (send_pace.hpp), pauses itself; the lane lets it go on.
 //
 // The request, the buffer and the directions must outlive the exchange. Not thread-safe: its owner
 // is the lane.
@@ -24,6 +24,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -31,6 +32,7 @@
 
 #include "common/sync/clock.hpp"
 #include "plugins/s3/http_client.hpp"
+#include "plugins/s3/send_pace.hpp"
 #include "plugins/s3/transfer_direction.hpp"
 #include "plugins/s3/trusted_certificates.hpp"
 
@@ -47,8 +49,8 @@ class Transfer {
   ~Transfer() { curl_easy_cleanup(handle_); }
 
   // `buffer` stands for the request's own.
-  void prepare(const HttpRequest& request, std::span<std::byte> buffer, Duration time_limit,
-               bool fresh_connection, TimePoint now);
+  void prepare(const HttpRequest& request, std::span<std::byte> buffer, bool fresh_connection,
+               TimePoint now);
   HttpOutcome finish(CURLcode code);
   // Its connection is not used again.
   void abandon();
@@ -61,7 +63,7 @@ class Transfer {
   // The headers are there, and the body is still to come: see acknowledge_now().
   void acknowledge_headers();
 
-  [[nodiscard]] bool is_paused() const { return up_paused_ || down_paused_; }
+  [[nodiscard]] bool is_paused() const { return is_held_back() || resume_at_.has_value(); }
   // When a paused one should be resumed.
   [[nodiscard]] TimePoint resume_due(TimePoint now) const;
   // Goes on after a pause, and may pause again at once. Unless the result is CURLE_OK, the exchange
@@ -76,15 +78,28 @@ class Transfer {
   [[nodiscard]] TimePoint begun() const { return begun_; }
   [[nodiscard]] bool has_first_byte() const { return first_byte_ != TimePoint{}; }
   [[nodiscard]] TimePoint first_byte() const { return first_byte_; }
-  // Neither direction has moved for `silence`, though we let it. Asked now and then: notices only
-  // what has happened between two calls.
-  bool has_stalled(TimePoint now, Duration silence);
+
+  // What has happened since the last look; to be taken now and then.
+  struct Look {
+    std::uint64_t moved_bytes = 0;
+    bool gets_on =
+        false;  // bytes of the request, or of an answer that is none of failure, or it is
+                // held back
+    bool is_on_its_way = false;  // it connects, or what was sent is not acknowledged yet
+  };
+  Look look(TimePoint now);
+  // How long neither direction has moved, though we let it: as of the last look.
+  [[nodiscard]] Duration silence(TimePoint now) const { return now - moved_; }
+  // It has been slower than kCrawl_bytes_s for too long: as of the last look.
+  [[nodiscard]] bool crawls() const;
 
  private:
   void make_handle();
   void set_request(const HttpRequest& request, bool fresh_connection);
   void set_headers(const HeaderList& headers);
   void end_pauses();
+  // By a bandwidth limit: its silence is of our making.
+  [[nodiscard]] bool is_held_back() const { return up_paused_ || down_paused_; }
   void pause(bool& flag, TransferDirection& direction);
   void clear();
   bool may_send();
@@ -119,14 +134,20 @@ class Transfer {
   bool forbidden_ = false;
   bool up_paused_ = false;
   bool down_paused_ = false;
+  SendPace pace_;
+  std::optional<TimePoint> resume_at_;  // enough is on its way until then
 
   curl_socket_t socket_ = CURL_SOCKET_BAD;
   bool acknowledged_ = false;
 
   TimePoint begun_{};
   TimePoint first_byte_{};
-  TimePoint moved_{};  // when has_stalled() last saw progress
-  curl_off_t moved_bytes_ = 0;
+  // As of the last look.
+  TimePoint looked_{};
+  TimePoint moved_{};    // when there was progress
+  Duration may_move_{};  // how long it could have moved: connected, and not held back
+  curl_socket_t counted_socket_ = CURL_SOCKET_BAD;
+  std::uint64_t counted_bytes_ = 0;  // that had moved on it
 };
 
 }  // namespace nbdstack

@@ -5,8 +5,9 @@
 //
 //   the usual time   of GETs of about the same size (a power of two), to the first byte of the
 //                    answer and to its last, each by its own percentile
-//   late             no first byte beyond the one, or no last byte beyond the other, and beyond
-//                    kLatenessMin in any case
+//   late             no first byte beyond the one, and beyond kLatenessMin in any case; or no last
+//                    byte beyond the other, and not a byte since as long as another first byte
+//                    usually takes: what still comes is not late, only slow
 //   at most          kSharePercent of the GETs, saved up to kSavedMax of them: where everything is
 //                    slow, twice the requests would make it slower
 //
@@ -39,14 +40,22 @@ class TransferHedging {
     saved_ = std::min(saved_ + kSharePercent, 100 * kSavedMax);
   }
 
-  // Whether to send one again that was sent `waited` ago. Yes costs a share: ask only when ready.
-  bool should_repeat(std::size_t bytes, Duration waited, bool has_first_byte) {
-    if (waited < kLatenessMin || saved_ < 100) return false;
-    const Usual& usual = usual_of(bytes);
-    const bool late = (!has_first_byte && is_beyond(usual.first_byte, waited)) ||
-                      is_beyond(usual.last_byte, waited);
-    if (late) saved_ -= 100;
-    return late;
+  struct Late {
+    std::size_t bytes = 0;
+    Duration waited{};  // since it was sent
+    Duration silent{};  // since a byte last moved
+    bool has_first_byte = false;
+  };
+  // Whether to send one again. Yes costs a share: ask only when ready.
+  bool should_repeat(const Late& late) {
+    if (late.waited < kLatenessMin || saved_ < 100) return false;
+    const Usual& usual = usual_of(late.bytes);
+    const bool yes =
+        late.has_first_byte
+            ? is_beyond(usual.last_byte, late.waited) && is_beyond(usual.first_byte, late.silent)
+            : is_beyond(usual.first_byte, late.waited) || is_beyond(usual.last_byte, late.waited);
+    if (yes) saved_ -= 100;
+    return yes;
   }
 
  private:

@@ -79,7 +79,6 @@ HttpOutcome TransferLane::run(const HttpRequest& request, TransferClass its_clas
   const Run run(*this);
   request_ = &request;
   class_ = its_class;
-  deadline_ = life.deadline();
   begun_ = steady_clock::now();
   life.ask_if_due(begun_);  // the wait for a place may have been long
   look_due_ = begun_ + TransferHedging::kLatenessMin;
@@ -90,7 +89,7 @@ HttpOutcome TransferLane::run(const HttpRequest& request, TransferClass its_clas
 
 void TransferLane::begin(Transfer& transfer, std::span<std::byte> buffer, bool fresh_connection,
                          TimePoint now) {
-  transfer.prepare(*request_, buffer, deadline_ - now, fresh_connection, now);
+  transfer.prepare(*request_, buffer, fresh_connection, now);
   const CURLMcode code = curl_multi_add_handle(multi_.get(), transfer.handle());
   if (code != CURLM_OK) {
     throw Error(EIO, fmt::format("libcurl takes no request: {}", curl_multi_strerror(code)));
@@ -125,7 +124,7 @@ void TransferLane::turn(TransferLife& life) {
   }
   for (Transfer* const each : {&first_, &second_}) {
     if (!outcome_ && each->is_paused()) resume_if_due(*each, now);
-    if (!outcome_ && look_due_ <= now) look_after(*each, now);
+    if (!outcome_ && look_due_ <= now) look_after(*each, life, now);
   }
   if (!outcome_ && look_due_ <= now) {
     look_due_ = now + kLookAround;
@@ -156,6 +155,7 @@ void TransferLane::reap() {
     const CURLcode code = message->data.result;
     Transfer& transfer = Transfer::of(message->easy_handle);
     curl_multi_remove_handle(multi_.get(), transfer.handle());
+    if (code == CURLE_OPERATION_TIMEDOUT) learn_overload(transfer, steady_clock::now());
     settle(transfer, transfer.finish(code));
   }
 }
@@ -188,6 +188,7 @@ void TransferLane::learn(const Transfer& transfer, const HttpOutcome& outcome) {
   // Counted from the first exchange: where the second has won, the first was at least so slow.
   places_.learn({.is_refusal = is_refusal(*response),
                  .is_good = is_good(*response),
+                 .is_large = class_ == TransferClass::large && is_good(*response),
                  .sent = transfer.begun(),
                  .now = now,
                  .get_bytes = is_body ? request_->buffer.size() : 0,
@@ -195,14 +196,36 @@ void TransferLane::learn(const Transfer& transfer, const HttpOutcome& outcome) {
                  .to_last_byte = now - begun_});
 }
 
-void TransferLane::look_after(Transfer& transfer, TimePoint now) {
-  if (!transfer.is_under_way() || !transfer.has_stalled(now, config_.stall_timeout)) return;
+void TransferLane::look_after(Transfer& transfer, TransferLife& life, TimePoint now) {
+  if (!transfer.is_under_way()) return;
+  const Transfer::Look look = transfer.look(now);
+  if (look.moved_bytes > 0 || look.is_on_its_way) places_.carried(look.moved_bytes, now);
+  if (look.gets_on) {
+    life.got_on(now);
+    if (request_->got_on) request_->got_on();
+  }
+  const auto stall = config_.stall_timeout;
+  if (transfer.silence(now) >= stall) {
+    give_up(transfer, fmt::format("not a byte came or went for {} s", stall.count()), true, now);
+  } else if (transfer.crawls()) {
+    give_up(transfer, fmt::format("slower than {} bytes a second on the whole", kCrawl_bytes_s),
+            true, now);
+  } else if (now >= life.deadline()) {
+    give_up(transfer, "no answer in time", false, now);
+  }
+}
+
+void TransferLane::give_up(Transfer& transfer, std::string why, bool is_overload, TimePoint now) {
   const bool may_have_arrived = transfer.may_have_arrived();
+  if (is_overload) learn_overload(transfer, now);
   drop(transfer);
   settle(transfer, TransportFailure{.kind = Kind::timeout,
-                                    .message = fmt::format("not a byte came or went for {} s",
-                                                           config_.stall_timeout.count()),
+                                    .message = std::move(why),
                                     .may_have_arrived = may_have_arrived});
+}
+
+void TransferLane::learn_overload(const Transfer& transfer, TimePoint now) {
+  places_.learn({.is_refusal = true, .sent = transfer.begun(), .now = now});
 }
 
 void TransferLane::resume_if_due(Transfer& transfer, TimePoint now) {
@@ -218,8 +241,10 @@ void TransferLane::repeat_if_late(TimePoint now) {
       directions_.down.holds_somebody_back()) {
     return;
   }
-  auto place =
-      places_.repeat(class_, request_->buffer.size(), now - begun_, first_.has_first_byte());
+  auto place = places_.repeat(class_, {.bytes = request_->buffer.size(),
+                                       .waited = now - begun_,
+                                       .silent = first_.silence(now),
+                                       .has_first_byte = first_.has_first_byte()});
   if (!place) return;
   was_repeated_ = true;
   second_place_.emplace(*std::move(place));

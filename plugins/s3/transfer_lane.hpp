@@ -5,7 +5,7 @@
 //     until there is an outcome:
 //       asks now and then whether the request is over
 //       calls libcurl, when it is due or a socket is ready
-//       looks after the exchange: has it stalled, is it late, may a paused one go on
+//       looks after the exchange: does it get on, has it stalled, is it late, may a paused one go on
 //       waits for the sockets and for what is due next
 //     leaves the lane without an exchange, also by an exception
 //
@@ -70,8 +70,10 @@ class TransferLane {
   void reap();
   void settle(Transfer& transfer, HttpOutcome outcome);
   void learn(const Transfer& transfer, const HttpOutcome& outcome);
+  void learn_overload(const Transfer& transfer, TimePoint now);
 
-  void look_after(Transfer& transfer, TimePoint now);
+  void look_after(Transfer& transfer, TransferLife& life, TimePoint now);
+  void give_up(Transfer& transfer, std::string why, bool is_overload, TimePoint now);
   void resume_if_due(Transfer& transfer, TimePoint now);
   void repeat_if_late(TimePoint now);
 
@@ -91,7 +93,6 @@ class TransferLane {
   // The run's.
   const HttpRequest* request_ = nullptr;
   TransferClass class_ = TransferClass::small;
-  TimePoint deadline_{};
   TimePoint begun_{};
   TimePoint look_due_{};  // when the exchanges are to be looked after
   bool was_repeated_ = false;

@@ -1,13 +1,18 @@
 // How long a request may last: until its deadline, until its `is_over` says yes, or until the
 // engine is destroyed. Asked by the caller's own thread, between two waits.
 //
+// The deadline is one of silence: it is put off each time that the request gets on, be it in the
+// queue or on the line. Where the whole time counts (TransferTime::whole), it stays where it is.
+//
 // `is_over` may take another thread's look (common/nbdkit/server_stop.hpp), so it is asked only
 // every kAskEvery; no wait of the engine's lasts longer, so that this bounds every cancellation.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 
 #include "common/error.hpp"
@@ -15,14 +20,19 @@
 
 namespace nbdstack {
 
+enum class TransferTime : std::uint8_t { of_silence, whole };
+
 class TransferLife {
  public:
   static constexpr Duration kAskEvery = std::chrono::milliseconds(100);
 
   // Both references outlive it.
-  TransferLife(TimePoint now, TimePoint deadline, const std::function<bool()>& is_over,
-               const std::atomic<bool>& engine_stops)
-      : deadline_(deadline),
+  TransferLife(TimePoint now, Duration limit, TransferTime time,
+               const std::function<bool()>& is_over, const std::atomic<bool>& engine_stops)
+      : limit_(limit),
+        time_(time),
+        first_deadline_(now + limit),
+        deadline_(first_deadline_),
         ask_due_(now + kAskEvery),
         is_over_(is_over),
         engine_stops_(engine_stops) {}
@@ -30,6 +40,13 @@ class TransferLife {
   [[nodiscard]] TimePoint deadline() const { return deadline_; }
   // No wait may last beyond this.
   [[nodiscard]] TimePoint ask_due() const { return ask_due_; }
+
+  // It has got on, the last time at `when`.
+  void got_on(TimePoint when) {
+    if (time_ == TransferTime::of_silence) deadline_ = std::max(deadline_, when + limit_);
+  }
+  // By how much the deadline has been put off.
+  [[nodiscard]] Duration put_off() const { return deadline_ - first_deadline_; }
 
   // Throws Error(ESHUTDOWN) when the request is over, and whatever is_over throws.
   void ask_if_due(TimePoint now) {
@@ -44,7 +61,10 @@ class TransferLife {
     throw Error(ESHUTDOWN, "the request was given up: the server is shutting down");
   }
 
-  const TimePoint deadline_;
+  const Duration limit_;
+  const TransferTime time_;
+  const TimePoint first_deadline_;
+  TimePoint deadline_;
   TimePoint ask_due_;
   const std::function<bool()>& is_over_;
   const std::atomic<bool>& engine_stops_;

@@ -30,12 +30,16 @@ std::optional<TransferPlaces::Place> TransferPlaces::enter(TransferClass its_cla
       if (self.let_in.wait_until(std::min(life.ask_due(), life.deadline()))) break;
       const TimePoint now = steady_clock::now();
       life.ask_if_due(now);
+      {
+        const std::lock_guard lock(mutex_);
+        life.got_on(got_on_);
+        others = let_in(now);
+      }
       if (now >= life.deadline()) {
+        wake(std::exchange(others, nullptr));
         if (give_up(self)) return std::nullopt;
         break;
       }
-      const std::lock_guard lock(mutex_);
-      others = let_in(now);
     }
   } catch (...) {
     if (!give_up(self)) leave(its_class);
@@ -48,7 +52,12 @@ std::optional<TransferPlaces::Place> TransferPlaces::enter(TransferClass its_cla
 TransferPlaces::Waiting* TransferPlaces::let_in(TimePoint now) {
   Waiting* first = nullptr;
   Waiting** last = &first;
-  while (const auto next = queue_.take(limit_.limit(), now)) {
+  if (queue_.in_flight(TransferClass::large) >= line_.limit() &&
+      queue_.waits(TransferClass::large)) {
+    line_.grow_if_idle(now);
+  }
+  while (const auto next = queue_.take(limit_.limit(), line_.limit(), now)) {
+    line_.carried(0, now);
     *last = *next;
     last = &(*next)->next_let_in;
   }
@@ -84,12 +93,11 @@ void TransferPlaces::leave(TransferClass its_class) noexcept {
 }
 
 std::optional<TransferPlaces::Place> TransferPlaces::repeat(TransferClass its_class,
-                                                            std::size_t bytes, Duration waited,
-                                                            bool has_first_byte) {
+                                                            const TransferHedging::Late& late) {
   if (!hedging_allowed_) return std::nullopt;
   const std::lock_guard lock(mutex_);
-  if (limit_.is_lowered() || queue_.in_flight() >= limit_.limit() || !queue_.is_empty() ||
-      !hedging_.should_repeat(bytes, waited, has_first_byte)) {
+  if (limit_.is_lowered() || line_.is_slow() || queue_.in_flight() >= limit_.limit() ||
+      !queue_.is_empty() || !hedging_.should_repeat(late)) {
     return std::nullopt;
   }
   queue_.occupy(its_class);
@@ -99,10 +107,25 @@ std::optional<TransferPlaces::Place> TransferPlaces::repeat(TransferClass its_cl
 void TransferPlaces::learn(const Lesson& lesson) {
   const std::lock_guard lock(mutex_);
   if (lesson.is_refusal) limit_.refused(lesson.sent, lesson.now);
-  if (lesson.is_good) limit_.answered();
+  if (lesson.is_good) {
+    limit_.answered();
+    got_on_ = std::max(got_on_, lesson.now);
+  }
+  if (lesson.is_large) {
+    line_.answered({.begun = lesson.sent,
+                    .now = lesson.now,
+                    .in_flight = queue_.in_flight(TransferClass::large),
+                    .others_wait = queue_.waits(TransferClass::large)});
+  }
   if (lesson.get_bytes > 0) {
     hedging_.answered(lesson.get_bytes, lesson.to_first_byte, lesson.to_last_byte);
   }
+}
+
+void TransferPlaces::carried(std::uint64_t bytes, TimePoint now) {
+  const std::lock_guard lock(mutex_);
+  line_.carried(bytes, now);
+  if (bytes > 0) got_on_ = std::max(got_on_, now);
 }
 
 }  // namespace nbdstack

@@ -8,7 +8,8 @@
 //              its request is over                 none; Error(ESHUTDOWN)
 //   repeat()   its GET is late, a place is free,   a second one              (transfer_hedging.hpp)
 //              and nobody waits
-//   learn()    "too busy", or a good answer         fewer or more in all      (in_flight_limit.hpp)
+//   learn()    "too busy", silence, a good answer   fewer or more in all      (in_flight_limit.hpp)
+//              what it carried, in which time       fewer or more large ones (line_concurrency.hpp)
 //   ~Place     the next in the queue is let in and woken
 //
 // The mutex protects everything here, for a few instructions each time; nobody is woken with it
@@ -17,16 +18,20 @@
 // in which it is let in has a place, and passes it on.
 //
 // That no small request has been seen for a while may let a large one in without anything else
-// happening: who waits looks at the queue at every TransferLife::kAskEvery.
+// happening, and so may an idle line: who waits looks at the queue at every TransferLife::kAskEvery.
+//
+// Waiting in the queue is no silence while others get on: each of them ends, and the turn comes.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <mutex>
 #include <optional>
 #include <utility>
 
 #include "common/sync/clock.hpp"
 #include "plugins/s3/in_flight_limit.hpp"
+#include "plugins/s3/line_concurrency.hpp"
 #include "plugins/s3/transfer_hedging.hpp"
 #include "plugins/s3/transfer_life.hpp"
 #include "plugins/s3/transfer_queue.hpp"
@@ -54,8 +59,9 @@ class TransferPlaces {
 
   // What one answer teaches.
   struct Lesson {
-    bool is_refusal = false;  // the service has too much to do
+    bool is_refusal = false;  // the service or the line has too much to do
     bool is_good = false;     // it has not
+    bool is_large = false;    // and good: the time it took tells of the line
     TimePoint sent{};
     TimePoint now{};
     std::size_t get_bytes = 0;  // 0: it is not the body of a GET, and the times say nothing
@@ -63,16 +69,18 @@ class TransferPlaces {
     Duration to_last_byte{};
   };
 
-  TransferPlaces(unsigned most, bool hedging) : limit_(most), hedging_allowed_(hedging) {}
+  TransferPlaces(unsigned most, bool hedging)
+      : limit_(most), line_(most), hedging_allowed_(hedging) {}
   TransferPlaces(const TransferPlaces&) = delete;
   TransferPlaces& operator=(const TransferPlaces&) = delete;
 
   // Nothing: the deadline came first.
   std::optional<Place> enter(TransferClass its_class, TransferLife& life);
-  // For a GET of `bytes` that was sent `waited` ago. Nothing: it is not to be sent again.
-  std::optional<Place> repeat(TransferClass its_class, std::size_t bytes, Duration waited,
-                              bool has_first_byte);
+  // For a late GET. Nothing: it is not to be sent again.
+  std::optional<Place> repeat(TransferClass its_class, const TransferHedging::Late& late);
   void learn(const Lesson& lesson);
+  // Of a transfer that is under way, bytes have moved, or are on their way.
+  void carried(std::uint64_t bytes, TimePoint now);
 
  private:
   struct Waiting;
@@ -85,6 +93,8 @@ class TransferPlaces {
   std::mutex mutex_;  // protects what follows
   TransferQueue<Waiting*> queue_;
   InFlightLimit limit_;
+  LineConcurrency line_;
+  TimePoint got_on_{};  // when a transfer last got on
   const bool hedging_allowed_;
   TransferHedging hedging_;
 };

@@ -8,6 +8,8 @@
 //     while small ones could need it, which is to say that one has come or gone within
 //     kSmallMemory. Where no small ones have been seen for so long, large ones use all places.
 //   - Small requests may use all places. They cannot starve large ones, with whom they take turns.
+//   - Large requests may be fewer than there are places, as few as the line has a use for
+//     (line_concurrency.hpp).
 //
 // Not thread-safe: its owner's lock protects it (transfer_places.hpp).
 #pragma once
@@ -36,9 +38,9 @@ class TransferQueue {
     note(its_class, now);
   }
 
-  // Nothing: nobody waits, or there is no place.
-  std::optional<Waiting> take(unsigned places, TimePoint now) {
-    const std::optional<TransferClass> next = next_class(places, now);
+  // Nothing: nobody waits, or there is no place, of which large ones take `large_most`.
+  std::optional<Waiting> take(unsigned places, unsigned large_most, TimePoint now) {
+    const std::optional<TransferClass> next = next_class(places, large_most, now);
     if (!next) return std::nullopt;
     Waiting taken = line(*next).front();
     line(*next).pop_front();
@@ -71,6 +73,12 @@ class TransferQueue {
 
   [[nodiscard]] bool is_empty() const { return lines_[0].empty() && lines_[1].empty(); }
   [[nodiscard]] unsigned in_flight() const { return taken_[0] + taken_[1]; }
+  [[nodiscard]] unsigned in_flight(TransferClass its_class) const {
+    return taken_.at(static_cast<std::size_t>(its_class));
+  }
+  [[nodiscard]] bool waits(TransferClass its_class) const {
+    return !lines_.at(static_cast<std::size_t>(its_class)).empty();
+  }
 
  private:
   std::deque<Waiting>& line(TransferClass c) { return lines_.at(static_cast<std::size_t>(c)); }
@@ -80,11 +88,12 @@ class TransferQueue {
     if (its_class == TransferClass::small) small_seen_ = now;
   }
 
-  std::optional<TransferClass> next_class(unsigned places, TimePoint now) {
+  std::optional<TransferClass> next_class(unsigned places, unsigned large_most, TimePoint now) {
     if (in_flight() >= places) return std::nullopt;
     const bool small_waits = !line(TransferClass::small).empty();
-    const bool large_may = !line(TransferClass::large).empty() &&
-                           taken(TransferClass::large) < places_for_large(places, now);
+    const bool large_may =
+        !line(TransferClass::large).empty() &&
+        taken(TransferClass::large) < std::min(large_most, places_for_large(places, now));
     if (small_waits && !(large_may && large_is_next_)) return TransferClass::small;
     if (large_may) return TransferClass::large;
     return std::nullopt;

@@ -202,7 +202,9 @@ NO_PLACE = "no connection became free in time"  # after what was refused: fewer 
 OUTAGES = {
     "corrupt_answer": "the object is corrupted: its checksum is [0-9a-f]{32}, but",
     "close": HUNG_UP,
-    "stall": r"Operation timed out|not a byte came or went for \d+ s",
+    # Silence leaves fewer places, so that the last attempt may have found none.
+    "stall": r"(no connection became free in time; before that: )?"
+    r"(no answer in time|not a byte came or went for \d+ s)",
     "lost_answer": f"{HUNG_UP}|the service answered 500 InternalError",
     "status_409": "the service answered 409",
     "status_429": f"the service answered 429|{NO_PLACE}",

@@ -62,7 +62,10 @@ class MemoryS3:
     """The server, from start() to stop(). `buckets` (name -> key -> StoredObject) may be looked at
     and changed between requests; take `lock` while there are any."""
 
-    def __init__(self, buckets=None, conditions=Conditions.HONOURED, of_removals=None):
+    def __init__(
+        self, buckets=None, conditions=Conditions.HONOURED, of_removals=None, address="127.0.0.1"
+    ):
+        self.address = address
         self.buckets = {name: dict(objects) for name, objects in (buckets or {}).items()}
         self.conditions = conditions
         # Many services keep conditions of PUTs only.
@@ -85,7 +88,12 @@ class MemoryS3:
     @property
     def endpoint(self):
         """The service's URL."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http://{self.address}:{self.port}"
+
+    @property
+    def port(self):
+        """The port that it listens on."""
+        return self._server.server_address[1]
 
     def parameters(self, bucket):
         """Parameters of the s3 plugin that lead here."""
@@ -99,7 +107,7 @@ class MemoryS3:
 
     def start(self):
         """Serves from now on, on a free port."""
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server = _Server((self.address, 0), _Handler)
         self._server.s3 = self
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()

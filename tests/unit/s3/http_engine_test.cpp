@@ -181,6 +181,80 @@ TEST_F(HttpEngineTest, DownloadsKeepTheirLimitAndAPauseIsNoStall) {
   EXPECT_EQ(buffer.back(), std::byte{'x'});
 }
 
+TEST_F(HttpEngineTest, ATimeLimitIsOfSilence) {
+  server.then(answer(200, "12345678").drip(milliseconds(100)));
+  unsigned got_on = 0;
+  HttpRequest request = get_request(body);
+  request.got_on = [&got_on] { ++got_on; };
+  const HttpOutcome outcome = client().perform(request, milliseconds(500));
+  EXPECT_EQ(status_of(outcome), 200);
+  EXPECT_GE(got_on, 3U);
+  EXPECT_GE(std::get<HttpResponse>(outcome).put_off, milliseconds(300));
+
+  server.then(answer(200, "12345678").drip(milliseconds(100)));
+  request.time = TransferTime::whole;
+  const HttpOutcome late = client().perform(request, milliseconds(500));
+  EXPECT_EQ(std::get<TransportFailure>(late).kind, TransportFailure::Kind::timeout);
+  EXPECT_EQ(std::get<TransportFailure>(late).put_off, Duration::zero());
+}
+
+TEST_F(HttpEngineTest, ATrickleIsNoLineThatGetsOn) {
+  config.crawl_timeout = milliseconds(500);
+  server.then(answer(200, "12345678").drip(milliseconds(100)));
+  const HttpOutcome outcome = client().perform(get_request(body), seconds(30));
+  EXPECT_EQ(std::get<TransportFailure>(outcome).kind, TransportFailure::Kind::timeout);
+  EXPECT_NE(std::get<TransportFailure>(outcome).message.find("slower than 1024 bytes"),
+            std::string::npos);
+}
+
+// Neither what is said in an answer of failure, nor how slowly it is said.
+TEST_F(HttpEngineTest, AnAnswerOfFailureIsNothingThatGetsOn) {
+  server.then(answer(503, "not today").drip(milliseconds(100)));
+  const HttpOutcome outcome = client().perform(get_request(body), milliseconds(400));
+  EXPECT_EQ(std::get<TransportFailure>(outcome).kind, TransportFailure::Kind::timeout);
+}
+
+TEST_F(HttpEngineTest, SilenceLowersTheRequestsInFlightAsARefusalDoes) {
+  config.connections = 2;
+  config.stall_timeout = seconds(1);
+  config.hedging = false;
+  server.then(answer(200, "12345678").stall_after(3));
+  EXPECT_EQ(get(body), 0);  // one at a time now
+  std::atomic<int> at_once{0};
+  Gate first_is_there;
+  Gate gate;
+  server.then(answer(200, "12345678").when_asked([&] {
+    ++at_once;
+    first_is_there.wait();
+    gate.wait();
+    --at_once;
+  }));
+  server.then(answer(200, "12345678").when_asked([&] { EXPECT_EQ(at_once, 0); }));
+  std::thread first([this] {
+    std::array<std::byte, 8> mine{};
+    EXPECT_EQ(get(mine), 200);
+  });
+  first_is_there.await_arrivals(1);
+  std::array<std::byte, 8> mine{};
+  HttpRequest next = get_request(mine);
+  next.is_over = [&, asked = 0]() mutable {  // before the request, and then from the queue
+    if (asked++ == 1) gate.open();
+    return false;
+  };
+  std::thread second([&] { EXPECT_EQ(status_of(client().perform(next, seconds(30))), 200); });
+  first_is_there.open();
+  first.join();
+  second.join();
+}
+
+TEST_F(HttpEngineTest, APauseForTheBandwidthIsNoSilenceEither) {
+  config.download_limit_bytes_s = 20'000;
+  const std::string large(48 << 10, 'x');  // more than 1.5 s
+  std::vector<std::byte> buffer(large.size());
+  server.then(answer(200, large));
+  EXPECT_EQ(status_of(client().perform(get_request(buffer), milliseconds(1300))), 200);
+}
+
 TEST_F(HttpEngineTest, UploadsKeepTheirLimit) {
   config.upload_limit_bytes_s = 100'000;
   std::string large(64 << 10, 'x');

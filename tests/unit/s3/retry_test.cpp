@@ -79,6 +79,19 @@ TEST(Retry, NumberOfAttemptsIsABound) {
   EXPECT_EQ(run_failing({.retries = 0}, kPasses).attempts, 1U);
 }
 
+TEST(Retry, WhatCameBeforeTheLastFailureIsToldToo) {
+  FakeClock clock;
+  Retrier retrier({.retries = 1, .timeout = 1h}, clock, 1);
+  try {
+    retrier.run("GET key", [](const Attempt& attempt) {
+      return Failure{.may_pass = true, .reason = attempt.number == 1 ? "busy" : "no place"};
+    });
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("no place; before that: busy"), std::string::npos);
+  }
+}
+
 TEST(Retry, AnOutageThatIsShorterThanTheTimeoutPassesUnnoticed) {
   for (std::uint64_t seed = 1; seed <= 200; ++seed) {
     FakeClock clock;
@@ -108,6 +121,22 @@ TEST(Retry, TimeoutIsABoundHoweverManyRetriesAreLeft) {
   EXPECT_EQ(outcome.code, ETIMEDOUT);
   EXPECT_LE(outcome.slept + outcome.attempts * Duration(1s), Duration(11s));
   EXPECT_GE(outcome.attempts, 3U);
+}
+
+TEST(Retry, TheTimeInWhichAnAttemptGetsOnDoesNotCount) {
+  FakeClock clock;
+  Retrier retrier({.timeout = 10s, .first_pause = 0s, .longest_pause = 0s}, clock, 1);
+  std::vector<Duration> left;
+  EXPECT_THROW(retrier.run("PUT key",
+                           [&](const Attempt& attempt) {
+                             left.push_back(attempt.time_left);
+                             clock.advance(100s);
+                             Failure broken = kPasses;  // after 97 s on a slow line
+                             broken.put_off = 97s;
+                             return broken;
+                           }),
+               Error);
+  EXPECT_EQ(left, (std::vector<Duration>{10s, 7s, 4s, 1s}));
 }
 
 TEST(Retry, AttemptsAreToldTheTimeThatIsLeft) {

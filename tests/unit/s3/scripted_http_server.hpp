@@ -16,6 +16,7 @@
 #include <array>
 #include <atomic>
 #include <cctype>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -37,8 +38,9 @@ struct Answer {
   std::string body;
   std::size_t body_bytes = std::numeric_limits<std::size_t>::max();  // how much of it is sent
   bool closes = false;
-  bool stalls = false;           // sends no more, but keeps the connection
-  std::function<void()> before;  // called when the request is there, before the answer
+  bool stalls = false;                 // sends no more, but keeps the connection
+  std::chrono::milliseconds drips{0};  // between one byte of the body and the next
+  std::function<void()> before;        // called when the request is there, before the answer
 
   // Sends `count` bytes of the body, then closes: the rest never comes.
   Answer close_after(std::size_t count) && {
@@ -50,6 +52,10 @@ struct Answer {
   Answer stall_after(std::size_t count) && {
     body_bytes = count;
     stalls = true;
+    return std::move(*this);
+  }
+  Answer drip(std::chrono::milliseconds pause) && {
+    drips = pause;
     return std::move(*this);
   }
   Answer when_asked(std::function<void()> callback) && {
@@ -174,7 +180,7 @@ class ScriptedHttpServer {
     while (receive(socket, received, request)) {
       const Answer next = next_answer(request);
       if (next.before) next.before();
-      if (!send_all(socket, next.head + next.body.substr(0, next.body_bytes))) return;
+      if (!send_answer(socket, next)) return;
       if (next.closes) {
         shutdown(socket, SHUT_RDWR);
         return;
@@ -216,6 +222,17 @@ class ScriptedHttpServer {
     }
     request.body = received.substr(0, length);
     received.erase(0, length);
+    return true;
+  }
+
+  static bool send_answer(int socket, const Answer& answer) {
+    const std::string body = answer.body.substr(0, answer.body_bytes);
+    if (answer.drips.count() == 0) return send_all(socket, answer.head + body);
+    if (!send_all(socket, answer.head)) return false;
+    for (const char each : body) {
+      std::this_thread::sleep_for(answer.drips);
+      if (!send_all(socket, std::string(1, each))) return false;
+    }
     return true;
   }
 

@@ -29,7 +29,7 @@ class TransferPlacesTest : public ::testing::Test {
   Place enter(TransferClass its_class = TransferClass::small, Duration limit = seconds(30),
               const std::function<bool()>& is_over = {}) {
     const TimePoint now = steady_clock::now();
-    TransferLife life(now, now + limit, is_over, stops);
+    TransferLife life(now, limit, time, is_over, stops);
     return places().enter(its_class, life);
   }
   // Before the first look at whether the request is over.
@@ -53,10 +53,18 @@ class TransferPlacesTest : public ::testing::Test {
           {.get_bytes = kBytes, .to_first_byte = milliseconds(1), .to_last_byte = milliseconds(1)});
     }
   }
-  Place repeat() { return places().repeat(TransferClass::small, kBytes, seconds(1), false); }
+  Place repeat() {
+    return places().repeat(TransferClass::small,
+                           {.bytes = kBytes, .waited = seconds(1), .silent = seconds(1)});
+  }
+  // Large ones are quick, and may be as many as there are places.
+  void learn_that_the_line_is_fast() {
+    for (unsigned i = 0; i < most; ++i) places().learn({.is_large = true});
+  }
 
   unsigned most = 1;
   bool hedging = true;
+  TransferTime time = TransferTime::of_silence;
   std::atomic<bool> stops{false};
 
  private:
@@ -143,6 +151,51 @@ TEST_F(TransferPlacesTest, ALargeOneGetsThePlaceKeptForSmallOnesWhenNoneHaveCome
   EXPECT_TRUE(enter(TransferClass::large));  // after a while, and nothing else has happened
 }
 
+// How long the queue is says nothing about how long the service has been silent.
+TEST_F(TransferPlacesTest, WhoWaitsHasTimeWhileOthersGetOn) {
+  const Place place = enter();
+  const TimePoint begun = steady_clock::now();
+  unsigned asked = 0;
+  const auto others_get_on_for_a_while = [&] {
+    if (++asked <= 3) places().carried(1000, steady_clock::now());
+    return false;
+  };
+  const Duration limit = 2 * TransferLife::kAskEvery;
+  EXPECT_FALSE(enter(TransferClass::small, limit, others_get_on_for_a_while));
+  EXPECT_GE(steady_clock::now() - begun, 3 * TransferLife::kAskEvery + limit);
+}
+
+TEST_F(TransferPlacesTest, WhoseWholeTimeCountsHasNoMoreForThat) {
+  time = TransferTime::whole;
+  const Place place = enter();
+  unsigned asked = 0;
+  const auto others_get_on = [&] {
+    ++asked;
+    places().carried(1000, steady_clock::now());
+    return false;
+  };
+  EXPECT_FALSE(enter(TransferClass::small, 2 * TransferLife::kAskEvery, others_get_on));
+  EXPECT_LE(asked, 3U);
+}
+
+TEST_F(TransferPlacesTest, LargeOnesAreAsManyAsTheLineHasAUseForAndOneMoreWhenItIsIdle) {
+  most = 16;
+  std::vector<Place> large;
+  for (unsigned i = 0; i < LineConcurrency::kFirst; ++i) {
+    large.push_back(enter(TransferClass::large));
+  }
+  unsigned asked = 0;
+  const auto something_is_on_its_way = [&] {
+    ++asked;
+    places().carried(0, steady_clock::now());
+    return false;
+  };
+  EXPECT_FALSE(enter(TransferClass::large, LineConcurrency::kIdle + 2 * TransferLife::kAskEvery,
+                     something_is_on_its_way));
+  EXPECT_TRUE(enter(TransferClass::large));  // after a while, and nothing else has happened
+  EXPECT_TRUE(enter_soon());                 // a small one needs none of that
+}
+
 TEST_F(TransferPlacesTest, RefusalsTakePlacesAwayAndGoodAnswersGiveThemBack) {
   most = 2;
   places().learn({.is_refusal = true, .sent = steady_clock::now(), .now = steady_clock::now()});
@@ -175,6 +228,7 @@ TEST_F(TransferPlacesTest, NothingIsRepeatedWhilePlacesAreFewerThanUsual) {
 
 TEST_F(TransferPlacesTest, NothingIsRepeatedWhileSomebodyWaits) {
   most = 8;
+  learn_that_the_line_is_fast();
   const Place small = enter();  // one of two places kept for its like
   std::vector<Place> large;
   large.reserve(6);

@@ -21,9 +21,9 @@ class TransferQueueTest : public ::testing::Test {
     for (const char each : names) queue.push(class_of(each), each, now);
   }
   // Who gets a place now.
-  std::string take(unsigned places) {
+  std::string take(unsigned places, unsigned large_most = 8) {
     std::string taken;
-    while (const auto next = queue.take(places, now)) taken += *next;
+    while (const auto next = queue.take(places, large_most, now)) taken += *next;
     return taken;
   }
   void release(const std::string& names) {
@@ -74,6 +74,15 @@ TEST_F(TransferQueueTest, LargeOnesLeaveTheLastQuarterToSmallOnes) {
   release("b");
   now += TransferQueue<char>::kSmallMemory;
   EXPECT_EQ(take(8), "GH");
+}
+
+TEST_F(TransferQueueTest, SmallOnesPassLargeOnesThatTheLineHasNoUseFor) {
+  push("ABCDabcd");
+  EXPECT_EQ(take(8, 2), "aAbBcd");
+  EXPECT_TRUE(queue.waits(TransferClass::large));
+  EXPECT_EQ(queue.in_flight(TransferClass::large), 2U);
+  release("A");
+  EXPECT_EQ(take(8, 2), "C");
 }
 
 TEST_F(TransferQueueTest, OfFewPlacesOneIsLeftAndOfOneNone) {

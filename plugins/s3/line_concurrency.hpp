@@ -1,0 +1,186 @@
+// How many large transfers the line has a use for.
+//
+// Where a line is full, more transfers at a time carry no more: each takes longer, small requests
+// find longer queues, and so many connections have less than a packet each in flight that some of
+// them starve. Where it is a single connection that is slow (a lossy line, a service that allows
+// each so much), more of them carry more. Which of the two it is cannot be seen in any one
+// transfer, so it is tried: with more, or with fewer, is as much carried in all?
+//
+//   a large transfer took    number at a time
+//   kQuick at most           one more: what is in flight is no burden. A fast line has as many as are
+//                            configured after that many answers
+//   longer                   half as many are tried at once, and from then on twice or half as many
+//                            after every kHoldRounds
+//
+//   tried     is kept, and the next step      else, as many as before and the other is tried; when
+//             tried, where the round carries  that fails too, it stays so for kHoldRounds
+//   fewer     kKeepsPercent of what was carried before
+//   more      half of what so many more could carry more at best
+//
+// A round: as many answers as the limit is, while others waited for a place all the time (else the
+// number at a time was not the limit's), and no more in flight than the limit. What was carried is
+// counted in bytes, also of transfers that are not yet over.
+//
+// It begins with few, as TCP does (slow start, RFC 5681): sixteen transfers on a line of 1 Mbit/s
+// could not be taken back for minutes. That growth is kept only where it pays is how BBR finds the
+// end of its start-up (Cardwell et al., "BBR: Congestion-Based Congestion Control", 2016), and trials
+// in both directions how PCC finds its rate (Dong et al., "PCC: Re-architecting Congestion Control
+// for Consistent High Performance", 2015).
+//
+// A line on which nothing has been under way for kIdle is not what everybody waits for: then it is
+// one more, so that transfers for which the service lets us wait do not hold up others.
+//
+// Not thread-safe: its owner's lock protects it (transfer_places.hpp).
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+
+#include "common/sync/clock.hpp"
+
+namespace nbdstack {
+
+class LineConcurrency {
+ public:
+  static constexpr unsigned kFirst = 4;
+  static constexpr unsigned kLeast = 2;  // one of them waits for its answer, the other sends
+  static constexpr Duration kQuick = std::chrono::seconds(2);
+  static constexpr Duration kIdle = std::chrono::seconds(1);
+  static constexpr unsigned kHoldRounds = 8;
+  static constexpr unsigned kKeepsPercent = 90;
+
+  explicit LineConcurrency(unsigned most)
+      : most_(std::max(most, 1U)), limit_(std::min(most_, kFirst)) {}
+
+  [[nodiscard]] unsigned limit() const { return limit_; }
+  // What is in flight is a burden to what comes.
+  [[nodiscard]] bool is_slow() const { return is_slow_; }
+
+  // Bytes have moved, of whatever transfer, or are on their way.
+  void carried(std::uint64_t bytes, TimePoint now) {
+    carried_bytes_ += bytes;
+    busy_ = std::max(busy_, now);
+  }
+
+  // A large transfer has been answered, which was under way since `begun`.
+  struct Answer {
+    TimePoint begun;
+    TimePoint now;
+    unsigned in_flight = 0;  // large ones, it among them
+    bool others_wait = false;
+  };
+  void answered(const Answer& answer) {
+    busy_ = std::max(busy_, answer.now);
+    is_slow_ = answer.now - answer.begun > kQuick;
+    if (!is_slow_) {
+      limit_ = std::min(limit_ + 1, most_);
+      hold();
+      held_rounds_ = kHoldRounds;  // where it becomes slow, fewer are tried at once
+      next_trial_ = Trial::fewer;
+      return;
+    }
+    if (!answer.others_wait || answer.in_flight > limit_) {
+      is_counting_ = false;
+    } else if (!is_counting_) {
+      begin_round(answer.now);
+    } else if (++answers_ >= limit_ && answer.now - round_begun_ >= kQuick) {
+      end_round(answer.now);
+    }
+  }
+
+  // Somebody waits for a place for a large transfer that the limit does not give.
+  void grow_if_idle(TimePoint now) {
+    if (now - busy_ < kIdle) return;
+    busy_ = now;
+    limit_ = std::min(limit_ + 1, most_);
+    hold();
+  }
+
+ private:
+  enum class Trial : std::uint8_t { none, fewer, more };
+
+  void begin_round(TimePoint now) {
+    is_counting_ = true;
+    answers_ = 0;
+    round_begun_ = now;
+    round_bytes_ = carried_bytes_;
+  }
+
+  void end_round(TimePoint now) {
+    const std::chrono::duration<double> time = now - round_begun_;
+    const double rate = static_cast<double>(carried_bytes_ - round_bytes_) / time.count();
+    begin_round(now);
+    switch (trial_) {
+      case Trial::none:
+        rate_ = rate;
+        if (++held_rounds_ >= kHoldRounds) begin_trial(next_trial_);
+        break;
+      case Trial::fewer:
+        end_trial(rate >= rate_ * kKeepsPercent / 100, Trial::more);
+        break;
+      case Trial::more:
+        const double more = static_cast<double>(limit_) / former_limit_;
+        const bool pays = rate >= rate_ * (1 + (more - 1) / 2);
+        if (pays) rate_ = rate;
+        end_trial(pays, Trial::fewer);
+        break;
+    }
+  }
+
+  void end_trial(bool was_of_use, Trial other) {
+    const Trial same = trial_;
+    failed_trials_ = was_of_use ? 0 : failed_trials_ + 1;
+    if (!was_of_use) limit_ = former_limit_;
+    hold();
+    if (was_of_use) {
+      begin_trial(same);
+    } else if (failed_trials_ == 1) {
+      begin_trial(other);
+    } else {
+      failed_trials_ = 0;
+    }
+  }
+
+  void begin_trial(Trial trial) {
+    const unsigned tried = trial == Trial::more ? std::min(2 * limit_, most_)
+                                                : std::max(limit_ / 2, std::min(kLeast, most_));
+    held_rounds_ = 0;
+    next_trial_ = trial == Trial::more ? Trial::fewer : Trial::more;
+    if (tried == limit_) {
+      failed_trials_ = 0;
+      return;
+    }
+    trial_ = trial;
+    former_limit_ = limit_;
+    limit_ = tried;
+    is_counting_ = false;
+  }
+
+  void hold() {
+    trial_ = Trial::none;
+    held_rounds_ = 0;
+    is_counting_ = false;
+  }
+
+  const unsigned most_;
+  unsigned limit_;
+  bool is_slow_ = false;
+
+  Trial trial_ = Trial::none;
+  Trial next_trial_ = Trial::fewer;     // after what is held
+  unsigned failed_trials_ = 0;          // one after the other
+  unsigned former_limit_ = 0;           // before the trial
+  unsigned held_rounds_ = kHoldRounds;  // since the last trial
+  double rate_ = 0;                     // bytes/s, in the last round without a trial
+
+  bool is_counting_ = false;  // a round is under way
+  unsigned answers_ = 0;      // these three: of the round
+  TimePoint round_begun_{};
+  std::uint64_t round_bytes_ = 0;
+
+  std::uint64_t carried_bytes_ = 0;
+  TimePoint busy_{};  // when something was last under way
+};
+
+}  // namespace nbdstack

@@ -1,0 +1,96 @@
+// How much of an upload is on its way: no more than is acknowledged within half a second.
+//
+// A TCP connection sends until something is lost. On a slow line with a long queue that takes many
+// seconds, in which everything that comes behind it waits as long as the queue is ("bufferbloat"):
+// small reads, and the renewal of the lease, which must not be late. So nothing is handed to the
+// kernel while there are bytes that were handed over more than kSpan and a round trip ago, and still
+// are not acknowledged. As the queue is shared, that bounds it for all uploads, however long it
+// could be, and the line stays full. LEDBAT (RFC 6817) keeps to a target of delay for the same
+// purpose.
+//
+// Nor is there ever more on its way than a window, which is small at first and grows by what is
+// acknowledged, as TCP's does (slow start): the kernel would take a megabyte at once, before anything
+// can be old. It is halved when something is, once for a span. Pieces are small as well, and larger
+// where they go at once, so that it is known finely enough what was handed over when.
+//
+//   asked for a piece                    what was handed over before is with the kernel
+//     something is old, or the window    none for now: to be asked again after kPause
+//       is full
+//     else                               a piece; handed() says how much of it was taken
+//   begin()                              another body on the same connection: the window stays
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+
+#include "common/sync/clock.hpp"
+
+namespace nbdstack {
+
+class SendPace {
+ public:
+  static constexpr Duration kSpan = std::chrono::milliseconds(500);
+  static constexpr Duration kPause = std::chrono::milliseconds(25);
+  static constexpr std::size_t kPieceBytes_min = std::size_t{16} << 10U;
+  static constexpr std::size_t kPieceBytes_max = std::size_t{256} << 10U;
+  static constexpr std::uint64_t kWindowBytes_min = std::uint64_t{32} << 10U;
+  static constexpr std::uint64_t kWindowBytes_max = std::uint64_t{1} << 40U;
+
+  void begin() {
+    marks_.clear();
+    handed_bytes_ = 0;
+    acknowledged_bytes_ = 0;
+  }
+
+  // How large the next piece may be, when so much of what the kernel was given is not acknowledged.
+  // 0: none for now.
+  std::size_t allowance(std::size_t unacknowledged_bytes, Duration round_trip, TimePoint now) {
+    acknowledge(handed_bytes_ - std::min<std::uint64_t>(handed_bytes_, unacknowledged_bytes));
+    if (!marks_.empty() && now - marks_.front().handed > kSpan + round_trip) {
+      if (now - halved_ > kSpan + round_trip) {
+        halved_ = now;
+        window_bytes_ = std::max(window_bytes_ / 2, kWindowBytes_min);
+      }
+      return 0;
+    }
+    const std::uint64_t room =
+        window_bytes_ - std::min<std::uint64_t>(window_bytes_, unacknowledged_bytes);
+    return room < kPieceBytes_min ? 0 : std::min<std::uint64_t>(piece_bytes_, room);
+  }
+
+  void handed(std::size_t bytes, TimePoint now) {
+    piece_bytes_ =
+        now - last_ < kQuick ? std::min(2 * piece_bytes_, kPieceBytes_max) : kPieceBytes_min;
+    last_ = now;
+    handed_bytes_ += bytes;
+    marks_.push_back({now, handed_bytes_});
+  }
+
+ private:
+  void acknowledge(std::uint64_t bytes) {
+    if (bytes <= acknowledged_bytes_) return;
+    window_bytes_ = std::min(window_bytes_ + (bytes - acknowledged_bytes_), kWindowBytes_max);
+    acknowledged_bytes_ = bytes;
+    while (!marks_.empty() && marks_.front().bytes <= bytes) marks_.pop_front();
+  }
+
+  static constexpr Duration kQuick = std::chrono::milliseconds(20);
+
+  struct Mark {
+    TimePoint handed;
+    std::uint64_t bytes;  // all that had been handed over by then
+  };
+
+  std::deque<Mark> marks_;          // of what is not acknowledged
+  std::uint64_t handed_bytes_ = 0;  // these two: of the body
+  std::uint64_t acknowledged_bytes_ = 0;
+  std::uint64_t window_bytes_ = kWindowBytes_min;
+  TimePoint halved_{};
+  std::size_t piece_bytes_ = kPieceBytes_min;
+  TimePoint last_{};
+};
+
+}  // namespace nbdstack

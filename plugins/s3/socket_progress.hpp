@@ -1,0 +1,24 @@
+// What the kernel knows of how a TCP connection gets on (TCP_INFO and SIOCOUTQ, tcp(7)).
+//
+// What a program has written to a socket has not gone anywhere yet: on a slow line it lies in the
+// socket's buffer for minutes, and where the other end is gone, for ever. Progress is what the
+// other end has acknowledged, and what has come from it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "common/sync/clock.hpp"
+
+namespace nbdstack {
+
+struct SocketProgress {
+  std::uint64_t moved_bytes = 0;  // acknowledged and received since the connection was made
+  std::uint64_t unacknowledged_bytes = 0;  // written, and sent or not
+  Duration round_trip{};                   // the shortest that was seen
+};
+
+// Nothing: it is no TCP socket, or not one any more.
+std::optional<SocketProgress> socket_progress(int socket);
+
+}  // namespace nbdstack
