@@ -13,6 +13,7 @@
 #include "common/nbdkit/exports_parameter.hpp"
 #include "common/nbdkit/filter.hpp"
 #include "common/nbdkit/nbdkit_clock.hpp"
+#include "common/nbdkit/server_options.hpp"
 #include "common/quoted_name.hpp"
 #include "filters/md5/disk_check.hpp"
 #include "filters/md5/file_binding.hpp"
@@ -70,6 +71,26 @@ class Md5Filter final : public Filter {
                                       "md5-block-size={}, or name another file",
                                       file_path_, found->block_size, block_size_));
     }
+  }
+
+  // A file of another disk is refused while there is somebody to be told, not at each client. Where
+  // closing a connection of ours may end the server, or the disk is told by its content alone, it
+  // waits for one.
+  void after_fork(Backend& backend) override {
+    const auto found = file_ ? file_->identity() : std::nullopt;
+    if (!found || found->disk_id.empty() || !is_default_export(found->export_name) ||
+        may_end_with_last_connection()) {
+      return;
+    }
+    std::unique_ptr<Layer> below;
+    try {
+      below = backend.open_default_export();
+    } catch (const Error& error) {
+      log::debug("md5: whether md5-file {} is for this disk waits for a client: {}", file_->path(),
+                 error.is_reported() ? "see the message above" : error.what());
+      return;
+    }
+    bind_file(found, file_->path(), found->export_name, ShownDisk::of(*below), found->block_size);
   }
 
   std::unique_ptr<Layer> open(Layer& below, const OpenRequest& request) override {

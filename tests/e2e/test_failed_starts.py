@@ -76,6 +76,13 @@ class FailedStarts(FailedStartsCase):
             server.connect().pwrite(b"x" * 512, 0)
         return ["--filter=cache", *self.volume(), f"cache-dir={directory}"]
 
+    def digests_of_another_disk(self):
+        """The same with an md5-file."""
+        digests = f"md5-file={self.directory}/digests"
+        with Nbdkit("--filter=md5", *self.volume(key="another"), digests) as server:
+            server.connect().pwrite(b"x" * 512, 0)
+        return ["--filter=md5", *self.volume(), digests]
+
     def test_a_filter_that_does_not_get_ready(self):
         """After the plugin has: a directory that cannot be made."""
         words = ["--filter=cache", *self.volume(), "cache-dir=/nonexistent/a/b"]
@@ -109,13 +116,17 @@ class FailedStarts(FailedStartsCase):
 
     def test_a_layer_that_fails_in_the_background(self):
         """It is told on the terminal, and by the status."""
-        words = self.cache_of_another_disk()
-        for options in ([], ["-f"], ["-v"]):
-            self.socket.unlink(missing_ok=True)
-            started = Started(*options, "-U", self.socket, *words)
-            self.assertEqual(started.status, 1, options)
-            self.assertIn("is the cache of something else", started.said)
-            self.expect_given_back()
+        for words, said in (
+            (self.cache_of_another_disk(), "is the cache of something else"),
+            (self.digests_of_another_disk(), "start a server with a file of its own"),
+        ):
+            for options in ([], ["-f"], ["-v"]):
+                with self.subTest(said=said, options=options):
+                    self.socket.unlink(missing_ok=True)
+                    started = Started(*options, "-U", self.socket, *words)
+                    self.assertEqual(started.status, 1)
+                    self.assertIn(said, started.said)
+                    self.expect_given_back()
 
     def test_a_layer_that_fails_beside_a_command(self):
         """The command does not wait for ever, whenever it comes."""

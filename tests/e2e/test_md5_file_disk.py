@@ -10,7 +10,7 @@ from e2e.md5_verify_case import verify
 from e2e.test_export_names import Disks
 from e2e.test_zeroblock import BLOCK, MIB, scratch_of
 from support import data
-from support.nbdkit import Nbdkit
+from support.nbdkit import Nbdkit, run_expecting_failure
 
 
 class _Case(unittest.TestCase):
@@ -43,13 +43,18 @@ class _Case(unittest.TestCase):
             disk.seek(block * BLOCK)
             disk.write(b"other" * (BLOCK // 5))
 
-    def refusal(self, export="", *words):
-        server = self.serve_disks(*words)
+    def refused_client(self, export=""):
+        """What a server says whose plugin can be asked only for a client."""
+        server = self.serve_disks()
         with self.assertRaises(nbd.Error):
             server.connect(export)
         log = server.log()
         server.terminate()
         return log
+
+    def refused_start(self, *words):
+        _, errors = run_expecting_failure("--filter=md5", *words, f"md5-file={self.digests}")
+        return errors
 
 
 class KnownDisk(_Case):
@@ -73,9 +78,11 @@ class KnownDisk(_Case):
         self.write([1])
         before = self.digests.read_bytes()
         self.tell(id="disk-2")
-        self.assertIn("is for the disk disk-1, and export '' is the disk disk-2", self.refusal())
+        self.assertIn(
+            "is for the disk disk-1, and export '' is the disk disk-2", self.refused_client()
+        )
         (self.disks.folder / "default.identity").unlink()
-        self.assertIn("the plugin does not tell which disk export '' is", self.refusal())
+        self.assertIn("the plugin does not tell which disk export '' is", self.refused_client())
         self.assertEqual(self.digests.read_bytes(), before)
 
     def test_what_others_wrote_is_neither_accused_nor_vouched_for(self):
@@ -152,7 +159,7 @@ class KnownDisk(_Case):
         server.terminate()
         self.assertIn(b"disk=disk-1\n", self.digests.read_bytes()[:1000])
         self.tell(id="disk-2")
-        self.assertIn("is for the disk disk-1", self.refusal())
+        self.assertIn("is for the disk disk-1", self.refused_client())
 
 
 class NewFile(_Case):
@@ -183,9 +190,11 @@ class NewFile(_Case):
 class OverS3(_Case):
     """The project's own plugin tells which volume it serves."""
 
+    def volume(self):
+        return ["s3", "bucket=v", "size=4M", f"endpoint-url=file://{self.scratch}/store"]
+
     def serve_volume(self):
-        words = ["s3", "bucket=v", "size=4M", f"endpoint-url=file://{self.scratch}/store"]
-        return self.serve(*words)
+        return self.serve(*self.volume())
 
     def test_a_volume_that_was_made_anew_is_another_disk(self):
         (self.scratch / "store").mkdir()
@@ -200,10 +209,7 @@ class OverS3(_Case):
         self.assertEqual(server.terminate(), 0)
         shutil.rmtree(self.scratch / "store")
         (self.scratch / "store").mkdir()
-        server = self.serve_volume()
-        with self.assertRaises(nbd.Error):
-            server.connect()
-        self.assertIn("a file of its own", server.log())
+        self.assertIn("a file of its own", self.refused_start(*self.volume()))
 
 
 if __name__ == "__main__":
