@@ -53,7 +53,6 @@ class Probe {
     ConditionalPuts found = match();
     if (!found.honoured()) return found;
     found.etags_are_md5 = etags_are_md5_;
-    found.of_removals = keeps_conditions_of_removals(found);
     return found;
   }
 
@@ -111,7 +110,6 @@ class Probe {
       outcome = put_if_match(key_, without_quotes(first_etag_));
     }
     const PutResult result = outcome.result;
-    if (result == PutResult::stored) second_etag_ = etag_of(outcome);
     if (result == PutResult::unsupported) {
       return not_honoured("it knows no PUT over a certain ETag (If-Match): " + outcome.reason);
     }
@@ -129,35 +127,11 @@ class Probe {
     return found;
   }
 
-  // Steps 6 and 6b. A service that knows no ETags there may also refuse the request as a whole.
-  bool keeps_conditions_of_removals(const ConditionalPuts& found) {
-    if (second_etag_.empty()) return false;
-    try {
-      if (removes(found.etag_to_send(first_etag_))) {
-        left_behind_.clear();
-        return false;
-      }
-      if (!removes(found.etag_to_send(second_etag_))) return false;
-      left_behind_.clear();
-      return true;
-    } catch (const Error& error) {
-      if (error.code() == ETIMEDOUT || error.code() == ESHUTDOWN) throw;
-      log::debug("{}: the store keeps no conditions of removals: {}", key_, error.what());
-      return false;
-    }
-  }
-  bool removes(const std::string& etag) {
-    const Removal removal{.key = key_, .etag = etag};
-    Doubt doubt;
-    return store_.remove_matching(std::span(&removal, 1), doubt).empty();
-  }
-
   ObjectStore& store_;
   const std::string key_;
   const std::string missing_key_;
   int step_ = 0;
   std::string first_etag_;
-  std::string second_etag_;
   bool etags_are_md5_ = false;
   std::vector<std::string> left_behind_;  // what may have been stored
 };

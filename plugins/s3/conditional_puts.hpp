@@ -12,14 +12,12 @@
 //   3b     only if step 3 was refused: the ETag without quotes    stored
 //   4      if-match, the ETag from before step 3, in that form    changed
 //   5      if-match on a key that does not exist                  not stored
-//   6      a removal of the version from before step 3       refused
-//   6b     only if step 6 was refused: of the version from   done
-//          step 3
-//   7      the probe object is removed, unless step 6 or 6b has done it, also when a step throws
+//   6      the probe object is removed, also when a step throws
 //
-// Steps 6 and 6b are about removals alone: many services keep conditions of PUTs only.
+// Whether a removal's ETag means something as well is found out when there is something to remove
+// (removal_conditions.hpp).
 //
-// That is 7 or 8 requests, so it is done only where a lease is about to be taken. It proves that
+// That is 6 or 7 requests, so it is done only where a lease is about to be taken. It proves that
 // conditions are looked at, not that the service does so atomically: no sequence of requests from
 // one client can.
 #pragma once
@@ -30,6 +28,7 @@
 #include <string>
 
 #include "plugins/s3/object_store.hpp"
+#include "plugins/s3/removal_conditions.hpp"
 
 namespace nbdstack {
 
@@ -42,7 +41,8 @@ enum class ConditionSupport : std::uint8_t {
 struct ConditionalPuts {
   ConditionSupport support = ConditionSupport::not_honoured;
   std::string reason{};
-  bool of_removals = false;  // they are kept there too; only where PUTs' are
+  // What is known of removals' beforehand; only where those of PUTs are kept.
+  RemovalState of_removals = RemovalState::untried;
   // An object's ETag is the MD5 of its body, in hex and quotes: it is known beforehand.
   bool etags_are_md5 = false;
 

@@ -46,6 +46,7 @@ Error changed_by_somebody(const std::string& key, const ObjectVersion& known,
 GuardedChanges::GuardedChanges(ObjectStore& store, const ChangeGuard& guard)
     : store_(store),
       conditions_(guard.conditions),
+      removals_(guard.conditions.of_removals),
       bound_(guard.bound),
       clock_(clock_of(guard)),
       open_(clock_) {}
@@ -139,7 +140,7 @@ void GuardedChanges::note_doubt(const Target& target, const OpenChange& change,
   if (!doubt.is_open) return;
   const Duration bound =
       doubt.was_given_up ? bound_ : std::min<Duration>(bound_, ChangeGuard::kEndedBound);
-  open_.add(target.block, change, bound);
+  open_.add(target.block, change, ChangeGuard::by_any_clock(bound));
 }
 
 void GuardedChanges::put(const Target& target, std::span<const std::byte> body,
@@ -225,7 +226,7 @@ void GuardedChanges::stop_believing_listings(const std::string& key) {
 
 // A removal of whatever is there, done late, would remove what the next owner has stored.
 bool GuardedChanges::wants_look(BlockNumber block) const {
-  if (!has_conditions() || !conditions_.of_removals) return false;
+  if (!has_conditions() || !removals_.may_be_kept()) return false;
   const auto known = versions_.find(block);
   return !known.version.is_known() || (!known.is_certain && !believes_listings_);
 }
@@ -234,7 +235,7 @@ void GuardedChanges::look(const Target& target) {
   versions_.set(target.block, version_of(store_.look_up(target.key)));
 }
 
-void GuardedChanges::remove(std::span<const Target> targets) {
+std::vector<GuardedChanges::Doomed> GuardedChanges::doomed_of(std::span<const Target> targets) {
   std::vector<Doomed> doomed;
   for (const Target& target : targets) {
     Base base;
@@ -252,6 +253,12 @@ void GuardedChanges::remove(std::span<const Target> targets) {
     }
     doomed.push_back({target, base});
   }
+  return doomed;
+}
+
+void GuardedChanges::remove(std::span<const Target> targets) {
+  std::vector<Doomed> doomed = doomed_of(targets);
+  if (has_conditions() && removals_.are_untried()) try_conditions(doomed);
   for (unsigned refusals = 1; !doomed.empty(); ++refusals) {
     std::vector<Doomed> rest;
     for (const Doomed& each : attempt_remove(doomed)) {
@@ -259,28 +266,70 @@ void GuardedChanges::remove(std::span<const Target> targets) {
       const Base base = after_refusal(each.target, each.base, ObjectVersion::absent(), refusals);
       if (base.version.is_absent()) {
         note_done(each.target, base.version);
-      } else {
-        rest.push_back({each.target, base});
+        continue;
       }
+      if (base.version == each.base.version) removals_.right_one_refused();
+      rest.push_back({each.target, base});
     }
     doomed = std::move(rest);
   }
 }
 
+// Removes one of them, unless the store minds that the ETag is nobody's.
+void GuardedChanges::try_conditions(std::vector<Doomed>& doomed) {
+  const auto one = std::find_if(doomed.begin(), doomed.end(),
+                                [](const Doomed& each) { return each.base.version.is_present(); });
+  if (one == doomed.end()) return;
+  try {
+    if (!send_removals(std::span(&*one, 1), Condition::nobodys).empty()) {
+      restore(one->target, one->base);
+      return;
+    }
+  } catch (const Error& error) {
+    if (error.code() == ETIMEDOUT || error.code() == ESHUTDOWN) throw;
+    log::debug("{}: the store keeps no conditions of removals: {}", one->target.key, error.what());
+    send_removals(std::span(&*one, 1), Condition::none);
+  }
+  removals_.wrong_one_ignored();
+  note_done(one->target, ObjectVersion::absent());
+  doomed.erase(one);
+}
+
 std::vector<GuardedChanges::Doomed> GuardedChanges::attempt_remove(std::span<const Doomed> doomed) {
+  std::vector<std::string> refused =
+      send_removals(doomed, removals_.may_be_kept() ? Condition::its_own : Condition::none);
+  std::sort(refused.begin(), refused.end());
+  std::vector<Doomed> left;
+  for (const Doomed& each : doomed) {
+    if (std::binary_search(refused.begin(), refused.end(), each.target.key)) {
+      left.push_back(each);
+      continue;
+    }
+    if (each.base.version.is_present()) removals_.right_one_accepted();
+    note_done(each.target, ObjectVersion::absent());
+  }
+  return left;
+}
+
+std::vector<std::string> GuardedChanges::send_removals(std::span<const Doomed> doomed,
+                                                       Condition condition) {
   std::vector<Removal> removals;
   for (const Doomed& each : doomed) {
     wait_until_harmless(each.target, ObjectVersion::absent());
-    removals.push_back(
-        {.key = each.target.key, .etag = conditions_.etag_to_send(condition_of(each).etag())});
+    std::string etag;
+    if (condition == Condition::its_own) etag = each.base.version.etag();
+    if (condition == Condition::nobodys) etag = RemovalConditions::kNobodysEtag;
+    removals.push_back({.key = each.target.key, .etag = conditions_.etag_to_send(etag)});
   }
   if (has_conditions()) {
     for (const Doomed& each : doomed) versions_.forget(each.target.block);
   }
   Doubt doubt;
   const auto note_doubts = [&] {
+    const bool is_bound = condition == Condition::its_own && removals_.are_relied_on();
     for (const Doomed& each : doomed) {
-      note_doubt(each.target, {condition_of(each), ObjectVersion::absent()}, doubt);
+      note_doubt(each.target,
+                 {is_bound ? each.base.version : ObjectVersion(), ObjectVersion::absent()}, doubt);
     }
   };
   std::vector<std::string> refused;
@@ -291,17 +340,11 @@ std::vector<GuardedChanges::Doomed> GuardedChanges::attempt_remove(std::span<con
     for (const Doomed& each : doomed) restore(each.target, each.base);
     throw;
   }
+  // Of several attempts the first may have removed it, and the last have found nothing.
+  const bool is_proof = condition == Condition::nobodys && !refused.empty() && !doubt.is_open;
+  if (is_proof) removals_.wrong_one_refused();
   note_doubts();
-  std::sort(refused.begin(), refused.end());
-  std::vector<Doomed> left;
-  for (const Doomed& each : doomed) {
-    if (std::binary_search(refused.begin(), refused.end(), each.target.key)) {
-      left.push_back(each);
-      continue;
-    }
-    note_done(each.target, ObjectVersion::absent());
-  }
-  return left;
+  return refused;
 }
 
 }  // namespace nbdstack

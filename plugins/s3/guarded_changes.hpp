@@ -10,7 +10,8 @@
 //   nothing                         after a look        after a look
 //   it has no ETag                  as it is            without a condition
 //
-// (Where the store keeps conditions of puts only, a removal has none and is preceded by no look.)
+// (Where the store keeps conditions of puts only, a removal has none and is preceded by no look. The
+// first removal finds that out: removal_conditions.hpp.)
 //
 // A late one then fails by itself, and so does one of ours after somebody else's. What a refusal
 // means:
@@ -52,6 +53,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -64,11 +66,17 @@
 #include "plugins/s3/object_store.hpp"
 #include "plugins/s3/object_version.hpp"
 #include "plugins/s3/open_changes.hpp"
+#include "plugins/s3/removal_conditions.hpp"
 
 namespace nbdstack {
 
 struct ChangeGuard {
   static constexpr std::chrono::seconds kEndedBound{2};
+
+  // The service counts by another clock, whose seconds may be longer than this machine's.
+  [[nodiscard]] static constexpr Duration by_any_clock(Duration bound) {
+    return bound + bound / 32;
+  }
 
   ConditionalPuts conditions{};
   // How long the service may hold a request after its connection was given up, and so how long a
@@ -141,14 +149,16 @@ class GuardedChanges {
     Base base;
   };
 
-  // What a removal is bound to.
-  [[nodiscard]] ObjectVersion condition_of(const Doomed& doomed) const {
-    return conditions_.of_removals ? doomed.base.version : ObjectVersion();
-  }
+  enum class Condition : std::uint8_t { its_own, nobodys, none };
+
   Base base_of(const Target& target, std::span<const std::byte> body, const ObjectVersion& seen);
   PutOutcome attempt_put(const Target& target, std::span<const std::byte> body, PutOptions options,
                          const Base& base);
-  // Returns those that the store refuses, because they are other versions.
+  // Without those that are gone already.
+  std::vector<Doomed> doomed_of(std::span<const Target> targets);
+  void try_conditions(std::vector<Doomed>& doomed);
+  // Both return what the store refuses, because it is another version.
+  std::vector<std::string> send_removals(std::span<const Doomed> doomed, Condition condition);
   std::vector<Doomed> attempt_remove(std::span<const Doomed> doomed);
   // What is to be replaced instead, after the store has refused a change over `base`.
   Base after_refusal(const Target& target, const Base& base, const ObjectVersion& wanted,
@@ -163,6 +173,7 @@ class GuardedChanges {
 
   ObjectStore& store_;
   const ConditionalPuts conditions_;
+  RemovalConditions removals_;
   const std::chrono::milliseconds bound_;
   Clock& clock_;
   std::atomic<bool> believes_listings_{true};

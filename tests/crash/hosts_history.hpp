@@ -61,6 +61,7 @@ class HostsHistory {
   void stop(Machine& machine);
   void calm_end();
   void serve_calmly(Machine& machine);
+  bool remove_what_came_late(const Machine& machine);
 
   // hosts_requests.cpp: one request, and its outcome.
   template <typename Body>

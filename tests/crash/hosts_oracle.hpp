@@ -56,11 +56,12 @@ using Truth = std::array<PageTruth, kHostsPages>;
 struct Memory {
   Truth pages{};
   bool is_used = false;
-  std::uint64_t term = 0;   // of its last life
-  std::uint64_t life = 0;   // the last one
-  std::size_t changes = 0;  // that the volume had seen when that began
-  bool is_unsure = false;   // a life ended while it began
-  bool was_forced = false;  // in such a life a person had said cache-dirty=force
+  std::uint64_t term = 0;      // of its last life
+  std::uint64_t life = 0;      // the last one
+  std::size_t changes = 0;     // that the volume had seen when that began
+  bool is_unsure = false;      // a life ended while it began
+  bool was_forced = false;     // in such a life a person had said cache-dirty=force
+  bool was_discarded = false;  // the same with cache-dirty=discard
 };
 
 class Oracle {

@@ -97,6 +97,7 @@ bool HostsHistory::open_cache(Machine& machine) {
       Memory& unsure = machine.directory.memory;
       unsure.is_unsure = unsure.is_used;
       unsure.was_forced |= machine.settings.stale_dirty == StaleDirty::force;
+      unsure.was_discarded |= machine.settings.stale_dirty == StaleDirty::discard;
       return false;
     }
     if (must_start && machine.settings.stale_dirty == StaleDirty::refuse) {
@@ -124,7 +125,8 @@ HostsHistory::Found HostsHistory::judge(const Machine& machine) {
 void HostsHistory::begin(Machine& machine, Found found) {
   const Memory& memory = machine.directory.memory;
   const bool asks = machine.settings.stale_dirty != StaleDirty::refuse;
-  if (found != Found::is_new && !asks && !memory.was_forced) expect_nothing_dropped(machine);
+  const bool was_decided = asks || memory.was_forced || memory.was_discarded;
+  if (found != Found::is_new && !was_decided) expect_nothing_dropped(machine);
   for (std::uint64_t page = 0; page < kHostsPages; ++page) {
     PageTruth truth;
     truth.now = oracle_.may_find(page);

@@ -36,23 +36,13 @@ class ConditionalPutsTest : public ::testing::Test {
   QuirkyStore store_{clock_};
 };
 
-TEST_F(ConditionalPutsTest, AStoreThatHonoursThemIsFoundWithFiveRequestsAndTwoRemovals) {
+TEST_F(ConditionalPutsTest, AStoreThatHonoursThemIsFoundWithFiveRequestsAndARemoval) {
   const ConditionalPuts found = probe({});
   EXPECT_EQ(found.support, ConditionSupport::with_quotes);
   EXPECT_EQ(found.etag_to_send("\"abc\""), "\"abc\"");
   EXPECT_EQ(store_.memory.calls(StoreOp::put).size(), 5U);
-  EXPECT_TRUE(found.of_removals);
-  EXPECT_EQ(store_.memory.calls(StoreOp::remove).size(), 2U);
-  EXPECT_EQ(store_.memory.calls().size(), 7U);
-}
-
-TEST_F(ConditionalPutsTest, AStoreThatKeepsConditionsOfPutsOnlyIsFound) {
-  for (const Quirks& quirks :
-       {Quirks{.ignores_etags_of_removals = true}, Quirks{.knows_no_etags_of_removals = true}}) {
-    const ConditionalPuts found = probe(quirks);
-    EXPECT_TRUE(found.honoured());
-    EXPECT_FALSE(found.of_removals);
-  }
+  EXPECT_EQ(found.of_removals, RemovalState::untried);
+  EXPECT_EQ(store_.memory.calls().size(), 6U);
 }
 
 TEST_F(ConditionalPutsTest, TheProbeObjectLiesUnderTheVolumesKeyAndHasANewNameEachTime) {

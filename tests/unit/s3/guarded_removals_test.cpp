@@ -27,15 +27,15 @@ using testing::StoreOp;
 using Calls = std::vector<StoreCall>;
 
 // The calls for one object that is there, and one that is not.
-Calls calls_to_remove(bool keeps_conditions_of_removals) {
+Calls calls_to_remove(RemovalState of_removals) {
   const LogOfErrors log;
   FakeClock clock;
   MemoryStore store;
   store.place_text("disk/5", "0");
-  GuardedChanges changes(store, {.conditions = {.support = ConditionSupport::with_quotes,
-                                                .of_removals = keeps_conditions_of_removals},
-                                 .bound = std::chrono::seconds(60),
-                                 .clock = &clock});
+  GuardedChanges changes(
+      store, {.conditions = {.support = ConditionSupport::with_quotes, .of_removals = of_removals},
+              .bound = std::chrono::seconds(60),
+              .clock = &clock});
   for (const std::uint64_t block : {5U, 6U}) {
     const GuardedChanges::Target target{BlockNumber{block}, fmt::format("disk/{}", block)};
     changes.remove(std::span(&target, 1));
@@ -47,13 +47,13 @@ Calls calls_to_remove(bool keeps_conditions_of_removals) {
 // A removal of whatever is there would, done late, remove what the next owner of the volume has
 // stored since.
 TEST(GuardedRemovalsTest, WhatIsNotKnownIsLookedAtFirst) {
-  EXPECT_EQ(calls_to_remove(true), (Calls{{StoreOp::look_up, {"disk/5"}},
-                                          {StoreOp::remove, {"disk/5"}},
-                                          {StoreOp::look_up, {"disk/6"}}}));
+  EXPECT_EQ(calls_to_remove(RemovalState::kept), (Calls{{StoreOp::look_up, {"disk/5"}},
+                                                        {StoreOp::remove, {"disk/5"}},
+                                                        {StoreOp::look_up, {"disk/6"}}}));
 }
 
 TEST(GuardedRemovalsTest, NoLookWhereARemovalCannotBeBoundToWhatItFinds) {
-  EXPECT_EQ(calls_to_remove(false),
+  EXPECT_EQ(calls_to_remove(RemovalState::not_kept),
             (Calls{{StoreOp::remove, {"disk/5"}}, {StoreOp::remove, {"disk/6"}}}));
 }
 
@@ -62,10 +62,10 @@ TEST(GuardedRemovalsTest, ATrimLooksAtSeveralBlocksAtATime) {
   constexpr std::size_t kConnections = 4;
   constexpr std::uint64_t kBlocks = 100;
   MemoryStore store;
-  Volume volume(
-      store, plain_format("disk", kObject), BlockGeometry(kBlocks * kObject, kObject),
-      {.connections = kConnections,
-       .guard = {.conditions = {.support = ConditionSupport::with_quotes, .of_removals = true}}});
+  Volume volume(store, plain_format("disk", kObject), BlockGeometry(kBlocks * kObject, kObject),
+                {.connections = kConnections,
+                 .guard = {.conditions = {.support = ConditionSupport::with_quotes,
+                                          .of_removals = RemovalState::kept}}});
   Gate gate;
   store.on_call([&](const StoreCall& call) {
     if (call.op == StoreOp::look_up) gate.pass();

@@ -39,7 +39,7 @@ class LateCreationTest : public ::testing::Test {
         VolumeOptions{.connections = 1,
                       .is_owner = [] { return true; },
                       .guard = {.conditions = {.support = ConditionSupport::with_quotes,
-                                               .of_removals = true,
+                                               .of_removals = RemovalState::kept,
                                                .etags_are_md5 = true},
                                 .bound = 60s,
                                 .clock = &clock_}});
@@ -120,7 +120,7 @@ TEST_F(LateCreationTest, OnceItCannotComeAnyMoreATrimRemoves) {
   write_unanswered(std::byte{1});
   trim();
   EXPECT_EQ(store_.keys(), std::vector<std::string>{disk_object(0)});
-  clock_.advance(60s + OpenChanges::kRemembered + 1ms);
+  clock_.advance(ChangeGuard::by_any_clock(60s) + OpenChanges::kRemembered + 1ms);
   trim();
   EXPECT_TRUE(store_.keys().empty());
 }

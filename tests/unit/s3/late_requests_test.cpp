@@ -26,8 +26,7 @@ constexpr std::uint64_t kLateBlocks = 3;
 
 struct Scene {
   LateStore::Manners manners{};
-  ConditionalPuts conditions{
-      .support = ConditionSupport::with_quotes, .of_removals = true, .etags_are_md5 = true};
+  ConditionalPuts conditions{.support = ConditionSupport::with_quotes, .etags_are_md5 = true};
   std::chrono::milliseconds bound{60'000};  // that the volume waits
   unsigned writers = 1;
   bool repeats_contents = true;
@@ -203,7 +202,7 @@ void expect_all_is_well(const Scene& scene) {
 
 Scene puts_only() {
   Scene scene;
-  scene.manners.keeps_conditions_of_removals = scene.conditions.of_removals = false;
+  scene.manners.keeps_conditions_of_removals = false;
   return scene;
 }
 Scene no_conditions() {
@@ -227,6 +226,14 @@ TEST(LateRequests, DoNothingWhereConditionsAreKept) {
 }
 TEST(LateRequests, DoNothingWhereConditionsOfPutsAreKept) {
   expect_all_is_well(puts_only());
+}
+TEST(LateRequests, DoNothingWhereItIsKnownBeforehandWhichConditionsAreKept) {
+  Scene all;
+  all.conditions.of_removals = RemovalState::kept;
+  expect_all_is_well(all);
+  Scene of_puts = puts_only();
+  of_puts.conditions.of_removals = RemovalState::not_kept;
+  expect_all_is_well(of_puts);
 }
 TEST(LateRequests, DoNothingWithinTheBoundWhereNoConditionsAreKept) {
   expect_all_is_well(no_conditions());
@@ -258,6 +265,11 @@ TEST(LateRequestsControl, WithoutWaitsAnObjectThatIsAsBeforeIsChangedLate) {
 TEST(LateRequestsControl, WithoutWaitsALateRemovalUndoesAPut) {
   Scene scene = puts_only();
   scene.bound = {};
+  EXPECT_GT(run_histories(scene, 200).violations, 20U);
+}
+TEST(LateRequestsControl, RelyingOnConditionsOfRemovalsThatAreNotKeptLosesWrites) {
+  Scene scene = puts_only();
+  scene.conditions.of_removals = RemovalState::kept;
   EXPECT_GT(run_histories(scene, 200).violations, 20U);
 }
 TEST(LateRequestsControl, WithoutConditionsTwoWritersOverwriteEachOther) {

@@ -31,6 +31,7 @@ struct Quirks {
   bool gives_no_etag = false;
   bool ignores_etags_of_removals = false;
   bool knows_no_etags_of_removals = false;
+  bool refuses_every_etag_of_removals = false;
   bool tells_ages = false;          // in whole seconds, by the clock that it was made with
   std::chrono::seconds age_skew{};  // by which that is wrong
 };
@@ -82,6 +83,7 @@ class QuirkyStore final : public ObjectStore {
       call.keys.push_back(each.key);
       if (each.etag.empty()) continue;
       if (quirks.knows_no_etags_of_removals) throw Error(EIO, each.key + ": 400 MalformedXML");
+      if (quirks.refuses_every_etag_of_removals) each.etag = "no object's";
       if (quirks.ignores_etags_of_removals) each.etag.clear();
       if (quirks.wants_bare_etags) each.etag = '"' + each.etag + '"';
     }

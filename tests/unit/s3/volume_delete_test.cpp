@@ -243,11 +243,11 @@ TEST(BlockRemovalTest, ThatIsCarriedOutLateLeavesWhatWasWrittenSince) {
   testing::FakeClock clock;
   const auto format = testing::plain_format("disk", testing::kObject);
   for (std::uint64_t i = 0; i < 3; ++i) store.place_text(testing::disk_object(i), "old");
-  const ChangeOptions options{
-      .requests = 1,
-      .guard = {.conditions = {.support = ConditionSupport::with_quotes, .of_removals = true},
-                .bound = std::chrono::seconds(60),
-                .clock = &clock}};
+  const ChangeOptions options{.requests = 1,
+                              .guard = {.conditions = {.support = ConditionSupport::with_quotes,
+                                                       .of_removals = RemovalState::kept},
+                                        .bound = std::chrono::seconds(60),
+                                        .clock = &clock}};
   store.hold_changes(1);
   testing::expect_error(ETIMEDOUT, {},
                         [&] { BlockRemoval(store, *format, options).remove({0}, {3}); });

@@ -112,7 +112,8 @@ class VolumeMemory : public ::testing::TestWithParam<Shape> {
     options.guard.bound = std::chrono::seconds(60);
     options.guard.clock = clock_.get();
     if (GetParam().has_conditions) {
-      options.guard.conditions = {.support = ConditionSupport::with_quotes, .of_removals = true};
+      options.guard.conditions = {.support = ConditionSupport::with_quotes,
+                                  .of_removals = RemovalState::kept};
     }
     return std::make_unique<Volume>(
         *store_,
