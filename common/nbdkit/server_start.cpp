@@ -96,6 +96,7 @@ void send_clients_away() {
 }
 
 // What S logs there nobody sees. With --run it has a terminal, and nbdkit has waited for its end.
+// False as well where there is no S, because the fork failed.
 bool is_in_background() {
   siginfo_t child{};
   return ::waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT) == 0;
@@ -103,9 +104,11 @@ bool is_in_background() {
 
 void wait_for_child() {
   const std::string words = read_report();
-  if (words.empty()) return give_back == nullptr ? void() : give_back();  // the fork failed
   if (words.size() > 1 && words[1] == kServes) return;
-  if (is_in_background()) {
+  const bool has_server = is_in_background();
+  // An S that was killed before its first word is not one that there never was.
+  if (words.empty() && !has_server) return give_back == nullptr ? void() : give_back();
+  if (has_server) {
     std::fprintf(
         stderr, "nbdkit: error: %s\n",
         words.size() > 2 ? words.c_str() + 2 : "the server ended before it served: -f shows why");
