@@ -254,6 +254,19 @@ TEST_F(HttpStoreListingTest, DirectoriesTakeOneRequestForAll) {
   EXPECT_EQ(server.requests().size(), 2U);
 }
 
+TEST_F(HttpStoreListingTest, DirectoriesAreCountedAmongTheKeysOrNot) {
+  const auto counted = [](int keys) {
+    std::string text = page({"k/file"}, "", {"k/a/", "k/b/"});
+    return text.insert(text.find('>') + 1, fmt::format("<KeyCount>{}</KeyCount>", keys));
+  };
+  for (const int keys : {1, 3}) {
+    server.then(answer(200, counted(keys)));
+    EXPECT_EQ(store().directories_below("k/"), (Names{"a", "b"}));
+  }
+  answer_often(counted(2));
+  expect_failure("2 keys are announced, and 3 listed", [&] { store().directories_below("k/"); });
+}
+
 TEST_F(HttpStoreListingTest, AServiceWithoutDelimitersIsAskedToStepOverDirectories) {
   server.then(answer(200, page({"a/1", "b/1", "b/2"}, "t")));
   server.then(answer(200, page({"a/1"})));
