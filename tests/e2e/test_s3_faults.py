@@ -176,6 +176,7 @@ class AnswersCutInTheirHeaders(_FaultTest):
             self.handle.zero(OBJECT, OBJECT)
             self.assertEqual(self.handle.pread(OBJECT, OBJECT), bytes(OBJECT))
 
+        remove()  # finds out that this service keeps no conditions of removals
         self.check("DELETE", remove)
 
     def test_removal_of_many(self):
