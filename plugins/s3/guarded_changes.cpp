@@ -280,6 +280,8 @@ void GuardedChanges::try_conditions(std::vector<Doomed>& doomed) {
   const auto one = std::find_if(doomed.begin(), doomed.end(),
                                 [](const Doomed& each) { return each.base.version.is_present(); });
   if (one == doomed.end()) return;
+  // A removal that was not refused tells nothing where there may have been nothing to remove.
+  const bool was_there = one->base.is_certain && !open_.has_any(one->target.block);
   try {
     if (!send_removals(std::span(&*one, 1), Condition::nobodys).empty()) {
       restore(one->target, one->base);
@@ -289,8 +291,9 @@ void GuardedChanges::try_conditions(std::vector<Doomed>& doomed) {
     if (error.code() == ETIMEDOUT || error.code() == ESHUTDOWN) throw;
     log::debug("{}: the store keeps no conditions of removals: {}", one->target.key, error.what());
     send_removals(std::span(&*one, 1), Condition::none);
+    removals_.wrong_one_ignored();
   }
-  removals_.wrong_one_ignored();
+  if (was_there) removals_.wrong_one_ignored();
   note_done(one->target, ObjectVersion::absent());
   doomed.erase(one);
 }

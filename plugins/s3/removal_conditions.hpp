@@ -7,8 +7,9 @@
 //   untried    nothing                                             with such an ETag first
 //   refusing   such an ETag was refused                            with the object's own
 //   kept       the object's own was accepted after that            with the object's own
-//   not_kept   such an ETag was no hindrance, or the condition as  without
-//              such was refused, or the object's own was
+//   not_kept   such an ETag was no hindrance to removing what    without
+//              was there for certain, or the condition as such
+//              was refused, or the object's own was
 //
 // What an unanswered removal may still do is bounded by its condition only where that is relied on:
 // `refusing` and `kept`. Any thread; two that find out at once come to the same.

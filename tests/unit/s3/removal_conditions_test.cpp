@@ -123,6 +123,12 @@ TEST_F(RemovalConditionsTest, NothingIsFoundOutFromARequestThatNobodyAnswered) {
   EXPECT_FALSE(is_there(1));
 }
 
+TEST_F(RemovalConditionsTest, NothingIsFoundOutFromAnObjectThatMayHaveBeenGoneBefore) {
+  changes_.learn({1}, "\"0123456789abcdef0123456789abcdef\"");  // by a listing that was old
+  EXPECT_EQ(remove(1, 2), 1);
+  EXPECT_TRUE(are_bound(2));
+}
+
 TEST_F(RemovalConditionsTest, AUserWhoMayRemoveNothingFindsNothingOut) {
   put(1, "0");
   bool may_remove = false;
