@@ -9,7 +9,6 @@
 #include <functional>
 #include <iterator>
 #include <mutex>
-#include <optional>
 #include <random>
 #include <span>
 #include <string>
@@ -17,45 +16,29 @@
 
 #include "common/error.hpp"
 #include "plugins/s3/object_store.hpp"
-#include "tests/unit/s3/memory_store.hpp"
+#include "tests/unit/s3/store_over_memory.hpp"
 
 namespace nbdstack::testing {
 
-class LyingLister final : public ObjectStore {
+class LyingLister final : public StoreOverMemory {
  public:
   explicit LyingLister(std::uint64_t seed) : rng_(seed) {}
 
-  [[nodiscard]] MemoryStore& truth() { return truth_; }
   void set_lists_are_proof(bool are_proof) { are_proof_ = are_proof; }
   // One change in so many fails; 0: none.
   void fail_one_in(unsigned count) { fail_one_in_ = count; }
 
-  bool get(const std::string& key, std::span<std::byte> body) override {
-    return truth_.get(key, body);
-  }
-  bool get_range(const std::string& key, std::span<std::byte> body,
-                 const ObjectPart& part) override {
-    return truth_.get_range(key, body, part);
-  }
-  std::optional<std::string> get_text(const std::string& key, std::size_t limit) override {
-    return truth_.get_text(key, limit);
-  }
-  std::optional<ObjectInfo> fetch(const std::string& key, std::span<std::byte> buffer) override {
-    return truth_.fetch(key, buffer);
-  }
-  std::optional<ObjectInfo> look_up(const std::string& key) override { return truth_.look_up(key); }
-
   PutOutcome put(const std::string& key, std::span<const std::byte> body,
                  const PutOptions& options) override {
     fail_perhaps();
-    PutOutcome outcome = truth_.put(key, body, options);
+    PutOutcome outcome = truth().put(key, body, options);
     note_moment();
     fail_perhaps();
     return outcome;
   }
   void remove(std::span<const std::string> keys) override {
     fail_perhaps();
-    truth_.remove(keys);
+    truth().remove(keys);
     note_moment();
     fail_perhaps();
   }
@@ -63,7 +46,7 @@ class LyingLister final : public ObjectStore {
   std::vector<std::string> remove_matching(std::span<const Removal> removals,
                                            Doubt& doubt) override {
     fail_perhaps();
-    auto refused = truth_.remove_matching(removals, doubt);
+    auto refused = truth().remove_matching(removals, doubt);
     note_moment();
     fail_perhaps();
     return refused;
@@ -86,13 +69,13 @@ class LyingLister final : public ObjectStore {
     if (fail_one_in_ != 0 && rng_() % fail_one_in_ == 0) throw Error(EIO, "drawn by lot");
   }
   void note_moment() {
-    Keys keys = truth_.keys();
+    Keys keys = truth().keys();
     const std::lock_guard lock(mutex_);
     moments_.push_back(std::move(keys));
   }
 
   Keys shown() {
-    Keys keys = truth_.keys();
+    Keys keys = truth().keys();
     const std::lock_guard lock(mutex_);
     switch (rng_() % 5) {
       case 0:
@@ -112,7 +95,6 @@ class LyingLister final : public ObjectStore {
     return keys;
   }
 
-  MemoryStore truth_;
   bool are_proof_ = false;
   unsigned fail_one_in_ = 0;
   std::mutex mutex_;  // protects what follows
