@@ -118,7 +118,9 @@ class World {
     std::string_view lines = text(0);
     while (!lines.empty()) {
       std::string_view line = take_until(lines, "\n");
-      if (take_until(line, "=") == name) return std::string(line);
+      // An environment has no zero bytes; an error that begins with one would say nothing.
+      if (take_until(line, "=") == name)
+        return std::string(take_until(line, std::string_view("\0", 1)));
     }
     return std::nullopt;
   }
