@@ -1,0 +1,187 @@
+"""The documents of docs/formats are right: readers that follow them (support/formats.py) read the
+golden vectors, which the unit tests hold the code to."""
+
+import struct
+import unittest
+
+from support import formats
+
+_PASSPHRASE = b"correct horse battery staple"
+_BLOCK, _PAGE = 16384, 4096
+
+
+def _annotated():
+    return sorted(str(path.relative_to(formats.VECTORS)) for path in formats.VECTORS.rglob("*.hex"))
+
+
+def _values(fields):
+    return {field.name: field.value for field in fields}
+
+
+class Vectors(unittest.TestCase):
+    """All annotated vectors."""
+
+    def test_each_line_names_what_is_there(self):
+        """The text of a vector is what its reader finds in its bytes."""
+        self.assertGreater(len(_annotated()), 10)
+        for name in _annotated():
+            with self.subTest(name):
+                data = formats.vector(name)
+                text = formats.hex_of_bytes(data, formats.fields_of(name, data))
+                self.assertEqual(text, (formats.VECTORS / name).read_text())
+
+    def test_every_changed_byte_is_noticed(self):
+        """A byte of a field that is changed makes the reader refuse, or end before it."""
+        for name in _annotated():
+            data = formats.vector(name)
+            fields = formats.fields_of(name, data)
+            shown = [(field.name, field.value) for field in fields]
+            # Of an identity there are two copies: test_a_torn_identity_has_a_copy.
+            for field in (each for each in fields if each.name not in ("identity", "copy")):
+                with self.subTest(name, offset=field.offset, field=field.name):
+                    changed = bytearray(data)
+                    changed[field.offset] ^= 0x41
+                    self.assertNotEqual(self._read(name, bytes(changed)), shown)
+
+    def _read(self, name, data):
+        try:
+            return [(field.name, field.value) for field in formats.fields_of(name, data)]
+        except formats.Damaged as error:
+            return str(error)
+
+
+class CacheDirectory(unittest.TestCase):
+    """docs/formats/cache-directory.md"""
+
+    def _records(self, name):
+        generation = int(name.rpartition("/")[2].split(".")[1])
+        return [_values(each) for each in formats.cache_records(formats.vector(name), generation)]
+
+    def _page(self, directory, record, page):
+        second = record["copies"] >> page & 1
+        data = formats.vector(f"cache-directory/{directory}/{'data2' if second else 'data'}.hex")
+        at = record["slot"] * _BLOCK + page * _PAGE
+        return data[at : at + _PAGE].ljust(_PAGE, b"\0"), at, second
+
+    def test_the_journal_of_a_life(self):
+        """Records are numbered through, all kinds come, and the note names the last commit."""
+        records = self._records("cache-directory/life/journal.1.hex")
+        kinds = [formats.RECORD_KINDS[record["kind"]] for record in records]
+        self.assertEqual(set(kinds) | {"", "damaged"}, set(formats.RECORD_KINDS))
+        numbered = [r["sequence"] for r, kind in zip(records, kinds) if kind != "commit"]
+        self.assertEqual(numbered, list(range(1, len(numbered) + 1)))
+        commits = [r["sequence"] for r, kind in zip(records, kinds) if kind == "commit"]
+        note = formats.cache_note(formats.vector("cache-directory/life/committed.hex"))
+        places = [f.value for f in note if f.name == "sequence"]
+        self.assertEqual(max(places), max(commits))
+
+    def test_the_last_checksum_of_a_page_is_that_of_the_page(self):
+        """The checksum of a page is seeded with its number, over the bytes of the file it is in."""
+        found = {}
+        for record in self._records("cache-directory/life/journal.1.hex"):
+            kind = formats.RECORD_KINDS[record["kind"]]
+            if kind not in ("wrote", "rewrote"):
+                continue
+            pages = [page for page in range(64) if record["second"] >> page & 1]
+            for place, page in enumerate(pages):
+                checksum = record[f"new_checksum_{place}"]
+                found[record["slot"], page] = (record, checksum)
+        self.assertGreaterEqual(len(found), 4)
+        for (slot, page), (record, checksum) in found.items():
+            with self.subTest(slot=slot, page=page):
+                data, _, _ = self._page("life", record, page)
+                self.assertEqual(checksum, formats.xxh3_64(data, page))
+
+    def test_the_snapshot_after_a_stop(self):
+        """The checksum of a slot is the exclusive or of its stored pages'."""
+        fields = formats.cache_snapshot(formats.vector("cache-directory/stopped/index.2.hex"), 2)
+        slots, slot = [], {}
+        for field in fields:
+            if field.name == "block":
+                slots.append(slot := {})
+            slot[field.name] = field.value
+        self.assertEqual(len(slots), _values(fields[:8])["slots"])
+        for each in slots:
+            combined = 0
+            for page in range(4):
+                if each["valid"] & ~each["zero"] & 1 << page:
+                    combined ^= formats.xxh3_64(self._page("stopped", each, page)[0], page)
+            self.assertEqual(each["page_checksum"], combined)
+
+    def test_identities(self):
+        """Each format has its keys, and is padded to whole sectors."""
+        keys = {"format", "export", "disk_size", "block_size", "cache_id", "uuid", "pad"}
+        disk = {"disk_id", "term", "alone"}
+        cipher = {"cipher", "scrypt_n", "scrypt_r", "scrypt_p", "salt", "wrapped_key"}
+        cases = {"identity-1": keys, "identity-2": keys | disk,
+                 "encrypted/identity": keys | disk | cipher}  # fmt: skip
+        for name, expected in cases.items():
+            data = formats.vector(f"cache-directory/{name}")
+            self.assertEqual(len(data) % 512, 0)
+            values = formats.cache_identity(data)
+            self.assertEqual(set(values), expected)
+            self.assertEqual(values["cache_id"], "shelf 100%")
+        with self.assertRaises(formats.Damaged):
+            formats.cache_identity(b"format=4\n")
+
+    def test_pages_of_an_encrypted_directory(self):
+        """They are decrypted by the key that the passphrase unwraps, for their place."""
+        identity = formats.cache_identity(formats.vector("cache-directory/encrypted/identity"))
+        key = formats.cache_key(identity, _PASSPHRASE)
+        with self.assertRaises(formats.Damaged):
+            formats.cache_key(identity, b"another one")
+        records = self._records("cache-directory/encrypted/journal.1.hex")
+        contents = []
+        for record in records:
+            if formats.RECORD_KINDS[record["kind"]] == "wrote":
+                page, at, second = self._page("encrypted", record, 1)
+                contents.append(formats.cache_page(page, at, second, key))
+        self.assertEqual(contents, [b"\x51" * _PAGE, b"\x52" * _PAGE])
+
+
+class Md5File(unittest.TestCase):
+    """docs/formats/md5-file.md"""
+
+    def test_identities(self):
+        """Version 1 says nothing of a disk."""
+        life = formats.md5_identity(formats.vector("md5-file/life.hex"))
+        self.assertEqual((life["md5-file"], life["generation"]), ("2", "2"))
+        self.assertEqual(life["export"], "disk one")
+        first = formats.md5_identity(formats.vector("md5-file/version-1.hex"))
+        self.assertEqual(first["md5-file"], "1")
+        self.assertNotIn("disk", first)
+
+    def test_a_torn_identity_has_a_copy(self):
+        """Either copy is enough."""
+        data = bytearray(formats.vector("md5-file/life.hex"))
+        expected = formats.md5_identity(data)
+        data[3] ^= 1
+        self.assertEqual(formats.md5_identity(data), expected)
+        data[8195] ^= 1
+        with self.assertRaises(formats.Damaged):
+            formats.md5_identity(data)
+
+    def test_doubted_regions(self):
+        """An entry that is open is doubted, and one whose checksum does not fit."""
+        data = bytearray(formats.vector("md5-file/life.hex"))
+        seed = formats.xxh3_64(formats.md5_identity(data)["uuid"].encode())
+        entries = formats.md5_entries(data, seed)
+        doubted = [formats.md5_is_doubted(data, entry, seed) for entry in entries]
+        self.assertEqual(doubted, [False, True])
+        struct.pack_into("<I", data, formats.MD5_RECORDS + 40, 1)
+        self.assertTrue(formats.md5_is_doubted(data, entries[0], seed))
+
+    def test_records_after_a_crash(self):
+        """What was in a region to be doubted is doubtful, and the list is empty."""
+        data = formats.vector("md5-file/recovered.hex")
+        seed = formats.xxh3_64(formats.md5_identity(data)["uuid"].encode())
+        self.assertEqual(formats.md5_entries(data, seed), [])
+        states = {}
+        for block in (0, 1, 2, 300, 301):
+            record = formats.md5_record(data, block, seed)
+            states[block] = record and _values(record)["state"]
+        self.assertEqual(states, {0: 1, 1: 1, 2: None, 300: 2, 301: 2})
+
+
+if __name__ == "__main__":
+    unittest.main()
