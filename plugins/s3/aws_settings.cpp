@@ -4,7 +4,6 @@
 
 #include <utility>
 
-#include "common/error.hpp"
 #include "plugins/s3/aws_domain.hpp"
 #include "plugins/s3/endpoint.hpp"
 
@@ -72,13 +71,14 @@ bool AwsSettings::uses_fips() const {
   return is_true("AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint");
 }
 
-std::string AwsSettings::s3_endpoint_url() const {
-  std::string configured = endpoint_url("s3").url;
+ConfiguredUrl AwsSettings::s3_endpoint_url() const {
+  ConfiguredUrl configured = endpoint_url("s3");
   const bool is_dualstack = is_true("AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint") ||
                             is_true("", "s3.use_dualstack_endpoint");
-  if (!configured.empty() || (!uses_fips() && !is_dualstack)) return configured;
-  return fmt::format("https://s3{}{}.{}.{}", uses_fips() ? "-fips" : "",
-                     is_dualstack ? ".dualstack" : "", region_, aws_domain_of(region_));
+  if (!configured.url.empty() || (!uses_fips() && !is_dualstack)) return configured;
+  return {fmt::format("https://s3{}{}.{}.{}", uses_fips() ? "-fips" : "",
+                      is_dualstack ? ".dualstack" : "", region_, aws_domain_of(region_)),
+          "region"};
 }
 
 bool AwsSettings::s3_is_virtual_host() const {
@@ -96,14 +96,10 @@ ServiceAddress service_address(const AwsSettings& settings, const std::string& s
 }
 
 ServiceAddress service_address(const ConfiguredUrl& configured) {
-  try {
-    const Endpoint endpoint = Endpoint::parse(configured.url);
-    const std::size_t host_begin = configured.url.find("//") + 2;
-    const std::string origin = configured.url.substr(0, configured.url.find('/', host_begin));
-    return {origin, origin.substr(host_begin), endpoint.base_path + "/"};
-  } catch (const Error& error) {
-    throw Error(EINVAL, fmt::format("{}: {}", configured.source, error.what()));
-  }
+  const Endpoint endpoint = Endpoint::parse(configured.url, configured.source);
+  const std::size_t host_begin = configured.url.find("//") + 2;
+  const std::string origin = configured.url.substr(0, configured.url.find('/', host_begin));
+  return {origin, origin.substr(host_begin), endpoint.base_path + "/"};
 }
 
 }  // namespace nbdstack

@@ -57,7 +57,7 @@ class AwsSettings {
   // endpoint_url("s3"), else AWS's endpoint where it is another than https://s3.REGION.DOMAIN: that
   // of FIPS, or of both IPv4 and IPv6 (AWS_USE_DUALSTACK_ENDPOINT, use_dualstack_endpoint, by itself
   // or under `s3` in the profile). Empty: the usual one.
-  [[nodiscard]] std::string s3_endpoint_url() const;
+  [[nodiscard]] ConfiguredUrl s3_endpoint_url() const;
   // Whether addressing_style under `s3` in the profile is "virtual".
   [[nodiscard]] bool s3_is_virtual_host() const;
 

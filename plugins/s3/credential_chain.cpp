@@ -26,7 +26,7 @@ class Chain {
                 .region = settings_.region(),
                 .origin = origin,
                 .source = named(source),
-                .endpoint_url = settings_.s3_endpoint_url(),
+                .endpoint = settings_.s3_endpoint_url(),
                 .ca_file = settings_.ca_file(),
                 .virtual_host = settings_.s3_is_virtual_host()};
       }

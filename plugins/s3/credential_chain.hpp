@@ -28,6 +28,7 @@
 #include <cstdint>
 #include <string>
 
+#include "plugins/s3/aws_settings.hpp"
 #include "plugins/s3/credentials.hpp"
 #include "plugins/s3/surroundings.hpp"
 
@@ -48,7 +49,7 @@ struct Identity {
   CredentialOrigin origin = CredentialOrigin::parameters;
   std::string source;  // where the credentials were found, for messages
   // As environment and profile have them; empty: they have none.
-  std::string endpoint_url{};
+  ConfiguredUrl endpoint{};
   std::string ca_file{};
   bool virtual_host = false;
 };

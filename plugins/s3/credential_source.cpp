@@ -172,7 +172,7 @@ FoundCredentials find_credentials(const CredentialParameters& parameters,
   return {std::make_shared<CredentialSource>(identity.credentials, identity.source, renew,
                                              surroundings.wall_time,
                                              is_handed_out ? AtTheirEnd::go_on : AtTheirEnd::stop),
-          identity.region, identity.endpoint_url, identity.ca_file, identity.virtual_host};
+          identity.region, identity.endpoint, identity.ca_file, identity.virtual_host};
 }
 
 }  // namespace nbdstack

@@ -92,7 +92,7 @@ struct FoundCredentials {
   std::shared_ptr<CredentialSource> source;
   std::string region;
   // Of environment and profile; empty: they say nothing.
-  std::string endpoint_url{};
+  ConfiguredUrl endpoint{};
   std::string ca_file{};
   bool virtual_host = false;
 };

@@ -28,41 +28,40 @@ bool has_only(std::string_view text, std::string_view others) {
 }
 
 // Does not repeat the URL: it may hold a password.
-[[noreturn]] void reject(std::string_view reason) {
-  throw Error(EINVAL,
-              fmt::format("endpoint-url: {}; expected http[s]://HOST[:PORT][/PATH]", reason));
+[[noreturn]] void reject_url(std::string_view source, std::string_view reason) {
+  throw Error(EINVAL, fmt::format("{}: {}; expected http[s]://HOST[:PORT][/PATH]", source, reason));
 }
 
-std::uint16_t parse_port(std::string_view text) {
+std::uint16_t parse_port(std::string_view text, std::string_view source) {
   unsigned port = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
   if (error != std::errc() || end != text.data() + text.size() || port < 1 || port > 65535) {
-    reject("the port is not a number from 1 to 65535");
+    reject_url(source, "the port is not a number from 1 to 65535");
   }
   return static_cast<std::uint16_t>(port);
 }
 
-void parse_authority(std::string_view authority, Endpoint& endpoint) {
+void parse_authority(std::string_view authority, std::string_view source, Endpoint& endpoint) {
   if (authority.find('@') != std::string_view::npos) {
-    reject("a user or password does not belong there (see access-key and secret-key)");
+    reject_url(source, "a user or password does not belong there (see access-key and secret-key)");
   }
   std::size_t host_end = authority.find(':');
   if (authority.starts_with('[')) {
     host_end = authority.find(']');
-    if (host_end == std::string_view::npos) reject("the IPv6 address lacks its ']'");
+    if (host_end == std::string_view::npos) reject_url(source, "the IPv6 address lacks its ']'");
     ++host_end;
   }
   host_end = std::min(host_end, authority.size());
   const std::string_view rest = authority.substr(host_end);
   endpoint.host = authority.substr(0, host_end);
   const bool in_brackets = endpoint.host.starts_with('[');
-  if (endpoint.host.empty()) reject("the host is missing");
+  if (endpoint.host.empty()) reject_url(source, "the host is missing");
   if (!has_only(endpoint.host, in_brackets ? "[]:.%" : "-._")) {
-    reject("the host has characters that no host name has");
+    reject_url(source, "the host has characters that no host name has");
   }
   if (rest.empty()) return;
-  if (rest.front() != ':') reject("the host is followed by something that is no port");
-  endpoint.port = parse_port(rest.substr(1));
+  if (rest.front() != ':') reject_url(source, "the host is followed by something that is no port");
+  endpoint.port = parse_port(rest.substr(1), source);
 }
 
 // The labels of a host below its domain.
@@ -103,20 +102,21 @@ std::optional<AwsHost> aws_host_of(std::vector<std::string> labels) {
 
 }  // namespace
 
-Endpoint Endpoint::parse(const std::string& url) {
+Endpoint Endpoint::parse(const std::string& url, const std::string& source) {
   std::string_view rest = url;
   Endpoint endpoint;
   if (rest.starts_with("http://")) {
     endpoint.tls = false;
     endpoint.port = kHttpPort;
   } else if (!rest.starts_with("https://")) {
-    reject("the scheme is neither http nor https");
+    reject_url(source, "the scheme is neither http nor https");
   }
   rest.remove_prefix(rest.find("//") + 2);
   const std::size_t authority_end = std::min(rest.find_first_of("/?#"), rest.size());
-  parse_authority(rest.substr(0, authority_end), endpoint);
+  parse_authority(rest.substr(0, authority_end), source, endpoint);
   std::string_view path = rest.substr(authority_end);
-  if (!has_only(path, "/-._~")) reject("the path may have letters, digits, '-._~' and '/' only");
+  if (!has_only(path, "/-._~"))
+    reject_url(source, "the path may have letters, digits, '-._~' and '/' only");
   while (path.ends_with('/')) path.remove_suffix(1);
   endpoint.base_path = path;
   return endpoint;

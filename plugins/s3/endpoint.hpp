@@ -17,9 +17,9 @@ struct Endpoint {
   std::uint16_t port = 443;
   std::string base_path;  // "" or "/a/b": no '/' at the end
 
-  // Throws Error(EINVAL) that names endpoint-url unless `url` is
-  // http[s]://HOST[:PORT][/PATH] with nothing else in it: no user, query or fragment.
-  static Endpoint parse(const std::string& url);
+  // Throws Error(EINVAL) unless the URL is http[s]://HOST[:PORT][/PATH] with nothing else in it: no
+  // user, query or fragment. The message begins with `source`, where the URL stands.
+  static Endpoint parse(const std::string& url, const std::string& source = "endpoint-url");
   // AWS's own: https://s3.REGION.amazonaws.com, or the domain of the region's partition.
   static Endpoint of_region(const std::string& region);
 

@@ -35,23 +35,29 @@ std::string directory_of(const std::string& endpoint_url) {
   return directory;
 }
 
+Endpoint endpoint_of(const ConfiguredUrl& configured, const std::string& region) {
+  if (configured.url.empty()) return Endpoint::of_region(region);
+  return Endpoint::parse(configured.url, configured.source);
+}
+
 // Nothing but a name can have another one put before it.
 bool is_address(std::string_view host) {
   return host.starts_with('[') || host.find_first_not_of("0123456789.") == std::string_view::npos;
 }
 
 // https://NAME-ACCOUNT.s3-accesspoint.REGION.DOMAIN
-BucketLocationConfig location_of_access_point(const std::string& arn, const std::string& url) {
+BucketLocationConfig location_of_access_point(const std::string& arn,
+                                              const ConfiguredUrl& configured) {
   const AccessPoint point = parse_access_point(arn);
-  Endpoint endpoint = url.empty() ? Endpoint::of_region(point.region) : Endpoint::parse(url);
+  Endpoint endpoint = endpoint_of(configured, point.region);
   if (const auto of_aws = endpoint.in_region(point.region)) {
     endpoint = *of_aws;
     endpoint.host.insert(kAwsService.size(), "-accesspoint");
   }
   if (is_address(endpoint.host)) {
     throw Error(EINVAL, fmt::format("bucket: the name of an access point cannot be put before {}: "
-                                    "endpoint-url must have the name of a host",
-                                    endpoint.host));
+                                    "{} must have the name of a host",
+                                    endpoint.host, configured.source));
   }
   return {.bucket = point.label(),
           .endpoint = endpoint,
@@ -64,8 +70,8 @@ BucketLocationConfig location_of_access_point(const std::string& arn, const std:
 BucketLocationConfig location_of_directory_bucket(const StoreSettings& settings,
                                                   const std::string& zone, bool virtual_host,
                                                   const std::string& region,
-                                                  const std::string& url) {
-  Endpoint endpoint = url.empty() ? Endpoint::of_region(region) : Endpoint::parse(url);
+                                                  const ConfiguredUrl& configured) {
+  Endpoint endpoint = endpoint_of(configured, region);
   if (const auto of_aws = endpoint.in_region(region)) {
     endpoint = *of_aws;
     endpoint.host.insert(endpoint.host.find('.'), "-" + zone);  // behind "s3" or "s3-fips"
@@ -78,15 +84,17 @@ BucketLocationConfig location_of_directory_bucket(const StoreSettings& settings,
           .is_fixed = true};
 }
 
-BucketLocationConfig location_of(const StoreSettings& settings, const FoundCredentials& found,
-                                 const std::string& url) {
-  if (is_arn(settings.bucket)) return location_of_access_point(settings.bucket, url);
+BucketLocationConfig location_of(const StoreSettings& settings, const FoundCredentials& found) {
+  const ConfiguredUrl configured = settings.endpoint_url.empty()
+                                       ? found.endpoint
+                                       : ConfiguredUrl{settings.endpoint_url, "endpoint-url"};
+  if (is_arn(settings.bucket)) return location_of_access_point(settings.bucket, configured);
   const bool virtual_host = settings.virtual_host || found.virtual_host;
   if (const auto zone = zone_of_directory_bucket(settings.bucket)) {
-    return location_of_directory_bucket(settings, *zone, virtual_host, found.region, url);
+    return location_of_directory_bucket(settings, *zone, virtual_host, found.region, configured);
   }
   return {.bucket = settings.bucket,
-          .endpoint = url.empty() ? Endpoint::of_region(found.region) : Endpoint::parse(url),
+          .endpoint = endpoint_of(configured, found.region),
           .virtual_host = virtual_host,
           .scope = {.region = found.region}};
 }
@@ -102,19 +110,15 @@ std::shared_ptr<ExpressSession> session_for(const StoreSettings& settings,
 
 HttpStoreConfig http_config_of(const StoreSettings& settings, const Surroundings& surroundings) {
   FoundCredentials found = find_credentials(settings.identity, surroundings);
-  const auto given_or = [](const std::string& given, const std::string& found_there) {
-    return given.empty() ? found_there : given;
-  };
-  const std::string url = given_or(settings.endpoint_url, found.endpoint_url);
   constexpr std::uint64_t kTimeout_ms_max = std::numeric_limits<std::uint32_t>::max();
   return {.bucket = settings.bucket,
-          .location = std::make_shared<BucketLocation>(location_of(settings, found, url)),
+          .location = std::make_shared<BucketLocation>(location_of(settings, found)),
           .credentials = std::move(found.source),
           .session = session_for(settings, surroundings),
           .connections = settings.connections,
           .timeout_ms = static_cast<std::uint32_t>(std::min(settings.timeout_ms, kTimeout_ms_max)),
           .retries = settings.retries,
-          .ca_file = given_or(settings.ca_file, found.ca_file),
+          .ca_file = settings.ca_file.empty() ? found.ca_file : settings.ca_file,
           .tls_verify = settings.tls_verify,
           .options = settings.options,
           .stopping = {},

@@ -256,14 +256,14 @@ TEST_F(CredentialChainTest, WhatAProfileSaysOfTheServiceIsFoundWithItsKeys) {
   files["/home/u/.aws/config"] =
       "[default]\nservices = mine\nca_bundle = ~/ca.pem\n"
       "[services mine]\ns3 =\n  endpoint_url = https://s3.mine\n";
-  EXPECT_EQ(find().endpoint_url, "https://s3.mine");
+  EXPECT_EQ(find().endpoint.url, "https://s3.mine");
   EXPECT_EQ(find().ca_file, "/home/u/ca.pem");
   environment["AWS_ENDPOINT_URL"] = "https://all";
-  EXPECT_EQ(find().endpoint_url, "https://all");
+  EXPECT_EQ(find().endpoint.url, "https://all");
   environment["AWS_ENDPOINT_URL_S3"] = "https://s3.environment";
-  EXPECT_EQ(find().endpoint_url, "https://s3.environment");
+  EXPECT_EQ(find().endpoint.url, "https://s3.environment");
   environment["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] = "true";
-  EXPECT_EQ(find().endpoint_url, "");
+  EXPECT_EQ(find().endpoint.url, "");
   environment["AWS_CA_BUNDLE"] = "/ca.environment";
   EXPECT_EQ(find().ca_file, "/ca.environment");
   environment.erase("AWS_CA_BUNDLE");
@@ -274,20 +274,20 @@ TEST_F(CredentialChainTest, WhatAProfileSaysOfTheServiceIsFoundWithItsKeys) {
 TEST_F(CredentialChainTest, OtherEndpointsOfAwsAreUsedWhereTheyAreAskedFor) {
   set_environment();
   environment["AWS_REGION"] = "us-gov-west-1";
-  EXPECT_EQ(find().endpoint_url, "");
+  EXPECT_EQ(find().endpoint.url, "");
   environment["AWS_USE_FIPS_ENDPOINT"] = "True";
-  EXPECT_EQ(find().endpoint_url, "https://s3-fips.us-gov-west-1.amazonaws.com");
+  EXPECT_EQ(find().endpoint.url, "https://s3-fips.us-gov-west-1.amazonaws.com");
   environment["AWS_USE_DUALSTACK_ENDPOINT"] = "true";
-  EXPECT_EQ(find().endpoint_url, "https://s3-fips.dualstack.us-gov-west-1.amazonaws.com");
+  EXPECT_EQ(find().endpoint.url, "https://s3-fips.dualstack.us-gov-west-1.amazonaws.com");
   environment["AWS_ENDPOINT_URL"] = "https://mine";
-  EXPECT_EQ(find().endpoint_url, "https://mine");
+  EXPECT_EQ(find().endpoint.url, "https://mine");
   environment.clear();
   set_environment();
   environment["HOME"] = "/home/u";
   files["/home/u/.aws/config"] =
       "[default]\nregion = cn-north-1\ns3 =\n  use_dualstack_endpoint = true\n"
       "  addressing_style = virtual\n";
-  EXPECT_EQ(find().endpoint_url, "https://s3.dualstack.cn-north-1.amazonaws.com.cn");
+  EXPECT_EQ(find().endpoint.url, "https://s3.dualstack.cn-north-1.amazonaws.com.cn");
   EXPECT_TRUE(find().virtual_host);
   files["/home/u/.aws/config"] = "[default]\ns3 =\n  addressing_style = path\n";
   EXPECT_FALSE(find().virtual_host);

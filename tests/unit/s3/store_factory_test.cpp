@@ -10,6 +10,7 @@
 #include "common/error.hpp"
 #include "plugins/s3/directory_store.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"
+#include "tests/unit/s3/contains.hpp"
 #include "tests/unit/s3/fake_surroundings.hpp"
 
 namespace nbdstack {
@@ -119,6 +120,45 @@ TEST_F(StoreFactoryTest, ADirectoryBucketIsInItsZone) {
   EXPECT_EQ(place_of(bucket, "http://127.0.0.1:9000"), "http://127.0.0.1:9000/" + bucket);
   EXPECT_EQ(code_of([&] { place_of(bucket, "", /*anonymous=*/true); }), EINVAL);
   EXPECT_EQ(place_of("disk", "", /*anonymous=*/true), "https://s3.us-east-1.amazonaws.com/disk");
+}
+
+std::string refusal(const StoreSettings& settings, testing::FakeSurroundings& around) {
+  try {
+    StoreFactory(settings, around.get());
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), EINVAL);
+    return error.what();
+  }
+  return "";
+}
+
+// "endpoint-url: ..." of somebody who gave no endpoint-url sends them looking in the wrong place.
+TEST_F(StoreFactoryTest, AnUrlThatCannotBeIsRefusedByTheNameOfWhereItStands) {
+  testing::FakeSurroundings around;
+  around.files["/home/u/.aws/config"] = "[default]\nendpoint_url = ftp://profile\n";
+  StoreSettings settings;
+  settings.bucket = "bucket";
+  settings.identity.anonymous = true;
+  const std::string why = ": the scheme is neither http nor https";
+  EXPECT_TRUE(refusal(settings, around).starts_with("endpoint_url of profile \"default\"" + why));
+  around.environment["AWS_ENDPOINT_URL"] = "ftp://all";
+  EXPECT_TRUE(refusal(settings, around).starts_with("AWS_ENDPOINT_URL" + why));
+  around.environment["AWS_ENDPOINT_URL_S3"] = "ftp://s3";
+  EXPECT_TRUE(refusal(settings, around).starts_with("AWS_ENDPOINT_URL_S3" + why));
+  settings.endpoint_url = "ftp://given";
+  EXPECT_TRUE(refusal(settings, around).starts_with("endpoint-url" + why));
+  settings.endpoint_url = around.server.url();
+  EXPECT_EQ(refusal(settings, around), "");
+}
+
+TEST_F(StoreFactoryTest, AnAccessPointTellsWhereTheAddressStandsThatItCannotBePutBefore) {
+  testing::FakeSurroundings around;
+  around.environment["AWS_ENDPOINT_URL"] = "http://127.0.0.1:9000";
+  StoreSettings settings;
+  settings.bucket = "arn:aws:s3:eu-west-1:123456789012:accesspoint/disks";
+  settings.identity.anonymous = true;
+  EXPECT_TRUE(testing::contains(refusal(settings, around),
+                                "AWS_ENDPOINT_URL must have the name of a host"));
 }
 
 TEST_F(StoreFactoryTest, APublicBucketNeedsNoCredentials) {
