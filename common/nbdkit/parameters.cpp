@@ -178,6 +178,13 @@ Parameter bool_parameter(std::string name, bool& target, std::string help) {
   return {std::move(name), "true|false", std::move(help), "", initial, std::move(set)};
 }
 
+Parameter bool_parameter(std::string name, std::optional<bool>& target, std::string default_text,
+                         std::string help) {
+  auto set = [name, &target](const std::string& value) { target = parse_bool(name, value); };
+  return {std::move(name),         "true|false",  std::move(help), "",
+          std::move(default_text), std::move(set)};
+}
+
 Parameter string_parameter(std::string name, std::string& target, std::string value,
                            std::string help) {
   auto set = [&target](const std::string& text) { target = text; };

@@ -62,6 +62,9 @@ Parameter number_parameter(std::string name, unsigned& target, unsigned minimum,
 Parameter duration_parameter(std::string name, std::uint64_t& target_ms, std::string help);
 
 Parameter bool_parameter(std::string name, bool& target, std::string help);
+// The same, and nothing where it is not given; `default_text` says what holds then.
+Parameter bool_parameter(std::string name, std::optional<bool>& target, std::string default_text,
+                         std::string help);
 
 Parameter string_parameter(std::string name, std::string& target, std::string value,
                            std::string help);

@@ -145,7 +145,7 @@ S3Parameters::Rows S3Parameters::service_rows() {
       bool_parameter("anonymous", identity.anonymous, "do not sign requests: for public buckets"),
       path_parameter("ca-file", store_.ca_file, "certificates to trust instead of the system's"),
       bool_parameter("tls-verify", store_.tls_verify, "verify the service's certificate"),
-      bool_parameter("virtual-host", store_.virtual_host,
+      bool_parameter("virtual-host", store_.virtual_host, "the profile's",
                      "put the bucket into the host name, not the path"),
   };
 }

@@ -89,7 +89,7 @@ BucketLocationConfig location_of(const StoreSettings& settings, const FoundCrede
                                        ? found.endpoint
                                        : ConfiguredUrl{settings.endpoint_url, "endpoint-url"};
   if (is_arn(settings.bucket)) return location_of_access_point(settings.bucket, configured);
-  const bool virtual_host = settings.virtual_host || found.virtual_host;
+  const bool virtual_host = settings.virtual_host.value_or(found.virtual_host);
   if (const auto zone = zone_of_directory_bucket(settings.bucket)) {
     return location_of_directory_bucket(settings, *zone, virtual_host, found.region, configured);
   }

@@ -31,7 +31,7 @@ struct StoreSettings {
   unsigned retries = kRetries_unlimited;
   std::string ca_file;  // empty: the system's
   bool tls_verify = true;
-  bool virtual_host = false;
+  std::optional<bool> virtual_host;  // nothing: as the profile has it
   ServiceOptions options;
 };
 

@@ -151,6 +151,23 @@ TEST_F(StoreFactoryTest, AnUrlThatCannotBeIsRefusedByTheNameOfWhereItStands) {
   EXPECT_EQ(refusal(settings, around), "");
 }
 
+TEST_F(StoreFactoryTest, TheParameterVirtualHostCountsBeforeTheProfile) {
+  testing::FakeSurroundings around;
+  StoreSettings settings;
+  settings.bucket = "bucket";
+  settings.endpoint_url = "http://store";
+  settings.identity.anonymous = true;
+  const auto place = [&] { return StoreFactory(settings, around.get()).place(); };
+  EXPECT_EQ(place(), "http://store/bucket");
+  settings.virtual_host = true;
+  EXPECT_EQ(place(), "http://bucket.store/bucket");
+  around.files["/home/u/.aws/config"] = "[default]\ns3 =\n  addressing_style = virtual\n";
+  settings.virtual_host.reset();
+  EXPECT_EQ(place(), "http://bucket.store/bucket");
+  settings.virtual_host = false;
+  EXPECT_EQ(place(), "http://store/bucket");
+}
+
 TEST_F(StoreFactoryTest, AnAccessPointTellsWhereTheAddressStandsThatItCannotBePutBefore) {
   testing::FakeSurroundings around;
   around.environment["AWS_ENDPOINT_URL"] = "http://127.0.0.1:9000";
