@@ -6,9 +6,9 @@
 
 #include <algorithm>
 #include <functional>
+#include <set>
 
 #include "filters/cache/durable/commit_note.hpp"
-#include "filters/cache/durable/record.hpp"
 #include "filters/cache/durable/snapshot.hpp"
 #include "filters/cache/durable/store_directory.hpp"
 #include "tests/unit/cache_durable/durable_fixture.hpp"
@@ -39,6 +39,21 @@ std::string with_uuid_of(std::string text, const std::string& other) {
   constexpr std::size_t kDigits = 32;
   const std::size_t from = other.find(kUuid) + kUuid.size();
   return text.replace(text.find(kUuid) + kUuid.size(), kDigits, other.substr(from, kDigits));
+}
+
+void put_golden_files(SimulatedDisk& disk, const std::string& name) {
+  for (const auto& [file, content] : golden_directory(name)) disk.replace(file, content);
+}
+
+// Each file of the disk is as the vector of that name, and there are no others.
+void expect_golden_files(const SimulatedDisk& disk, const std::string& name) {
+  std::set<std::string> expected;
+  for (const auto& [file, content] : golden_directory(name)) expected.insert(file);
+  const auto names = disk.names();
+  EXPECT_EQ(std::set<std::string>(names.begin(), names.end()), expected) << name;
+  for (const std::string& file : names) {
+    expect_golden(name + "/" + file + (file == "identity" ? "" : ".hex"), disk.content(file));
+  }
 }
 
 class CacheFormatTest : public DurableStoreTest {
@@ -108,111 +123,6 @@ class CacheFormatTest : public DurableStoreTest {
     EXPECT_TRUE(logged_errors().empty());
   }
 };
-
-// --- Records ---
-
-constexpr std::uint64_t kVectorGeneration = 7;
-const BlockGeometry kVectorGeometry(64 * 16384, 16384);
-
-std::vector<Record> every_kind() {
-  using RecordKind = Record::Kind;
-  const std::vector<std::uint64_t> now{0x1111222233334444, 0x5555666677778888};
-  const std::vector<std::uint64_t> old{0x9999aaaabbbbcccc, 0};
-  std::vector<Record> records{
-      {.kind = RecordKind::wrote,
-       .flag = true,
-       .slot = 5,
-       .first = 33,
-       .second = 0b0101,
-       .copies = 0b0100,
-       .new_checksums = now,
-       .old_checksums = old},
-      {.kind = RecordKind::rewrote,
-       .slot = 5,
-       .second = 0b0101,
-       .new_checksums = now,
-       .old_checksums = old},
-      {.kind = RecordKind::zeroed,
-       .flag = true,
-       .slot = 6,
-       .first = 34,
-       .second = 0b0011,
-       .new_checksums = {0, 0},
-       .old_checksums = old},
-      {.kind = RecordKind::forgotten,
-       .slot = 5,
-       .second = 0b0001,
-       .new_checksums = {0},
-       .old_checksums = {old[0]}},
-      {.kind = RecordKind::cleaned, .slot = 5, .second = 0b0100},
-      {.kind = RecordKind::dropped, .slot = 5},
-      {.kind = RecordKind::damaged, .slot = 6},
-      {.kind = RecordKind::zeros_added, .flag = true, .first = 16384, .second = 32768},
-      {.kind = RecordKind::zeros_removed, .first = 16384, .second = 16384},
-  };
-  for (std::size_t i = 0; i < records.size(); ++i) {
-    records[i].sequence = 100 + i;
-    records[i].durable_sequence = 99;
-  }
-  records.push_back({.kind = RecordKind::commit, .sequence = 108, .durable_sequence = 99});
-  return records;
-}
-
-Bytes encoded(const std::vector<Record>& records) {
-  Bytes bytes;
-  for (const Record& record : records) encode(record, kVectorGeneration, bytes);
-  return bytes;
-}
-
-TEST(RecordFormatTest, EveryKindIsWrittenAsItAlwaysWas) {
-  expect_golden("cache-directory/records.hex", encoded(every_kind()));
-}
-
-TEST(RecordFormatTest, EveryKindIsReadAsItWasWritten) {
-  const Bytes bytes = golden("cache-directory/records.hex");
-  std::span<const std::byte> rest(bytes);
-  for (const Record& expected : every_kind()) {
-    const auto found = decode(rest, kVectorGeneration, kVectorGeometry);
-    ASSERT_TRUE(found);
-    EXPECT_EQ(found->record.kind, expected.kind);
-    EXPECT_EQ(found->record.flag, expected.flag);
-    EXPECT_EQ(found->record.sequence, expected.sequence);
-    EXPECT_EQ(found->record.durable_sequence, expected.durable_sequence);
-    EXPECT_EQ(found->record.slot, expected.slot);
-    EXPECT_EQ(found->record.first, expected.first);
-    EXPECT_EQ(found->record.second, expected.second);
-    EXPECT_EQ(found->record.copies, expected.copies);
-    EXPECT_EQ(found->record.new_checksums, expected.new_checksums);
-    EXPECT_EQ(found->record.old_checksums, expected.old_checksums);
-    rest = rest.subspan(found->length);
-  }
-  EXPECT_TRUE(rest.empty());
-}
-
-// The control: each field has its place in the bytes.
-TEST(RecordFormatTest, AFieldThatChangesChangesTheBytes) {
-  const Bytes expected = golden("cache-directory/records.hex");
-  const std::vector<std::function<void(Record&)>> changes{
-      [](Record& record) { record.kind = Record::Kind::rewrote; },
-      [](Record& record) { record.flag = !record.flag; },
-      [](Record& record) { ++record.sequence; },
-      [](Record& record) { ++record.durable_sequence; },
-      [](Record& record) { ++record.slot; },
-      [](Record& record) { ++record.first; },
-      [](Record& record) { ++record.second; },
-      [](Record& record) { ++record.copies; },
-      [](Record& record) { ++record.new_checksums.at(0); },
-      [](Record& record) { ++record.old_checksums.at(0); },
-  };
-  for (std::size_t i = 0; i < changes.size(); ++i) {
-    std::vector<Record> records = every_kind();
-    changes[i](records.front());
-    EXPECT_NE(first_difference(expected, encoded(records)), "") << "change " << i;
-  }
-  Bytes other;
-  for (const Record& record : every_kind()) encode(record, kVectorGeneration + 1, other);
-  EXPECT_NE(first_difference(expected, other), "") << "generation";
-}
 
 // --- A life ---
 

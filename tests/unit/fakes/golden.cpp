@@ -8,7 +8,6 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <set>
 #include <sstream>
 
 namespace nbdstack::testing {
@@ -102,24 +101,13 @@ void expect_golden(const std::string& name, const std::string& written) {
   expect_golden(name, std::as_bytes(std::span(written)));
 }
 
-void put_golden_files(SimulatedDisk& disk, const std::string& name) {
+std::map<std::string, std::vector<std::byte>> golden_directory(const std::string& name) {
+  std::map<std::string, std::vector<std::byte>> files;
   for (const auto& entry : std::filesystem::directory_iterator(vectors() / name)) {
     const std::string file = entry.path().filename().string();
-    disk.replace(file_name_of(entry.path()), golden(name + "/" + file));
+    files.emplace(file_name_of(entry.path()), golden(name + "/" + file));
   }
-}
-
-void expect_golden_files(const SimulatedDisk& disk, const std::string& name) {
-  std::set<std::string> expected;
-  for (const auto& entry : std::filesystem::directory_iterator(vectors() / name)) {
-    expected.insert(file_name_of(entry.path()));
-  }
-  const auto names = disk.names();
-  EXPECT_EQ(std::set<std::string>(names.begin(), names.end()), expected) << name;
-  for (const std::string& file : names) {
-    const bool is_text = file.starts_with("identity");
-    expect_golden(name + "/" + file + (is_text ? "" : std::string(kHex)), disk.content(file));
-  }
+  return files;
 }
 
 }  // namespace nbdstack::testing

@@ -7,15 +7,14 @@
 //   size 8192                        # the length of the whole file
 //
 // Bytes that no line names are zeros. Every other file is taken as it is.
-// tests/support/formats.py makes such texts of bytes; docs/formats describes the formats.
+// tests/support/golden.py makes such texts of bytes; docs/formats describes the formats.
 #pragma once
 
 #include <cstddef>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
-
-#include "tests/unit/fakes/simulated_disk.hpp"
 
 namespace nbdstack::testing {
 
@@ -25,16 +24,14 @@ std::string golden_text(const std::string& name);
 
 // Adds a failure of GoogleTest, which names the first byte that differs, unless the bytes are those
 // of the vector. Where the environment names a directory in NBDSTACK_WRITE_VECTORS, the bytes are
-// written there as well, for formats.py.
+// written there as well, for golden.py.
 void expect_golden(const std::string& name, std::span<const std::byte> written);
 void expect_golden(const std::string& name, const std::string& written);
 
 // Where two byte sequences differ first; empty: they are equal.
 std::string first_difference(std::span<const std::byte> expected, std::span<const std::byte> found);
 
-// The files of the directory `name` below tests/vectors, put on the disk as FILE or FILE.hex says.
-void put_golden_files(SimulatedDisk& disk, const std::string& name);
-// The other way: each file of the disk is as the vector of that name, and there are no others.
-void expect_golden_files(const SimulatedDisk& disk, const std::string& name);
+// The files of a directory below tests/vectors, by the names that the files have without ".hex".
+std::map<std::string, std::vector<std::byte>> golden_directory(const std::string& name);
 
 }  // namespace nbdstack::testing
