@@ -27,7 +27,7 @@ def paths_in(text):
     for words in _CODE.findall(text):
         for word in words.split():
             word = word.rstrip(".,:;").removeprefix("./")
-            if word.split("/")[0] in _TOP and "/" in word:
+            if word.split("/")[0] in _TOP and "/" in word and "NAME" not in word:
                 yield word
 
 
