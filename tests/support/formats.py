@@ -1,6 +1,6 @@
-"""What the readers of docs/formats have in common (formats_cache.py, formats_md5.py, formats_own.py). They
-follow the documents, and share nothing with the code under test: XXH3, AES and zstd come from their
-libraries by ctypes.
+"""What the readers of docs/formats have in common (formats_cache.py, formats_md5.py, formats_own.py).
+They follow the documents, and share nothing with the code under test: XXH3, AES and zstd come from
+their libraries by ctypes.
 
 Each reader takes bytes and returns a list of Field, or raises Damaged.
 """

@@ -47,6 +47,13 @@ def _xts_key(key):
 
 
 
+# Behind checksum, length and kind.
+_RECORD_FIELDS = (
+    ("flag", 1), ("pages", 2), ("sequence", 8), ("durable_sequence", 8), ("slot", 4), ("unused", 4),
+    ("first", 8), ("second", 8), ("copies", 8),
+)  # fmt: skip
+
+
 def records(data, generation):
     """The records of a journal: a list of lists of fields. It ends where no record begins."""
     records, offset = [], 0
@@ -62,8 +69,7 @@ def _record(data, offset, generation):
     checksum = reader.take("checksum", 8)
     length = reader.take("length", 4)
     kind = reader.take("kind", 1)
-    for name, size in (("flag", 1), ("pages", 2), ("sequence", 8), ("durable_sequence", 8),
-                       ("slot", 4), ("unused", 4), ("first", 8), ("second", 8), ("copies", 8)):  # fmt: skip
+    for name, size in _RECORD_FIELDS:
         reader.take(name, size)
     pages = values_of(reader.fields)["pages"]
     if pages > 64 or length != 64 + 16 * pages or offset + length > len(data):

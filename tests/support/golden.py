@@ -1,5 +1,5 @@
-"""Shows the bytes of a file as a golden vector (tests/vectors), with the name of each field. NAME is that of
-the vector, which tells what it is; FILE has the bytes:
+"""Shows the bytes of a file as a golden vector (tests/vectors), with the name of each field. NAME is
+that of the vector, which tells what it is; FILE has the bytes:
 
     cd tests; python3 -m support.golden cache-directory/life/journal.1.hex FILE
 """

@@ -1,6 +1,6 @@
-"""The documents name what exists: every path in README.md, in the other pages at the top and in docs is a
-file or directory of the repository, every function stands in the file it is said to stand in, and
-every parameter of a command line is in a manual page."""
+"""The documents name what exists: every path in README.md, in the other pages at the top and in docs
+is a file or directory of the repository, every function stands in the file it is said to stand in,
+and every parameter of a command line is in a manual page."""
 
 import pathlib
 import re
@@ -66,7 +66,7 @@ class Documents(unittest.TestCase):
 
     def test_what_is_not_there_is_found(self):
         """The control: a path, a link and a function that do not exist."""
-        text = "`common/none.hpp` [x](none.md) `nothing_like_it()` in `common/error.hpp` `docs/{a,b}.md`"
+        text = "`common/none.hpp` [x](none.md) `nothing()` in `common/error.hpp` `docs/{a,b}.md`"
         self.assertEqual(len(list(faults_of(text, _ROOT))), 4)
         fine = "`common/error.hpp` [x](README.md) `system_error()` in `common/error.hpp` `tests/*/`"
         self.assertEqual(list(faults_of(fine, _ROOT)), [])
