@@ -47,16 +47,16 @@ bool BlockCache::needs_background() const {
 
 void BlockCache::want_background() {
   {
-    const Lock lock(mutex_);
+    const MutexLock lock(mutex_);
     background_wanted_ = true;
   }
   wake_();
 }
 
 TimePoint BlockCache::background_step_here(TimePoint now) {
-  Lock lock(mutex_);
-  advance_ticks(lock, now);
-  drop_expired(lock);
+  MutexLock lock(mutex_);
+  advance_ticks(now);
+  drop_expired();
   lock.unlock();
   std::optional<Error> failure;
   try {
@@ -69,7 +69,7 @@ TimePoint BlockCache::background_step_here(TimePoint now) {
   }
   lock.lock();
   if (failure) log::error("cache: {}", failure->what());
-  return next_step(lock, now);
+  return next_step(now);
 }
 
 TimePoint BlockCache::background_step(Layer& below, TimePoint now) {
@@ -84,36 +84,36 @@ TimePoint BlockCache::background_step(Layer& below, TimePoint now) {
   } catch (const std::bad_alloc&) {
     failure = Error(ENOMEM, "cache: out of memory");
   }
-  Lock lock(mutex_);
+  MutexLock lock(mutex_);
   if (failure) {
-    background_failed(lock, now, *failure);
+    background_failed(now, *failure);
   } else {
     retry_at_.reset();
     retry_delay_ = Duration::zero();
   }
-  return next_step(lock, now);
+  return next_step(now);
 }
 
 bool BlockCache::has_work_below() const {
   if (pressed_ || (store_->is_durable() && doubts_ != settled_doubts_)) return true;
   const bool delayed = settings_.write_delay > Duration::zero() && has_unwritten();
-  const Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   return delayed || background_wanted_;
 }
 
 bool BlockCache::may_work_below(TimePoint now) const {
-  const Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   return !retry_at_ || now >= *retry_at_;
 }
 
 TimePoint BlockCache::background_could_not_open(TimePoint now, const Error& error) {
-  Lock lock(mutex_);
-  background_failed(lock, now, error);
-  return next_step(lock, now);
+  MutexLock lock(mutex_);
+  background_failed(now, error);
+  return next_step(now);
 }
 
 // It stays dirty: the next flush tries again by itself, and the background after a while.
-void BlockCache::background_failed(Lock& /*lock*/, TimePoint now, const Error& error) {
+void BlockCache::background_failed(TimePoint now, const Error& error) {
   retry_delay_ = std::clamp<Duration>(retry_delay_ * 2, kFirstRetry, kLongestRetry);
   retry_at_ = now + retry_delay_;
   background_wanted_ = true;
@@ -127,20 +127,20 @@ void BlockCache::background_failed(Lock& /*lock*/, TimePoint now, const Error& e
 // FlushTo::local a flush never promised anything about the layer below.
 void BlockCache::report_background_failure() {
   if (settings_.flush == FlushTo::local) return;
-  const Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   if (const auto failure = std::exchange(unreported_, std::nullopt)) throw Error(*failure);
 }
 
 void BlockCache::forget_background_failure() {
-  const Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   unreported_.reset();
 }
 
 // A cache that was made smaller between two runs is brought down without waiting for requests.
 void BlockCache::relieve_all(Layer& below) {
   const auto used = [this] {
-    const Lock lock(mutex_);
-    return occupied(lock);
+    const MutexLock lock(mutex_);
+    return occupied();
   };
   for (std::size_t before = used(); pressed_;) {
     relieve(below, true);
@@ -150,7 +150,7 @@ void BlockCache::relieve_all(Layer& below) {
   }
 }
 
-void BlockCache::advance_ticks(Lock& /*lock*/, TimePoint now) {
+void BlockCache::advance_ticks(TimePoint now) {
   if (!started_at_) started_at_ = now;
   const Duration elapsed = now - *started_at_;
   if (settings_.write_delay > Duration::zero()) {
@@ -163,7 +163,7 @@ void BlockCache::write_back_due(Layer& below, TimePoint now) {
   std::vector<BlockNumber> blocks;
   std::vector<Range> zeros;
   {
-    Lock lock(mutex_);
+    MutexLock lock(mutex_);
     const bool everything = std::exchange(background_wanted_, false);
     if (zeros_.empty()) {
       zeros_since_.reset();
@@ -174,12 +174,12 @@ void BlockCache::write_back_due(Layer& below, TimePoint now) {
     const bool zeros_due =
         everything || (delayed && zeros_since_ && now - *zeros_since_ >= settings_.write_delay);
     if (everything) {
-      blocks = unwritten_blocks(lock, {0}, {geometry_.block_count()});
+      blocks = unwritten_blocks({0}, {geometry_.block_count()});
     } else if (delayed) {
-      blocks = overdue_blocks(lock);
+      blocks = overdue_blocks();
     }
     if (zeros_due) {
-      zeros = remembered_zeros(lock, {0, geometry_.size_bytes()});
+      zeros = remembered_zeros({0, geometry_.size_bytes()});
       zeros_since_.reset();
     }
   }
@@ -191,7 +191,7 @@ void BlockCache::write_back_due(Layer& below, TimePoint now) {
 }
 
 // Oldest first, so the first one that is not due ends the search.
-std::vector<BlockNumber> BlockCache::overdue_blocks(Lock& /*lock*/) const {
+std::vector<BlockNumber> BlockCache::overdue_blocks() const {
   std::vector<BlockNumber> blocks;
   const SlotList& unwritten = table_.unwritten();
   for (Slot slot = unwritten.back(); slot != kNoSlot; slot = unwritten.newer(slot)) {
@@ -202,21 +202,20 @@ std::vector<BlockNumber> BlockCache::overdue_blocks(Lock& /*lock*/) const {
   return blocks;
 }
 
-void BlockCache::drop_expired(Lock& lock) {
+void BlockCache::drop_expired() {
   if (settings_.timeout <= Duration::zero()) return;
   for (Slot slot = 0; slot < table_.slots(); ++slot) {
     if (slot % kScanStep == kScanStep - 1) {
-      lock.unlock();
-      lock.lock();
+      const MutexUnlock others_turn(mutex_);
     }
     const BlockTable::Entry& entry = table_[slot];
     if (entry.is_attached() && may_evict(slot) && is_due(entry.cached_since, clean_tick_)) {
-      drop(lock, slot, EvictionPolicy::Removal::dropped);
+      drop(slot, EvictionPolicy::Removal::dropped);
     }
   }
 }
 
-TimePoint BlockCache::next_step(Lock& /*lock*/, TimePoint now) const {
+TimePoint BlockCache::next_step(TimePoint now) const {
   TimePoint next = now + std::chrono::hours(1);
   const auto within = [&](Duration duration) {
     next = std::min(next, now + std::max<Duration>(duration, milliseconds(1)));

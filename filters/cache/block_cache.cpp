@@ -61,17 +61,17 @@ Slot BlockCache::slots_for(const CacheSettings& settings) {
 }
 
 std::uint64_t BlockCache::cached_bytes() const {
-  const Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   return std::uint64_t{table_.cached_blocks()} * settings_.block_size;
 }
 
 std::uint64_t BlockCache::capacity_bytes() const {
-  const Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   return std::max<std::uint64_t>(1, table_.max_slots()) * settings_.block_size;
 }
 
 std::uint64_t BlockCache::unwritten_bytes() const {
-  const Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   std::uint64_t bytes = 0;
   const SlotList& unwritten = table_.unwritten();
   for (Slot slot = unwritten.back(); slot != kNoSlot; slot = unwritten.newer(slot)) {
@@ -89,7 +89,7 @@ std::uint64_t BlockCache::unwritten_bytes() const {
 }
 
 bool BlockCache::has_unwritten() const {
-  const Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   return table_.unwritten().size() > 0 || !zeros_.empty();
 }
 
@@ -97,7 +97,7 @@ void BlockCache::close() {
   if (!store_->is_durable()) return;
   std::vector<Slot> order;
   {
-    const Lock lock(mutex_);
+    const MutexLock lock(mutex_);
     order.reserve(table_.cached_blocks());
     table_.policy().in_eviction_order([&](Slot slot) {
       order.push_back(slot);
@@ -108,17 +108,17 @@ void BlockCache::close() {
   store_->close(order);
 }
 
-std::size_t BlockCache::occupied(const Lock& /*lock*/) const {
+std::size_t BlockCache::occupied() const {
   return table_.cached_blocks() + store_->extra_slots();
 }
 
 // A slot for an absent block, from what is free or by dropping a clean block. Nothing: write back
 // first.
-std::optional<Slot> BlockCache::take_slot(Lock& lock, BlockNumber block) {
-  if (!has_free_slot(lock)) {
-    const Slot victim = next_victim(lock);
+std::optional<Slot> BlockCache::take_slot(BlockNumber block) {
+  if (!has_free_slot()) {
+    const Slot victim = next_victim();
     if (victim == kNoSlot) return std::nullopt;
-    evict(lock, victim);
+    evict(victim);
     if (!table_.has_room()) return std::nullopt;
   }
   const Slot slot = table_.insert(block);
@@ -129,7 +129,7 @@ std::optional<Slot> BlockCache::take_slot(Lock& lock, BlockNumber block) {
     throw;
   }
   table_[slot].cached_since = clean_tick_;
-  if (occupied(lock) > high_slots_) pressed_ = true;
+  if (occupied() > high_slots_) pressed_ = true;
   return slot;
 }
 
@@ -139,70 +139,75 @@ bool BlockCache::may_evict(Slot slot) const {
          store_->may_reuse(slot);
 }
 
-Slot BlockCache::next_victim(Lock& /*lock*/) {
-  return table_.policy().victim([this](Slot slot) { return may_evict(slot); });
+Slot BlockCache::next_victim() {
+  return table_.policy().victim([this](Slot slot) REQUIRES(mutex_) { return may_evict(slot); });
 }
 
-void BlockCache::evict(Lock& lock, Slot slot) {
+void BlockCache::evict(Slot slot) {
   say("reclaiming", table_[slot].block());
-  drop(lock, slot, EvictionPolicy::Removal::evicted);
+  drop(slot, EvictionPolicy::Removal::evicted);
 }
 
 // A cache that has been made smaller has more slots than it may fill: a slot's storage counts until
 // it is given back, so it is not used again before that.
-void BlockCache::drop(Lock& lock, Slot slot, EvictionPolicy::Removal why, bool with_storage) {
+void BlockCache::drop(Slot slot, EvictionPolicy::Removal why, bool with_storage) {
   if (with_storage || table_.slots() > table_.max_slots()) {
-    insist([&] { to_discard_.push_back(slot); });
+    insist([&] {
+      mutex_.is_held();
+      to_discard_.push_back(slot);
+    });
     table_.pin(slot);
   }
   fetches_.erase(table_[slot].block());
   store_->dropped(slot);
   table_.erase(slot, why);
-  note_vacated(lock, slot);
+  note_vacated(slot);
 }
 
 // The slot belongs to no block, or a pin has gone. Its storage is nobody's when both are so.
-void BlockCache::note_vacated(Lock& /*lock*/, Slot slot) {
+void BlockCache::note_vacated(Slot slot) {
   const BlockTable::Entry& entry = table_[slot];
   if (!entry.is_attached() && entry.pins == 0) store_->vacated(slot);
 }
 
 // A reader may still be copying from such a slot: then its turn comes later.
-void BlockCache::discard_dropped(Lock& lock) {
-  const auto used = std::partition(to_discard_.begin(), to_discard_.end(),
-                                   [this](Slot slot) { return table_[slot].pins > 1; });
+void BlockCache::discard_dropped() {
+  const auto used =
+      std::partition(to_discard_.begin(), to_discard_.end(),
+                     [this](Slot slot) REQUIRES(mutex_) { return table_[slot].pins > 1; });
   const std::vector<Slot> slots(used, to_discard_.end());
   if (slots.empty()) return;
   to_discard_.erase(used, to_discard_.end());
-  lock.unlock();
-  for (const Slot slot : slots) {
-    try {
-      store_->discard(slot);
-    } catch (const std::exception&) {
-      // Its storage is used on.
+  {
+    const MutexUnlock unlocked(mutex_);
+    for (const Slot slot : slots) {
+      try {
+        store_->discard(slot);
+      } catch (const std::exception&) {
+        // Its storage is used on.
+      }
     }
   }
-  lock.lock();
   for (const Slot slot : slots) {
     table_.unpin(slot);
-    note_vacated(lock, slot);
+    note_vacated(slot);
   }
 }
 
-void BlockCache::retire(Lock& lock, Slot slot) {
+void BlockCache::retire(Slot slot) {
   fetches_.erase(table_[slot].block());
   store_->dropped(slot);
   table_.retire(slot);
-  note_vacated(lock, slot);
+  note_vacated(slot);
 }
 
-std::vector<Slot> BlockCache::cached_in(const Lock& /*lock*/, const Range& range) const {
+std::vector<Slot> BlockCache::cached_in(const Range& range) const {
   std::vector<Slot> slots;
   const BlockNumber first = geometry_.block_at(range.offset);
   const BlockNumber end = geometry_.block_at(range.end() - 1).next();
   if (end.value - first.value > table_.cached_blocks()) {
     // A trim of terabytes looks at what is cached, not at every block there might be.
-    table_.policy().in_eviction_order([&](Slot slot) {
+    table_.policy().in_eviction_order([&](Slot slot) REQUIRES(mutex_) {
       const BlockNumber block = table_[slot].block();
       if (block >= first && block < end) slots.push_back(slot);
       return true;
@@ -216,13 +221,13 @@ std::vector<Slot> BlockCache::cached_in(const Lock& /*lock*/, const Range& range
 }
 
 // A slot that was taken for a block of which nothing could be stored in the end is given up.
-void BlockCache::give_back(Lock& lock, Slot slot) {
+void BlockCache::give_back(Slot slot) {
   table_.unpin(slot);
   const BlockTable::Entry& entry = table_[slot];
   if (!entry.is_attached()) {
-    note_vacated(lock, slot);
+    note_vacated(slot);
   } else if (entry.pins == 0 && table_.pages(slot) == Pages()) {
-    drop(lock, slot, EvictionPolicy::Removal::dropped);
+    drop(slot, EvictionPolicy::Removal::dropped);
   }
   changed_.notify_all();
 }
@@ -231,7 +236,7 @@ void BlockCache::give_back(Lock& lock, Slot slot) {
 // slot; nothing of it is on its way below. What a fetch has read of them may be older than what they
 // held. They are not valid before the mutex is released: no write-back may complete a request with
 // what is in their place.
-void BlockCache::forget_pages(Lock& lock, Slot slot, PageMask touched) {
+void BlockCache::forget_pages(Slot slot, PageMask touched) {
   if (!table_[slot].is_attached()) return;
   const Pages before = table_.pages(slot);
   const PageMask clean = before.valid & ~before.dirty & touched;
@@ -241,76 +246,73 @@ void BlockCache::forget_pages(Lock& lock, Slot slot, PageMask touched) {
   pages.valid &= ~clean;
   pages.zero &= pages.valid;
   pages.hole &= pages.valid;
-  set_pages(lock, slot, pages);
-  lock.unlock();
+  set_pages(slot, pages);
   StoredPages given_up;
   try {
+    const MutexUnlock unlocked(mutex_);
     given_up = store_->forget(slot, clean, before.stored() & clean);
   } catch (const std::exception&) {  // the store has them still
-    lock.lock();
-    remember_pages(lock, slot, before, clean);
+    remember_pages(slot, before, clean);
     throw;
   }
-  lock.lock();
   if (table_[slot].is_attached()) store_->forgotten(slot, given_up);
 }
 
 // They are again what they were `before`.
-void BlockCache::remember_pages(Lock& lock, Slot slot, const Pages& before, PageMask again) {
+void BlockCache::remember_pages(Slot slot, const Pages& before, PageMask again) {
   if (!table_[slot].is_attached()) return;
   Pages pages = table_.pages(slot);
   pages.valid |= before.valid & again;
   pages.zero |= before.zero & again;
   pages.hole |= before.hole & again;
-  set_pages(lock, slot, pages);
+  set_pages(slot, pages);
 }
 
 // Notes when a block becomes dirty.
-void BlockCache::set_pages(Lock& /*lock*/, Slot slot, const Pages& pages) {
+void BlockCache::set_pages(Slot slot, const Pages& pages) {
   const bool was_unwritten = table_.unwritten().contains(slot);
   table_.set_pages(slot, pages);
   if (!was_unwritten) table_[slot].dirty_since = dirty_tick_;
 }
 
-void BlockCache::verify(Lock& lock, Slot slot) {
+void BlockCache::verify(Slot slot) {
   if (table_[slot].verifying) {
     const BlockNumber block = table_[slot].block();
-    changed_.wait(lock, [&] { return table_.find(block) != slot || !table_[slot].verifying; });
+    while (table_.find(block) == slot && table_[slot].verifying) changed_.wait(mutex_);
     return;
   }
   const PageMask stored = table_.pages(slot).stored();
   table_[slot].verifying = true;
   table_.pin(slot);
-  lock.unlock();
   bool intact = stored == 0;
   bool looked = true;
   try {
+    const MutexUnlock unlocked(mutex_);
     intact = intact || store_->verify(slot, stored);
   } catch (const Error& error) {
     intact = false;
   } catch (const std::bad_alloc&) {
     looked = false;  // who comes next looks again
   }
-  lock.lock();
   table_[slot].verifying = false;
   table_[slot].unverified = !looked && table_[slot].is_attached();
   const bool is_damaged = looked && !intact && table_[slot].is_attached();
   const Pages before = table_.pages(slot);
   const Range range = geometry_.range_of(table_[slot].block());
-  if (is_damaged) damaged(lock, slot);
-  give_back(lock, slot);
+  if (is_damaged) damaged(slot);
+  give_back(slot);
   if (!looked) throw std::bad_alloc();
   if (is_damaged) report_damaged(before, range);
 }
 
 // Clean content can be fetched again. What was dirty is lost, and that must not look like success:
 // its pages are errors to read until they are written again.
-void BlockCache::damaged(Lock& lock, Slot slot) {
+void BlockCache::damaged(Slot slot) {
   Pages pages = table_.pages(slot);
   pages.valid &= pages.zero;
   pages.zero &= pages.valid;
   pages.hole &= pages.valid;
-  set_pages(lock, slot, pages);
+  set_pages(slot, pages);
 }
 
 void BlockCache::report_damaged(const Pages& before, const Range& range) const {
@@ -332,10 +334,10 @@ void BlockCache::report_damaged(const Pages& before, const Range& range) const {
 // A flush cannot make durable what is lost. The client gets rid of the error by getting rid of what
 // is damaged.
 void BlockCache::report_damage() {
-  const Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   if (table_.damaged_blocks() == 0) return;
   Slot first = kNoSlot;
-  table_.policy().in_eviction_order([&](Slot slot) {
+  table_.policy().in_eviction_order([&](Slot slot) REQUIRES(mutex_) {
     const bool damaged = table_.pages(slot).damaged() != 0;
     if (damaged && (first == kNoSlot || table_[slot].block() < table_[first].block())) first = slot;
     return true;

@@ -5,8 +5,8 @@
 // What nobody waits for happens in background_step() (background.cpp).
 //
 // What holds at any time:
-//  - `mutex_` protects the table, the zeros, the fetches, and what is under way below. It is never
-//    held across the layer below or file I/O; who needs a slot's content meanwhile pins it.
+//  - `mutex_` is never held across the layer below or file I/O; who needs a slot's content meanwhile
+//    pins it.
 //  - A change of a page (a client's write, zero or trim, the storing of a fetch) owns the page in
 //    `changes_` from before it looks at it until the table says so. Two changes of one page
 //    therefore run one after the other; others run in parallel.
@@ -34,13 +34,11 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <list>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <semaphore>
 #include <span>
@@ -52,6 +50,7 @@
 #include "common/block/range.hpp"
 #include "common/block/run_map.hpp"
 #include "common/error.hpp"
+#include "common/sync/mutex.hpp"
 #include "common/sync/range_lock.hpp"
 #include "common/sync/worker_pool.hpp"
 #include "filters/cache/block_table.hpp"
@@ -120,8 +119,6 @@ class BlockCache {
   [[nodiscard]] std::size_t waiting_for_fetches() const;
 
  private:
-  using Lock = std::unique_lock<std::mutex>;  // passed as proof that mutex_ is held
-
   // More ranges of zeros than this are written back, so that a client that zeroes every other block
   // of a large disk does not fill the memory: about 1 MiB of it.
   static constexpr std::size_t kMostZeroRanges = 16384;
@@ -133,28 +130,28 @@ class BlockCache {
 
   // --- block_cache.cpp: slots ---
   static Slot slots_for(const CacheSettings& settings);
-  void take_over(const Recovered& recovered);
+  void take_over(const Recovered& recovered) REQUIRES(mutex_);
   [[nodiscard]] std::uint64_t capacity_bytes() const;
   // Slots' worth of storage in use.
-  [[nodiscard]] std::size_t occupied(const Lock& lock) const;
-  [[nodiscard]] std::optional<Slot> take_slot(Lock& lock, BlockNumber block);
-  [[nodiscard]] Slot next_victim(Lock& lock);
-  [[nodiscard]] bool may_evict(Slot slot) const;
-  void evict(Lock& lock, Slot slot);
+  [[nodiscard]] std::size_t occupied() const REQUIRES(mutex_);
+  [[nodiscard]] std::optional<Slot> take_slot(BlockNumber block) REQUIRES(mutex_);
+  [[nodiscard]] Slot next_victim() REQUIRES(mutex_);
+  [[nodiscard]] bool may_evict(Slot slot) const REQUIRES(mutex_);
+  void evict(Slot slot) REQUIRES(mutex_);
   // Slots of the blocks of a range, in no particular order.
-  [[nodiscard]] std::vector<Slot> cached_in(const Lock& lock, const Range& range) const;
+  [[nodiscard]] std::vector<Slot> cached_in(const Range& range) const REQUIRES(mutex_);
   // The block is not cached any more, and a fetch of it is not stored.
-  void drop(Lock& lock, Slot slot, EvictionPolicy::Removal why, bool with_storage = false);
-  void note_vacated(Lock& lock, Slot slot);
-  void forget_pages(Lock& lock, Slot slot, PageMask touched);
-  void remember_pages(Lock& lock, Slot slot, const Pages& before, PageMask again);
-  void retire(Lock& lock, Slot slot);
-  void discard_dropped(Lock& lock);
-  void give_back(Lock& lock, Slot slot);
+  void drop(Slot slot, EvictionPolicy::Removal why, bool with_storage = false) REQUIRES(mutex_);
+  void note_vacated(Slot slot) REQUIRES(mutex_);
+  void forget_pages(Slot slot, PageMask touched) REQUIRES(mutex_);
+  void remember_pages(Slot slot, const Pages& before, PageMask again) REQUIRES(mutex_);
+  void retire(Slot slot) REQUIRES(mutex_);
+  void discard_dropped() REQUIRES(mutex_);
+  void give_back(Slot slot) REQUIRES(mutex_);
   // First use of a recovered block: sees whether its content is what was written. The mutex is
   // released meanwhile.
-  void verify(Lock& lock, Slot slot);
-  void damaged(Lock& lock, Slot slot);
+  void verify(Slot slot) REQUIRES(mutex_);
+  void damaged(Slot slot) REQUIRES(mutex_);
   void report_damaged(const Pages& before, const Range& range) const;
   void report_damage();
 
@@ -167,36 +164,38 @@ class BlockCache {
   bool give_back_room();
   void write_back_in_the_way(Layer& below, BlockNumber block);
   // The slot's storage took what was written to it.
-  void storage_worked(Lock& lock, Slot slot);
+  void storage_worked(Slot slot) REQUIRES(mutex_);
   // Whether take_slot() finds a free slot below the bound.
-  [[nodiscard]] bool has_free_slot(Lock& lock);
+  [[nodiscard]] bool has_free_slot() REQUIRES(mutex_);
   // Whether waiting may help who finds nothing to evict and nothing to write back.
-  [[nodiscard]] bool room_may_come(const Lock& lock) const;
+  [[nodiscard]] bool room_may_come() const REQUIRES(mutex_);
 
   // --- more of block_cache.cpp ---
-  void set_pages(Lock& lock, Slot slot, const Pages& pages);
+  void set_pages(Slot slot, const Pages& pages) REQUIRES(mutex_);
 
   // --- fetch.cpp: reading and loading ---
   bool read_hit(const Range& range, std::span<std::byte> buffer);
   void read_planned(Layer& below, std::span<std::byte> buffer, std::uint64_t offset);
-  void plan_read(Lock& lock, ReadPlan& plan, const std::vector<BlockPiece>& pieces, bool store);
-  void plan_piece(Lock& lock, ReadPlan& plan, const BlockPiece& piece, bool store);
-  std::shared_ptr<Fetch> join_or_start_fetch(Lock& lock, BlockNumber block, bool store,
-                                             std::vector<std::shared_ptr<Fetch>>& started);
+  void plan_read(ReadPlan& plan, const std::vector<BlockPiece>& pieces, bool store)
+      REQUIRES(mutex_);
+  void plan_piece(ReadPlan& plan, const BlockPiece& piece, bool store) REQUIRES(mutex_);
+  std::shared_ptr<Fetch> join_or_start_fetch(BlockNumber block, bool store,
+                                             std::vector<std::shared_ptr<Fetch>>& started)
+      REQUIRES(mutex_);
   void copy_cached(ReadPlan& plan, std::span<std::byte> buffer);
-  void abandon(Lock& lock, const ReadPlan& plan, int error_code);
-  void give_back_all(Lock& lock, ReadPlan& plan);
+  void abandon(const ReadPlan& plan, int error_code) REQUIRES(mutex_);
+  void give_back_all(ReadPlan& plan) REQUIRES(mutex_);
   // Gives back what a plan still has pinned, and ends the fetches that it has not run.
   class PlanInUse;
-  void widen(Lock& lock, const std::shared_ptr<Fetch>& fetch);
-  [[nodiscard]] bool is_worth_fetching(Lock& lock, BlockNumber block) const;
+  void widen(const std::shared_ptr<Fetch>& fetch) REQUIRES(mutex_);
+  [[nodiscard]] bool is_worth_fetching(BlockNumber block) const REQUIRES(mutex_);
   void run_fetches(Layer& below, const std::vector<std::shared_ptr<Fetch>>& fetches);
   void run_fetch(Layer& below, Fetch& fetch);
   void store_fetched(Fetch& fetch);
   void store_fetched_block(Fetch& fetch, BlockNumber block);
-  void forget_fetch(Lock& lock, Fetch& fetch);
-  void wait_for(Lock& lock, Fetch& fetch);
-  void supersede_fetches(Lock& lock, const Range& range);
+  void forget_fetch(Fetch& fetch) REQUIRES(mutex_);
+  void wait_for(Fetch& fetch) REQUIRES(mutex_);
+  void supersede_fetches(const Range& range) REQUIRES(mutex_);
   // Part of a block, for who completes pages: from a fetch under way, or from below.
   void read_part(Layer& below, const Range& range, std::span<std::byte> buffer);
 
@@ -210,13 +209,14 @@ class BlockCache {
   void write_cached(Layer& below, std::span<const std::byte> buffer, std::uint64_t offset);
   void write_piece(Layer& below, const BlockPiece& piece, std::span<const std::byte> data);
   // A pinned slot of the block, new if need be. Nothing: the block cannot be cached.
-  std::optional<Slot> claim(Lock& lock, Layer& below, BlockNumber block);
-  void adopt_zeros(Lock& lock, Slot slot);
+  std::optional<Slot> claim(Layer& below, BlockNumber block) REQUIRES(mutex_);
+  void adopt_zeros(Slot slot) REQUIRES(mutex_);
   Stored store_piece(Layer& below, Slot slot, const Pages& before, const BlockPiece& piece,
                      std::span<const std::byte> data);
-  Stored note_stored(Lock& lock, Slot slot, const StoredPages& stored);
-  Stored could_not_store(Lock& lock, Slot slot, PageMask touched, bool intact, const Error& error);
-  void forget_overwritten(Lock& lock, Slot slot, PageMask touched);
+  Stored note_stored(Slot slot, const StoredPages& stored) REQUIRES(mutex_);
+  Stored could_not_store(Slot slot, PageMask touched, bool intact, const Error& error)
+      REQUIRES(mutex_);
+  void forget_overwritten(Slot slot, PageMask touched) REQUIRES(mutex_);
   std::vector<std::byte> complete_pages(Layer& below, BlockPiece& piece,
                                         std::span<const std::byte> data, PageMask missing);
   void write_around(Layer& below, std::span<const std::byte> buffer, std::uint64_t offset,
@@ -237,10 +237,10 @@ class BlockCache {
   struct WriteBack;
   struct WriteBackGroup;
   // Those from `first` to before `end`, sorted.
-  [[nodiscard]] std::vector<BlockNumber> unwritten_blocks(Lock& lock, BlockNumber first,
-                                                          BlockNumber end) const;
+  [[nodiscard]] std::vector<BlockNumber> unwritten_blocks(BlockNumber first, BlockNumber end) const
+      REQUIRES(mutex_);
   // The ranges of zeros_ in `range`, sorted.
-  [[nodiscard]] std::vector<Range> remembered_zeros(const Lock& lock, const Range& range) const;
+  [[nodiscard]] std::vector<Range> remembered_zeros(const Range& range) const REQUIRES(mutex_);
   // Sees to it that all of `blocks` (sorted) and `zeros`, as they are now, are below; throws the
   // first failure after trying all, or so many that the layer below must be out of order.
   void write_back(Layer& below, std::vector<BlockNumber> blocks, std::vector<Range> zeros,
@@ -265,7 +265,7 @@ class BlockCache {
   bool flushes_here();
   // Flushes it, if it can, whatever the cache itself has to do.
   void flush_below(Layer& below);
-  [[nodiscard]] bool is_busy_below(const Lock& lock, const Range& range) const;
+  [[nodiscard]] bool is_busy_below(const Range& range) const REQUIRES(mutex_);
   [[nodiscard]] Range unit_covering(const Layer& below, const Range& range) const;
   void make_durable(Layer& below, const Range& range);
 
@@ -274,25 +274,25 @@ class BlockCache {
   // ones are written back first where `may_write`. Failures are logged and leave the blocks dirty.
   void relieve(Layer& below, bool may_write);
   // Waits until take_slot() may succeed. False: it will not, because nothing can be written back.
-  bool make_room(Lock& lock, Layer& below);
-  std::size_t evict_some(Lock& lock, std::size_t count);
-  [[nodiscard]] std::vector<BlockNumber> next_dirty(Lock& lock, const Layer& below,
-                                                    std::size_t count) const;
+  bool make_room(Layer& below) REQUIRES(mutex_);
+  std::size_t evict_some(std::size_t count) REQUIRES(mutex_);
+  [[nodiscard]] std::vector<BlockNumber> next_dirty(const Layer& below, std::size_t count) const
+      REQUIRES(mutex_);
   void settle_or_remember(WriteBack& work);
   // Writes them back; returns the failure where not one of them could be written.
-  std::optional<Error> write_back_some(Lock& lock, Layer& below,
-                                       const std::vector<BlockNumber>& blocks);
+  std::optional<Error> write_back_some(Layer& below, const std::vector<BlockNumber>& blocks)
+      REQUIRES(mutex_);
 
   // --- background.cpp ---
-  void advance_ticks(Lock& lock, TimePoint now);
+  void advance_ticks(TimePoint now) REQUIRES(mutex_);
   void write_back_due(Layer& below, TimePoint now);
-  std::vector<BlockNumber> overdue_blocks(Lock& lock) const;
-  void drop_expired(Lock& lock);
-  void background_failed(Lock& lock, TimePoint now, const Error& error);
+  std::vector<BlockNumber> overdue_blocks() const REQUIRES(mutex_);
+  void drop_expired() REQUIRES(mutex_);
+  void background_failed(TimePoint now, const Error& error) REQUIRES(mutex_);
   void report_background_failure();
   void forget_background_failure();
   void relieve_all(Layer& below);
-  [[nodiscard]] TimePoint next_step(Lock& lock, TimePoint now) const;
+  [[nodiscard]] TimePoint next_step(TimePoint now) const REQUIRES(mutex_);
   void want_background();
 
   void run_in_parallel(const Layer& below, WorkerPool& pool, std::size_t count,
@@ -312,32 +312,37 @@ class BlockCache {
   std::counting_semaphore<> below_writers_;  // requests of write-backs that may begin
   std::function<void()> wake_ = [] {};
 
-  mutable std::mutex mutex_;  // protects everything below
+  mutable Mutex mutex_;
   // Some block changed its state, something below ended, or a slot became free.
-  std::condition_variable changed_;
-  BlockTable table_;
-  RunMap<bool> zeros_;  // whole blocks that are zeros and dirty, and whether trimming will do
-  Slot high_slots_;
-  Slot low_slots_;
-  std::vector<Slot> to_discard_;  // pinned; dropped while there were too many slots
-  bool relieving_ = false;        // between the high threshold and the low one
-  bool evicting_ = false;         // one at a time writes back to make room
-  std::unordered_map<BlockNumber, std::shared_ptr<Fetch>> fetches_;  // those that may be joined
-  std::size_t waiting_for_fetches_ = 0;
-  std::list<Range> bypasses_;     // under way below
-  std::list<Range> write_backs_;  // the same
+  ConditionVariable changed_;
+  BlockTable table_ GUARDED_BY(mutex_);
+  RunMap<bool> zeros_
+      GUARDED_BY(mutex_);  // whole blocks that are zeros and dirty, and whether trimming will do
+  Slot high_slots_ GUARDED_BY(mutex_);
+  Slot low_slots_ GUARDED_BY(mutex_);
+  std::vector<Slot> to_discard_
+      GUARDED_BY(mutex_);                      // pinned; dropped while there were too many slots
+  bool relieving_ GUARDED_BY(mutex_) = false;  // between the high threshold and the low one
+  bool evicting_ GUARDED_BY(mutex_) = false;   // one at a time writes back to make room
+  std::unordered_map<BlockNumber, std::shared_ptr<Fetch>> fetches_
+      GUARDED_BY(mutex_);  // those that may be joined
+  std::size_t waiting_for_fetches_ GUARDED_BY(mutex_) = 0;
+  std::list<Range> bypasses_ GUARDED_BY(mutex_);     // under way below
+  std::list<Range> write_backs_ GUARDED_BY(mutex_);  // the same
   // Background work.
-  bool background_wanted_ = false;  // everything dirty is to be written back soon
-  std::uint16_t dirty_tick_ = 0;    // time in parts of write_delay
-  std::uint16_t clean_tick_ = 0;    // time in parts of timeout
-  std::optional<TimePoint> started_at_;
-  std::optional<TimePoint> zeros_since_;  // ranges of zeros have been waiting at least since then
-  std::optional<TimePoint> retry_at_;     // after a failure: not before
-  Duration retry_delay_{};                // what was waited after the last failure
-  std::optional<Error> unreported_;       // of the background: the next flush says it
+  bool background_wanted_ GUARDED_BY(mutex_) =
+      false;                                         // everything dirty is to be written back soon
+  std::uint16_t dirty_tick_ GUARDED_BY(mutex_) = 0;  // time in parts of write_delay
+  std::uint16_t clean_tick_ GUARDED_BY(mutex_) = 0;  // time in parts of timeout
+  std::optional<TimePoint> started_at_ GUARDED_BY(mutex_);
+  std::optional<TimePoint> zeros_since_
+      GUARDED_BY(mutex_);  // ranges of zeros have been waiting at least since then
+  std::optional<TimePoint> retry_at_ GUARDED_BY(mutex_);  // after a failure: not before
+  Duration retry_delay_ GUARDED_BY(mutex_){};             // what was waited after the last failure
+  std::optional<Error> unreported_ GUARDED_BY(mutex_);  // of the background: the next flush says it
   // While the cache's disk is full.
-  std::optional<TimePoint> full_until_;  // when one more slot is tried
-  Slot tried_slot_ = kNoSlot;            // the one that tells whether there is room again
+  std::optional<TimePoint> full_until_ GUARDED_BY(mutex_);  // when one more slot is tried
+  Slot tried_slot_ GUARDED_BY(mutex_) = kNoSlot;  // the one that tells whether there is room again
 
   // Changes below that have failed, and how many of them a flush below has followed. While they
   // differ, what can be read there may not be durable, so a durable store keeps nothing of it.
@@ -356,12 +361,12 @@ class BlockCache::Pin {
   Pin& operator=(const Pin&) = delete;
   ~Pin() {
     if (cache_ == nullptr) return;
-    Lock lock(cache_->mutex_);
-    cache_->give_back(lock, slot_);
+    const MutexLock lock(cache_->mutex_);
+    cache_->give_back(slot_);
   }
   // Now, by who holds the mutex anyhow.
-  void give_back(Lock& lock) {
-    cache_->give_back(lock, slot_);
+  void give_back(BlockCache& cache) REQUIRES(cache.mutex_) {
+    cache.give_back(slot_);
     cache_ = nullptr;
   }
 

@@ -13,24 +13,24 @@ BlockCache::Bypass::Bypass(BlockCache& cache, Layer& below, const Range& range)
     : Bypass(cache, range) {
   const Range blocks = cache_.blocks_covering(range);
   {
-    Lock lock(cache_.mutex_);
-    const std::vector<Range> zeros = cache_.remembered_zeros(lock, blocks);
+    MutexLock lock(cache_.mutex_);
+    const std::vector<Range> zeros = cache_.remembered_zeros(blocks);
     lock.unlock();
     if (!zeros.empty()) cache_.write_back(below, {}, zeros, Durability::on_flush);
   }
-  Lock lock(cache_.mutex_);
+  MutexLock lock(cache_.mutex_);
   cache_.bypasses_.splice(cache_.bypasses_.end(), registration_);
-  cache_.supersede_fetches(lock, range);
-  cache_.changed_.wait(lock, [&] {
-    return std::none_of(cache_.write_backs_.begin(), cache_.write_backs_.end(),
-                        [&](const Range& other) { return other.overlaps(range); });
-  });
-  std::vector<Slot> held = cache_.cached_in(lock, range);
+  cache_.supersede_fetches(range);
+  const auto meets = [&](const Range& other) { return other.overlaps(range); };
+  while (std::any_of(cache_.write_backs_.begin(), cache_.write_backs_.end(), meets)) {
+    cache_.changed_.wait(cache_.mutex_);
+  }
+  std::vector<Slot> held = cache_.cached_in(range);
   for (const Slot slot : held) cache_.table_.pin(slot);
   held_ = std::move(held);
   for (const Slot slot : held_) {
     while (cache_.table_[slot].is_attached() && cache_.table_[slot].unverified) {
-      cache_.verify(lock, slot);
+      cache_.verify(slot);
     }
   }
   lock.unlock();
@@ -38,8 +38,8 @@ BlockCache::Bypass::Bypass(BlockCache& cache, Layer& below, const Range& range)
 }
 
 BlockCache::Bypass::~Bypass() {
-  Lock lock(cache_.mutex_);
-  for (const Slot slot : held_) cache_.give_back(lock, slot);
+  MutexLock lock(cache_.mutex_);
+  for (const Slot slot : held_) cache_.give_back(slot);
   if (registration_.empty()) cache_.bypasses_.erase(registered_);
   cache_.changed_.notify_all();
 }
@@ -50,10 +50,10 @@ void BlockCache::Bypass::commit() {
 
 void BlockCache::Bypass::forget_durably() {
   {
-    Lock lock(cache_.mutex_);
+    MutexLock lock(cache_.mutex_);
     for (const Slot slot : held_) {
       held_dirty_ = held_dirty_ || cache_.table_.pages(slot).dirty != 0;
-      forget_clean_pages(lock, slot);
+      forget_clean_pages(slot);
     }
   }
   cache_.commit();
@@ -62,11 +62,11 @@ void BlockCache::Bypass::forget_durably() {
 // A block with nothing dirty is dropped. Of one with dirty pages the clean ones that the range
 // touches are forgotten; their content is not asked for, so the whole block's checksum could not
 // say anything about the rest: it is taken anew from what stays.
-void BlockCache::Bypass::forget_clean_pages(Lock& lock, Slot slot) {
+void BlockCache::Bypass::forget_clean_pages(Slot slot) {
   BlockTable& table = cache_.table_;
   if (!table[slot].is_attached()) return;
   if (table.pages(slot).dirty == 0) {
-    cache_.drop(lock, slot, EvictionPolicy::Removal::dropped);
+    cache_.drop(slot, EvictionPolicy::Removal::dropped);
     return;
   }
   const Range block = cache_.geometry_.range_of(table[slot].block());
@@ -74,25 +74,25 @@ void BlockCache::Bypass::forget_clean_pages(Lock& lock, Slot slot) {
   const PageMask touched =
       cache_.pages_.touched(static_cast<std::uint32_t>(part.offset - block.offset),
                             static_cast<std::uint32_t>(part.length));
-  cache_.forget_pages(lock, slot, touched);
+  cache_.forget_pages(slot, touched);
 }
 
 void BlockCache::Bypass::forget_clean() {
   ++cache_.doubts_;
-  Lock lock(cache_.mutex_);
-  for (const Slot slot : held_) forget_clean_pages(lock, slot);
+  MutexLock lock(cache_.mutex_);
+  for (const Slot slot : held_) forget_clean_pages(slot);
 }
 
 void BlockCache::Bypass::drop_whole_blocks() {
   std::vector<Slot> dropped;
   dropped.reserve(held_.size());
   {
-    Lock lock(cache_.mutex_);
+    MutexLock lock(cache_.mutex_);
     for (const Slot slot : held_) {
       const BlockTable::Entry& entry = cache_.table_[slot];
       if (!entry.is_attached()) continue;
       if (!range_.contains(cache_.geometry_.range_of(entry.block()))) continue;
-      cache_.drop(lock, slot, EvictionPolicy::Removal::dropped);
+      cache_.drop(slot, EvictionPolicy::Removal::dropped);
       dropped.push_back(slot);
     }
   }
@@ -104,7 +104,7 @@ void BlockCache::Bypass::apply_zeros() {
   drop_whole_blocks();
   const std::vector<std::byte> zeros(cache_.settings_.block_size);
   for (const Slot slot : held_) {
-    Lock lock(cache_.mutex_);
+    MutexLock lock(cache_.mutex_);
     if (!cache_.table_[slot].is_attached()) continue;
     const BlockNumber number = cache_.table_[slot].block();
     lock.unlock();
@@ -122,7 +122,7 @@ void BlockCache::Bypass::apply_zeros() {
 void BlockCache::Bypass::apply_data(std::span<const std::byte> data) {
   for (const BlockPiece& piece : cache_.geometry_.split(range_)) {
     const auto part = data.subspan(piece.offset_in_request, piece.length);
-    Lock lock(cache_.mutex_);
+    MutexLock lock(cache_.mutex_);
     const Slot slot = cache_.table_.find(piece.block);
     lock.unlock();
     if (slot != kNoSlot) {
@@ -136,8 +136,8 @@ void BlockCache::Bypass::apply_data(std::span<const std::byte> data) {
 // A whole block that has just gone below can be kept, clean, where there is room without writing
 // anything back.
 void BlockCache::Bypass::store_absent(BlockNumber block, std::span<const std::byte> data) {
-  Lock lock(cache_.mutex_);
-  const auto slot = cache_.take_slot(lock, block);
+  MutexLock lock(cache_.mutex_);
+  const auto slot = cache_.take_slot(block);
   if (!slot) return;
   cache_.table_.pin(*slot);
   lock.unlock();
@@ -151,9 +151,9 @@ void BlockCache::Bypass::store_absent(BlockNumber block, std::span<const std::by
   }
   lock.lock();
   cache_.store_->wrote(*slot, block, stored, false);
-  cache_.set_pages(lock, *slot, {.valid = stored.pages, .dirty = 0, .zero = 0, .hole = 0});
-  cache_.storage_worked(lock, *slot);
-  pin.give_back(lock);
+  cache_.set_pages(*slot, {.valid = stored.pages, .dirty = 0, .zero = 0, .hole = 0});
+  cache_.storage_worked(*slot);
+  pin.give_back(cache_);
 }
 
 // Pages that are cached take the data; they stay as clean or dirty as they are. What was damaged is
@@ -162,7 +162,7 @@ void BlockCache::Bypass::store_absent(BlockNumber block, std::span<const std::by
 // failed. Other pages of the block may become dirty at any moment.
 void BlockCache::Bypass::write_slot(Slot slot, const BlockPiece& piece,
                                     std::span<const std::byte> data) {
-  Lock lock(cache_.mutex_);
+  MutexLock lock(cache_.mutex_);
   if (!cache_.table_[slot].is_attached() || cache_.table_[slot].block() != piece.block) return;
   cache_.table_.pin(slot);
   const Pages before = cache_.table_.pages(slot);
@@ -190,13 +190,13 @@ void BlockCache::Bypass::write_slot(Slot slot, const BlockPiece& piece,
   if (!cache_.table_[slot].is_attached()) {
     failed = false;
   } else if (!failed) {
-    cure(lock, slot, covered & before.damaged());
+    cure(slot, covered & before.damaged());
   } else if (cache_.table_.pages(slot).dirty == 0) {
-    cache_.retire(lock, slot);
+    cache_.retire(slot);
   } else {  // what is clean may be older now than what is below
-    cache_.forget_pages(lock, slot, touched);
+    cache_.forget_pages(slot, touched);
   }
-  pin.give_back(lock);
+  pin.give_back(cache_);
   lock.unlock();
   if (failed && (before.dirty & touched) != 0) {
     throw Error(EIO, "cache: written below, but not over the newer data in the cache");
@@ -215,22 +215,22 @@ bool BlockCache::Bypass::write_part(Slot slot, BlockNumber block, std::span<cons
     cache_.storage_failed(error);
     return false;
   }
-  Lock lock(cache_.mutex_);
+  MutexLock lock(cache_.mutex_);
   if (!cache_.table_[slot].is_attached()) return true;
   cache_.store_->wrote(slot, block, stored, dirty);
   Pages pages = cache_.table_.pages(slot);
   pages.zero &= ~stored.pages;
   pages.hole &= ~stored.pages;
-  cache_.set_pages(lock, slot, pages);
+  cache_.set_pages(slot, pages);
   return true;
 }
 
 // Pages that were damaged are below now.
-void BlockCache::Bypass::cure(Lock& lock, Slot slot, PageMask cured) {
+void BlockCache::Bypass::cure(Slot slot, PageMask cured) {
   if (cured == 0) return;
   Pages pages = cache_.table_.pages(slot);
   pages.dirty &= ~cured;
-  cache_.set_pages(lock, slot, pages);
+  cache_.set_pages(slot, pages);
   cache_.store_->cleaned(slot, cured);
 }
 

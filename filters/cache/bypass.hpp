@@ -42,13 +42,13 @@ class BlockCache::Bypass {
  private:
   Bypass(BlockCache& cache, const Range& range)
       : cache_(cache), range_(range), registration_{range}, registered_(registration_.begin()) {}
-  void forget_clean_pages(Lock& lock, Slot slot);
+  void forget_clean_pages(Slot slot) REQUIRES(cache_.mutex_);
   void forget_durably();
   void store_absent(BlockNumber block, std::span<const std::byte> data);
   void write_slot(Slot slot, const BlockPiece& piece, std::span<const std::byte> data);
   bool write_part(Slot slot, BlockNumber block, std::span<const std::byte> data,
                   std::uint32_t offset_in_block, PageMask stored_before, bool dirty);
-  void cure(Lock& lock, Slot slot, PageMask cured);
+  void cure(Slot slot, PageMask cured) REQUIRES(cache_.mutex_);
 
   BlockCache& cache_;
   const Range range_;

@@ -12,11 +12,11 @@ void BlockCache::extents(Layer& below, const Range& range, bool only_one, Extent
   const BlockNumber end = geometry_.block_at(range.end() - 1).next();
   std::vector<Extent> unwritten;
   {
-    Lock lock(mutex_);
+    MutexLock lock(mutex_);
     for (const auto& run : zeros_.overlapping(range)) {
       unwritten.push_back({run.range, {.hole = run.value, .zero = true}});
     }
-    for (const BlockNumber block : unwritten_blocks(lock, first, end)) {
+    for (const BlockNumber block : unwritten_blocks(first, end)) {
       const Slot slot = table_.find(block);
       const Pages pages = table_.pages(slot);
       const PageMask shown = table_[slot].writing ? pages.valid : pages.unwritten();

@@ -38,7 +38,7 @@ bool BlockCache::read_hit(const Range& range, std::span<std::byte> buffer) {
   const auto in_block = static_cast<std::uint32_t>(range.offset - geometry_.offset_of(block));
   if (range.length > geometry_.length_of(block) - in_block) return false;
   const PageMask touched = pages_.touched(in_block, static_cast<std::uint32_t>(range.length));
-  Lock lock(mutex_);
+  MutexLock lock(mutex_);
   const Slot slot = table_.find(block);
   if (slot == kNoSlot || table_[slot].unverified) return false;
   if ((touched & ~table_.pages(slot).stored()) != 0) return false;
@@ -52,7 +52,7 @@ bool BlockCache::read_hit(const Range& range, std::span<std::byte> buffer) {
     read = false;  // the long way knows what to do about it
   }
   lock.lock();
-  give_back(lock, slot);
+  give_back(slot);
   return read;
 }
 
@@ -63,11 +63,11 @@ void BlockCache::read_planned(Layer& below, std::span<std::byte> buffer, std::ui
   while (!pieces.empty()) {
     ReadPlan plan;
     const PlanInUse in_use(*this, plan);
-    Lock lock(mutex_);
-    plan_read(lock, plan, pieces, store);
+    MutexLock lock(mutex_);
+    plan_read(plan, pieces, store);
     if (may_widen) {
       for (const auto& fetch : plan.started) {
-        if (fetch->store.front()) widen(lock, fetch);
+        if (fetch->store.front()) widen(fetch);
       }
     }
     lock.unlock();
@@ -75,7 +75,7 @@ void BlockCache::read_planned(Layer& below, std::span<std::byte> buffer, std::ui
     run_fetches(below, plan.started);
     lock.lock();
     for (auto& [fetch, piece, failed] : plan.fetched) {
-      wait_for(lock, *fetch);
+      wait_for(*fetch);
       failed = fetch->error_code != 0;
       if (failed && !fetch->widened) throw Error::reported(fetch->error_code);
     }
@@ -93,22 +93,21 @@ void BlockCache::read_planned(Layer& below, std::span<std::byte> buffer, std::ui
   }
 }
 
-void BlockCache::plan_read(Lock& lock, ReadPlan& plan, const std::vector<BlockPiece>& pieces,
-                           bool store) {
-  for (const BlockPiece& piece : pieces) plan_piece(lock, plan, piece, store);
+void BlockCache::plan_read(ReadPlan& plan, const std::vector<BlockPiece>& pieces, bool store) {
+  for (const BlockPiece& piece : pieces) plan_piece(plan, piece, store);
 }
 
-void BlockCache::plan_piece(Lock& lock, ReadPlan& plan, const BlockPiece& piece, bool store) {
+void BlockCache::plan_piece(ReadPlan& plan, const BlockPiece& piece, bool store) {
   Slot slot = table_.find(piece.block);
   while (slot != kNoSlot && table_[slot].unverified) {
-    verify(lock, slot);
+    verify(slot);
     slot = table_.find(piece.block);
   }
   if (slot == kNoSlot) {
     if (zeros_.find(geometry_.offset_of(piece.block))) {
       plan.zeros.push_back(piece);
     } else {
-      plan.fetched.push_back({join_or_start_fetch(lock, piece.block, store, plan.started), piece});
+      plan.fetched.push_back({join_or_start_fetch(piece.block, store, plan.started), piece});
     }
     return;
   }
@@ -116,24 +115,28 @@ void BlockCache::plan_piece(Lock& lock, ReadPlan& plan, const BlockPiece& piece,
   const Pages pages = table_.pages(slot);
   const PageMask touched = pages_.touched(piece.offset_in_block, piece.length);
   if ((pages.damaged() & touched) != 0) plan.damaged = true;
+  const std::size_t fetched_before = plan.fetched.size();
   pages_.for_each_part(piece.offset_in_block, piece.length, pages.valid | pages.damaged(),
                        [&](std::uint32_t offset, std::uint32_t length, bool cached) {
+                         mutex_.is_held();
                          const BlockPiece part = part_of(piece, offset, length);
                          if (cached) {
                            plan.cached.push_back({slot, part, pages.zero});
                            table_.pin(slot);
                          } else {
-                           plan.fetched.push_back(
-                               {join_or_start_fetch(lock, piece.block, store, plan.started), part});
+                           plan.fetched.push_back({nullptr, part});
                          }
                        });
+  if (plan.fetched.size() == fetched_before) return;
+  const auto fetch = join_or_start_fetch(piece.block, store, plan.started);
+  for (std::size_t i = fetched_before; i < plan.fetched.size(); ++i) plan.fetched[i].fetch = fetch;
 }
 
 // Blocks asked for one after the other in ascending order become one fetch. While a bypass is under
 // way on a block, what is read from below may be old or new: such a fetch serves nobody else and is
 // not stored.
 std::shared_ptr<BlockCache::Fetch> BlockCache::join_or_start_fetch(
-    Lock& /*lock*/, BlockNumber block, bool store, std::vector<std::shared_ptr<Fetch>>& started) {
+    BlockNumber block, bool store, std::vector<std::shared_ptr<Fetch>>& started) {
   if (const auto found = fetches_.find(block); found != fetches_.end()) {
     Fetch& fetch = *found->second;
     if (store) fetch.store[block.value - fetch.first.value] = true;
@@ -191,19 +194,19 @@ void BlockCache::copy_cached(ReadPlan& plan, std::span<std::byte> buffer) {
       log::error("cache: {}", error.what());
     }
     plan.cached.pop_back();
-    Lock lock(mutex_);
+    MutexLock lock(mutex_);
     const bool is_attached = table_[slot].is_attached();
     const bool is_dirty = is_attached && table_.unwritten().contains(slot);
     if (failed && is_dirty) lost_code = EIO;
     if (failed && !is_dirty) {
-      if (is_attached) retire(lock, slot);
+      if (is_attached) retire(slot);
       plan.later.push_back(piece);
     }
-    give_back(lock, slot);
+    give_back(slot);
   }
   if (lost_code == 0) return;
-  Lock lock(mutex_);
-  abandon(lock, plan, lost_code);
+  MutexLock lock(mutex_);
+  abandon(plan, lost_code);
   lock.unlock();
   if (plan.damaged) {
     throw Error(lost_code,
@@ -215,16 +218,16 @@ void BlockCache::copy_cached(ReadPlan& plan, std::span<std::byte> buffer) {
 
 // Fetches that a plan has started and that are not going to run. Somebody may be waiting for them:
 // they end with the same error.
-void BlockCache::abandon(Lock& lock, const ReadPlan& plan, int error_code) {
+void BlockCache::abandon(const ReadPlan& plan, int error_code) {
   for (const auto& fetch : plan.started) {
     if (fetch->over) continue;
     fetch->error_code = error_code;
-    forget_fetch(lock, *fetch);
+    forget_fetch(*fetch);
   }
 }
 
-void BlockCache::give_back_all(Lock& lock, ReadPlan& plan) {
-  for (const auto& cached : plan.cached) give_back(lock, cached.slot);
+void BlockCache::give_back_all(ReadPlan& plan) {
+  for (const auto& cached : plan.cached) give_back(cached.slot);
   plan.cached.clear();
 }
 
@@ -251,16 +254,16 @@ void BlockCache::run_fetch(Layer& below, Fetch& fetch) {
   } catch (const std::bad_alloc&) {
     // What was read is not kept, and that is all.
   }
-  Lock lock(mutex_);
+  MutexLock lock(mutex_);
   fetch.error_code = code;
-  forget_fetch(lock, fetch);
+  forget_fetch(fetch);
 }
 
 // Waiters are let go as soon as the data is in memory. Until it is stored it may be joined, so
 // nobody fetches it a second time.
 void BlockCache::store_fetched(Fetch& fetch) {
   {
-    const Lock lock(mutex_);
+    const MutexLock lock(mutex_);
     fetch.done = true;
     fetch.finished.notify_all();
   }
@@ -275,14 +278,14 @@ void BlockCache::store_fetched_block(Fetch& fetch, BlockNumber block) {
   if (store_->is_durable() && doubts_ != settled_doubts_) return;
   const Range range = geometry_.range_of(block);
   const auto owned = changes_.try_acquire(range);
-  Lock lock(mutex_);
+  MutexLock lock(mutex_);
   const auto current = fetches_.find(block);
   const bool ours = current != fetches_.end() && current->second.get() == &fetch;
   if (!owned || !ours || !fetch.store[block.value - fetch.first.value]) return;
   Slot slot = table_.find(block);
   if (slot != kNoSlot && table_[slot].unverified) return;
   if (slot == kNoSlot) {
-    const auto taken = take_slot(lock, block);
+    const auto taken = take_slot(block);
     if (!taken) return;
     slot = *taken;
   }
@@ -312,13 +315,13 @@ void BlockCache::store_fetched_block(Fetch& fetch, BlockNumber block) {
       pages.valid |= part.pages;
       pages.zero &= ~part.pages;
     }
-    set_pages(lock, slot, pages);
-    if (!stored.empty()) storage_worked(lock, slot);
+    set_pages(slot, pages);
+    if (!stored.empty()) storage_worked(slot);
   }
-  pin.give_back(lock);
+  pin.give_back(*this);
 }
 
-void BlockCache::forget_fetch(Lock& /*lock*/, Fetch& fetch) {
+void BlockCache::forget_fetch(Fetch& fetch) {
   for (BlockNumber block = fetch.first; block < fetch.end(); ++block) {
     const auto current = fetches_.find(block);
     if (current != fetches_.end() && current->second.get() == &fetch) fetches_.erase(current);
@@ -328,28 +331,28 @@ void BlockCache::forget_fetch(Lock& /*lock*/, Fetch& fetch) {
   fetch.finished.notify_all();
 }
 
-void BlockCache::wait_for(Lock& lock, Fetch& fetch) {
+void BlockCache::wait_for(Fetch& fetch) {
   ++waiting_for_fetches_;
-  fetch.finished.wait(lock, [&] { return fetch.done; });
+  while (!fetch.done) fetch.finished.wait(mutex_);
   --waiting_for_fetches_;
 }
 
 std::size_t BlockCache::waiting_for_fetches() const {
-  const Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   return waiting_for_fetches_;
 }
 
 // Nobody joins the fetches of these blocks any more, and they are not stored.
-void BlockCache::supersede_fetches(Lock& /*lock*/, const Range& range) {
+void BlockCache::supersede_fetches(const Range& range) {
   std::erase_if(fetches_,
                 [&](const auto& fetch) { return range.overlaps(geometry_.range_of(fetch.first)); });
 }
 
 void BlockCache::read_part(Layer& below, const Range& range, std::span<std::byte> buffer) {
-  Lock lock(mutex_);
+  MutexLock lock(mutex_);
   if (const auto found = fetches_.find(geometry_.block_at(range.offset)); found != fetches_.end()) {
     const std::shared_ptr<Fetch> fetch = found->second;
-    wait_for(lock, *fetch);
+    wait_for(*fetch);
     if (fetch->error_code == 0) {
       const auto bytes = fetch->bytes(range.offset, range.length);
       std::memcpy(buffer.data(), bytes.data(), bytes.size());

@@ -2,13 +2,13 @@
 #pragma once
 
 #include <cerrno>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <vector>
 
+#include "common/sync/mutex.hpp"
 #include "filters/cache/block_cache.hpp"
 
 namespace nbdstack {
@@ -35,7 +35,7 @@ struct BlockCache::Fetch {
   bool done = false;
   bool over = false;  // done, and nothing is stored any more
   int error_code = 0;
-  std::condition_variable finished;
+  ConditionVariable finished;
 
   std::unique_ptr<std::byte[]> buffer;
   std::uint64_t offset = 0;  // of the first block on the disk
@@ -75,9 +75,9 @@ class BlockCache::PlanInUse {
   PlanInUse& operator=(const PlanInUse&) = delete;
   ~PlanInUse() {
     if (plan_.cached.empty() && plan_.started.empty()) return;
-    Lock lock(cache_.mutex_);
-    cache_.give_back_all(lock, plan_);
-    cache_.abandon(lock, plan_, ENOMEM);
+    const MutexLock lock(cache_.mutex_);
+    cache_.give_back_all(plan_);
+    cache_.abandon(plan_, ENOMEM);
   }
 
  private:

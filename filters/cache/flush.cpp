@@ -62,9 +62,9 @@ void BlockCache::settle_client(Layer& below) {
 }
 
 void BlockCache::write_back_all(Layer& below) {
-  Lock lock(mutex_);
-  std::vector<BlockNumber> blocks = unwritten_blocks(lock, {0}, {geometry_.block_count()});
-  std::vector<Range> zeros = remembered_zeros(lock, {0, geometry_.size_bytes()});
+  MutexLock lock(mutex_);
+  std::vector<BlockNumber> blocks = unwritten_blocks({0}, {geometry_.block_count()});
+  std::vector<Range> zeros = remembered_zeros({0, geometry_.size_bytes()});
   lock.unlock();
   if (!blocks.empty() || !zeros.empty()) {
     write_back(below, std::move(blocks), std::move(zeros), Durability::on_flush);
@@ -79,11 +79,11 @@ void BlockCache::make_durable(Layer& below, const Range& range) {
     want_background();
     return;
   }
-  Lock lock(mutex_);
+  MutexLock lock(mutex_);
   const BlockNumber first = geometry_.block_at(range.offset);
   const BlockNumber end = geometry_.block_at(range.end() - 1).next();
-  std::vector<BlockNumber> blocks = unwritten_blocks(lock, first, end);
-  std::vector<Range> zeros = remembered_zeros(lock, range);
+  std::vector<BlockNumber> blocks = unwritten_blocks(first, end);
+  std::vector<Range> zeros = remembered_zeros(range);
   lock.unlock();
   const auto settling = settlement(below);
   const bool native = below.traits().fua != Support::none;

@@ -17,9 +17,9 @@ void BlockCache::prefetch(Layer& below, const Range& range) {
           {wanted.offset + done, std::min(kLongestFetch_bytes, wanted.length - done)});
       ReadPlan plan;
       const PlanInUse in_use(*this, plan);
-      Lock lock(mutex_);
-      plan_read(lock, plan, pieces, true);
-      give_back_all(lock, plan);
+      MutexLock lock(mutex_);
+      plan_read(plan, pieces, true);
+      give_back_all(plan);
       lock.unlock();
       run_fetches(below, plan.started);
       lock.lock();
@@ -35,28 +35,29 @@ void BlockCache::prefetch(Layer& below, const Range& range) {
 }
 
 // Adds the missing neighbours within the aligned group, as far as they adjoin what is fetched.
-void BlockCache::widen(Lock& lock, const std::shared_ptr<Fetch>& fetch) {
+void BlockCache::widen(const std::shared_ptr<Fetch>& fetch) {
   const std::uint64_t group = settings_.fetch_bytes;
   const std::uint64_t group_first = fetch->offset & ~(group - 1);
   const std::uint64_t last_byte = fetch->offset + fetch->length - 1;
   const std::uint64_t group_end = std::min(geometry_.size_bytes(), (last_byte | (group - 1)) + 1);
-  const auto add = [&](BlockNumber block, std::vector<bool>::const_iterator where) {
-    fetch->store.insert(where, true);
-    fetch->length += geometry_.length_of(block);
-    fetch->widened = true;
-    fetches_.emplace(block, fetch);
-  };
-  while (fetch->offset > group_first && is_worth_fetching(lock, {fetch->first.value - 1})) {
+  const auto add = [&](BlockNumber block, std::vector<bool>::const_iterator where)
+                       REQUIRES(mutex_) {
+                         fetch->store.insert(where, true);
+                         fetch->length += geometry_.length_of(block);
+                         fetch->widened = true;
+                         fetches_.emplace(block, fetch);
+                       };
+  while (fetch->offset > group_first && is_worth_fetching({fetch->first.value - 1})) {
     --fetch->first.value;
     fetch->offset = geometry_.offset_of(fetch->first);
     add(fetch->first, fetch->store.begin());
   }
-  while (fetch->offset + fetch->length < group_end && is_worth_fetching(lock, fetch->end())) {
+  while (fetch->offset + fetch->length < group_end && is_worth_fetching(fetch->end())) {
     add(fetch->end(), fetch->store.end());
   }
 }
 
-bool BlockCache::is_worth_fetching(Lock& /*lock*/, BlockNumber block) const {
+bool BlockCache::is_worth_fetching(BlockNumber block) const {
   const Range range = geometry_.range_of(block);
   return table_.find(block) == kNoSlot && !fetches_.contains(block) && !zeros_.find(range.offset) &&
          std::none_of(bypasses_.begin(), bypasses_.end(),

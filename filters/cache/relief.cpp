@@ -16,9 +16,9 @@ constexpr std::size_t kReliefBlocks = 64;
 
 void BlockCache::relieve(Layer& below, bool may_write) {
   if (!pressed_) return;
-  Lock lock(mutex_);
+  MutexLock lock(mutex_);
   if (may_write && zeros_.size() > kMostZeroRanges) {
-    const std::vector<Range> zeros = remembered_zeros(lock, {0, geometry_.size_bytes()});
+    const std::vector<Range> zeros = remembered_zeros({0, geometry_.size_bytes()});
     lock.unlock();
     const auto settling = settlement(below);
     WriteBack work{.below = below};
@@ -26,27 +26,27 @@ void BlockCache::relieve(Layer& below, bool may_write) {
     settle_or_remember(work);
     lock.lock();
   }
-  const std::size_t used = occupied(lock);
+  const std::size_t used = occupied();
   if (used > high_slots_) relieving_ = true;
   if (used <= low_slots_) relieving_ = false;
   pressed_ = relieving_ || zeros_.size() > kMostZeroRanges;
   if (!relieving_) return;
   std::size_t wanted = std::min<std::size_t>(kReliefBlocks, used - low_slots_);
-  wanted -= evict_some(lock, wanted);
+  wanted -= evict_some(wanted);
   if (wanted > 0 && may_write && !evicting_) {
-    const std::vector<BlockNumber> dirty = next_dirty(lock, below, wanted);
-    if (!dirty.empty() && !write_back_some(lock, below, dirty)) evict_some(lock, wanted);
+    const std::vector<BlockNumber> dirty = next_dirty(below, wanted);
+    if (!dirty.empty() && !write_back_some(below, dirty)) evict_some(wanted);
   }
-  discard_dropped(lock);
+  discard_dropped();
   changed_.notify_all();
 }
 
-std::size_t BlockCache::evict_some(Lock& lock, std::size_t count) {
+std::size_t BlockCache::evict_some(std::size_t count) {
   std::size_t evicted = 0;
   for (; evicted < count; ++evicted) {
-    const Slot victim = next_victim(lock);
+    const Slot victim = next_victim();
     if (victim == kNoSlot) break;
-    evict(lock, victim);
+    evict(victim);
   }
   return evicted;
 }
@@ -54,38 +54,36 @@ std::size_t BlockCache::evict_some(Lock& lock, std::size_t count) {
 // All slots are taken by blocks that are dirty or in use. One request writes back; the others wait
 // for what it achieves, and everybody waits for blocks in use, which is over soon: whoever uses one
 // never waits for room. A durable store gives clean blocks free with its next commit.
-bool BlockCache::make_room(Lock& lock, Layer& below) {
+bool BlockCache::make_room(Layer& below) {
   bool committed = !store_->is_durable();
   while (true) {
-    discard_dropped(lock);
-    if (next_victim(lock) != kNoSlot) return true;
-    if (table_.has_room() && occupied(lock) < table_.max_slots()) return true;
+    discard_dropped();
+    if (next_victim() != kNoSlot) return true;
+    if (table_.has_room() && occupied() < table_.max_slots()) return true;
     if (table_.cached_blocks() == 0) return false;  // not one slot could be stored
     if (!std::exchange(committed, true)) {
-      lock.unlock();
+      const MutexUnlock unlocked(mutex_);
       commit();
-      lock.lock();
       continue;
     }
     const std::vector<BlockNumber> dirty =
-        evicting_ ? std::vector<BlockNumber>() : next_dirty(lock, below, kReliefBlocks);
+        evicting_ ? std::vector<BlockNumber>() : next_dirty(below, kReliefBlocks);
     if (dirty.empty()) {
-      if (!room_may_come(lock)) return false;
-      changed_.wait(lock);
-    } else if (write_back_some(lock, below, dirty)) {
+      if (!room_may_come()) return false;
+      changed_.wait(mutex_);
+    } else if (write_back_some(below, dirty)) {
       return false;
     }
     committed = !store_->is_durable();
   }
 }
 
-std::vector<BlockNumber> BlockCache::next_dirty(Lock& lock, const Layer& below,
-                                                std::size_t count) const {
+std::vector<BlockNumber> BlockCache::next_dirty(const Layer& below, std::size_t count) const {
   std::vector<BlockNumber> blocks;
-  table_.policy().in_eviction_order([&](Slot slot) {
+  table_.policy().in_eviction_order([&](Slot slot) REQUIRES(mutex_) {
     const BlockNumber block = table_[slot].block();
     const bool ready = !table_[slot].writing && table_.pages(slot).unwritten() != 0 &&
-                       !is_busy_below(lock, unit_covering(below, geometry_.range_of(block)));
+                       !is_busy_below(unit_covering(below, geometry_.range_of(block)));
     if (ready) blocks.push_back(block);
     return blocks.size() < count;
   });
@@ -102,26 +100,24 @@ void BlockCache::settle_or_remember(WriteBack& work) {
   } catch (const Error& error) {
     log::error("cache: flush after blocks were written back to make room: {}",
                error.is_reported() ? "the plugin has reported the failure" : error.what());
-    const Lock lock(mutex_);
+    const MutexLock lock(mutex_);
     unreported_ = error;
   }
 }
 
 // What fails stays dirty; the failure has been logged.
-std::optional<Error> BlockCache::write_back_some(Lock& lock, Layer& below,
+std::optional<Error> BlockCache::write_back_some(Layer& below,
                                                  const std::vector<BlockNumber>& blocks) {
   evicting_ = true;
-  lock.unlock();
   // Others wait for the end of this, whatever that is.
   struct End {
     BlockCache& cache;
-    Lock& lock;
     ~End() {
-      if (!lock.owns_lock()) lock.lock();
       cache.evicting_ = false;
       cache.changed_.notify_all();
     }
-  } const end{*this, lock};
+  } const end{*this};
+  const MutexUnlock unlocked(mutex_);
   const auto settling = settlement(below);
   WriteBack work{.below = below};
   try {
@@ -144,10 +140,10 @@ std::optional<Error> BlockCache::write_back_some(Lock& lock, Layer& below,
 // oldest back.
 void BlockCache::wait_for_dirty_room(Layer& below) {
   if (settings_.max_dirty_bytes == 0) return;
-  const auto dirty_bytes = [this] {
+  const auto dirty_bytes = [this]() REQUIRES(mutex_) {
     return std::uint64_t{table_.unwritten().size()} * settings_.block_size;
   };
-  Lock lock(mutex_);
+  MutexLock lock(mutex_);
   bool said = false;
   while (dirty_bytes() >= settings_.max_dirty_bytes) {
     if (!std::exchange(said, true)) {
@@ -160,12 +156,12 @@ void BlockCache::wait_for_dirty_room(Layer& below) {
          slot != kNoSlot && oldest.size() < kReliefBlocks; slot = unwritten.newer(slot)) {
       const BlockNumber block = table_[slot].block();
       const Range unit = unit_covering(below, geometry_.range_of(block));
-      if (!table_[slot].writing && !is_busy_below(lock, unit)) oldest.push_back(block);
+      if (!table_[slot].writing && !is_busy_below(unit)) oldest.push_back(block);
     }
     std::sort(oldest.begin(), oldest.end());
     if (oldest.empty()) {
-      changed_.wait(lock);
-    } else if (const auto failure = write_back_some(lock, below, oldest)) {
+      changed_.wait(mutex_);
+    } else if (const auto failure = write_back_some(below, oldest)) {
       throw Error::reported(failure->code());
     }
   }

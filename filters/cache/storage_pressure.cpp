@@ -51,14 +51,14 @@ void BlockCache::write_back_in_the_way(Layer& below, BlockNumber block) {
 }
 
 bool BlockCache::give_back_room() {
-  Lock lock(mutex_);
+  MutexLock lock(mutex_);
   std::size_t given_back = 0;
   for (; given_back < kGivenBack_blocks; ++given_back) {
-    const Slot victim = next_victim(lock);
+    const Slot victim = next_victim();
     if (victim == kNoSlot) break;
-    drop(lock, victim, EvictionPolicy::Removal::evicted, true);
+    drop(victim, EvictionPolicy::Removal::evicted, true);
   }
-  discard_dropped(lock);
+  discard_dropped();
   changed_.notify_all();
   return given_back > 0;
 }
@@ -68,7 +68,7 @@ void BlockCache::storage_failed(const Error& error) {
     log::error("cache: {}: the request passes through to the plugin", error.what());
     return;
   }
-  Lock lock(mutex_);
+  MutexLock lock(mutex_);
   const bool news = !full_until_;
   table_.stop_growing();
   full_until_ = std::chrono::steady_clock::now() + settings_.full_retry;
@@ -83,7 +83,7 @@ void BlockCache::storage_failed(const Error& error) {
   }
 }
 
-void BlockCache::storage_worked(Lock& /*lock*/, Slot slot) {
+void BlockCache::storage_worked(Slot slot) {
   if (slot != tried_slot_) return;
   tried_slot_ = kNoSlot;
   full_until_.reset();
@@ -95,17 +95,17 @@ void BlockCache::storage_worked(Lock& /*lock*/, Slot slot) {
   }
 }
 
-bool BlockCache::has_free_slot(Lock& lock) {
+bool BlockCache::has_free_slot() {
   if (full_until_ && std::chrono::steady_clock::now() >= *full_until_) {
     // The next insert() takes it. If it cannot be stored either, storage_failed() comes again.
     full_until_ = std::chrono::steady_clock::now() + settings_.full_retry;
     tried_slot_ = table_.grow_by_one();
   }
-  return table_.has_room() && occupied(lock) < table_.max_slots();
+  return table_.has_room() && occupied() < table_.max_slots();
 }
 
 // Blocks that are damaged, and nothing but damaged, will not go by themselves.
-bool BlockCache::room_may_come(const Lock& /*lock*/) const {
+bool BlockCache::room_may_come() const {
   return evicting_ || table_.pinned_slots() > 0 || table_.unwritten().size() > 0;
 }
 

@@ -52,8 +52,8 @@ void BlockCache::write_cached(Layer& below, std::span<const std::byte> buffer,
 void BlockCache::write_piece(Layer& below, const BlockPiece& piece,
                              std::span<const std::byte> data) {
   while (true) {
-    Lock lock(mutex_);
-    const auto slot = claim(lock, below, piece.block);
+    MutexLock lock(mutex_);
+    const auto slot = claim(below, piece.block);
     if (!slot) break;
     const Pages before = table_.pages(*slot);
     lock.unlock();
@@ -66,25 +66,25 @@ void BlockCache::write_piece(Layer& below, const BlockPiece& piece,
   write_around(below, data, offset, Durability::on_flush);
 }
 
-std::optional<Slot> BlockCache::claim(Lock& lock, Layer& below, BlockNumber block) {
+std::optional<Slot> BlockCache::claim(Layer& below, BlockNumber block) {
   while (true) {
     Slot slot = table_.find(block);
     if (slot != kNoSlot && table_[slot].unverified) {
-      verify(lock, slot);
+      verify(slot);
       continue;
     }
     if (slot != kNoSlot && table_[slot].copying) {
-      changed_.wait(lock);
+      changed_.wait(mutex_);
       continue;
     }
     if (slot == kNoSlot) {
-      const auto taken = take_slot(lock, block);
+      const auto taken = take_slot(block);
       if (!taken) {
-        if (!make_room(lock, below)) return std::nullopt;
+        if (!make_room(below)) return std::nullopt;
         continue;
       }
       slot = *taken;
-      adopt_zeros(lock, slot);
+      adopt_zeros(slot);
     }
     table_.pin(slot);
     table_.touch(slot);
@@ -93,17 +93,20 @@ std::optional<Slot> BlockCache::claim(Lock& lock, Layer& below, BlockNumber bloc
 }
 
 // A block out of a range of remembered zeros gets a slot of its own: zeros without storage still.
-void BlockCache::adopt_zeros(Lock& lock, Slot slot) {
+void BlockCache::adopt_zeros(Slot slot) {
   const BlockNumber block = table_[slot].block();
   const auto run = zeros_.find(geometry_.offset_of(block));
   if (!run) return;
   const PageMask all = pages_.all(geometry_.length_of(block));
-  insist([&] { zeros_.erase(geometry_.range_of(block)); });
+  insist([&] {
+    mutex_.is_held();
+    zeros_.erase(geometry_.range_of(block));
+  });
   store_->zeroed(slot, block,
                  {.pages = all, .copies = 0, .checksum_change = 0, .page_checksums = {}},
                  run->value);
   store_->zeros_removed(geometry_.range_of(block));
-  set_pages(lock, slot,
+  set_pages(slot,
             {.valid = all, .dirty = all, .zero = all, .hole = run->value ? all : PageMask{0}});
 }
 
@@ -140,14 +143,14 @@ BlockCache::Stored BlockCache::store_piece(Layer& below, Slot slot, const Pages&
     failure = error;
     storage_failed(error);
   }
-  Lock lock(mutex_);
-  const Stored result = failure ? could_not_store(lock, slot, touched, intact, *failure)
-                                : note_stored(lock, slot, stored);
-  pin.give_back(lock);
+  MutexLock lock(mutex_);
+  const Stored result =
+      failure ? could_not_store(slot, touched, intact, *failure) : note_stored(slot, stored);
+  pin.give_back(*this);
   return result;
 }
 
-BlockCache::Stored BlockCache::note_stored(Lock& lock, Slot slot, const StoredPages& stored) {
+BlockCache::Stored BlockCache::note_stored(Slot slot, const StoredPages& stored) {
   if (!table_[slot].is_attached()) return Stored::elsewhere;
   Pages pages = table_.pages(slot);
   store_->wrote(slot, table_[slot].block(), stored, true);
@@ -155,23 +158,23 @@ BlockCache::Stored BlockCache::note_stored(Lock& lock, Slot slot, const StoredPa
   pages.dirty |= stored.pages;
   pages.zero &= ~stored.pages;
   pages.hole &= ~stored.pages;
-  set_pages(lock, slot, pages);
-  storage_worked(lock, slot);
+  set_pages(slot, pages);
+  storage_worked(slot);
   return Stored::yes;
 }
 
 // What the touched pages held may be gone, unless they are `intact`. If it was clean, and nothing
 // else in the block is dirty, nothing has been lost, and the change can go around the cache. What is
 // dirty and intact has to go below before it.
-BlockCache::Stored BlockCache::could_not_store(Lock& lock, Slot slot, PageMask touched, bool intact,
+BlockCache::Stored BlockCache::could_not_store(Slot slot, PageMask touched, bool intact,
                                                const Error& error) {
   if (!table_[slot].is_attached()) return Stored::elsewhere;
   const Pages pages = table_.pages(slot);
   if (pages.dirty == 0 && !table_[slot].writing) {
-    retire(lock, slot);
+    retire(slot);
   } else if ((pages.stored() & touched) != 0) {
     if (intact && is_for_lack_of_room(error)) return Stored::once_clean;
-    if (!intact) forget_overwritten(lock, slot, touched);
+    if (!intact) forget_overwritten(slot, touched);
     throw Error(error);
   }
   return Stored::impossible;
@@ -179,9 +182,9 @@ BlockCache::Stored BlockCache::could_not_store(Lock& lock, Slot slot, PageMask t
 
 // Clean pages may hold some of what could not be stored, which is not below: they must not count as
 // a copy of that. What is on its way below was not overwritten, and is not clean before it arrives.
-void BlockCache::forget_overwritten(Lock& lock, Slot slot, PageMask touched) {
-  changed_.wait(lock, [&] { return !table_[slot].is_attached() || !table_[slot].writing; });
-  forget_pages(lock, slot, touched);
+void BlockCache::forget_overwritten(Slot slot, PageMask touched) {
+  while (table_[slot].is_attached() && table_[slot].writing) changed_.wait(mutex_);
+  forget_pages(slot, touched);
 }
 
 // Pages that are written in part and not cached: the rest of them is read from below, and the piece

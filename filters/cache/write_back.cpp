@@ -49,8 +49,7 @@ void read_missing(Layer& below, const WriteRequest& request, std::byte* data) {
 
 }  // namespace
 
-std::vector<BlockNumber> BlockCache::unwritten_blocks(Lock& /*lock*/, BlockNumber first,
-                                                      BlockNumber end) const {
+std::vector<BlockNumber> BlockCache::unwritten_blocks(BlockNumber first, BlockNumber end) const {
   std::vector<BlockNumber> blocks;
   const SlotList& unwritten = table_.unwritten();
   for (Slot slot = unwritten.back(); slot != kNoSlot; slot = unwritten.newer(slot)) {
@@ -92,13 +91,13 @@ void BlockCache::write_back(Layer& below, std::vector<BlockNumber> blocks, std::
 
 void BlockCache::wait_until_not_busy(const Layer& below, const std::vector<BlockNumber>& blocks,
                                      const std::vector<Range>& zeros) {
-  Lock lock(mutex_);
+  MutexLock lock(mutex_);
   for (const BlockNumber block : blocks) {
     const Range unit = unit_covering(below, geometry_.range_of(block));
-    changed_.wait(lock, [&] { return !is_busy_below(lock, unit); });
+    while (is_busy_below(unit)) changed_.wait(mutex_);
   }
   for (const Range& range : zeros) {
-    changed_.wait(lock, [&] { return !is_busy_below(lock, range); });
+    while (is_busy_below(range)) changed_.wait(mutex_);
   }
 }
 
@@ -108,7 +107,7 @@ void BlockCache::write_back_unchanged(WriteBack& work, BlockNumber block) {
   write_back_dirty(work, {block});
 }
 
-bool BlockCache::is_busy_below(const Lock& /*lock*/, const Range& range) const {
+bool BlockCache::is_busy_below(const Range& range) const {
   const auto meets = [&](const Range& other) { return other.overlaps(range); };
   return std::any_of(write_backs_.begin(), write_backs_.end(), meets) ||
          std::any_of(bypasses_.begin(), bypasses_.end(), meets);
@@ -173,18 +172,18 @@ void BlockCache::fail_group(WriteBackGroup& group, const Error& error) {
 // they, or what they have to be completed with, lie.
 bool BlockCache::claim_group(WriteBack& work, std::span<const BlockNumber> blocks,
                              WriteBackGroup& group) {
-  Lock lock(mutex_);
+  MutexLock lock(mutex_);
   if (work.is_given_up(settings_.give_up_after)) return false;
   for (const BlockNumber block : blocks) {
     const Slot slot = table_.find(block);
-    if (slot != kNoSlot && table_[slot].unverified) verify(lock, slot);
+    if (slot != kNoSlot && table_[slot].unverified) verify(slot);
   }
   work.changed.reserve(work.changed.size() + blocks.size());
   // Once a block is claimed nothing runs out of memory.
   const std::uint64_t first = geometry_.offset_of(blocks.front());
   const Range range =
       unit_covering(work.below, {first, geometry_.range_of(blocks.back()).end() - first});
-  if (is_busy_below(lock, range)) {
+  if (is_busy_below(range)) {
     work.busy.insert(work.busy.end(), blocks.begin(), blocks.end());  // nothing is claimed yet
     return false;
   }
@@ -215,7 +214,7 @@ bool BlockCache::claim_group(WriteBack& work, std::span<const BlockNumber> block
     table_[slot].writing = true;
     table_[slot].copying = true;
     table_.pin(slot);
-    set_pages(lock, slot, pages);
+    set_pages(slot, pages);
   }
   if (group.blocks.empty()) return false;
   *group.registered = range;
@@ -266,7 +265,7 @@ void BlockCache::copy_group(WriteBackGroup& group) {
 
 // Once is enough; finish_group() does it where there was no memory for the copy.
 void BlockCache::end_copying(const WriteBackGroup& group) {
-  const Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   for (const auto& block : group.blocks) table_[block.slot].copying = false;
   changed_.notify_all();
 }
@@ -299,7 +298,7 @@ void BlockCache::send_group(Layer& below, WriteBackGroup& group, Durability dura
 }
 
 void BlockCache::finish_group(WriteBack& work, WriteBackGroup& group) {
-  Lock lock(mutex_);
+  MutexLock lock(mutex_);
   for (std::size_t i = 0; i < group.blocks.size(); ++i) {
     const auto& [slot, number, all_wanted] = group.blocks[i];
     const BlockToWrite& sent = group.pages[i];
@@ -318,10 +317,10 @@ void BlockCache::finish_group(WriteBack& work, WriteBackGroup& group) {
     table_[slot].writing = false;
     // All there is of it has just been compared with the layer below, so to speak.
     if (pages.valid == cleaned) table_[slot].cached_since = clean_tick_;
-    set_pages(lock, slot, pages);
+    set_pages(slot, pages);
     if (cleaned != 0) store_->cleaned(slot, cleaned);
     if (failed == 0 && all_wanted) work.durable_bytes += sent.range.length;
-    give_back(lock, slot);
+    give_back(slot);
   }
   write_backs_.erase(group.registered);
   if (group.failure) {

@@ -16,7 +16,7 @@ constexpr std::uint64_t kLongestZero_bytes = 1ULL << 30U;
 
 }  // namespace
 
-std::vector<Range> BlockCache::remembered_zeros(const Lock& /*lock*/, const Range& range) const {
+std::vector<Range> BlockCache::remembered_zeros(const Range& range) const {
   std::vector<Range> zeros;
   for (const auto& run : zeros_.overlapping(range)) zeros.push_back(run.range);
   return zeros;
@@ -57,13 +57,13 @@ void BlockCache::write_back_zeros(WriteBack& work, const std::vector<Range>& ran
 // between. So there is one more commit then. It comes after the run has been registered: nothing of
 // it becomes clean from there on, so what is zeroed later still does no harm.
 void BlockCache::write_back_zero_run(WriteBack& work, const Range& range) {
-  Lock lock(mutex_);
+  MutexLock lock(mutex_);
   for (std::uint64_t position = range.offset; position < range.end();) {
     const auto run = zeros_.next(position);
     const Range part = run ? run->range.intersection({position, range.end() - position}) : Range{};
     if (part.empty() || work.is_given_up(settings_.give_up_after)) return;
     position = part.end();
-    if (is_busy_below(lock, part)) {
+    if (is_busy_below(part)) {
       work.busy_zeros.push_back(part);
       continue;
     }
@@ -87,7 +87,10 @@ void BlockCache::write_back_zero_run(WriteBack& work, const Range& range) {
       ++doubts_;
       work.failed(*failure);
     } else {
-      insist([&] { zeros_.erase(part); });
+      insist([&] {
+        mutex_.is_held();
+        zeros_.erase(part);
+      });
       store_->zeros_removed(part);
       work.succeeded();
       ++write_backs_done_;

@@ -75,14 +75,14 @@ void BlockCache::zero_piece(Layer& below, const BlockPiece& piece, bool may_trim
 void BlockCache::zero_pages(Layer& below, const BlockPiece& piece, PageMask covered,
                             bool may_trim) {
   while (true) {
-    Lock claiming(mutex_);
-    const auto slot = claim(claiming, below, piece.block);
+    MutexLock claiming(mutex_);
+    const auto slot = claim(below, piece.block);
     if (!slot) break;
     const PageMask stored = table_.pages(*slot).stored() & covered;
     claiming.unlock();
     Pin pin(*this, *slot);
     const StoredPages given_up = store_->forget(*slot, covered, stored);
-    Lock lock(mutex_);
+    MutexLock lock(mutex_);
     const bool is_attached = table_[*slot].is_attached();
     if (is_attached) {
       Pages pages = table_.pages(*slot);
@@ -91,9 +91,9 @@ void BlockCache::zero_pages(Layer& below, const BlockPiece& piece, PageMask cove
       pages.dirty |= covered;
       pages.zero |= covered;
       pages.hole = may_trim ? pages.hole | covered : pages.hole & ~covered;
-      set_pages(lock, *slot, pages);
+      set_pages(*slot, pages);
     }
-    pin.give_back(lock);
+    pin.give_back(*this);
     if (is_attached) return;
   }
   pages_.for_each_part(piece.offset_in_block, piece.length, covered,
@@ -110,11 +110,11 @@ void BlockCache::write_zeros(Layer& below, const BlockPiece& piece) {
 // Whole blocks. Those that are on their way to the layer below keep their slots, because the zero
 // has to follow them there; all others leave the table.
 void BlockCache::remember_zeros(Layer& below, const Range& blocks, bool may_trim) {
-  Lock lock(mutex_);
+  MutexLock lock(mutex_);
   std::vector<Slot> cached;
   while (true) {
     std::vector<BlockNumber> on_their_way;
-    cached = cached_in(lock, blocks);
+    cached = cached_in(blocks);
     for (const Slot slot : cached) {
       const BlockNumber block = table_[slot].block();
       const Pages pages = table_.pages(slot);
@@ -130,7 +130,7 @@ void BlockCache::remember_zeros(Layer& below, const Range& blocks, bool may_trim
     }
     lock.lock();
   }
-  supersede_fetches(lock, blocks);
+  supersede_fetches(blocks);
   RunMap<bool> added;
   added.assign(blocks, may_trim);
   for (const Slot slot : cached) {
@@ -139,11 +139,14 @@ void BlockCache::remember_zeros(Layer& below, const Range& blocks, bool may_trim
   const auto runs = added.overlapping(blocks);
   // What follows is done wholly or not at all: a block is in a range of zeros or in a slot.
   for (const auto& run : runs) {
-    insist([&] { zeros_.assign(run.range, may_trim); });
+    insist([&] {
+      mutex_.is_held();
+      zeros_.assign(run.range, may_trim);
+    });
     store_->zeros_added(run.range, may_trim);
   }
   for (const Slot slot : cached) {
-    if (!table_[slot].writing) drop(lock, slot, EvictionPolicy::Removal::dropped);
+    if (!table_[slot].writing) drop(slot, EvictionPolicy::Removal::dropped);
   }
   if (zeros_.size() > kMostZeroRanges) pressed_ = true;
   changed_.notify_all();
