@@ -1,4 +1,4 @@
-"""What the readers of docs/formats have in common (formats_cache.py, formats_md5.py, formats_own.py).
+"""What the readers of docs/formats (formats_cache.py, formats_md5.py, formats_own.py) have in common.
 They follow the documents, and share nothing with the code under test: XXH3, AES and zstd come from
 their libraries by ctypes.
 

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import re
 import struct
 
 from .formats import Cipher, Damaged, Reader, key_values, unseal, values_of, xxh3_64
@@ -133,3 +134,73 @@ def note(data):
             raise Damaged("a place is damaged")
         fields += reader.fields
     return fields
+
+
+_MASKS = ("valid", "dirty", "zero", "hole", "copies")
+_EFFECTS = {
+    "wrote": lambda flag: {"valid": 1, "dirty": flag, "zero": 0, "hole": 0},
+    "zeroed": lambda flag: {"valid": 1, "dirty": 1, "zero": 1, "hole": flag},
+    "forgotten": lambda _: {"valid": 0, "dirty": 0, "zero": 0, "hole": 0},
+    "cleaned": lambda _: {"dirty": 0, "hole": 0},
+}
+
+
+class Index:
+    """What the files of a directory say, all of whose records have been committed: `slots`, by
+    number, and `zeros`, the blocks of the ranges of zeros. `files` maps names to bytes."""
+
+    def __init__(self, files, block_size):
+        self.slots, self.zeros, self._block_size = {}, set(), block_size
+        numbers = {kind: sorted(int(name.partition(".")[2]) for name in files
+                                if re.fullmatch(kind + r"\.[0-9]+", name))
+                   for kind in ("index", "journal")}  # fmt: skip
+        latest = numbers["index"][-1] if numbers["index"] else 0
+        if latest:
+            self._load(snapshot(files[f"index.{latest}"], latest))
+        for number in numbers["journal"]:
+            if number >= latest:
+                for record in records(files[f"journal.{number}"], number):
+                    self._apply(values_of(record))
+        self.slots = {number: slot for number, slot in self.slots.items()
+                      if slot["block"] not in self.zeros}  # fmt: skip
+
+    def _blocks(self, offset, length):
+        return set(range(offset // self._block_size, (offset + length) // self._block_size))
+
+    def _load(self, fields):
+        slot, begin = {}, None
+        for field in fields:
+            if field.name == "block":
+                slot = {}
+            slot[field.name] = field.value
+            if field.name == "slot":
+                self.slots[field.value] = slot
+            elif field.name == "offset":
+                begin = field.value
+            elif field.name == "length":
+                self.zeros |= self._blocks(begin, field.value)
+
+    def _apply(self, record):
+        kind, pages, flag = RECORD_KINDS[record["kind"]], record["second"], record["flag"]
+        if kind in ("zeros_added", "zeros_removed"):
+            blocks = self._blocks(record["first"], record["second"])
+            self.zeros = self.zeros | blocks if kind == "zeros_added" else self.zeros - blocks
+            return
+        if kind in ("wrote", "zeroed"):
+            self.zeros.discard(record["first"])
+            if self.slots.get(record["slot"], {"block": None})["block"] != record["first"]:
+                self.slots[record["slot"]] = dict.fromkeys(_MASKS, 0) | {"block": record["first"]}
+        slot = self.slots.get(record["slot"])
+        if slot is None or kind in ("commit", "rewrote"):
+            return
+        if kind == "dropped":
+            del self.slots[record["slot"]]
+            return
+        if kind == "damaged":
+            slot["valid"] &= slot["zero"]
+            slot["copies"] = 0
+            return
+        for mask, is_set in _EFFECTS[kind](flag).items():
+            slot[mask] = slot[mask] | pages if is_set else slot[mask] & ~pages
+        if kind == "wrote":
+            slot["copies"] = slot["copies"] & ~pages | record["copies"]

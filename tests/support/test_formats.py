@@ -74,6 +74,22 @@ class CacheDirectory(unittest.TestCase):
         places = [f.value for f in note if f.name == "sequence"]
         self.assertEqual(max(places), max(commits))
 
+    def test_the_index_of_a_life(self):
+        """Snapshot and journal together name the blocks; a stop leaves the same in a snapshot."""
+        for directory in ("life", "stopped"):
+            folder = formats.VECTORS / "cache-directory" / directory
+            files = {path.stem: formats.bytes_of_hex(path.read_text()) for path in folder.iterdir()}
+            index = formats_cache.Index(files, _BLOCK)
+            masks = {
+                number: (slot["block"], slot["valid"], slot["dirty"], slot["zero"], slot["copies"])
+                for number, slot in index.slots.items()
+            }
+            expected = {
+                0: (0, 3, 0, 0, 1), 1: (1, 4, 0, 0, 0), 2: (2, 3, 3, 3, 0), 3: (3, 1, 1, 0, 0),
+            }  # fmt: skip
+            self.assertEqual(masks, expected, directory)
+            self.assertEqual(index.zeros, {9, 20})
+
     def test_the_last_checksum_of_a_page_is_that_of_the_page(self):
         """The checksum of a page is seeded with its number, over the bytes of the file it is in."""
         found = {}
