@@ -20,7 +20,7 @@ def fields_of(name, data):
     number = file.split(".")[1]
     if file == "records.hex":
         return sum(formats_cache.records(data, 7), [])
-    if file == "index-wide.hex":
+    if file in ("index-wide.hex", "index-without-note.hex"):
         return formats_cache.snapshot(data, 5)
     if file.startswith("journal."):
         return sum(formats_cache.records(data, int(number)), [])

@@ -196,6 +196,18 @@ TEST(WideSnapshotTest, IsReadAsItWasWritten) {
   EXPECT_TRUE(zeros.front().value);
 }
 
+// Before there was a note of the last commit, the last number of the header was 0.
+TEST(WideSnapshotTest, OfAnEarlierVersionIsRead) {
+  SimulatedDisk disk;
+  disk.replace("index.5", golden("cache-directory/index-without-note.hex"));
+  SlotIndex index(kWideGeometry);
+  std::vector<std::string> damage;
+  const SnapshotState state = read_snapshot(*disk.directory(), 5, index, damage);
+  EXPECT_TRUE(state.intact);
+  EXPECT_FALSE(state.has_note);
+  EXPECT_TRUE(damage.empty());
+}
+
 // --- The identity ---
 
 class IdentityFormatTest : public ::testing::Test {
