@@ -1,6 +1,7 @@
 #include "common/quoted_name.hpp"
 
 #include <fmt/format.h>
+#include <algorithm>
 
 namespace nbdstack {
 namespace {
@@ -52,6 +53,16 @@ std::string one_line(std::string_view message) {
     before = c;
   }
   return text;
+}
+
+std::string quotable(const std::string& text) {
+  constexpr std::size_t kLength_max = 200;
+  std::string line = text.substr(0, text.find_first_of("\r\n"));
+  const bool cut = line.size() > kLength_max;
+  line.resize(std::min(line.size(), kLength_max));
+  std::replace_if(
+      line.begin(), line.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
+  return cut ? line + "..." : line;
 }
 
 }  // namespace nbdstack

@@ -1,4 +1,4 @@
-// Moments for messages and reports, as everybody reads them: 2026-03-01T12:00:00Z.
+// Moments in the two forms of ISO 8601.
 #pragma once
 
 #include <fmt/chrono.h>
@@ -6,11 +6,18 @@
 #include <ctime>
 #include <string>
 
+#include "common/wall_time.hpp"
+
 namespace nbdstack {
 
-// Seconds since 1970.
+// 2026-03-01T12:00:00Z, for messages and reports. Seconds since 1970.
 inline std::string utc_text(std::time_t time_s) {
   return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(time_s));
+}
+
+// 20260301T120000Z, as AWS signs it.
+inline std::string basic_utc_text(WallTime time) {
+  return fmt::format("{:%Y%m%dT%H%M%SZ}", fmt::gmtime(WallTime::clock::to_time_t(time)));
 }
 
 }  // namespace nbdstack

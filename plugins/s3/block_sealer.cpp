@@ -3,7 +3,7 @@
 #include <string_view>
 #include <vector>
 
-#include "plugins/s3/big_endian.hpp"
+#include "common/io/big_endian.hpp"
 
 namespace nbdstack {
 namespace {

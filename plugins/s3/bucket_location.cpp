@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "common/log.hpp"
+#include "common/quoted_name.hpp"
 #include "plugins/s3/aws_domain.hpp"
-#include "plugins/s3/credential_document.hpp"
 #include "plugins/s3/retry.hpp"
 #include "plugins/s3/s3_xml.hpp"
 

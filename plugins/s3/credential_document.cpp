@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "common/error.hpp"
+#include "common/quoted_name.hpp"
 #include "common/wall_time.hpp"
 #include "plugins/s3/json_text.hpp"
 
@@ -124,16 +125,6 @@ std::string iso_time_of(std::chrono::system_clock::time_point time) {
   std::array<char, sizeof("-2147483648-01-02T03:04:05Z")> text{};
   const std::size_t length = std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &utc);
   return {text.data(), length};
-}
-
-std::string quotable(const std::string& text) {
-  constexpr std::size_t kLength_max = 200;
-  std::string line = text.substr(0, text.find_first_of("\r\n"));
-  const bool cut = line.size() > kLength_max;
-  line.resize(std::min(line.size(), kLength_max));
-  std::replace_if(
-      line.begin(), line.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
-  return cut ? line + "..." : line;
 }
 
 }  // namespace nbdstack

@@ -35,7 +35,4 @@ std::optional<std::chrono::system_clock::time_point> parse_iso_time(const std::s
 // "2026-01-02T03:04:05Z"
 std::string iso_time_of(std::chrono::system_clock::time_point time);
 
-// A text from elsewhere made fit for a message: its first line, 200 characters at most, printable.
-std::string quotable(const std::string& text);
-
 }  // namespace nbdstack

@@ -13,10 +13,11 @@
 
 #include "common/error.hpp"
 #include "common/io/key_value_text.hpp"
+#include "common/quoted_name.hpp"
 #include "plugins/s3/credential_document.hpp"
 #include "plugins/s3/request_ids.hpp"
 #include "plugins/s3/retry.hpp"
-#include "plugins/s3/s3_answer.hpp"
+#include "plugins/s3/unexpected_answer.hpp"
 
 namespace nbdstack {
 namespace {

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include "common/error.hpp"
+#include "common/quoted_name.hpp"
 #include "plugins/s3/credential_document.hpp"
 
 namespace nbdstack {

@@ -19,7 +19,7 @@ constexpr seconds kFirstPause{1};
 constexpr seconds kLongestPause{60};
 constexpr seconds kRejectionRemembered{60};
 
-seconds margin_of(const Credentials& credentials, CredentialSource::WallTime now) {
+seconds margin_of(const Credentials& credentials, WallTime now) {
   if (!credentials.expires) return seconds(0);
   const auto lifetime =
       std::max(std::chrono::duration_cast<seconds>(*credentials.expires - now), seconds(0));

@@ -31,6 +31,7 @@
 #include <optional>
 #include <string>
 
+#include "common/wall_time.hpp"
 #include "plugins/s3/credential_chain.hpp"
 #include "plugins/s3/credentials.hpp"
 #include "plugins/s3/surroundings.hpp"
@@ -42,8 +43,6 @@ enum class AtTheirEnd : std::uint8_t { stop, go_on };
 
 class CredentialSource {
  public:
-  using WallTime = std::chrono::system_clock::time_point;
-
   // `name` is for messages. `renew` throws Error; empty: the credentials never change.
   CredentialSource(Credentials first, std::string name, std::function<Credentials()> renew,
                    std::function<WallTime()> wall_time, AtTheirEnd at_their_end = AtTheirEnd::stop);

@@ -46,7 +46,8 @@
 #include <variant>
 
 #include "common/sync/clock.hpp"
-#include "plugins/s3/signing.hpp"
+#include "common/wall_time.hpp"
+#include "plugins/s3/headers.hpp"
 #include "plugins/s3/transfer_life.hpp"
 
 namespace nbdstack {

@@ -5,7 +5,7 @@
 #include <span>
 
 #include "common/hash/xxh3.hpp"
-#include "plugins/s3/credential_document.hpp"
+#include "common/quoted_name.hpp"
 
 namespace nbdstack {
 namespace {

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "common/error.hpp"
-#include "plugins/s3/big_endian.hpp"
+#include "common/io/big_endian.hpp"
 
 namespace nbdstack {
 namespace {

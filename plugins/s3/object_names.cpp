@@ -6,7 +6,7 @@
 #include <charconv>
 
 #include "common/error.hpp"
-#include "plugins/s3/credential_document.hpp"
+#include "common/quoted_name.hpp"
 
 namespace nbdstack {
 namespace {

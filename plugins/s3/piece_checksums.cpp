@@ -8,8 +8,8 @@
 #include "common/error.hpp"
 #include "common/hash/base64.hpp"
 #include "common/hash/xxh3.hpp"
+#include "common/io/big_endian.hpp"
 #include "common/io/key_value_text.hpp"
-#include "plugins/s3/big_endian.hpp"
 
 namespace nbdstack {
 namespace {

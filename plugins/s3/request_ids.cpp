@@ -6,7 +6,7 @@
 #include <array>
 #include <pugixml.hpp>
 
-#include "plugins/s3/s3_answer.hpp"
+#include "plugins/s3/service_error.hpp"
 
 namespace nbdstack {
 namespace {

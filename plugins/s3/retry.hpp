@@ -36,7 +36,7 @@
 
 #include "common/sync/clock.hpp"
 #include "plugins/s3/http_client.hpp"
-#include "plugins/s3/s3_xml.hpp"
+#include "plugins/s3/service_error.hpp"
 
 namespace nbdstack {
 

@@ -5,9 +5,14 @@
 #include <string>
 #include <vector>
 
-#include "plugins/s3/surroundings.hpp"
-
 namespace nbdstack {
+
+// How a program ended.
+struct ProcessOutcome {
+  int exit_code = 0;   // 128 + the signal's number for one that was killed
+  std::string output;  // of stdout
+  std::string errors;  // of stderr
+};
 
 // stdin is /dev/null; signals are as in a fresh process, whatever the calling thread blocks.
 // The program is the leader of a process group of its own, which is killed at `limit` and when more

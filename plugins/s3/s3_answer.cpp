@@ -12,25 +12,12 @@
 #include "common/hash/digest.hpp"
 #include "common/hash/xxh3.hpp"
 #include "common/io/key_value_text.hpp"
-#include "plugins/s3/credential_document.hpp"
+#include "common/quoted_name.hpp"
 #include "plugins/s3/request_ids.hpp"
 #include "plugins/s3/s3_xml.hpp"
 
 namespace nbdstack {
 namespace {
-
-// Seconds or a date.
-std::optional<Duration> retry_after_of(const HttpResponse& response) {
-  const auto text = response.header("retry-after");
-  if (!text) return std::nullopt;
-  unsigned count = 0;
-  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), count);
-  if (error == std::errc() && end == text->data() + text->size())
-    return std::chrono::seconds(count);
-  const auto date = parse_http_date(*text);
-  if (!date) return std::nullopt;
-  return std::max<Duration>(*date - std::chrono::system_clock::now(), Duration::zero());
-}
 
 std::optional<std::chrono::seconds> age_of(const HttpResponse& response) {
   const auto now = parse_http_date(response.header("date").value_or(""));
@@ -89,10 +76,6 @@ std::optional<FirstBytes> first_bytes_of(const HttpResponse& response) {
 
 }  // namespace
 
-bool is_success(const HttpResponse& response) {
-  return response.status >= 200 && response.status < 300;
-}
-
 bool is_missing(const HttpResponse& response) {
   if (response.status != 404) return false;
   if (parse_service_error(response.text).code == "NoSuchKey") return true;
@@ -116,20 +99,6 @@ ObjectInfo info_of(const HttpResponse& response, std::uint64_t size_bytes) {
     object.attributes.metadata.emplace_back(name.substr(kMetadataPrefix.size()), value);
   }
   return object;
-}
-
-Failure unexpected(const HttpResponse& response) {
-  const ServiceError error = parse_service_error(response.text);
-  if (is_success(response)) {
-    return {.reason = fmt::format("the service answered {}, which does not fit the request",
-                                  response.status)};
-  }
-  Failure failure = failure_of(response.status, error, retry_after_of(response));
-  if (response.status == 404 && error.code.empty()) {
-    failure.reason += " without a reason of S3's (is endpoint-url an S3 service?)";
-  }
-  failure.request_ids = request_ids_of(response);
-  return failure;
 }
 
 bool calls_request_wrong(const HttpResponse& response) {

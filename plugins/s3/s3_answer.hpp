@@ -15,6 +15,7 @@
 #include "plugins/s3/object_attributes.hpp"
 #include "plugins/s3/part_read.hpp"
 #include "plugins/s3/retry.hpp"
+#include "plugins/s3/unexpected_answer.hpp"
 
 namespace nbdstack {
 
@@ -25,9 +26,6 @@ inline constexpr std::string_view kChecksumHeader = "x-amz-meta-nbdstack-xxh3";
 inline constexpr std::string_view kPiecesHeader = "x-amz-meta-nbdstack-pieces";
 
 inline constexpr std::string_view kMetadataPrefix = "x-amz-meta-";
-
-// 200 to 299.
-bool is_success(const HttpResponse& response);
 
 // A 404 that comes from an S3 service and is about the key: it says NoSuchKey, or it has no body
 // but the request id that S3 services give.
@@ -43,9 +41,6 @@ bool carries_checksum(const HttpResponse& response);
 // The checksums that an object of `object_bytes` carries. Throws Error(EIO) where they are none of
 // such an object.
 ObjectChecksums checksums_of(const HttpResponse& response, std::uint64_t object_bytes);
-
-// The failure that an answer is which the operation has no use for.
-Failure unexpected(const HttpResponse& response);
 
 // The service does not know such a request, or says that it is wrong.
 bool calls_request_wrong(const HttpResponse& response);
@@ -63,9 +58,6 @@ std::optional<Failure> error_in_success(const HttpResponse& response, std::strin
 // is replaced while a service reads it has been seen to give such answers, which pass. Nothing where
 // it is sound as far as its headers tell.
 std::optional<Failure> contradiction_in(const HttpResponse& response);
-
-// Longer than any error document that services write.
-inline constexpr std::size_t kErrorDocument_bytes_max = std::size_t{16} << 10U;
 
 // How long the object is of which the answer to a request for its first byte tells: that byte, or
 // more from the first one on, even all of it, as some services have it.

@@ -47,17 +47,7 @@ std::string decode_url(std::string_view text) {
   return decoded;
 }
 
-ServiceError error_of(const pugi::xml_node& node) {
-  return {node.child_value("Code"), node.child_value("Message"), node.child_value("Endpoint"),
-          node.child_value("Region")};
-}
-
 }  // namespace
-
-ServiceError parse_service_error(const std::string& text) {
-  pugi::xml_document document;
-  return error_of(load(document, text, "Error"));
-}
 
 std::optional<ListPage> parse_list_page(const std::string& text) {
   pugi::xml_document document;
@@ -152,7 +142,7 @@ std::optional<std::vector<RemovalFailure>> parse_delete_result(const std::string
   if (!root) return std::nullopt;
   std::vector<RemovalFailure> failures;
   for (const pugi::xml_node& node : root.children("Error")) {
-    failures.push_back({node.child_value("Key"), error_of(node)});
+    failures.push_back({node.child_value("Key"), service_error_in(node)});
   }
   return failures;
 }

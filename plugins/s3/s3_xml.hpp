@@ -1,4 +1,4 @@
-// The XML documents of S3: errors, listings, removal of many objects.
+// The XML documents of S3: listings, removal of many objects. (Its errors: service_error.hpp.)
 //
 // Services differ in namespaces, order and extra elements; only what is used is looked at.
 #pragma once
@@ -11,20 +11,9 @@
 #include <vector>
 
 #include "plugins/s3/object_store.hpp"
+#include "plugins/s3/service_error.hpp"
 
 namespace nbdstack {
-
-// What a service says about a failure. Everything may be empty: answers to HEAD have no body, and
-// what stands between us and the service (proxies, load balancers) answers in its own way.
-struct ServiceError {
-  std::string code;      // "NoSuchKey"
-  std::string message;   // in the service's words
-  std::string endpoint;  // of redirects: where the bucket is
-  std::string region;    // the region that the service expected
-};
-
-// Never throws: whatever is no S3 error document gives an empty ServiceError.
-ServiceError parse_service_error(const std::string& text);
 
 struct ListPage {
   std::vector<ListedObject> objects;

@@ -9,6 +9,7 @@
 
 #include "common/crypto/secret_key.hpp"
 #include "common/error.hpp"
+#include "common/utc_text.hpp"
 
 namespace nbdstack {
 namespace {
@@ -153,7 +154,7 @@ S3backerToken S3backerToken::make(std::string_view host, WallTime time) {
     fill_random(random);
     token.value = std::bit_cast<std::uint32_t>(random) & 0x7fffffffU;
   } while (token.value == 0 || token.value == kS3backerToken_shared);
-  token.body = fmt::format("{}\n{}\n", host, format_amz_date(time));
+  token.body = fmt::format("{}\n{}\n", host, basic_utc_text(time));
   token.attributes.content_type = "text/plain";
   token.attributes.metadata = {{std::string(kTokenName), fmt::format("{:08x}", token.value)}};
   return token;

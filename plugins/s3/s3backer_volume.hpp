@@ -29,9 +29,9 @@
 #include <string_view>
 
 #include "common/block/range.hpp"
+#include "common/wall_time.hpp"
 #include "plugins/s3/object_attributes.hpp"
 #include "plugins/s3/s3backer_names.hpp"
-#include "plugins/s3/signing.hpp"
 
 namespace nbdstack {
 

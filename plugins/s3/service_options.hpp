@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "plugins/s3/signing.hpp"
+#include "plugins/s3/headers.hpp"
 
 namespace nbdstack {
 

@@ -12,6 +12,7 @@
 
 #include "common/error.hpp"
 #include "common/hash/digest.hpp"
+#include "common/utc_text.hpp"
 
 namespace nbdstack {
 namespace {
@@ -124,7 +125,7 @@ std::string canonical_request(const SignableRequest& request) {
 
 std::string authorization(const SignableRequest& request, const Credentials& credentials,
                           const SigningScope& scope, WallTime time) {
-  const std::string stamp = format_amz_date(time);
+  const std::string stamp = basic_utc_text(time);
   const std::string date = stamp.substr(0, 8);
   const std::string scope_text =
       fmt::format("{}/{}/{}/aws4_request", date, scope.region, scope.service);
@@ -144,22 +145,13 @@ std::string authorization(const SignableRequest& request, const Credentials& cre
 HeaderList signed_headers(SignableRequest request, const Credentials& credentials,
                           const SigningScope& scope, WallTime time) {
   request.headers.emplace_back("x-amz-content-sha256", request.payload_sha256);
-  request.headers.emplace_back("x-amz-date", format_amz_date(time));
+  request.headers.emplace_back("x-amz-date", basic_utc_text(time));
   if (!credentials.session_token.empty()) {
     request.headers.emplace_back(scope.token_header, credentials.session_token);
   }
   std::string value = authorization(request, credentials, scope, time);
   request.headers.emplace_back("authorization", std::move(value));
   return std::move(request.headers);
-}
-
-std::string format_amz_date(WallTime time) {
-  const std::time_t since_1970_s = std::chrono::system_clock::to_time_t(time);
-  std::tm utc{};
-  gmtime_r(&since_1970_s, &utc);
-  char text[sizeof "20130524T000000Z"];
-  std::strftime(text, sizeof text, "%Y%m%dT%H%M%SZ", &utc);
-  return text;
 }
 
 }  // namespace nbdstack

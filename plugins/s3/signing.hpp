@@ -14,15 +14,13 @@
 #include <utility>
 #include <vector>
 
+#include "common/wall_time.hpp"
 #include "plugins/s3/credentials.hpp"
+#include "plugins/s3/headers.hpp"
 
 namespace nbdstack {
 
-// (name, value). Names are case-insensitive; a name may occur more than once.
-using Header = std::pair<std::string, std::string>;
-using HeaderList = std::vector<Header>;
 using QueryList = std::vector<std::pair<std::string, std::string>>;
-using WallTime = std::chrono::system_clock::time_point;
 
 struct SignableRequest {
   std::string method;
@@ -56,8 +54,5 @@ std::string authorization(const SignableRequest& request, const Credentials& cre
 // one) and authorization to the request's headers, which must have "host".
 HeaderList signed_headers(SignableRequest request, const Credentials& credentials,
                           const SigningScope& scope, WallTime time);
-
-// "20130524T000000Z"
-std::string format_amz_date(WallTime time);
 
 }  // namespace nbdstack

@@ -6,14 +6,15 @@
 #include <vector>
 
 #include "common/error.hpp"
+#include "common/quoted_name.hpp"
 #include "common/wall_time.hpp"
 #include "plugins/s3/credential_document.hpp"
 #include "plugins/s3/json_text.hpp"
 #include "plugins/s3/request_ids.hpp"
 #include "plugins/s3/retry.hpp"
-#include "plugins/s3/s3_answer.hpp"
 #include "plugins/s3/signing.hpp"
 #include "plugins/s3/sso_token.hpp"
+#include "plugins/s3/unexpected_answer.hpp"
 
 namespace nbdstack {
 namespace {

@@ -11,17 +11,18 @@
 #include "common/error.hpp"
 #include "common/hash/digest.hpp"
 #include "common/log.hpp"
+#include "common/quoted_name.hpp"
+#include "common/wall_time.hpp"
 #include "plugins/s3/credential_document.hpp"
 #include "plugins/s3/json_text.hpp"
 #include "plugins/s3/request_ids.hpp"
 #include "plugins/s3/retry.hpp"
-#include "plugins/s3/s3_answer.hpp"
+#include "plugins/s3/unexpected_answer.hpp"
 
 namespace nbdstack {
 namespace {
 
 using Json = nlohmann::json;
-using WallTime = std::chrono::system_clock::time_point;
 
 constexpr std::chrono::minutes kMargin{15};
 // No token lasts for longer, and the clock can count with it.

@@ -11,6 +11,7 @@
 
 #include "common/error.hpp"
 #include "common/hash/digest.hpp"
+#include "common/quoted_name.hpp"
 #include "plugins/s3/credential_document.hpp"
 #include "plugins/s3/request_ids.hpp"
 #include "plugins/s3/retry.hpp"

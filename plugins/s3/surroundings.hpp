@@ -14,15 +14,9 @@
 
 #include "common/sync/clock.hpp"
 #include "plugins/s3/http_client.hpp"
+#include "plugins/s3/run_program.hpp"
 
 namespace nbdstack {
-
-// How a program ended.
-struct ProcessOutcome {
-  int exit_code = 0;   // 128 + the signal's number for one that was killed
-  std::string output;  // of stdout
-  std::string errors;  // of stderr
-};
 
 struct ExchangeOptions {
   std::chrono::milliseconds connect_timeout;

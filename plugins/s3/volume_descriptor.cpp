@@ -14,7 +14,7 @@
 
 #include "common/error.hpp"
 #include "common/hash/digest.hpp"
-#include "plugins/s3/big_endian.hpp"
+#include "common/io/big_endian.hpp"
 #include "plugins/s3/record_reader.hpp"
 
 namespace nbdstack {

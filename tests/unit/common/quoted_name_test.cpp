@@ -30,6 +30,11 @@ TEST(QuotedNameTest, LongNamesAreCutAndSayHowLongTheyAre) {
   EXPECT_EQ(quoted_name(std::string(4096, 'x')), "'" + std::string(64, 'x') + "'... (4096 bytes)");
 }
 
+TEST(QuotableTest, IsOnePrintableLineOfBoundedLength) {
+  EXPECT_EQ(quotable("a\x1b[1mb\nsecond"), "a?[1mb");
+  EXPECT_EQ(quotable(std::string(300, 'x')).size(), 203U);
+}
+
 TEST(OneLineTest, ControlsAreWrittenOutAndAllElseStays) {
   EXPECT_EQ(one_line("\xc3\xb6 'a'\\ 1%"), "\xc3\xb6 'a'\\ 1%");
   EXPECT_EQ(one_line("a\nnbdkit: error: b\r\x7f"), "a\\x0anbdkit: error: b\\x0d\\x7f");

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "common/hash/digest.hpp"
-#include "plugins/s3/big_endian.hpp"
+#include "common/io/big_endian.hpp"
 #include "tests/unit/fakes/fixed_key.hpp"
 
 namespace nbdstack {

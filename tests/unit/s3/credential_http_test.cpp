@@ -269,10 +269,5 @@ TEST(IsoTime, IsWrittenAsItIsRead) {
   EXPECT_EQ(iso_time_of(time), "2001-09-09T01:46:40Z");
 }
 
-TEST(Quotable, IsOnePrintableLineOfBoundedLength) {
-  EXPECT_EQ(quotable("a\x1b[1mb\nsecond"), "a?[1mb");
-  EXPECT_EQ(quotable(std::string(300, 'x')).size(), 203U);
-}
-
 }  // namespace
 }  // namespace nbdstack

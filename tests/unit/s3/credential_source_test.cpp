@@ -21,7 +21,6 @@ using testing::Gate;
 
 class CredentialSourceTest : public ::testing::Test {
  protected:
-  using WallTime = CredentialSource::WallTime;
 
   Credentials named(const std::string& name, seconds lifetime) const {
     return {name, "s", "t", now.load() + lifetime};
