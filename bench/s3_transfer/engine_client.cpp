@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "bench/s3_transfer/work.hpp"
-#include "plugins/s3/http_client.hpp"
+#include "plugins/s3/http/http_client.hpp"
 
 namespace nbdstack::bench {
 namespace {

@@ -13,11 +13,11 @@
 #include "common/nbdkit/server_user.hpp"
 #include "common/sync/boottime_clock.hpp"
 #include "common/sync/system_clock.hpp"
-#include "plugins/s3/client_view.hpp"
-#include "plugins/s3/process_identity.hpp"
+#include "plugins/s3/lease/process_identity.hpp"
 #include "plugins/s3/s3_parameters.hpp"
-#include "plugins/s3/served_volume.hpp"
-#include "plugins/s3/volume_set.hpp"
+#include "plugins/s3/serving/served_volume.hpp"
+#include "plugins/s3/serving/volume_set.hpp"
+#include "plugins/s3/volume/client_view.hpp"
 
 namespace nbdstack {
 namespace {

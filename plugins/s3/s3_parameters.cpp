@@ -7,10 +7,10 @@
 #include <utility>
 
 #include "common/error.hpp"
-#include "plugins/s3/bucket_name.hpp"
-#include "plugins/s3/object_names.hpp"
-#include "plugins/s3/s3backer_volume.hpp"
-#include "plugins/s3/volume_descriptor.hpp"
+#include "plugins/s3/aws/bucket_name.hpp"
+#include "plugins/s3/layout/object_names.hpp"
+#include "plugins/s3/layout/s3backer/s3backer_volume.hpp"
+#include "plugins/s3/layout/volume_descriptor.hpp"
 
 namespace nbdstack {
 namespace {

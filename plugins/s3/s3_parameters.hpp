@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "common/nbdkit/parameters.hpp"
-#include "plugins/s3/served_volume.hpp"
-#include "plugins/s3/store_factory.hpp"
+#include "plugins/s3/serving/served_volume.hpp"
+#include "plugins/s3/serving/store_factory.hpp"
 
 namespace nbdstack {
 

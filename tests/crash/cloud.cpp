@@ -5,8 +5,8 @@
 
 #include "common/error.hpp"
 #include "common/hash/digest.hpp"
-#include "plugins/s3/guarded_changes.hpp"
-#include "plugins/s3/object_names.hpp"
+#include "plugins/s3/layout/object_names.hpp"
+#include "plugins/s3/store/guarded_changes.hpp"
 
 namespace nbdstack::testing {
 namespace {

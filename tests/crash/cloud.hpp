@@ -7,7 +7,7 @@
 //   a listing   shows the state of an earlier moment, leaves keys out, or writes them otherwise
 //
 // What a service may hold back it has done within `ChangeGuard`'s bounds of the moment in which the
-// request was given up (plugins/s3/guarded_changes.hpp), or never.
+// request was given up (plugins/s3/store/guarded_changes.hpp), or never.
 //
 // One thread; or another one that only lists, while the first waits for it.
 #pragma once
@@ -22,7 +22,7 @@
 #include <utility>
 #include <vector>
 
-#include "plugins/s3/object_store.hpp"
+#include "plugins/s3/store/object_store.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"
 
 namespace nbdstack::testing {

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <span>
 
-#include "plugins/s3/object_names.hpp"
+#include "plugins/s3/layout/object_names.hpp"
 #include "tests/crash/shared_volume.hpp"
 
 namespace nbdstack::testing {

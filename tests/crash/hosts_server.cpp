@@ -5,11 +5,11 @@
 
 #include "common/error.hpp"
 #include "filters/cache/durable/store_directory.hpp"
-#include "plugins/s3/block_record.hpp"
-#include "plugins/s3/leased_disk.hpp"
-#include "plugins/s3/object_names.hpp"
-#include "plugins/s3/volume_identity.hpp"
-#include "plugins/s3/volume_open.hpp"
+#include "plugins/s3/blocks/block_record.hpp"
+#include "plugins/s3/layout/object_names.hpp"
+#include "plugins/s3/lease/leased_disk.hpp"
+#include "plugins/s3/volume/volume_identity.hpp"
+#include "plugins/s3/volume/volume_open.hpp"
 #include "tests/crash/hosts_oracle.hpp"
 
 namespace nbdstack::testing {

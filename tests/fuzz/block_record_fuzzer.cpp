@@ -9,8 +9,8 @@
 #include <fmt/core.h>
 
 #include "common/hash/xxh3.hpp"
-#include "plugins/s3/block_record.hpp"
-#include "plugins/s3/compression.hpp"
+#include "plugins/s3/blocks/block_record.hpp"
+#include "plugins/s3/layout/coding/compression.hpp"
 #include "tests/fuzz/fuzz.hpp"
 
 namespace nbdstack::fuzz {

@@ -17,10 +17,10 @@
 #include <ctime>
 #include <nlohmann/json.hpp>
 
-#include "plugins/s3/credential_chain.hpp"
-#include "plugins/s3/credential_document.hpp"
-#include "plugins/s3/credential_http.hpp"
-#include "plugins/s3/surroundings.hpp"
+#include "plugins/s3/aws/credential_chain.hpp"
+#include "plugins/s3/aws/credential_document.hpp"
+#include "plugins/s3/aws/credential_http.hpp"
+#include "plugins/s3/aws/surroundings.hpp"
 #include "tests/fuzz/fuzz.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"
 

@@ -14,8 +14,8 @@
 
 #include "common/hash/digest.hpp"
 #include "common/hash/xxh3.hpp"
-#include "plugins/s3/learned_pieces.hpp"
-#include "plugins/s3/object_file.hpp"
+#include "plugins/s3/store/directory/object_file.hpp"
+#include "plugins/s3/store/learned_pieces.hpp"
 #include "tests/fuzz/fuzz.hpp"
 
 namespace nbdstack::fuzz {

@@ -12,7 +12,7 @@
 
 #include "common/block/zeros.hpp"
 #include "common/hash/xxh3.hpp"
-#include "plugins/s3/own_format.hpp"
+#include "plugins/s3/layout/own/own_format.hpp"
 #include "tests/fuzz/fuzz.hpp"
 
 namespace nbdstack::fuzz {

@@ -12,8 +12,8 @@
 
 #include "common/hash/digest.hpp"
 #include "common/hash/xxh3.hpp"
-#include "plugins/s3/answer_head.hpp"
-#include "plugins/s3/s3_answer.hpp"
+#include "plugins/s3/http/answer_head.hpp"
+#include "plugins/s3/store/service/s3_answer.hpp"
 #include "tests/fuzz/fuzz.hpp"
 
 namespace nbdstack::fuzz {

@@ -10,9 +10,9 @@
 #include <pugixml.hpp>
 #include <sstream>
 
-#include "plugins/s3/list_page.hpp"
-#include "plugins/s3/s3_xml.hpp"
-#include "plugins/s3/signing.hpp"
+#include "plugins/s3/aws/signing.hpp"
+#include "plugins/s3/store/service/list_page.hpp"
+#include "plugins/s3/store/service/s3_xml.hpp"
 #include "tests/fuzz/fuzz.hpp"
 
 namespace nbdstack::fuzz {

@@ -18,8 +18,8 @@
 
 #include "common/hash/digest.hpp"
 #include "common/hash/xxh3.hpp"
-#include "plugins/s3/s3backer_format.hpp"
-#include "plugins/s3/s3backer_volume.hpp"
+#include "plugins/s3/layout/s3backer/s3backer_format.hpp"
+#include "plugins/s3/layout/s3backer/s3backer_volume.hpp"
 #include "tests/fuzz/fuzz.hpp"
 
 namespace nbdstack::fuzz {

@@ -10,10 +10,10 @@
 #include <algorithm>
 #include <array>
 
-#include "plugins/s3/credential_process.hpp"
-#include "plugins/s3/endpoint.hpp"
-#include "plugins/s3/object_names.hpp"
-#include "plugins/s3/shared_config.hpp"
+#include "plugins/s3/aws/credential_process.hpp"
+#include "plugins/s3/aws/endpoint.hpp"
+#include "plugins/s3/aws/shared_config.hpp"
+#include "plugins/s3/layout/object_names.hpp"
 #include "tests/fuzz/fuzz.hpp"
 
 namespace nbdstack::fuzz {

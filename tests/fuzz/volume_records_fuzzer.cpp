@@ -9,9 +9,9 @@
 #include <bit>
 
 #include "plugins/s3/command/deletion_mark.hpp"
-#include "plugins/s3/lease_record.hpp"
-#include "plugins/s3/record_reader.hpp"
-#include "plugins/s3/volume_descriptor.hpp"
+#include "plugins/s3/layout/volume_descriptor.hpp"
+#include "plugins/s3/lease/lease_record.hpp"
+#include "plugins/s3/store/record_reader.hpp"
 #include "tests/fuzz/fuzz.hpp"
 
 namespace nbdstack::fuzz {

@@ -4,12 +4,12 @@
 
 #include <cstdint>
 
-#include "plugins/s3/block_memory.hpp"
+#include "plugins/s3/blocks/block_memory.hpp"
+#include "plugins/s3/blocks/known_blocks.hpp"
 #include "plugins/s3/command/found_volume.hpp"
 #include "plugins/s3/command/held_lease.hpp"
-#include "plugins/s3/known_blocks.hpp"
-#include "plugins/s3/object_store.hpp"
-#include "plugins/s3/volume_request.hpp"
+#include "plugins/s3/layout/volume_request.hpp"
+#include "plugins/s3/store/object_store.hpp"
 
 namespace nbdstack {
 

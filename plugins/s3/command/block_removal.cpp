@@ -6,8 +6,8 @@
 
 #include "common/block/run_map.hpp"
 #include "common/log.hpp"
-#include "plugins/s3/block_listing.hpp"
-#include "plugins/s3/block_objects.hpp"
+#include "plugins/s3/blocks/block_listing.hpp"
+#include "plugins/s3/blocks/block_objects.hpp"
 #include "plugins/s3/command/bounded_work.hpp"
 
 namespace nbdstack {

@@ -11,10 +11,10 @@
 #include <functional>
 
 #include "common/block/range.hpp"
-#include "plugins/s3/block_format.hpp"
-#include "plugins/s3/guarded_changes.hpp"
-#include "plugins/s3/known_blocks.hpp"
-#include "plugins/s3/object_store.hpp"
+#include "plugins/s3/blocks/block_format.hpp"
+#include "plugins/s3/blocks/known_blocks.hpp"
+#include "plugins/s3/store/guarded_changes.hpp"
+#include "plugins/s3/store/object_store.hpp"
 
 namespace nbdstack {
 

@@ -3,7 +3,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "plugins/s3/object_names.hpp"
+#include "plugins/s3/layout/object_names.hpp"
 
 namespace nbdstack {
 namespace {

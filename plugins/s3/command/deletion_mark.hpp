@@ -11,7 +11,7 @@
 #include <optional>
 #include <string>
 
-#include "plugins/s3/object_store.hpp"
+#include "plugins/s3/store/object_store.hpp"
 
 namespace nbdstack {
 

@@ -6,9 +6,9 @@
 
 #include "common/error.hpp"
 #include "plugins/s3/command/deletion_mark.hpp"
-#include "plugins/s3/own_format.hpp"
-#include "plugins/s3/s3backer_volume.hpp"
-#include "plugins/s3/volume_open.hpp"
+#include "plugins/s3/layout/own/own_format.hpp"
+#include "plugins/s3/layout/s3backer/s3backer_volume.hpp"
+#include "plugins/s3/volume/volume_open.hpp"
 
 namespace nbdstack {
 namespace {

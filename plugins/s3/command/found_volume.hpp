@@ -14,8 +14,8 @@
 #include <optional>
 #include <string>
 
-#include "plugins/s3/object_store.hpp"
-#include "plugins/s3/volume_request.hpp"
+#include "plugins/s3/layout/volume_request.hpp"
+#include "plugins/s3/store/object_store.hpp"
 
 namespace nbdstack {
 

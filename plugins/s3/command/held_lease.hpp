@@ -6,10 +6,10 @@
 #include <optional>
 #include <string>
 
-#include "plugins/s3/lease.hpp"
-#include "plugins/s3/lease_keeper.hpp"
-#include "plugins/s3/object_store.hpp"
-#include "plugins/s3/served_volume.hpp"
+#include "plugins/s3/lease/lease.hpp"
+#include "plugins/s3/lease/lease_keeper.hpp"
+#include "plugins/s3/serving/served_volume.hpp"
+#include "plugins/s3/store/object_store.hpp"
 
 namespace nbdstack {
 

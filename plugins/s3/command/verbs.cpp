@@ -26,9 +26,9 @@
 #include "plugins/s3/command/volume_passphrase.hpp"
 #include "plugins/s3/command/volume_report.hpp"
 #include "plugins/s3/command/volume_resize.hpp"
-#include "plugins/s3/conditional_puts.hpp"
-#include "plugins/s3/volume_open.hpp"
-#include "plugins/s3/volume_set.hpp"
+#include "plugins/s3/serving/volume_set.hpp"
+#include "plugins/s3/store/conditional_puts.hpp"
+#include "plugins/s3/volume/volume_open.hpp"
 
 namespace nbdstack {
 namespace {

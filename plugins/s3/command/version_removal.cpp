@@ -8,11 +8,11 @@
 #include <vector>
 
 #include "common/error.hpp"
-#include "plugins/s3/block_objects.hpp"
-#include "plugins/s3/block_record.hpp"
+#include "plugins/s3/blocks/block_objects.hpp"
+#include "plugins/s3/blocks/block_record.hpp"
 #include "plugins/s3/command/bounded_work.hpp"
-#include "plugins/s3/lease_record.hpp"
-#include "plugins/s3/object_names.hpp"
+#include "plugins/s3/layout/object_names.hpp"
+#include "plugins/s3/lease/lease_record.hpp"
 
 namespace nbdstack {
 namespace {

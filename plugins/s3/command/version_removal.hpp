@@ -19,7 +19,7 @@
 
 #include "plugins/s3/command/block_removal.hpp"
 #include "plugins/s3/command/found_volume.hpp"
-#include "plugins/s3/object_store.hpp"
+#include "plugins/s3/store/object_store.hpp"
 
 namespace nbdstack {
 

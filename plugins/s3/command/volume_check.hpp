@@ -27,9 +27,9 @@
 #include <string>
 #include <vector>
 
-#include "plugins/s3/conditional_puts.hpp"
-#include "plugins/s3/object_store.hpp"
-#include "plugins/s3/volume_request.hpp"
+#include "plugins/s3/layout/volume_request.hpp"
+#include "plugins/s3/store/conditional_puts.hpp"
+#include "plugins/s3/store/object_store.hpp"
 
 namespace nbdstack {
 

@@ -5,9 +5,9 @@
 #include <string>
 
 #include "common/error.hpp"
-#include "plugins/s3/object_names.hpp"
-#include "plugins/s3/s3backer_open.hpp"
-#include "plugins/s3/volume_open.hpp"
+#include "plugins/s3/layout/object_names.hpp"
+#include "plugins/s3/layout/s3backer/s3backer_open.hpp"
+#include "plugins/s3/volume/volume_open.hpp"
 
 namespace nbdstack {
 namespace {

@@ -3,8 +3,8 @@
 // that they did; there is one volume then, and it is what both asked for.
 #pragma once
 
-#include "plugins/s3/object_store.hpp"
-#include "plugins/s3/volume_request.hpp"
+#include "plugins/s3/layout/volume_request.hpp"
+#include "plugins/s3/store/object_store.hpp"
 
 namespace nbdstack {
 

@@ -4,12 +4,12 @@
 #include <string>
 #include <vector>
 
-#include "plugins/s3/block_objects.hpp"
-#include "plugins/s3/block_record.hpp"
+#include "plugins/s3/blocks/block_objects.hpp"
+#include "plugins/s3/blocks/block_record.hpp"
 #include "plugins/s3/command/deletion_mark.hpp"
-#include "plugins/s3/lease_record.hpp"
-#include "plugins/s3/object_names.hpp"
-#include "plugins/s3/s3backer_open.hpp"
+#include "plugins/s3/layout/object_names.hpp"
+#include "plugins/s3/layout/s3backer/s3backer_open.hpp"
+#include "plugins/s3/lease/lease_record.hpp"
 
 namespace nbdstack {
 namespace {

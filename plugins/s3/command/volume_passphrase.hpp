@@ -8,8 +8,8 @@
 #include <string>
 
 #include "common/crypto/wrapped_key.hpp"
-#include "plugins/s3/object_store.hpp"
-#include "plugins/s3/stored_descriptor.hpp"
+#include "plugins/s3/layout/stored_descriptor.hpp"
+#include "plugins/s3/store/object_store.hpp"
 
 namespace nbdstack {
 

@@ -6,10 +6,10 @@
 #include <utility>
 
 #include "common/nbdkit/parameters.hpp"
-#include "plugins/s3/block_listing.hpp"
-#include "plugins/s3/lease_object.hpp"
-#include "plugins/s3/lease_timing.hpp"
-#include "plugins/s3/s3backer_volume.hpp"
+#include "plugins/s3/blocks/block_listing.hpp"
+#include "plugins/s3/layout/s3backer/s3backer_volume.hpp"
+#include "plugins/s3/lease/lease_object.hpp"
+#include "plugins/s3/lease/lease_timing.hpp"
 
 namespace nbdstack {
 namespace {

@@ -12,7 +12,7 @@
 #include <string>
 
 #include "plugins/s3/command/found_volume.hpp"
-#include "plugins/s3/object_store.hpp"
+#include "plugins/s3/store/object_store.hpp"
 
 namespace nbdstack {
 

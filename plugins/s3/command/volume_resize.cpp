@@ -9,8 +9,8 @@
 
 #include "common/block/zeros.hpp"
 #include "common/error.hpp"
-#include "plugins/s3/block_objects.hpp"
-#include "plugins/s3/own_format.hpp"
+#include "plugins/s3/blocks/block_objects.hpp"
+#include "plugins/s3/layout/own/own_format.hpp"
 
 namespace nbdstack {
 namespace {

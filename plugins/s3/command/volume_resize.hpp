@@ -19,8 +19,8 @@
 #include <string>
 
 #include "plugins/s3/command/block_removal.hpp"
-#include "plugins/s3/object_store.hpp"
-#include "plugins/s3/stored_descriptor.hpp"
+#include "plugins/s3/layout/stored_descriptor.hpp"
+#include "plugins/s3/store/object_store.hpp"
 
 namespace nbdstack {
 

@@ -1,4 +1,4 @@
-#include "plugins/s3/bandwidth_limit.hpp"
+#include "plugins/s3/http/bandwidth_limit.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // Listings by several requests at a time: everything once, in few requests, and an end to all.
-#include "plugins/s3/block_listing.hpp"
+#include "plugins/s3/blocks/block_listing.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 // What one owner of a volume knows of its blocks by the word of the one before, and when that word
 // is not taken.
-#include "plugins/s3/block_memory.hpp"
+#include "plugins/s3/blocks/block_memory.hpp"
 
 #include <gtest/gtest.h>
 

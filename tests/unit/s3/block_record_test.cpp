@@ -1,5 +1,5 @@
 // The record of what is stored: there and back, small, and refused when a bit of it is another.
-#include "plugins/s3/block_record.hpp"
+#include "plugins/s3/blocks/block_record.hpp"
 
 #include <gtest/gtest.h>
 

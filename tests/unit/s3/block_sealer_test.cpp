@@ -1,4 +1,4 @@
-#include "plugins/s3/block_sealer.hpp"
+#include "plugins/s3/layout/coding/block_sealer.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // The values of blocks against a model, and what they cost.
-#include "plugins/s3/block_states.hpp"
+#include "plugins/s3/blocks/block_states.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // Where a bucket is, as answers tell it: what is believed of them, and to whom credentials go.
-#include "plugins/s3/bucket_location.hpp"
+#include "plugins/s3/store/service/bucket_location.hpp"
 
 #include <gtest/gtest.h>
 

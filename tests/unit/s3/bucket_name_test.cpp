@@ -1,5 +1,5 @@
 // How a bucket may be named.
-#include "plugins/s3/bucket_name.hpp"
+#include "plugins/s3/aws/bucket_name.hpp"
 
 #include <gtest/gtest.h>
 

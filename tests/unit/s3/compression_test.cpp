@@ -1,4 +1,4 @@
-#include "plugins/s3/compression.hpp"
+#include "plugins/s3/layout/coding/compression.hpp"
 
 #include <gtest/gtest.h>
 

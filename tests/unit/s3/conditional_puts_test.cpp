@@ -1,5 +1,5 @@
 // What is found out about a store's conditions, and that nothing is left behind.
-#include "plugins/s3/conditional_puts.hpp"
+#include "plugins/s3/store/conditional_puts.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "plugins/s3/credential_chain.hpp"
+#include "plugins/s3/aws/credential_chain.hpp"
 
 #include <gtest/gtest.h>
 

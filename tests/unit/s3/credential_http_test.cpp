@@ -1,8 +1,8 @@
-#include "plugins/s3/credential_http.hpp"
+#include "plugins/s3/aws/credential_http.hpp"
 
 #include <gtest/gtest.h>
 
-#include "plugins/s3/credential_document.hpp"
+#include "plugins/s3/aws/credential_document.hpp"
 #include "tests/unit/s3/fake_surroundings.hpp"
 
 namespace nbdstack {

@@ -1,8 +1,8 @@
-#include "plugins/s3/credential_process.hpp"
+#include "plugins/s3/aws/credential_process.hpp"
 
 #include <gtest/gtest.h>
 
-#include "plugins/s3/run_program.hpp"
+#include "plugins/s3/aws/run_program.hpp"
 #include "tests/unit/s3/fake_surroundings.hpp"
 
 namespace nbdstack {

@@ -1,4 +1,4 @@
-#include "plugins/s3/credential_source.hpp"
+#include "plugins/s3/aws/credential_source.hpp"
 
 #include <gtest/gtest.h>
 
@@ -21,7 +21,6 @@ using testing::Gate;
 
 class CredentialSourceTest : public ::testing::Test {
  protected:
-
   Credentials named(const std::string& name, seconds lifetime) const {
     return {name, "s", "t", now.load() + lifetime};
   }

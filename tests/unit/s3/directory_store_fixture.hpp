@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "common/error.hpp"
-#include "plugins/s3/directory_store.hpp"
+#include "plugins/s3/store/directory/directory_store.hpp"
 #include "tests/unit/fakes/fake_layer.hpp"
 
 namespace nbdstack::testing {

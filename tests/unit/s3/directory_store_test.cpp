@@ -1,5 +1,5 @@
 // Objects as files: what is stored, what is refused, what a crash and a bad disk leave behind.
-#include "plugins/s3/directory_store.hpp"
+#include "plugins/s3/store/directory/directory_store.hpp"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

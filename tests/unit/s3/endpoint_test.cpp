@@ -1,4 +1,4 @@
-#include "plugins/s3/endpoint.hpp"
+#include "plugins/s3/aws/endpoint.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // Sessions of directory buckets: their life, and how HttpStore uses them.
-#include "plugins/s3/express_session.hpp"
+#include "plugins/s3/store/service/express_session.hpp"
 
 #include "common/hash/base64.hpp"
 #include "common/hash/digest.hpp"

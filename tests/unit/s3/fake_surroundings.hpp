@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "common/error.hpp"
-#include "plugins/s3/surroundings.hpp"
+#include "plugins/s3/aws/surroundings.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"
 #include "tests/unit/s3/scripted_http_server.hpp"
 

@@ -1,5 +1,5 @@
 // What a change is bound to, and what its refusal means.
-#include "plugins/s3/guarded_changes.hpp"
+#include "plugins/s3/store/guarded_changes.hpp"
 
 #include <gtest/gtest.h>
 

@@ -4,8 +4,8 @@
 #include <span>
 #include <thread>
 
-#include "plugins/s3/guarded_changes.hpp"
-#include "plugins/s3/volume.hpp"
+#include "plugins/s3/store/guarded_changes.hpp"
+#include "plugins/s3/volume/volume.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"
 #include "tests/unit/fakes/fake_layer.hpp"
 #include "tests/unit/s3/lease_fakes.hpp"

@@ -4,7 +4,7 @@
 #include <memory>
 #include <string>
 
-#include "plugins/s3/s3backer_format.hpp"
+#include "plugins/s3/layout/s3backer/s3backer_format.hpp"
 
 namespace nbdstack::testing {
 

@@ -1,5 +1,5 @@
 // What HttpClient promises about single requests, whatever the engine below does for it.
-#include "plugins/s3/http_client.hpp"
+#include "plugins/s3/http/http_client.hpp"
 
 #include <gtest/gtest.h>
 

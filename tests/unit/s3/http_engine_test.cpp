@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "common/error.hpp"
-#include "plugins/s3/http_client.hpp"
+#include "plugins/s3/http/http_client.hpp"
 #include "tests/unit/s3/scripted_http_server.hpp"
 
 namespace nbdstack {

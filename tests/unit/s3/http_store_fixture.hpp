@@ -10,7 +10,7 @@
 #include <string>
 
 #include "common/error.hpp"
-#include "plugins/s3/http_store.hpp"
+#include "plugins/s3/store/service/http_store.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"
 #include "tests/unit/s3/scripted_http_server.hpp"
 

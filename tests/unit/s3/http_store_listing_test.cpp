@@ -1,6 +1,6 @@
 // Listings of a service: in order, in an order of its own, without an end, with and without
 // delimiters, whatever keys are made of.
-#include "plugins/s3/list_page.hpp"
+#include "plugins/s3/store/service/list_page.hpp"
 #include "tests/unit/s3/contains.hpp"
 #include "tests/unit/s3/http_store_fixture.hpp"
 #include "tests/unit/s3/lease_fakes.hpp"

@@ -2,7 +2,7 @@
 // no request that removes many objects, conditions that are refused like any bad request.
 #include <algorithm>
 
-#include "plugins/s3/conditional_puts.hpp"
+#include "plugins/s3/store/conditional_puts.hpp"
 #include "tests/unit/s3/contains.hpp"
 #include "tests/unit/s3/http_store_fixture.hpp"
 #include "tests/unit/s3/lease_fakes.hpp"

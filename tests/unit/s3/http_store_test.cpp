@@ -1,6 +1,6 @@
 // What the store sends, and what it makes of answers - above all that nothing but the object, whole
 // and unharmed, is ever taken for data. Retries, doubt and waiting: http_store_retry_test.cpp.
-#include "plugins/s3/http_store.hpp"
+#include "plugins/s3/store/service/http_store.hpp"
 
 #include <gtest/gtest.h>
 

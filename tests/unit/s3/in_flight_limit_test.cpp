@@ -1,4 +1,4 @@
-#include "plugins/s3/in_flight_limit.hpp"
+#include "plugins/s3/http/in_flight_limit.hpp"
 
 #include <gtest/gtest.h>
 

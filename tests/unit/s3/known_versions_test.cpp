@@ -1,4 +1,4 @@
-#include "plugins/s3/known_versions.hpp"
+#include "plugins/s3/store/known_versions.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // What may still be done once the server has been told to stop, by a clock that the test moves.
-#include "plugins/s3/last_minute.hpp"
+#include "plugins/s3/store/service/last_minute.hpp"
 
 #include <gtest/gtest.h>
 

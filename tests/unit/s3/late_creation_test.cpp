@@ -2,8 +2,8 @@
 // zeroed: it must not bring the old bytes back, however late it comes and without anybody waiting.
 #include <gtest/gtest.h>
 
-#include "plugins/s3/s3backer_format.hpp"
-#include "plugins/s3/volume.hpp"
+#include "plugins/s3/layout/s3backer/s3backer_format.hpp"
+#include "plugins/s3/volume/volume.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"
 #include "tests/unit/s3/held_store.hpp"
 #include "tests/unit/s3/lease_fakes.hpp"

@@ -7,7 +7,7 @@
 #include <memory>
 #include <set>
 
-#include "plugins/s3/volume.hpp"
+#include "plugins/s3/volume/volume.hpp"
 #include "tests/unit/s3/late_store.hpp"
 #include "tests/unit/s3/lease_fakes.hpp"
 #include "tests/unit/s3/plain_format.hpp"

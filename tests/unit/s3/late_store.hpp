@@ -15,8 +15,8 @@
 
 #include "common/error.hpp"
 #include "common/hash/digest.hpp"
-#include "plugins/s3/guarded_changes.hpp"
-#include "plugins/s3/object_store.hpp"
+#include "plugins/s3/store/guarded_changes.hpp"
+#include "plugins/s3/store/object_store.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"
 
 namespace nbdstack::testing {

@@ -1,4 +1,4 @@
-#include "plugins/s3/latency_percentile.hpp"
+#include "plugins/s3/http/latency_percentile.hpp"
 
 #include <gtest/gtest.h>
 

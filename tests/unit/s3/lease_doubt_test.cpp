@@ -2,7 +2,7 @@
 // what its clients ask for waits for the renewal that decides, within a bound.
 #include <gtest/gtest.h>
 
-#include "plugins/s3/leased_disk.hpp"
+#include "plugins/s3/lease/leased_disk.hpp"
 #include "tests/unit/fakes/fake_layer.hpp"
 #include "tests/unit/s3/lease_fixture.hpp"
 

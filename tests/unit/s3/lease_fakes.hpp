@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "common/log.hpp"
-#include "plugins/s3/process_identity.hpp"
+#include "plugins/s3/lease/process_identity.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"
 #include "tests/unit/s3/memory_store.hpp"
 

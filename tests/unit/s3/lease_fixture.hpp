@@ -2,7 +2,7 @@
 // ("there").
 #pragma once
 
-#include "plugins/s3/lease.hpp"
+#include "plugins/s3/lease/lease.hpp"
 #include "tests/unit/s3/lease_fakes.hpp"
 
 namespace nbdstack::testing {

@@ -9,7 +9,7 @@
 
 #include <random>
 
-#include "plugins/s3/lease.hpp"
+#include "plugins/s3/lease/lease.hpp"
 #include "tests/unit/s3/lease_fakes.hpp"
 
 namespace nbdstack {

@@ -2,7 +2,7 @@
 // given back.
 #include <gtest/gtest.h>
 
-#include "plugins/s3/lease_keeper.hpp"
+#include "plugins/s3/lease/lease_keeper.hpp"
 #include "tests/unit/fakes/fake_layer.hpp"
 #include "tests/unit/s3/lease_fixture.hpp"
 

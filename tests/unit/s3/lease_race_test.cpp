@@ -5,7 +5,7 @@
 // call that one of them is in: everything happens on one thread, and every order can be had.
 #include <gtest/gtest.h>
 
-#include "plugins/s3/lease.hpp"
+#include "plugins/s3/lease/lease.hpp"
 #include "tests/unit/s3/lease_fakes.hpp"
 
 namespace nbdstack {

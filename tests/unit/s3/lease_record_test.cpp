@@ -1,5 +1,5 @@
 // What a lease record is read from and written as, and what is refused.
-#include "plugins/s3/lease_record.hpp"
+#include "plugins/s3/lease/lease_record.hpp"
 
 #include <gtest/gtest.h>
 

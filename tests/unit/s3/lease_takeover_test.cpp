@@ -1,9 +1,9 @@
 // Every row of the table in lease_takeover.hpp.
-#include "plugins/s3/lease_takeover.hpp"
+#include "plugins/s3/lease/lease_takeover.hpp"
 
 #include <gtest/gtest.h>
 
-#include "plugins/s3/lease_timing.hpp"
+#include "plugins/s3/lease/lease_timing.hpp"
 #include "tests/unit/s3/lease_fakes.hpp"
 
 namespace nbdstack {

@@ -1,5 +1,5 @@
 // The terms of a volume's writers, from one owner to the next.
-#include "plugins/s3/lease_term.hpp"
+#include "plugins/s3/lease/lease_term.hpp"
 
 #include <gtest/gtest.h>
 

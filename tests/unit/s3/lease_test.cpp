@@ -1,5 +1,5 @@
 // One lease: every state and every way from one to the next, on stores of every kind.
-#include "plugins/s3/lease.hpp"
+#include "plugins/s3/lease/lease.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // A disk under a lease: changes and flushes are refused without it, reads are not.
-#include "plugins/s3/leased_disk.hpp"
+#include "plugins/s3/lease/leased_disk.hpp"
 
 #include <gtest/gtest.h>
 

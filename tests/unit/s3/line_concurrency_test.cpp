@@ -1,5 +1,5 @@
 // Lines that carry what they can, in a time of their own, and what becomes of the number at a time.
-#include "plugins/s3/line_concurrency.hpp"
+#include "plugins/s3/http/line_concurrency.hpp"
 
 #include <gtest/gtest.h>
 

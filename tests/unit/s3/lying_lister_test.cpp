@@ -11,8 +11,8 @@
 #include <string>
 
 #include "common/error.hpp"
-#include "plugins/s3/block_memory.hpp"
-#include "plugins/s3/volume.hpp"
+#include "plugins/s3/blocks/block_memory.hpp"
+#include "plugins/s3/volume/volume.hpp"
 #include "tests/unit/s3/lease_fakes.hpp"
 #include "tests/unit/s3/lying_lister.hpp"
 #include "tests/unit/s3/plain_format.hpp"

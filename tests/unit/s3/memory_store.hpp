@@ -19,7 +19,7 @@
 #include "common/error.hpp"
 #include "common/hash/digest.hpp"
 #include "common/hash/xxh3.hpp"
-#include "plugins/s3/object_store.hpp"
+#include "plugins/s3/store/object_store.hpp"
 
 namespace nbdstack::testing {
 

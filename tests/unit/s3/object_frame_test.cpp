@@ -1,4 +1,4 @@
-#include "plugins/s3/object_frame.hpp"
+#include "plugins/s3/layout/own/object_frame.hpp"
 
 #include <gtest/gtest.h>
 

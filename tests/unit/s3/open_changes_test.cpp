@@ -1,4 +1,4 @@
-#include "plugins/s3/open_changes.hpp"
+#include "plugins/s3/store/open_changes.hpp"
 
 #include <gtest/gtest.h>
 

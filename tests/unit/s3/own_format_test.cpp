@@ -1,4 +1,4 @@
-#include "plugins/s3/own_format.hpp"
+#include "plugins/s3/layout/own/own_format.hpp"
 
 #include <gtest/gtest.h>
 
@@ -10,7 +10,7 @@
 
 #include "common/error.hpp"
 #include "common/hash/xxh3.hpp"
-#include "plugins/s3/volume_descriptor.hpp"
+#include "plugins/s3/layout/volume_descriptor.hpp"
 #include "tests/unit/fakes/cheap_scrypt.hpp"
 #include "tests/unit/s3/contains.hpp"
 

@@ -14,12 +14,12 @@
 
 #include "common/error.hpp"
 #include "common/hash/digest.hpp"
-#include "plugins/s3/block_record.hpp"
-#include "plugins/s3/lease_record.hpp"
-#include "plugins/s3/object_file.hpp"
-#include "plugins/s3/own_format.hpp"
-#include "plugins/s3/piece_checksums.hpp"
-#include "plugins/s3/volume_descriptor.hpp"
+#include "plugins/s3/blocks/block_record.hpp"
+#include "plugins/s3/layout/own/own_format.hpp"
+#include "plugins/s3/layout/volume_descriptor.hpp"
+#include "plugins/s3/lease/lease_record.hpp"
+#include "plugins/s3/store/directory/object_file.hpp"
+#include "plugins/s3/store/piece_checksums.hpp"
 #include "tests/unit/fakes/fixed_key.hpp"
 #include "tests/unit/fakes/golden.hpp"
 

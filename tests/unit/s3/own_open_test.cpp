@@ -1,10 +1,10 @@
 // Volumes of our own layout: encrypted ones, compressed ones, and what must not be done to either.
-#include "plugins/s3/own_open.hpp"
+#include "plugins/s3/layout/own/own_open.hpp"
 
 #include <gtest/gtest.h>
 
 #include "common/error.hpp"
-#include "plugins/s3/volume_open.hpp"
+#include "plugins/s3/volume/volume_open.hpp"
 #include "tests/unit/fakes/fake_layer.hpp"
 #include "tests/unit/s3/memory_store.hpp"
 #include "tests/unit/s3/plain_format.hpp"

@@ -1,5 +1,5 @@
 // Checksums of pieces: which bytes they cover, what they notice, and what is no list of them.
-#include "plugins/s3/piece_checksums.hpp"
+#include "plugins/s3/store/piece_checksums.hpp"
 
 #include <gtest/gtest.h>
 
@@ -7,8 +7,8 @@
 
 #include "common/error.hpp"
 #include "common/hash/base64.hpp"
-#include "plugins/s3/learned_pieces.hpp"
-#include "plugins/s3/part_read.hpp"
+#include "plugins/s3/store/learned_pieces.hpp"
+#include "plugins/s3/store/part_read.hpp"
 #include "tests/unit/fakes/fake_layer.hpp"
 
 namespace nbdstack {

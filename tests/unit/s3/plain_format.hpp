@@ -5,8 +5,8 @@
 #include <memory>
 #include <string>
 
-#include "plugins/s3/object_names.hpp"
-#include "plugins/s3/own_format.hpp"
+#include "plugins/s3/layout/object_names.hpp"
+#include "plugins/s3/layout/own/own_format.hpp"
 
 namespace nbdstack::testing {
 

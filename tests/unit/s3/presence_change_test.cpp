@@ -1,6 +1,6 @@
 // A volume that nobody else writes to, listed while it changes, and when things fail: what it does
 // not know, or cannot be sure of, it asks for.
-#include "plugins/s3/presence.hpp"
+#include "plugins/s3/blocks/presence.hpp"
 
 #include <algorithm>
 #include <future>

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "plugins/s3/volume.hpp"
+#include "plugins/s3/volume/volume.hpp"
 #include "tests/unit/fakes/fake_layer.hpp"
 #include "tests/unit/s3/hashed_format.hpp"
 #include "tests/unit/s3/memory_store.hpp"

@@ -1,5 +1,5 @@
 // What is known of which blocks have objects, in every order of listings and changes.
-#include "plugins/s3/presence_map.hpp"
+#include "plugins/s3/blocks/presence_map.hpp"
 
 #include <gtest/gtest.h>
 

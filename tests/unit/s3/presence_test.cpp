@@ -1,5 +1,5 @@
 // A volume that nobody else writes to: what it knows to have no object sends nothing.
-#include "plugins/s3/presence.hpp"
+#include "plugins/s3/blocks/presence.hpp"
 
 #include <future>
 

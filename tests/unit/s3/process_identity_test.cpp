@@ -1,5 +1,5 @@
 // Which processes of this machine are taken for ended: real ones.
-#include "plugins/s3/process_identity.hpp"
+#include "plugins/s3/lease/process_identity.hpp"
 
 #include <gtest/gtest.h>
 #include <sys/wait.h>

@@ -1,4 +1,4 @@
-#include "plugins/s3/profile_credentials.hpp"
+#include "plugins/s3/aws/profile_credentials.hpp"
 
 #include <gtest/gtest.h>
 

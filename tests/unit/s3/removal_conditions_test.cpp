@@ -1,5 +1,5 @@
 // That the first removal tells whether a store keeps the conditions of removals, and what is relied on.
-#include "plugins/s3/removal_conditions.hpp"
+#include "plugins/s3/store/removal_conditions.hpp"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "plugins/s3/guarded_changes.hpp"
+#include "plugins/s3/store/guarded_changes.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"
 #include "tests/unit/s3/lease_fakes.hpp"
 

@@ -1,4 +1,4 @@
-#include "plugins/s3/removal_pace.hpp"
+#include "plugins/s3/store/service/removal_pace.hpp"
 
 #include <gtest/gtest.h>
 

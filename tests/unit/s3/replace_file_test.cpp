@@ -1,4 +1,4 @@
-#include "plugins/s3/replace_file.hpp"
+#include "plugins/s3/aws/replace_file.hpp"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>

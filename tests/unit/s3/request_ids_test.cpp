@@ -1,10 +1,10 @@
 // Whatever a service answers that leads to an error: the message tells the ids by which its people
 // find the request.
-#include "plugins/s3/request_ids.hpp"
+#include "plugins/s3/aws/request_ids.hpp"
 
-#include "plugins/s3/conditional_puts.hpp"
-#include "plugins/s3/credential_http.hpp"
-#include "plugins/s3/sts.hpp"
+#include "plugins/s3/aws/credential_http.hpp"
+#include "plugins/s3/aws/sts.hpp"
+#include "plugins/s3/store/conditional_puts.hpp"
 #include "tests/unit/s3/contains.hpp"
 #include "tests/unit/s3/fake_surroundings.hpp"
 #include "tests/unit/s3/http_store_fixture.hpp"

@@ -1,4 +1,4 @@
-#include "plugins/s3/retry.hpp"
+#include "plugins/s3/aws/retry.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "plugins/s3/s3_xml.hpp"
+#include "plugins/s3/store/service/s3_xml.hpp"
 
 #include <gtest/gtest.h>
 

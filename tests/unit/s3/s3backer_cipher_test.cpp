@@ -1,5 +1,5 @@
 // Known answers by tests/vectors/s3backer/cipher_vectors.py, which shares no code with this.
-#include "plugins/s3/s3backer_cipher.hpp"
+#include "plugins/s3/layout/s3backer/s3backer_cipher.hpp"
 
 #include <gtest/gtest.h>
 

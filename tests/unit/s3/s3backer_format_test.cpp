@@ -2,7 +2,7 @@
 // that are plain or deflate (zlib has made the same of the same for many years), and their
 // encryption and signatures. zstd makes other bytes with other versions: its bodies are compared by
 // what they decode to, and byte by byte only with the version that the vectors were made with.
-#include "plugins/s3/s3backer_format.hpp"
+#include "plugins/s3/layout/s3backer/s3backer_format.hpp"
 
 #include <gtest/gtest.h>
 #include <zstd.h>

@@ -1,5 +1,5 @@
 // Volumes that s3backer wrote, opened, read and written back; and what is refused.
-#include "plugins/s3/s3backer_open.hpp"
+#include "plugins/s3/layout/s3backer/s3backer_open.hpp"
 
 #include <gtest/gtest.h>
 
@@ -7,8 +7,8 @@
 #include <set>
 
 #include "common/error.hpp"
-#include "plugins/s3/s3backer_volume.hpp"
-#include "plugins/s3/volume_open.hpp"
+#include "plugins/s3/layout/s3backer/s3backer_volume.hpp"
+#include "plugins/s3/volume/volume_open.hpp"
 #include "tests/unit/fakes/fake_layer.hpp"
 #include "tests/unit/s3/contains.hpp"
 #include "tests/unit/s3/memory_store.hpp"

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "common/block/range.hpp"
-#include "plugins/s3/compression.hpp"
-#include "plugins/s3/object_attributes.hpp"
-#include "plugins/s3/s3backer_format.hpp"
+#include "plugins/s3/layout/coding/compression.hpp"
+#include "plugins/s3/layout/s3backer/s3backer_format.hpp"
+#include "plugins/s3/store/object_attributes.hpp"
 
 namespace nbdstack::s3backer_vectors {
 

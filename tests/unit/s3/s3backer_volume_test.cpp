@@ -1,4 +1,4 @@
-#include "plugins/s3/s3backer_volume.hpp"
+#include "plugins/s3/layout/s3backer/s3backer_volume.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "plugins/s3/send_pace.hpp"
+#include "plugins/s3/http/send_pace.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // What a user asks of the service, as headers.
-#include "plugins/s3/service_options.hpp"
+#include "plugins/s3/store/service/service_options.hpp"
 
 #include <gtest/gtest.h>
 

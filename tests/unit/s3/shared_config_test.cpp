@@ -1,4 +1,4 @@
-#include "plugins/s3/shared_config.hpp"
+#include "plugins/s3/aws/shared_config.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,7 +1,7 @@
 // AWS's published examples: the S3 API reference ("Signature Calculations for the Authorization
 // Header", secret and access key of its own) and the Signature Version 4 test suite, of which the
 // cases without path normalisation apply to S3.
-#include "plugins/s3/signing.hpp"
+#include "plugins/s3/aws/signing.hpp"
 #include "common/utc_text.hpp"
 
 #include <gtest/gtest.h>

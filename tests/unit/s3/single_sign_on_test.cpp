@@ -1,4 +1,4 @@
-#include "plugins/s3/single_sign_on.hpp"
+#include "plugins/s3/aws/single_sign_on.hpp"
 
 #include <gtest/gtest.h>
 

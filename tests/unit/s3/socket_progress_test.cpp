@@ -1,4 +1,4 @@
-#include "plugins/s3/socket_progress.hpp"
+#include "plugins/s3/http/socket_progress.hpp"
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>

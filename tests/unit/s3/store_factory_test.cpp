@@ -1,5 +1,5 @@
 // What endpoint-url means.
-#include "plugins/s3/store_factory.hpp"
+#include "plugins/s3/serving/store_factory.hpp"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include <functional>
 
 #include "common/error.hpp"
-#include "plugins/s3/directory_store.hpp"
+#include "plugins/s3/store/directory/directory_store.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"
 #include "tests/unit/s3/contains.hpp"
 #include "tests/unit/s3/fake_surroundings.hpp"

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "plugins/s3/object_store.hpp"
+#include "plugins/s3/store/object_store.hpp"
 #include "tests/unit/s3/memory_store.hpp"
 
 namespace nbdstack::testing {

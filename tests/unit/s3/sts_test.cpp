@@ -1,4 +1,4 @@
-#include "plugins/s3/sts.hpp"
+#include "plugins/s3/aws/sts.hpp"
 
 #include <gtest/gtest.h>
 

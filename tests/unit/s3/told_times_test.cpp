@@ -4,8 +4,8 @@
 #include <chrono>
 
 #include "common/wall_time.hpp"
-#include "plugins/s3/credential_document.hpp"
-#include "plugins/s3/s3_answer.hpp"
+#include "plugins/s3/aws/credential_document.hpp"
+#include "plugins/s3/store/service/s3_answer.hpp"
 
 namespace nbdstack {
 namespace {

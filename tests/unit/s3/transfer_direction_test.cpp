@@ -1,4 +1,4 @@
-#include "plugins/s3/transfer_direction.hpp"
+#include "plugins/s3/http/transfer_direction.hpp"
 
 #include <gtest/gtest.h>
 

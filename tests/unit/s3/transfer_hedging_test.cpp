@@ -1,4 +1,4 @@
-#include "plugins/s3/transfer_hedging.hpp"
+#include "plugins/s3/http/transfer_hedging.hpp"
 
 #include <gtest/gtest.h>
 

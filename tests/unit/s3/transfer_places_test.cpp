@@ -1,5 +1,5 @@
 // Who gets a place, and what becomes of it where a caller leaves in the wrong moment.
-#include "plugins/s3/transfer_places.hpp"
+#include "plugins/s3/http/transfer_places.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "plugins/s3/transfer_queue.hpp"
+#include "plugins/s3/http/transfer_queue.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "plugins/s3/transfer_sockets.hpp"
+#include "plugins/s3/http/transfer_sockets.hpp"
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>

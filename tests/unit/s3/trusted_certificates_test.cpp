@@ -1,5 +1,5 @@
 // The certificates of authorities: read once for all connections, and again when they are replaced.
-#include "plugins/s3/trusted_certificates.hpp"
+#include "plugins/s3/http/trusted_certificates.hpp"
 
 #include <gtest/gtest.h>
 #include <openssl/evp.h>

@@ -1,12 +1,12 @@
 // Who only reads, and what it may say of holes.
-#include "plugins/s3/unchanged_since.hpp"
+#include "plugins/s3/store/unchanged_since.hpp"
 
 #include <gtest/gtest.h>
 
 #include <memory>
 
 #include "common/error.hpp"
-#include "plugins/s3/volume.hpp"
+#include "plugins/s3/volume/volume.hpp"
 #include "tests/unit/s3/memory_store.hpp"
 #include "tests/unit/s3/plain_format.hpp"
 

@@ -6,12 +6,12 @@
 #include <random>
 
 #include "common/error.hpp"
-#include "plugins/s3/block_listing.hpp"
-#include "plugins/s3/block_objects.hpp"
-#include "plugins/s3/presence.hpp"
-#include "plugins/s3/s3backer_names.hpp"
-#include "plugins/s3/volume_open.hpp"
-#include "plugins/s3/volume_set.hpp"
+#include "plugins/s3/blocks/block_listing.hpp"
+#include "plugins/s3/blocks/block_objects.hpp"
+#include "plugins/s3/blocks/presence.hpp"
+#include "plugins/s3/layout/s3backer/s3backer_names.hpp"
+#include "plugins/s3/serving/volume_set.hpp"
+#include "plugins/s3/volume/volume_open.hpp"
 #include "tests/unit/s3/hashed_format.hpp"
 #include "tests/unit/s3/plain_format.hpp"
 #include "tests/unit/s3/unsorted_store.hpp"

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "plugins/s3/object_store.hpp"
+#include "plugins/s3/store/object_store.hpp"
 #include "tests/unit/s3/store_over_memory.hpp"
 
 namespace nbdstack::testing {

@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "common/error.hpp"
-#include "plugins/s3/lease_record.hpp"
+#include "plugins/s3/lease/lease_record.hpp"
 #include "tests/unit/s3/plain_format.hpp"
 
 namespace nbdstack {

@@ -8,7 +8,7 @@
 #include <mutex>
 
 #include "plugins/s3/command/bounded_work.hpp"
-#include "plugins/s3/lease_record.hpp"
+#include "plugins/s3/lease/lease_record.hpp"
 #include "tests/unit/s3/volume_fixture.hpp"
 
 namespace nbdstack {

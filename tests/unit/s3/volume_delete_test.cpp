@@ -5,8 +5,8 @@
 
 #include "plugins/s3/command/block_removal.hpp"
 #include "plugins/s3/command/deletion_mark.hpp"
-#include "plugins/s3/lease_record.hpp"
-#include "plugins/s3/s3backer_open.hpp"
+#include "plugins/s3/layout/s3backer/s3backer_open.hpp"
+#include "plugins/s3/lease/lease_record.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"
 #include "tests/unit/s3/held_store.hpp"
 #include "tests/unit/s3/plain_format.hpp"

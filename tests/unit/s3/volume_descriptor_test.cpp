@@ -1,4 +1,4 @@
-#include "plugins/s3/volume_descriptor.hpp"
+#include "plugins/s3/layout/volume_descriptor.hpp"
 
 #include <gtest/gtest.h>
 

@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "common/error.hpp"
-#include "plugins/s3/volume.hpp"
+#include "plugins/s3/volume/volume.hpp"
 #include "tests/unit/fakes/fake_layer.hpp"
 #include "tests/unit/s3/memory_store.hpp"
 #include "tests/unit/s3/plain_format.hpp"

@@ -1,10 +1,10 @@
 // How a volume is found or created, and what is refused.
-#include "plugins/s3/volume_open.hpp"
+#include "plugins/s3/volume/volume_open.hpp"
 
 #include <gtest/gtest.h>
 
 #include "common/error.hpp"
-#include "plugins/s3/volume_descriptor.hpp"
+#include "plugins/s3/layout/volume_descriptor.hpp"
 #include "tests/unit/fakes/fake_layer.hpp"
 #include "tests/unit/s3/memory_store.hpp"
 

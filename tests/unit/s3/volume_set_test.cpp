@@ -1,9 +1,9 @@
 // Which volumes a bucket holds.
-#include "plugins/s3/volume_set.hpp"
+#include "plugins/s3/serving/volume_set.hpp"
 
 #include <gtest/gtest.h>
 
-#include "plugins/s3/volume_descriptor.hpp"
+#include "plugins/s3/layout/volume_descriptor.hpp"
 #include "tests/unit/fakes/fake_layer.hpp"
 #include "tests/unit/s3/memory_store.hpp"
 

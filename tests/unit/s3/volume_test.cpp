@@ -1,5 +1,5 @@
 // Reads and writes of a volume over a store in memory.
-#include "plugins/s3/volume.hpp"
+#include "plugins/s3/volume/volume.hpp"
 
 #include <gtest/gtest.h>
 

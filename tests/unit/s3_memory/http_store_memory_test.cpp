@@ -10,7 +10,7 @@
 #include "common/error.hpp"
 #include "common/hash/digest.hpp"
 #include "common/hash/xxh3.hpp"
-#include "plugins/s3/http_store.hpp"
+#include "plugins/s3/store/service/http_store.hpp"
 #include "tests/unit/fakes/every_allocation.hpp"
 #include "tests/unit/fakes/failing_memory.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"

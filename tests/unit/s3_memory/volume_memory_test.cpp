@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "common/error.hpp"
-#include "plugins/s3/own_format.hpp"
-#include "plugins/s3/volume.hpp"
+#include "plugins/s3/layout/own/own_format.hpp"
+#include "plugins/s3/volume/volume.hpp"
 #include "tests/unit/fakes/every_allocation.hpp"
 #include "tests/unit/fakes/failing_memory.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"

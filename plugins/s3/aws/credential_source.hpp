@@ -1,0 +1,104 @@
+// Credentials that stay valid: whoever sends a request asks for the current ones, and they are
+// renewed in time while requests go on.
+//
+//   the credentials are                 current() gives
+//   valid for a while                   them
+//   near their end, or rejected by      the caller that comes first renews them; the others get
+//   the service a moment ago            the old ones (near the end) or wait (rejected)
+//   past their end                      the new ones, for which everybody waits
+//   past their end, with no others to   those of AtTheirEnd::stop: Error(EACCES), which says where
+//   be had                              they come from and what went wrong; those of
+//                                       AtTheirEnd::go_on: as near their end
+//
+// Near their end: less than 5 minutes, or a tenth of their lifetime if that is shorter. A renewal
+// that fails is tried again, after a second at first, then up to a minute. The log says when that
+// begins, when they end meanwhile, and when it is over.
+//
+// Going on is for what the machine's own surroundings hand out (metadata service, container): when
+// those cannot renew it, they may still hand out what has ended, and S3 may accept it ("static
+// stability" in AWS's SDKs; botocore: "Attempting credential expiration extension").
+//
+// A renewal happens in a caller's thread, with no lock held; its length is bounded by the source.
+// No thread and no connection is kept: a source may be made before a fork and used after it.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "common/wall_time.hpp"
+#include "plugins/s3/aws/credential_chain.hpp"
+#include "plugins/s3/aws/credentials.hpp"
+#include "plugins/s3/aws/surroundings.hpp"
+
+namespace nbdstack {
+
+// What becomes of credentials when no others can be had.
+enum class AtTheirEnd : std::uint8_t { stop, go_on };
+
+class CredentialSource {
+ public:
+  // `name` is for messages. `renew` throws Error; empty: the credentials never change.
+  CredentialSource(Credentials first, std::string name, std::function<Credentials()> renew,
+                   std::function<WallTime()> wall_time, AtTheirEnd at_their_end = AtTheirEnd::stop);
+  // These and no others.
+  explicit CredentialSource(Credentials fixed);
+
+  // Any thread. Throws Error(EACCES) when they have ended and cannot be renewed.
+  Credentials current();
+
+  // The service refused `failed` as expired, invalid or unknown. True: asking current() again is
+  // worth another attempt, because there are other credentials by now or they will be renewed
+  // first. For the same credentials that is so once a minute, so that keys replaced in a file are
+  // found, and keys that stay wrong are an error soon. Any thread.
+  bool invalidate(const Credentials& failed);
+
+ private:
+  [[nodiscard]] bool has_ended(WallTime now) const;
+  [[nodiscard]] bool is_near_end(WallTime now) const;
+  [[nodiscard]] bool is_pausing(WallTime now) const;
+  void renew(std::unique_lock<std::mutex>& lock);
+  void take(const Credentials& renewed, WallTime now);
+  void take_failure(const std::string& reason, WallTime now);
+  void tell_failure(WallTime now) const;
+
+  const std::string name_;
+  const std::function<Credentials()> renew_;
+  const std::function<WallTime()> wall_time_;
+  const AtTheirEnd at_their_end_;
+
+  std::mutex mutex_;  // protects what follows; not held while renewing
+  std::condition_variable renewed_;
+  Credentials current_;
+  std::chrono::seconds margin_{0};  // this long before their end they are renewed
+  bool renewing_ = false;
+  bool goes_on_ = false;   // past their end, because no others could be had
+  bool told_end_ = false;  // in the log, since the last renewal
+  bool rejected_ = false;  // by the service, and not renewed since
+  std::optional<Credentials> last_rejected_;
+  WallTime last_rejected_at_{};
+  std::string last_failure_;  // empty: the last renewal succeeded
+  WallTime failed_at_{};
+  std::chrono::seconds pause_{0};  // after the last failure
+};
+
+struct FoundCredentials {
+  std::shared_ptr<CredentialSource> source;
+  std::string region;
+  // Of environment and profile; empty: they say nothing.
+  ConfiguredUrl endpoint{};
+  std::string ca_file{};
+  bool virtual_host = false;
+};
+
+// Looks for credentials by the order in credential_chain.hpp, and throws what find_identity throws.
+// They are renewed from where they were found, and from nowhere else. The surroundings are copied.
+FoundCredentials find_credentials(const CredentialParameters& parameters,
+                                  const Surroundings& surroundings);
+
+}  // namespace nbdstack

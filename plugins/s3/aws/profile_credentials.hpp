@@ -1,0 +1,61 @@
+// The credentials of one profile of the shared files, by whatever means it names.
+//
+//   setting in the profile                       where the credentials come from
+//   role_arn, source_profile                     AssumeRole, with the other profile's credentials
+//   role_arn, credential_source                  AssumeRole, with those of the Environment, the
+//                                                EcsContainer or the Ec2InstanceMetadata
+//   role_arn, web_identity_token_file            AssumeRoleWithWebIdentity
+//   sso_account_id, sso_role_name                a role by single sign-on (single_sign_on.hpp)
+//   aws_access_key_id, aws_secret_access_key     the keys themselves: in the credentials file, or
+//                                                after credential_process in the config file
+//   credential_process                           a program's output
+//
+// That is also the order in which they count, as with the AWS CLI. A profile that is the source of
+// a role counts its own keys before its own role; a role may name its own profile as the source of
+// the keys in it. Chains of roles may be of any length but not come back to where they were.
+//
+// Refused by name, with the way out: mfa_serial (nobody can be asked for a code), and profiles with
+// nothing but login_session, or sso_session without an account and a role.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "plugins/s3/aws/aws_settings.hpp"
+#include "plugins/s3/aws/credentials.hpp"
+#include "plugins/s3/aws/shared_config.hpp"
+#include "plugins/s3/aws/sts.hpp"
+#include "plugins/s3/aws/surroundings.hpp"
+
+namespace nbdstack {
+
+// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, and AWS_SECURITY_TOKEN (as it was once called) or
+// AWS_SESSION_TOKEN. Nothing where neither key is set. Error(EINVAL) where one of them is missing.
+std::optional<Credentials> credentials_of_environment(const Surroundings& surroundings);
+
+// The role that a profile names. Throws Error(EINVAL) for a duration_seconds that is none.
+RoleRequest role_of(const Profile& profile);
+
+class ProfileCredentials {
+ public:
+  // `settings` must outlive it.
+  explicit ProfileCredentials(const AwsSettings& settings) : settings_(settings) {}
+
+  // Throws Error that names the profile and the setting, or what the source throws. Nothing where
+  // the profile has no such settings.
+  std::optional<Credentials> of_role(const Profile& profile);    // the first two lines above
+  std::optional<Credentials> of_others(const Profile& profile);  // the rest
+
+ private:
+  Credentials of_source(const Profile& profile, const std::string& role_profile);
+  Credentials assume(const Profile& profile);
+  std::optional<Credentials> of_keys(const Profile& profile, const ProfileSettings& settings,
+                                     const std::string& path) const;
+  Credentials named_source(const Profile& profile, const std::string& source) const;
+
+  const AwsSettings& settings_;
+  std::vector<std::string> chain_;  // the profiles whose roles are being assumed, outermost first
+};
+
+}  // namespace nbdstack

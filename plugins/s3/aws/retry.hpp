@@ -1,0 +1,107 @@
+// What is tried again, when, and when not any more.
+//
+//   passes by itself               connection refused, reset or cut short; silence (timeout); any
+//                                  5xx, those of proxies too (509, 520 to 530, 598, 599), but for
+//                                  those below; 408, 409 (a concurrent operation), 423, 425, 429,
+//                                  499; whatever the status, a code that says so (SlowDown,
+//                                  RequestTimeout, Throttling ...); a clock that was off and has
+//                                  been corrected; a body damaged on its way, either way
+//   will be the same next time     whatever the status, a code that says so: quota, an archived
+//                                  object, a key of KMS that is disabled; 501, 505, 506, 507, 508,
+//                                  510, 511; every other status: wrong key (401, 403), no such
+//                                  bucket, redirect, a malformed request; certificates; an
+//                                  oversized body
+//
+// The pause before the next attempt is a random part of a bound that doubles (full jitter, after
+// Brooker's "Exponential Backoff And Jitter"): clients that failed together do not come back
+// together. Where the service says Retry-After, that is the least pause.
+//
+// An operation ends at its `timeout`, and the last failure is its error: an outage that is shorter
+// passes unnoticed, however often a refused connection has been tried meanwhile. The time in which
+// an attempt gets on does not count: a slow line is no outage. (So it lasts for at most `timeout`
+// and the time that its attempts may take to carry bytes, each of which has a bound of its own,
+// http_client.hpp; and since pauses count, there are not many of them.) A number of
+// attempts ends it earlier in two cases only: where the user has set one (`retries`), and where
+// every attempt brought a body that is damaged, because then the object itself is.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <mutex>
+#include <optional>
+#include <random>
+#include <string>
+
+#include "common/sync/clock.hpp"
+#include "plugins/s3/aws/service_error.hpp"
+#include "plugins/s3/http/http_client.hpp"
+
+namespace nbdstack {
+
+// One attempt that failed.
+struct Failure {
+  bool may_pass = false;
+  int code = EIO;      // the errno if this is the last attempt
+  std::string reason;  // for people: status, the service's code and words, what can be done
+  std::optional<Duration> retry_after{};
+  bool is_damage = false;     // there was an answer, and its body was not what had been stored
+  std::string request_ids{};  // request_ids.hpp
+  Duration put_off{};         // how much of the attempt's time does not count: it got on until then
+
+  // The reason, and by which ids the service's people find the request.
+  [[nodiscard]] std::string in_words() const;
+};
+
+Failure failure_of(const TransportFailure& failure);
+// "the service answered 403 AccessDenied: no".
+std::string words_of(int status, const ServiceError& error);
+// An answer that is no success. `error` is what its body said.
+Failure failure_of(int status, const ServiceError& error, std::optional<Duration> retry_after);
+// One key of a DeleteObjects answer: a code without a status.
+Failure failure_of(const ServiceError& error);
+
+inline constexpr unsigned kRetries_unlimited = std::numeric_limits<unsigned>::max();
+inline constexpr unsigned kDamagedAttempts_max = 9;
+
+struct RetryPolicy {
+  unsigned retries = kRetries_unlimited;  // after the first attempt
+  Duration timeout = std::chrono::seconds(60);
+  Duration first_pause = std::chrono::milliseconds(200);  // bound of the first pause
+  Duration longest_pause = std::chrono::seconds(10);      // Retry-After may be longer
+};
+
+struct Attempt {
+  unsigned number;     // from 1
+  Duration time_left;  // until the operation's timeout, unless the attempt gets on
+};
+
+class Retrier {
+ public:
+  // `clock` outlives the Retrier. The same seed gives the same pauses.
+  Retrier(RetryPolicy policy, Clock& clock, std::uint64_t seed)
+      : policy_(policy), clock_(clock), random_(seed) {}
+
+  // Calls `attempt` until it returns nothing (success). Throws Error with what failed last, what
+  // `operation` was ("PUT s3://disk/vol/0000") and, where there were several, the number of
+  // attempts. Errors thrown by `attempt` go through at once. `is_over` is asked now and then while
+  // waiting: yes ends that with ESHUTDOWN. Any thread.
+  void run(const std::string& operation,
+           const std::function<std::optional<Failure>(const Attempt&)>& attempt,
+           const std::function<bool()>& is_over = {});
+
+ private:
+  // Nothing: the time does not suffice for another attempt.
+  std::optional<Duration> pause_after(unsigned attempts, const Failure& failure,
+                                      Duration time_left);
+  Duration jittered(unsigned attempts);
+  void wait(Duration pause, const std::string& operation, const std::function<bool()>& is_over);
+
+  const RetryPolicy policy_;
+  Clock& clock_;
+  std::mutex mutex_;  // protects random_
+  std::mt19937_64 random_;
+};
+
+}  // namespace nbdstack

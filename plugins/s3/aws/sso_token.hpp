@@ -1,0 +1,42 @@
+// The token of a single sign-on, in the cache of the AWS CLI: ~/.aws/sso/cache/SHA1.json, where SHA1
+// is that of the session's name, or of the start URL for a profile without an [sso-session].
+//
+// The user signs in with the CLI; a server only reads what that left behind, each time anew, so that
+// a new sign-in is found without a restart.
+//
+//   the token ends in         and can be renewed (a session's, with   what is done
+//                             refreshToken and a client registration
+//                             that has not ended)
+//   more than 15 minutes                                              it is used
+//   less, or has ended        yes                                     renewed at the OIDC service
+//                                                                     (CreateToken), written back
+//   less                      no, or that failed                      it is used
+//   has ended                 no, or that failed                      Error(EACCES): sign in again
+//
+// As botocore's SSOTokenProvider does. A renewal can make the old refresh token worthless, for the
+// CLI, too. So the new one is written back, in one step and with mode 0600, and where the file cannot
+// be replaced nothing is renewed. Somebody else (the CLI) may renew it in the same moment, and win:
+// the file is looked at again then.
+#pragma once
+
+#include <string>
+
+#include "plugins/s3/aws/aws_settings.hpp"
+
+namespace nbdstack {
+
+struct SsoSession {
+  std::string profile;  // for messages
+  std::string name;     // empty: the profile has none
+  std::string start_url;
+  std::string region;
+};
+
+// Throws Error(EACCES), which names the profile and the command to sign in with. Tokens are in no
+// message.
+std::string sso_token(const SsoSession& session, const AwsSettings& settings);
+
+// "; sign in with: aws sso login --profile NAME"
+std::string sign_in_again(const std::string& profile);
+
+}  // namespace nbdstack

@@ -1,0 +1,86 @@
+// The objects of a volume, listed by several requests at a time and handed on as they come.
+//
+// A service lists 1,000 keys a request, one page after the other, which takes a large volume
+// minutes. Where names sort as their numbers do, the rest of a range is halved whenever somebody
+// has nothing to do and a page shows that there may be more: so a large volume is spread evenly
+// wherever its objects lie. Half of a range may turn out to be empty, or to end in the midst of a
+// page. Names that begin with a hash are listed by their first digit, sixteen parts of equal size,
+// once the first page has shown that there is more than one. A store whose listings have an order of
+// their own is listed as a whole, one page after the other.
+//
+//   n objects     requests, where no other keys lie between them
+//   below 1,000   1
+//   more          at most ceil(n / 1,000) + the lesser of n / 1,000 and 64, in order
+//                 exactly ceil(n / 1,000), in order, with one request at a time
+//                 at most ceil(n / 1,000) + 17, by hash
+//                 exactly ceil(n / 1,000) where the store is known to have its own order
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "common/block/range.hpp"
+#include "common/sync/worker_pool.hpp"
+#include "plugins/s3/blocks/block_format.hpp"
+#include "plugins/s3/store/object_store.hpp"
+
+namespace nbdstack {
+
+struct ListedBlock {
+  BlockNumber block;
+  std::uint64_t size_bytes = 0;
+  std::string etag{};  // ListedObject's
+};
+
+struct ListedBlocks {
+  std::vector<ListedBlock> blocks;
+  // Of the blocks in [first, end), all that have objects have been handed on by now.
+  BlockNumber first;
+  BlockNumber end;
+};
+
+class BlockListing {
+ public:
+  static constexpr std::size_t kHalvings_max = 64;
+
+  // Called by one thread at a time. False: enough; it is not called again, and the listing ends
+  // when the requests under way have been answered. `blocks` may be empty.
+  using Visit = std::function<bool(const ListedBlocks&)>;
+
+  // Both outlive this. `requests` at a time, at least one.
+  BlockListing(ObjectStore& store, const BlockFormat& format, std::size_t requests)
+      : store_(store), format_(format), pool_(requests - 1), requests_(requests) {}
+
+  // The blocks of [first, end), each of them once, but for what list_in_any_order() says. Throws
+  // what the store or `visit` throws, when the requests under way have been answered.
+  void run(BlockNumber first, BlockNumber end, const Visit& visit);
+
+  // The same by the caller's thread alone, in ascending order; names must be ordered.
+  static void run_in_order(ObjectStore& store, const BlockFormat& format, BlockNumber first,
+                           BlockNumber end, const Visit& visit);
+
+ private:
+  class Work;
+
+  using HandOn = std::function<bool(std::vector<ListedBlock>&)>;
+
+  // False: the store does not list in order, and nothing was visited.
+  bool run_in_parts(BlockNumber first, BlockNumber end, const Visit& visit);
+  void run_hashed(BlockNumber first, BlockNumber end, const Visit& visit);
+  void run_as_a_whole(BlockNumber first, BlockNumber end, const Visit& visit);
+  void list_all(const std::string& prefix, BlockNumber first, BlockNumber end,
+                const HandOn& hand_on);
+  // Where the object is a block of [first, end).
+  void add(const ListedObject& object, BlockNumber first, BlockNumber end,
+           std::vector<ListedBlock>& blocks) const;
+
+  ObjectStore& store_;
+  const BlockFormat& format_;
+  WorkerPool pool_;
+  const std::size_t requests_;
+};
+
+}  // namespace nbdstack

@@ -1,0 +1,85 @@
+// What a volume remembers of its blocks from one owner to the next: the record of block_record.hpp
+// in a store.
+//
+//   who                        at the start                        at the end
+//   owner of the lease         recall(): one GET, none where the   remember(): one PUT, where the
+//                              volume was created this moment      object is still the one known
+//   who only reads             recall(), which is true as    nothing
+//                              long as nobody has written
+//                              since (unchanged_since.hpp)
+//   who writes without a       begin_unowned(): one PUT            end_unowned(): one PUT
+//    lease (own=none)
+//
+// Without a lease nobody knows of another. So who writes without one says so, in the place of the
+// record: an owner that finds that mark believes nothing, and leaves it where it is, since whoever
+// put it may go on writing after the owner has ended. One that was put while the owner wrote stays
+// for the next owner, even if its server has ended by then. A mark whose process has ended on this
+// very machine is replaced.
+//
+// All this is for stores whose listings are no proof (ObjectStore::lists_are_proof).
+//
+// Called by one thread at a time.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "plugins/s3/blocks/block_record.hpp"
+#include "plugins/s3/lease/lease_object.hpp"
+#include "plugins/s3/lease/process_identity.hpp"
+#include "plugins/s3/store/conditional_puts.hpp"
+#include "plugins/s3/store/object_store.hpp"
+
+namespace nbdstack {
+
+struct RememberedVolume {
+  std::string place;  // for messages
+  std::string key;
+  std::string id;  // of its descriptor
+  std::uint64_t block_count = 0;
+};
+
+class BlockMemory {
+ public:
+  // `processes` outlives this.
+  BlockMemory(RememberedVolume volume, const Processes& processes);
+
+  // What is certain of the blocks for the new owner of the lease, who took it from `predecessor`
+  // (nothing: there was no lease). Throws nothing: what cannot be read is not known.
+  KnownBlocks recall(ObjectStore& store, const std::optional<SeenLease>& predecessor);
+
+  // The record as recall() has found it; where that has told something.
+  [[nodiscard]] const std::string& name() const { return name_; }
+  [[nodiscard]] const std::string& seen_etag() const { return seen_->etag; }
+
+  // Written after the last change of a block, while the lease is still held by `owner`; the store
+  // honours conditions as said. What fails is logged: the next owner knows less.
+  void remember(ObjectStore& store, const ConditionalPuts& conditions, const std::string& owner,
+                KnownBlocks blocks);
+
+  // Throws the store's errors.
+  void begin_unowned(ObjectStore& store);
+  // What fails is logged.
+  void end_unowned(ObjectStore& store);
+
+ private:
+  struct Seen {
+    std::string etag;
+    std::optional<BlockRecord> record;  // nothing: it cannot be understood
+  };
+
+  std::optional<Seen> read(ObjectStore& store) const;
+  // Of somebody who writes without a lease, or has written.
+  [[nodiscard]] bool is_mark(const Seen& seen) const;
+  // Such a one may write at this moment.
+  [[nodiscard]] bool is_claimed(const std::optional<Seen>& seen) const;
+  void put_unowned(ObjectStore& store, BlockRecord::State state);
+
+  const RememberedVolume volume_;
+  const Processes& processes_;
+  const std::string name_;
+  std::optional<Seen> seen_;
+  std::string unowned_;  // of the mark that is ours
+};
+
+}  // namespace nbdstack

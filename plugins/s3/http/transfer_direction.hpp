@@ -1,0 +1,70 @@
+// What all transfers share in one direction: the bandwidth limit, and how many it holds back.
+//
+// A transfer that may not send or receive for now pauses itself and tries again at ready_at(). Who
+// has waited does not come before who has not: every piece, whoever's, costs what it weighs, and
+// all who wait try again at about the same time.
+//
+// Any thread. The mutex protects the limit; without a limit nobody takes it.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+
+#include "common/sync/clock.hpp"
+#include "plugins/s3/http/bandwidth_limit.hpp"
+
+namespace nbdstack {
+
+class TransferDirection {
+ public:
+  explicit TransferDirection(std::uint64_t limit_bytes_s)  // 0: no limit
+      : is_limited_(limit_bytes_s > 0), limit_(limit_bytes_s) {}
+
+  [[nodiscard]] bool is_limited() const { return is_limited_; }
+
+  // How many of `bytes` may pass now, which then count as passed. 0 of some: none before
+  // ready_at().
+  std::size_t take_some(std::size_t bytes, TimePoint now) {
+    if (!is_limited_) return bytes;
+    const std::lock_guard lock(mutex_);
+    const std::size_t taken = std::min(bytes, limit_.allowance(now));
+    limit_.spend(taken);
+    return taken;
+  }
+  // The same for a piece that passes as a whole or not at all.
+  bool take_all(std::size_t bytes, TimePoint now) {
+    if (!is_limited_) return true;
+    const std::lock_guard lock(mutex_);
+    if (limit_.allowance(now) == 0) return false;
+    limit_.spend(bytes);
+    return true;
+  }
+  // When who was refused should try again.
+  [[nodiscard]] TimePoint ready_at(TimePoint now) {
+    const std::lock_guard lock(mutex_);
+    limit_.allowance(now);  // counts what has come since
+    return limit_.ready_at();
+  }
+
+  void pause() { paused_.fetch_add(1, std::memory_order_relaxed); }
+  void go_on() { paused_.fetch_sub(1, std::memory_order_relaxed); }
+  [[nodiscard]] bool holds_somebody_back() const {
+    return paused_.load(std::memory_order_relaxed) > 0;
+  }
+
+ private:
+  const bool is_limited_;
+  std::atomic<unsigned> paused_{0};
+  std::mutex mutex_;
+  BandwidthLimit limit_;
+};
+
+struct TransferDirections {
+  TransferDirection up;
+  TransferDirection down;
+};
+
+}  // namespace nbdstack

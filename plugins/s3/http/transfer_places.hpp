@@ -1,0 +1,102 @@
+// Who may send now: the bounded number of requests that all callers together have in flight, and
+// what is known about the service that they are sent to.
+//
+//   a caller                                       its place
+//   enter()    the queue lets it in                taken, for the life of the Place
+//              it is not its turn                  it waits in its class     (transfer_queue.hpp)
+//              its deadline comes first            none
+//              its request is over                 none; Error(ESHUTDOWN)
+//   repeat()   its GET is late, a place is free,   a second one              (transfer_hedging.hpp)
+//              and nobody waits
+//   learn()    "too busy", silence, a good answer   fewer or more in all      (in_flight_limit.hpp)
+//              what it carried, in which time       fewer or more large ones (line_concurrency.hpp)
+//   ~Place     the next in the queue is let in and woken
+//
+// The mutex protects everything here, for a few instructions each time; nobody is woken with it
+// held. Who is let in is chained up with it held and signalled after: a waiter leaves only when it
+// has taken itself out of the queue or has been signalled. So a caller that gives up in the moment
+// in which it is let in has a place, and passes it on.
+//
+// That no small request has been seen for a while may let a large one in without anything else
+// happening, and so may an idle line: who waits looks at the queue at every TransferLife::kAskEvery.
+//
+// Waiting in the queue is no silence while others get on: each of them ends, and the turn comes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include "common/sync/clock.hpp"
+#include "plugins/s3/http/in_flight_limit.hpp"
+#include "plugins/s3/http/line_concurrency.hpp"
+#include "plugins/s3/http/transfer_hedging.hpp"
+#include "plugins/s3/http/transfer_life.hpp"
+#include "plugins/s3/http/transfer_queue.hpp"
+
+namespace nbdstack {
+
+class TransferPlaces {
+ public:
+  class Place {
+   public:
+    Place(TransferPlaces& places, TransferClass its_class) : places_(&places), class_(its_class) {}
+    Place(Place&& other) noexcept
+        : places_(std::exchange(other.places_, nullptr)), class_(other.class_) {}
+    Place(const Place&) = delete;
+    Place& operator=(const Place&) = delete;
+    Place& operator=(Place&&) = delete;
+    ~Place() {
+      if (places_ != nullptr) places_->leave(class_);
+    }
+
+   private:
+    TransferPlaces* places_;
+    TransferClass class_;
+  };
+
+  // What one answer teaches.
+  struct Lesson {
+    bool is_refusal = false;  // the service or the line has too much to do
+    bool is_good = false;     // it has not
+    bool is_large = false;    // and good: the time it took tells of the line
+    TimePoint sent{};
+    TimePoint now{};
+    std::size_t get_bytes = 0;  // 0: it is not the body of a GET, and the times say nothing
+    Duration to_first_byte{};
+    Duration to_last_byte{};
+  };
+
+  TransferPlaces(unsigned most, bool hedging)
+      : limit_(most), line_(most), hedging_allowed_(hedging) {}
+  TransferPlaces(const TransferPlaces&) = delete;
+  TransferPlaces& operator=(const TransferPlaces&) = delete;
+
+  // Nothing: the deadline came first.
+  std::optional<Place> enter(TransferClass its_class, TransferLife& life);
+  // For a late GET. Nothing: it is not to be sent again.
+  std::optional<Place> repeat(TransferClass its_class, const TransferHedging::Late& late);
+  void learn(const Lesson& lesson);
+  // Of a transfer that is under way, bytes have moved, or are on their way.
+  void carried(std::uint64_t bytes, TimePoint now);
+
+ private:
+  struct Waiting;
+
+  Waiting* let_in(TimePoint now);
+  static void wake(Waiting* let_in);
+  bool give_up(Waiting& waiting);
+  void leave(TransferClass its_class) noexcept;
+
+  std::mutex mutex_;  // protects what follows
+  TransferQueue<Waiting*> queue_;
+  InFlightLimit limit_;
+  LineConcurrency line_;
+  TimePoint got_on_{};  // when a transfer last got on
+  const bool hedging_allowed_;
+  TransferHedging hedging_;
+};
+
+}  // namespace nbdstack

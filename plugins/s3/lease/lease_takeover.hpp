@@ -1,0 +1,61 @@
+// Whether a lease that was found may be taken: who starts looks at it again and again, and each
+// look has a verdict.
+//
+//   what a look shows                                        verdict
+//   no record                                                take
+//   a released one                                           take
+//   our own: an earlier put whose answer was lost or late    take
+//   one that this program does not understand                refuse
+//   held, by a process of this machine that has ended        take
+//   held, and not what the look before has shown             refuse: its owner is alive
+//   held, the same in all looks since expiry                 take
+//   held, otherwise                                          wait
+//
+// (expiry: lease_timing.hpp, with the duration that the record itself tells, counted by this
+// machine's own clock. How old the store says the record is does not matter: the time of a file is
+// another host's, and clocks that differ by a minute would give the volume two writers.) So a live
+// owner is noticed at its next renewal, and a dead one of another machine is waited for during one
+// lease. To take means a put over exactly the record that was looked at: of two that have the same
+// verdict, one wins.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "common/sync/clock.hpp"
+#include "plugins/s3/lease/lease_object.hpp"
+#include "plugins/s3/lease/process_identity.hpp"
+
+namespace nbdstack {
+
+enum class TakeoverVerdict : std::uint8_t { take, wait, refuse };
+
+struct Takeover {
+  TakeoverVerdict verdict = TakeoverVerdict::take;
+  std::string reason{};  // in words; empty where there is nothing to say
+  Duration longest_wait{};
+};
+
+class TakeoverWatch {
+ public:
+  // `own_id` is the owner that the watcher's own record has. `processes` outlives this.
+  TakeoverWatch(const Processes& processes, std::string own_id)
+      : processes_(processes), own_id_(std::move(own_id)) {}
+
+  // `answered_at` is when the store's answer was there, by a clock that counts suspend.
+  [[nodiscard]] Takeover judge(const std::optional<SeenLease>& seen, TimePoint answered_at);
+
+ private:
+  [[nodiscard]] Takeover judge_held(const LeaseRecord& record, bool is_same,
+                                    TimePoint answered_at) const;
+
+  const Processes& processes_;
+  const std::string own_id_;
+  bool has_looked_ = false;
+  std::string last_text_;  // of the last look; empty: there was no record
+  TimePoint same_since_;   // when last_text_ was first seen
+};
+
+}  // namespace nbdstack

@@ -1,0 +1,129 @@
+#include "plugins/s3/store/directory/directory_walk.hpp"
+
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "common/error.hpp"
+
+namespace nbdstack {
+namespace {
+
+using Directory = std::unique_ptr<DIR, int (*)(DIR*)>;
+
+enum class EntryKind : std::uint8_t { file, directory, other };
+
+EntryKind kind_of(const std::string& path, unsigned char type) {
+  if (type == DT_REG) return EntryKind::file;
+  if (type == DT_DIR) return EntryKind::directory;
+  struct stat status {};
+  if (type == DT_UNKNOWN && ::lstat(path.c_str(), &status) == 0) {
+    if (S_ISREG(status.st_mode)) return EntryKind::file;
+    if (S_ISDIR(status.st_mode)) return EntryKind::directory;
+  }
+  // A link counts as the file it leads to; one that leads to a directory could lead in a circle.
+  const bool to_file = ::stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
+  return to_file ? EntryKind::file : EntryKind::other;
+}
+
+// Calls visit(name, kind) for what is in a directory; false: it does not exist.
+template <typename Visit>
+bool for_each_entry(const std::string& path, Visit&& visit) {
+  const Directory directory(::opendir(path.c_str()), &::closedir);
+  if (directory == nullptr) {
+    if (errno == ENOENT || errno == ENOTDIR) return false;
+    throw system_error(errno, "open directory {}", path);
+  }
+  while (true) {
+    errno = 0;
+    const dirent* entry = ::readdir(directory.get());
+    if (entry == nullptr) break;
+    const std::string name = static_cast<const char*>(entry->d_name);
+    if (name == "." || name == "..") continue;
+    visit(name, kind_of(fmt::format("{}/{}", path, name), entry->d_type));
+  }
+  if (errno != 0) throw system_error(errno, "read directory {}", path);
+  return true;
+}
+
+[[noreturn]] void missing(const std::string& root) {
+  throw Error(ENOENT, fmt::format("directory {} does not exist", root));
+}
+
+class Walk {
+ public:
+  Walk(const std::string& root, const WalkRange& range,
+       const std::function<bool(const std::string&)>& visit)
+      : root_(root), range_(range), visit_(visit) {}
+
+  // Visits what is below the directory `base`, a key that ends in '/' or is empty. False: enough.
+  bool descend(const std::string& base) {
+    for (const std::string& key : keys_of(base)) {
+      if (!(key.ends_with('/') ? descend(key) : visit_(key))) return false;
+    }
+    return true;
+  }
+
+ private:
+  // A directory's own key ends in '/': then plain sorting gives the order of the keys below it,
+  // too.
+  std::vector<std::string> keys_of(const std::string& base) {
+    std::vector<std::string> keys;
+    const bool exists = for_each_entry(root_ + "/" + base, [&](const auto& name, EntryKind kind) {
+      if (name.starts_with(kTemporaryPrefix)) return;
+      if (kind == EntryKind::file && is_in_range(base + name)) keys.push_back(base + name);
+      if (kind == EntryKind::directory && reaches_range(base + name + "/")) {
+        keys.push_back(base + name + "/");
+      }
+    });
+    if (!exists && base.empty()) missing(root_);
+    std::sort(keys.begin(), keys.end());
+    return keys;
+  }
+
+  [[nodiscard]] bool is_in_range(const std::string& key) const {
+    return key.starts_with(range_.prefix) && key > range_.start_after;
+  }
+  // Whether keys that begin with `base` can be in the range.
+  [[nodiscard]] bool reaches_range(const std::string& base) const {
+    const bool prefix_fits = base.starts_with(range_.prefix) || range_.prefix.starts_with(base);
+    return prefix_fits && (base > range_.start_after || range_.start_after.starts_with(base));
+  }
+
+  const std::string& root_;
+  const WalkRange& range_;
+  const std::function<bool(const std::string&)>& visit_;
+};
+
+}  // namespace
+
+void walk_objects(const std::string& root, const WalkRange& range,
+                  const std::function<bool(const std::string& key)>& visit) {
+  Walk(root, range, visit).descend("");
+}
+
+std::vector<std::string> directories_in(const std::string& root, const std::string& base) {
+  std::vector<std::string> names;
+  const bool exists = for_each_entry(root + "/" + base, [&](const auto& name, EntryKind kind) {
+    if (kind != EntryKind::directory || name.starts_with(kTemporaryPrefix)) return;
+    names.push_back(name + "/");  // as it is part of keys
+  });
+  if (!exists && base.empty()) missing(root);
+  std::sort(names.begin(), names.end());
+  for (std::string& name : names) name.pop_back();
+  return names;
+}
+
+void walk_temporary_files(const std::string& root,
+                          const std::function<void(const std::string& path)>& visit) {
+  for_each_entry(root, [&](const auto& name, EntryKind kind) {
+    const std::string path = root + "/" + name;
+    if (kind == EntryKind::directory) walk_temporary_files(path, visit);
+    if (kind == EntryKind::file && name.starts_with(kTemporaryPrefix)) visit(path);
+  });
+}
+
+}  // namespace nbdstack

@@ -1,0 +1,108 @@
+// The version of every object that this server knows of, so that an overwrite or a removal can be
+// bound to the very version that it is meant for.
+//
+//   state      means                                        left by
+//   untouched  nobody has told anything                     all that follows
+//   listed     a listing has shown this ETag, at some       an answer to this server's own request,
+//              moment                                       or a change
+//   certain    a request of this server, while it owned     a change
+//              the block, was answered with this ETag, or
+//              with there being no object
+//   forgotten  a change is under way, or may have been      such an answer
+//              done or not
+//
+// A listing may be older than a change. So it fills in what is untouched and nothing else, and a
+// change makes its block forgotten before it is sent.
+//
+// Beside its state a block may be disputed: the store has refused a change of it, because somebody
+// else had changed the object, and whoever asked for the change has been told so.
+//
+//   disputed   left by
+//   no         dispute()
+//   yes        accept(), with the version that a client has read since; settle(), when a change has
+//              been done after all
+//
+// Memory: a little more than 17 bytes an object, where the ETag is 32 hex digits in quotes, as most services give it.
+// They are allocated for 64 neighbouring blocks at once. Longer ETags are kept as they are, for a
+// bounded number of objects. When all that is allowed is in use, what was known of 64 blocks goes
+// for the sake of 64 others, and listings are believed no more, because one may be older than what
+// went.
+//
+// Any thread.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <bitset>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+
+#include "common/block/range.hpp"
+#include "plugins/s3/store/object_version.hpp"
+
+namespace nbdstack {
+
+class KnownVersions {
+ public:
+  // About 64 MiB: the versions of four million objects.
+  static constexpr std::size_t kGroups_default = 60'000;
+  static constexpr std::size_t kBlocksPerGroup = 64;
+  static constexpr std::size_t kLongEtags_max = 50'000;
+
+  explicit KnownVersions(std::size_t groups_max = kGroups_default) : groups_max_(groups_max) {}
+
+  struct Found {
+    ObjectVersion version;
+    bool is_certain = false;
+    bool is_disputed = false;
+  };
+  [[nodiscard]] Found find(BlockNumber block) const;
+
+  // An answer to a request that was made by the owner of the block. An unknown version is forgotten.
+  // What is disputed remains so.
+  void set(BlockNumber block, const ObjectVersion& version);
+  void forget(BlockNumber block) { set(block, ObjectVersion()); }
+
+  // The same where the change of the block has been done. Returns whether it was disputed.
+  bool settle(BlockNumber block, const ObjectVersion& version);
+
+  // Returns whether it was not disputed before.
+  bool dispute(BlockNumber block);
+  // Of anybody, not only the owner: does nothing, and returns false, where the block is not disputed.
+  bool accept(BlockNumber block, const ObjectVersion& version);
+  // Costs nothing as long as no block is.
+  [[nodiscard]] bool is_disputed(BlockNumber block) const {
+    return disputed_.load(std::memory_order_acquire) > 0 && find(block).is_disputed;
+  }
+
+  // From a listing, of any age.
+  void learn(BlockNumber block, const std::string& etag);
+
+ private:
+  enum class State : std::uint8_t { untouched, listed, certain, certain_long, absent, forgotten };
+  using Digest = std::array<std::byte, 16>;
+
+  struct Group {
+    std::array<State, kBlocksPerGroup> states{};
+    std::array<Digest, kBlocksPerGroup> digests{};
+    std::bitset<kBlocksPerGroup> disputed{};
+  };
+
+  // All with the mutex held.
+  Group* group_of(BlockNumber block, bool may_evict);
+  void evict();
+  void assign(BlockNumber block, const ObjectVersion& version);
+  bool end_dispute(BlockNumber block);
+
+  const std::size_t groups_max_;
+  mutable std::mutex mutex_;  // protects everything below
+  std::unordered_map<std::uint64_t, Group> groups_;
+  std::unordered_map<std::uint64_t, std::string> long_etags_;
+  bool has_evicted_ = false;
+  std::atomic<std::size_t> disputed_{0};  // blocks; changed with the mutex held
+};
+
+}  // namespace nbdstack

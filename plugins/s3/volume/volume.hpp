@@ -1,0 +1,114 @@
+// A disk whose blocks are objects.
+//
+// Who may do what at the same time:
+//
+//   reads                take no lock: a GET sees one version of an object, the one before a write
+//                        or the one after
+//   write of a block     owns the block's range: reading, modifying and putting back a block is one
+//                        step, and no object ever has two PUTs or a PUT and a DELETE under way
+//   zero, trim           own every block they touch for as long as they take; their pieces need no
+//                        locks of their own
+//
+// A request that spans blocks works on `connections` of them at a time. In a write each thread owns
+// the one block that it writes; the threads of a zero or trim need to own none themselves. So
+// nobody waits for a block while owning another.
+//
+// What a change does to an object depends on what it finds there, so that late requests and other
+// writers are noticed: guarded_changes.hpp.
+//
+// Every write is durable when it returns, because the store's are: FUA costs nothing, and flush has
+// nothing to wait for. What was never stored is read, written in part and discarded without asking
+// the store, where that is known (presence.hpp). Nothing here grows with the size of the disk.
+//
+// The last object is as long as the others, also where the disk ends inside it; what lies behind
+// the end is zeros.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "common/block/layer.hpp"
+#include "common/block/range.hpp"
+#include "common/sync/range_lock.hpp"
+#include "common/sync/worker_pool.hpp"
+#include "plugins/s3/blocks/block_objects.hpp"
+#include "plugins/s3/blocks/presence.hpp"
+
+namespace nbdstack {
+
+struct VolumeOptions {
+  std::size_t connections = 16;  // each request works on up to so many objects at a time
+  // Nobody else writes to the volume at this moment. Empty: that is never known.
+  std::function<bool()> is_owner{};
+  ChangeGuard guard{};
+  // What is certain of its blocks, in place of is_owner: outlives the volume, to be recorded then.
+  std::shared_ptr<PresenceMap> map{};
+  std::shared_ptr<PresenceMap> frozen{};  // PresenceSettings
+  std::string witness{};                  // PresenceSettings
+};
+
+class Volume final : public Layer {
+ public:
+  // `store` outlives this.
+  Volume(ObjectStore& store, std::shared_ptr<const BlockFormat> format,
+         const BlockGeometry& geometry, const VolumeOptions& options);
+
+  [[nodiscard]] const LayerTraits& traits() const override { return traits_; }
+
+  // Whole blocks go straight into `buffer`, verified; parts of blocks are ranged reads, which no
+  // checksum covers.
+  void pread(std::span<std::byte> buffer, std::uint64_t offset) override;
+
+  // A whole block is one PUT; a part of one is read, modified and put back.
+  void pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
+              Durability durability) override;
+
+  void flush() override {}
+
+  // Removes whole blocks and rewrites the parts of blocks at both ends, where there is an object.
+  // With options.fast it fails with ENOTSUP, before anything is changed, when a part would have to
+  // be rewritten.
+  void zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) override;
+
+  // Removes whole blocks; parts of blocks at both ends are left as they are.
+  void trim(std::uint64_t length, std::uint64_t offset, Durability durability) override;
+
+  void cache(std::uint64_t /*length*/, std::uint64_t /*offset*/) override {}
+
+  // A block is data where it has an object. The answer ends early after some pages of listing,
+  // which bounds its time.
+  void extents(std::uint64_t length, std::uint64_t offset, bool only_one,
+               ExtentList& extents) override;
+
+  // For a test that counts what comes after.
+  void wait_until_listed() { presence_.wait_until_listed(); }
+
+  // Requests that own or wait for a block: lets a test know that somebody has begun to wait.
+  [[nodiscard]] std::size_t writers() const { return writing_.claims(); }
+
+ private:
+  void read_piece(const BlockPiece& piece, std::span<std::byte> target);
+  bool fetch_piece(const BlockPiece& piece, std::span<std::byte> target);  // false: no object
+  void write_piece(const BlockPiece& piece, std::span<const std::byte> source);
+  void zero_piece(const BlockPiece& piece);  // the caller owns the block
+  // The caller owns the block. What it puts replaces what it has got, and nothing else.
+  BlockObjects::Found get(BlockNumber block, std::span<std::byte> data);
+  void put(BlockNumber block, std::span<const std::byte> data, const ObjectVersion& seen = {});
+  // Removes the objects of [first, end), in as few requests as possible, and only those that exist.
+  // The caller owns the blocks.
+  void discard(BlockNumber first, BlockNumber end);
+  void look_before_removal(const std::vector<BlockNumber>& blocks);
+
+  const BlockGeometry geometry_;
+  const std::shared_ptr<const BlockFormat> format_;
+  BlockObjects objects_;
+  Presence presence_;
+  LayerTraits traits_;
+  RangeLock writing_;
+  WorkerPool pool_;  // last: its threads are joined before what they use is gone
+};
+
+}  // namespace nbdstack
