@@ -11,7 +11,7 @@
 #include <string>
 
 #include "tests/crash/hosts_history.hpp"
-#include "tests/unit/s3/lease_fakes.hpp"
+#include "tests/unit/s3/lease/lease_fakes.hpp"
 
 namespace nbdstack::testing {
 namespace {

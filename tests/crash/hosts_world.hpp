@@ -19,7 +19,7 @@
 #include "tests/crash/hosts_server.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"
 #include "tests/unit/fakes/simulated_disk.hpp"
-#include "tests/unit/s3/lease_fakes.hpp"
+#include "tests/unit/s3/lease/lease_fakes.hpp"
 
 namespace nbdstack::testing {
 

@@ -14,8 +14,8 @@
 #include "tests/unit/fakes/every_allocation.hpp"
 #include "tests/unit/fakes/failing_memory.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"
-#include "tests/unit/s3/http_store_fixture.hpp"
 #include "tests/unit/s3/scripted_http_server.hpp"
+#include "tests/unit/s3/store/service/http_store_fixture.hpp"
 
 namespace nbdstack::testing {
 namespace {
