@@ -28,6 +28,10 @@ class Error : public std::runtime_error {
 
   [[nodiscard]] int code() const { return code_; }
   [[nodiscard]] bool is_reported() const { return *what() == '\0'; }
+  // For a message about what came of this failure.
+  [[nodiscard]] const char* reason() const {
+    return is_reported() ? "see the message above" : what();
+  }
 
  private:
   int code_;

@@ -14,27 +14,27 @@ void CacheextentsLayer::end_change(KnownExtents::Change& change, KnownExtents::L
 void CacheextentsLayer::pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
                                Durability durability) {
   KnownExtents::Change change(shared_->known, {offset, buffer.size()});
-  below_.pwrite(buffer, offset, durability);
+  below().pwrite(buffer, offset, durability);
   end_change(change, KnownExtents::Left::data);
 }
 
 void CacheextentsLayer::zero(std::uint64_t length, std::uint64_t offset,
                              const ZeroOptions& options) {
   KnownExtents::Change change(shared_->known, {offset, length});
-  below_.zero(length, offset, options);
+  below().zero(length, offset, options);
   end_change(change, options.may_trim ? KnownExtents::Left::unknown : KnownExtents::Left::zeros);
 }
 
 void CacheextentsLayer::trim(std::uint64_t length, std::uint64_t offset, Durability durability) {
   KnownExtents::Change change(shared_->known, {offset, length});
-  below_.trim(length, offset, durability);
+  below().trim(length, offset, durability);
   end_change(change, KnownExtents::Left::unknown);
 }
 
 void CacheextentsLayer::extents(std::uint64_t length, std::uint64_t offset, bool only_one,
                                 ExtentList& extents) {
   if (!trusts_memory()) {
-    below_.extents(length, offset, only_one, extents);
+    below().extents(length, offset, only_one, extents);
     return;
   }
   const Range asked{offset, length};
@@ -52,7 +52,7 @@ void CacheextentsLayer::extents(std::uint64_t length, std::uint64_t offset, bool
 ExtentList CacheextentsLayer::ask(const Range& range, const Range& asked, bool only_one) {
   try {
     ExtentList reply;
-    below_.extents(range.length, range.offset, false, reply);
+    below().extents(range.length, range.offset, false, reply);
     if (verbose_) {
       log::debug("cacheextents: asked about {} bytes at {}: {} extents, to {}", range.length,
                  range.offset, reply.all().size(), reply.end());
@@ -64,7 +64,7 @@ ExtentList CacheextentsLayer::ask(const Range& range, const Range& asked, bool o
   log::debug("cacheextents: the layer below refuses to tell of {} bytes at {}: asking for {}",
              range.length, range.offset, asked.length);
   ExtentList reply;
-  below_.extents(asked.length, asked.offset, only_one, reply);
+  below().extents(asked.length, asked.offset, only_one, reply);
   return reply;
 }
 

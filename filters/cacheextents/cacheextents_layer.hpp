@@ -20,7 +20,7 @@
 #include <utility>
 
 #include "common/block/extents.hpp"
-#include "common/block/layer.hpp"
+#include "common/block/forwarding_layer.hpp"
 #include "common/block/range.hpp"
 #include "common/block/writer_watch.hpp"
 #include "filters/cacheextents/known_extents.hpp"
@@ -44,38 +44,24 @@ struct CacheextentsState {
   WriterWatch writers;  // may the above be used?
 };
 
-class CacheextentsLayer final : public Layer {
+class CacheextentsLayer final : public ForwardingLayer {
  public:
-  // `below` outlives the layer.
-  CacheextentsLayer(Layer& below, std::shared_ptr<CacheextentsState> shared, bool verbose = false)
-      : below_(below), shared_(std::move(shared)), verbose_(verbose) {}
-  // The same over a layer that goes with this one.
-  CacheextentsLayer(std::unique_ptr<Layer> below, std::shared_ptr<CacheextentsState> shared,
+  CacheextentsLayer(LayerBelow below, std::shared_ptr<CacheextentsState> shared,
                     bool verbose = false)
-      : owned_(std::move(below)), below_(*owned_), shared_(std::move(shared)), verbose_(verbose) {}
+      : ForwardingLayer(std::move(below)), shared_(std::move(shared)), verbose_(verbose) {}
 
-  [[nodiscard]] const LayerTraits& traits() const override { return below_.traits(); }
-  std::shared_ptr<const DiskIdentity> identity() override { return below_.identity(); }
-  void pread(std::span<std::byte> buffer, std::uint64_t offset) override {
-    below_.pread(buffer, offset);
-  }
   void pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
               Durability durability) override;
-  void flush() override { below_.flush(); }
   void zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) override;
   void trim(std::uint64_t length, std::uint64_t offset, Durability durability) override;
-  void cache(std::uint64_t length, std::uint64_t offset) override { below_.cache(length, offset); }
   void extents(std::uint64_t length, std::uint64_t offset, bool only_one,
                ExtentList& extents) override;
-  void finalize() override { below_.finalize(); }
 
  private:
-  [[nodiscard]] bool trusts_memory() { return shared_->writers.trusts(below_); }
+  [[nodiscard]] bool trusts_memory() { return shared_->writers.trusts(below()); }
   void end_change(KnownExtents::Change& change, KnownExtents::Left left);
   [[nodiscard]] ExtentList ask(const Range& range, const Range& asked, bool only_one);
 
-  std::unique_ptr<Layer> owned_;  // below_, or nothing
-  Layer& below_;
   const std::shared_ptr<CacheextentsState> shared_;
   const bool verbose_;
 };

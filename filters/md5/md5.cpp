@@ -87,7 +87,7 @@ class Md5Filter final : public Filter {
       below = backend.open_default_export();
     } catch (const Error& error) {
       log::debug("md5: whether md5-file {} is for this disk waits for a client: {}", file_->path(),
-                 error.is_reported() ? "see the message above" : error.what());
+                 error.reason());
       return;
     }
     bind_file(found, file_->path(), found->export_name, ShownDisk::of(*below), found->block_size);

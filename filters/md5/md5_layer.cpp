@@ -35,21 +35,20 @@ Md5Export::Md5Export(const Md5Options& md5_options, std::uint32_t block_size_byt
           WriterWatch::InDoubt::set_aside),
       hashing(kHelpers) {}
 
-Md5Layer::Md5Layer(Layer& below, std::shared_ptr<Md5Export> shared)
-    : below_(below),
+Md5Layer::Md5Layer(LayerBelow layer_below, std::shared_ptr<Md5Export> shared)
+    : ForwardingLayer(std::move(layer_below)),
       shared_(std::move(shared)),
-      geometry_(below.traits().size_bytes, shared_->block_size),
-      traits_(traits_preferring(below.traits(), shared_->block_size)) {}
+      geometry_(below().traits().size_bytes, shared_->block_size),
+      traits_(traits_preferring(below().traits(), shared_->block_size)) {}
 
 // The last chance to settle what this client has written.
 void Md5Layer::finalize() {
-  if (!shared_->digests.has_unsettled()) return;
   try {
-    shared_->digests.flush(below_);
+    if (shared_->digests.has_unsettled()) shared_->digests.flush(below());
   } catch (const Error& error) {
-    log::error("md5: the last flush for a client that leaves failed: {}",
-               error.is_reported() ? "see the message above" : error.what());
+    log::error("md5: the last flush for a client that leaves failed: {}", error.reason());
   }
+  below().finalize();
 }
 
 Md5Layer::Blocks Md5Layer::blocks_of(const Range& range) const {

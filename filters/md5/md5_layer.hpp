@@ -43,7 +43,7 @@
 #include <span>
 #include <utility>
 
-#include "common/block/layer.hpp"
+#include "common/block/forwarding_layer.hpp"
 #include "common/block/range.hpp"
 #include "common/block/writer_watch.hpp"
 #include "common/log.hpp"
@@ -79,25 +79,19 @@ struct Md5Export {
   WorkerPool hashing;
 };
 
-class Md5Layer final : public Layer {
+class Md5Layer final : public ForwardingLayer {
  public:
-  // `below` and the clock of `shared` outlive the layer.
-  Md5Layer(Layer& below, std::shared_ptr<Md5Export> shared);
+  // The clock of `shared` outlives the layer.
+  Md5Layer(LayerBelow layer_below, std::shared_ptr<Md5Export> shared);
 
   [[nodiscard]] const LayerTraits& traits() const override { return traits_; }
-  std::shared_ptr<const DiskIdentity> identity() override { return below_.identity(); }
   void pread(std::span<std::byte> buffer, std::uint64_t offset) override;
   void pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
               Durability durability) override;
-  void flush() override { shared_->digests.flush(below_); }
+  void flush() override { shared_->digests.flush(below()); }
   void finalize() override;
   void zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) override;
   void trim(std::uint64_t length, std::uint64_t offset, Durability durability) override;
-  void cache(std::uint64_t length, std::uint64_t offset) override { below_.cache(length, offset); }
-  void extents(std::uint64_t length, std::uint64_t offset, bool only_one,
-               ExtentList& extents) override {
-    below_.extents(length, offset, only_one, extents);
-  }
 
  private:
   // Consecutive blocks.
@@ -114,7 +108,7 @@ class Md5Layer final : public Layer {
   };
   using Merge = std::function<void(std::span<std::byte> part_of_block)>;
 
-  [[nodiscard]] bool trusts_digests() { return shared_->writers.trusts(below_); }
+  [[nodiscard]] bool trusts_digests() { return shared_->writers.trusts(below()); }
 
   // The blocks that `range` touches, and the range that they cover.
   [[nodiscard]] Blocks blocks_of(const Range& range) const;
@@ -146,7 +140,6 @@ class Md5Layer final : public Layer {
     if (shared_->options.verbose) log::debug(format, std::forward<Args>(args)...);
   }
 
-  Layer& below_;
   const std::shared_ptr<Md5Export> shared_;
   const BlockGeometry geometry_;  // this connection's size, the export's block size
   LayerTraits traits_;

@@ -57,7 +57,7 @@ void Md5Layer::read_below(std::span<std::byte> buffer, std::uint64_t offset) {
   const std::size_t longest = traits_.maximum_block_size;
   for (std::size_t done = 0; done < buffer.size(); done += longest) {
     const auto part = buffer.subspan(done, std::min(longest, buffer.size() - done));
-    below_.pread(part, offset + done);
+    below().pread(part, offset + done);
   }
 }
 
@@ -168,7 +168,7 @@ void Md5Layer::confirm(BlockNumber block, const Md5Digest& found) {
 // With the range owned. A read does not fail because its outcome cannot be recorded.
 void Md5Layer::resolve(BlockNumber block, bool right) {
   try {
-    shared_->digests.resolve(below_, block, right);
+    shared_->digests.resolve(below(), block, right);
   } catch (const Error& error) {
     log::debug("md5: block {} stays doubtful: {}", block.value, error.what());
     return;

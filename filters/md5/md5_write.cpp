@@ -57,8 +57,8 @@ void Md5Layer::trim(std::uint64_t length, std::uint64_t offset, Durability durab
   const RangeLock::Guard owned(shared_->changes, widened(range));
   wait_for_delay(blocks_of(range));
   explain("md5: trim of {} bytes at {}: unknown from now on", length, offset);
-  Digests::Change change(shared_->digests, below_, geometry_, range, Digests::Outcome::unknown);
-  below_.trim(length, offset, durability);
+  Digests::Change change(shared_->digests, below(), geometry_, range, Digests::Outcome::unknown);
+  below().trim(length, offset, durability);
   change.commit([](BlockNumber) { return std::nullopt; });
 }
 
@@ -106,7 +106,7 @@ void Md5Layer::write_run(std::span<const std::byte> data, std::uint64_t offset,
   const Range run{offset, data.size()};
   const std::vector<BlockPiece> pieces = geometry_.split(run);
   std::vector<std::optional<Content>> contents(pieces.size());
-  Digests::Change change(shared_->digests, below_, geometry_, run, Digests::Outcome::contents);
+  Digests::Change change(shared_->digests, below(), geometry_, run, Digests::Outcome::contents);
   const auto digest = [&](std::size_t index) {
     const BlockPiece& piece = pieces[index];
     if (!geometry_.is_whole(piece)) {
@@ -119,7 +119,7 @@ void Md5Layer::write_run(std::span<const std::byte> data, std::uint64_t offset,
     explain("md5: write of block {}: MD5 {}", piece.block.value, to_hex(found));
   };
   hash_beside(shared_->hashing, data.size(), pieces.size(), digest,
-              [&] { below_.pwrite(data, offset, durability); });
+              [&] { below().pwrite(data, offset, durability); });
   change.commit([&](BlockNumber block) { return contents[block.value - pieces[0].block.value]; });
 }
 
@@ -133,7 +133,7 @@ void Md5Layer::zero_run(const Range& run, const ZeroOptions& options) {
     const std::uint32_t length = geometry_.length_of(block);
     return Content{digest_of_zeros(length), length};
   };
-  Digests::Change change(shared_->digests, below_, geometry_, run, Digests::Outcome::contents);
+  Digests::Change change(shared_->digests, below(), geometry_, run, Digests::Outcome::contents);
   for (const BlockNumber block : shared_->digests.table().entries_in(blocks.first, blocks.count)) {
     const auto content = zeros(block);
     if (!content) continue;
@@ -141,7 +141,7 @@ void Md5Layer::zero_run(const Range& run, const ZeroOptions& options) {
     explain("md5: zeroing of block {}: remembered", block.value);
   }
   try {
-    below_.zero(run.length, run.offset, options);
+    below().zero(run.length, run.offset, options);
   } catch (const Error& error) {
     // Not fast: nothing has been zeroed.
     if (options.fast && error.code() == ENOTSUP) change.undo();

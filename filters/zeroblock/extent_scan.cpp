@@ -93,8 +93,7 @@ void ExtentScan::main() {
   } catch (const Error& error) {
     over = !stopping_ || (server_stops_ && server_stops_());
     if (over) {
-      log::debug("zeroblock: the scan was given up: {}",
-                 error.is_reported() ? "see the message above" : error.what());
+      log::debug("zeroblock: the scan was given up: {}", error.reason());
     }
   } catch (const std::exception& error) {
     log::debug("zeroblock: the scan was given up: {}", error.what());

@@ -60,32 +60,23 @@ ZeroBlockState::ZeroBlockState(const LayerTraits& below, std::uint32_t block_siz
           below.can_multi_conn ? ZeroMap::View::all_connections : ZeroMap::View::own_connection),
       writers(identity, [this](const DiskIdentity*) { map.forget_all(); }) {}
 
-ZeroBlockLayer::ZeroBlockLayer(Layer& below, std::shared_ptr<ZeroBlockState> shared)
-    : below_(below),
+ZeroBlockLayer::ZeroBlockLayer(LayerBelow layer_below, std::shared_ptr<ZeroBlockState> shared)
+    : ForwardingLayer(std::move(layer_below)),
       shared_(std::move(shared)),
       map_(shared_->map),
       geometry_(map_.geometry()),
-      traits_(traits_over(below_.traits(), geometry_.block_size())) {
-  if (shared_->scan != nullptr) shared_->scan->add(below_);
-}
-
-ZeroBlockLayer::ZeroBlockLayer(std::unique_ptr<Layer> below, std::shared_ptr<ZeroBlockState> shared)
-    : owned_(std::move(below)),
-      below_(*owned_),
-      shared_(std::move(shared)),
-      map_(shared_->map),
-      geometry_(map_.geometry()),
-      traits_(traits_over(below_.traits(), geometry_.block_size())) {
-  if (shared_->scan != nullptr) shared_->scan->add(below_);
+      traits_(traits_over(below().traits(), geometry_.block_size())) {
+  if (shared_->scan != nullptr) shared_->scan->add(below());
 }
 
 // A client whose handshake has failed leaves without finalize().
 ZeroBlockLayer::~ZeroBlockLayer() {
-  if (shared_->scan != nullptr) shared_->scan->remove(below_);
+  if (shared_->scan != nullptr) shared_->scan->remove(below());
 }
 
 void ZeroBlockLayer::finalize() {
-  if (shared_->scan != nullptr) shared_->scan->remove(below_);
+  if (shared_->scan != nullptr) shared_->scan->remove(below());
+  below().finalize();
 }
 
 void ZeroBlockLayer::explain(const char* request, const Range& range,
@@ -124,11 +115,11 @@ void ZeroBlockLayer::pread(std::span<std::byte> buffer, std::uint64_t offset) {
 void ZeroBlockLayer::read_and_learn(std::span<std::byte> buffer, std::uint64_t offset) {
   const Range whole = blocks_inside(geometry_, {offset, buffer.size()});
   if (whole.empty()) {
-    below_.pread(buffer, offset);
+    below().pread(buffer, offset);
     return;
   }
   ZeroMap::Watch watch(map_, whole);
-  below_.pread(buffer, offset);
+  below().pread(buffer, offset);
   std::vector<Extent> found;
   for (std::uint64_t position = whole.offset; position < whole.end();) {
     const Range block = geometry_.range_of(geometry_.block_at(position));
@@ -147,7 +138,7 @@ void ZeroBlockLayer::cache(std::uint64_t length, std::uint64_t offset) {
   const Range range{offset, length};
   const std::vector<Extent> zeros = trusts_map() ? map_.zeros(range) : std::vector<Extent>();
   const Range wanted = zeroblock::without_zeros_at_ends(range, zeros);
-  if (!wanted.empty()) below_.cache(wanted.length, wanted.offset);
+  if (!wanted.empty()) below().cache(wanted.length, wanted.offset);
 }
 
 // What is known is looked up before the layer below is asked, and put over its answer: a change
@@ -174,12 +165,12 @@ void ZeroBlockLayer::extents(std::uint64_t length, std::uint64_t offset, bool on
 }
 
 void ZeroBlockLayer::ask_and_learn(const Range& range, bool only_one, ExtentList& answer) {
-  if (!below_.traits().can_extents) {
+  if (!below().traits().can_extents) {
     answer.append(range, kData);
     return;
   }
   ZeroMap::Watch watch(map_, range);
-  below_.extents(range.length, range.offset, only_one, answer);
+  below().extents(range.length, range.offset, only_one, answer);
   if (trusts_map()) watch.learn(answer.all());
 }
 

@@ -39,7 +39,7 @@
 #include <memory>
 #include <span>
 
-#include "common/block/layer.hpp"
+#include "common/block/forwarding_layer.hpp"
 #include "common/block/range.hpp"
 #include "common/block/writer_watch.hpp"
 #include "common/sync/range_lock.hpp"
@@ -65,23 +65,19 @@ struct ZeroBlockState {
   std::unique_ptr<ExtentScan> scan;  // or nothing; set before the first connection
 };
 
-class ZeroBlockLayer final : public Layer {
+class ZeroBlockLayer final : public ForwardingLayer {
  public:
   // Known zeros that are worth two requests instead of one: some 10 ms of a fast network.
   static constexpr std::uint64_t kLongZeros = 1U << 20U;
 
-  // `below` outlives the layer, and is as long as the map says.
-  ZeroBlockLayer(Layer& below, std::shared_ptr<ZeroBlockState> shared);
-  // The same over a layer that goes with this one.
-  ZeroBlockLayer(std::unique_ptr<Layer> below, std::shared_ptr<ZeroBlockState> shared);
+  // The layer below is as long as the map says.
+  ZeroBlockLayer(LayerBelow layer_below, std::shared_ptr<ZeroBlockState> shared);
   ~ZeroBlockLayer() override;
 
   [[nodiscard]] const LayerTraits& traits() const override { return traits_; }
-  std::shared_ptr<const DiskIdentity> identity() override { return below_.identity(); }
   void pread(std::span<std::byte> buffer, std::uint64_t offset) override;
   void pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
               Durability durability) override;
-  void flush() override { below_.flush(); }
   void zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) override;
   void trim(std::uint64_t length, std::uint64_t offset, Durability durability) override;
   void cache(std::uint64_t length, std::uint64_t offset) override;
@@ -97,7 +93,7 @@ class ZeroBlockLayer final : public Layer {
   };
 
   // Whether the map may be used; where not, nothing is in it.
-  [[nodiscard]] bool trusts_map() { return shared_->writers.trusts(below_); }
+  [[nodiscard]] bool trusts_map() { return shared_->writers.trusts(below()); }
 
   // Reading
   void read_and_learn(std::span<std::byte> buffer, std::uint64_t offset);
@@ -114,8 +110,6 @@ class ZeroBlockLayer final : public Layer {
   // That of a request for `range` so many bytes go below.
   void explain(const char* request, const Range& range, std::uint64_t bytes_below) const;
 
-  std::unique_ptr<Layer> owned_;  // below_, or nothing
-  Layer& below_;
   const std::shared_ptr<ZeroBlockState> shared_;
   ZeroMap& map_;  // in shared_
   const BlockGeometry geometry_;

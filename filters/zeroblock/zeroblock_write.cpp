@@ -48,15 +48,15 @@ void ZeroBlockLayer::pwrite(std::span<const std::byte> buffer, std::uint64_t off
   const std::vector<Extent>& zeros = owned.change.zeros_before();
   const WritePlan plan = zeroblock::plan_write(
       geometry_, zeroblock::widened_over_zeros(geometry_, range, zeros), buffer, offset, zeros,
-      {.may_drop = droppable, .can_zero = below_.traits().zero == Support::native});
+      {.may_drop = droppable, .can_zero = below().traits().zero == Support::native});
   std::uint64_t bytes_below = 0;
   for (const Step& step : plan.steps) {
     bytes_below += step.range.length;
     if (step.kind == Step::Kind::data) {
       write_run(step.range, buffer, offset, durability);
     } else {
-      below_.zero(step.range.length, step.range.offset,
-                  {.may_trim = true, .fast = false, .durability = durability});
+      below().zero(step.range.length, step.range.offset,
+                   {.may_trim = true, .fast = false, .durability = durability});
     }
   }
   end_change(owned, plan.contents);
@@ -78,8 +78,8 @@ void ZeroBlockLayer::write_run(const Range& run, std::span<const std::byte> buff
   // In one request, unless widening has made it longer than the layer below takes.
   const std::size_t longest = traits_.maximum_block_size;
   for (std::size_t done = 0; done < data.size(); done += longest) {
-    below_.pwrite(data.subspan(done, std::min(longest, data.size() - done)), run.offset + done,
-                  durability);
+    below().pwrite(data.subspan(done, std::min(longest, data.size() - done)), run.offset + done,
+                   durability);
   }
 }
 
@@ -105,7 +105,7 @@ void ZeroBlockLayer::zero(std::uint64_t length, std::uint64_t offset, const Zero
   if (sent.empty()) {
     zeroblock::keep_zeros(zeros, widened, sent, contents);
   } else if (zero_below(sent, options)) {
-    const bool can_zero = below_.traits().zero == Support::native;
+    const bool can_zero = below().traits().zero == Support::native;
     zeroblock::keep_zeros(zeros, widened, sent, contents);
     contents.push_back({blocks_inside(geometry_, sent),
                         ExtentType{.hole = options.may_trim && can_zero, .zero = true}});
@@ -121,9 +121,9 @@ void ZeroBlockLayer::zero(std::uint64_t length, std::uint64_t offset, const Zero
 
 // False: it would not be fast.
 bool ZeroBlockLayer::zero_below(const Range& range, const ZeroOptions& options) {
-  if (options.fast && !below_.traits().can_fast_zero) return false;
+  if (options.fast && !below().traits().can_fast_zero) return false;
   try {
-    below_.zero(range.length, range.offset, options);
+    below().zero(range.length, range.offset, options);
     return true;
   } catch (const Error& error) {
     if (options.fast && error.code() == ENOTSUP) return false;
@@ -151,7 +151,7 @@ void ZeroBlockLayer::trim(std::uint64_t length, std::uint64_t offset, Durability
   if (sent.empty()) {
     zeroblock::keep_zeros(zeros, blocks, sent, contents);
   } else {
-    below_.trim(sent.length, sent.offset, durability);
+    below().trim(sent.length, sent.offset, durability);
     const Range touched = blocks_around(geometry_, sent);
     zeroblock::keep_zeros(zeros, blocks, touched, contents);
     contents.push_back({touched, std::nullopt});

@@ -22,52 +22,42 @@
 #include <memory>
 #include <utility>
 
-#include "common/block/layer.hpp"
+#include "common/block/forwarding_layer.hpp"
 #include "common/error.hpp"
 #include "plugins/s3/lease/lease.hpp"
 
 namespace nbdstack {
 
-class LeasedDisk final : public Layer {
+class LeasedDisk final : public ForwardingLayer {
  public:
   // `lease` outlives this. `identity` is the disk's; its right to write is told by the lease.
   LeasedDisk(std::unique_ptr<Layer> below, Lease& lease, DiskIdentity identity)
-      : below_(std::move(below)), lease_(lease) {
+      : ForwardingLayer(std::move(below)), lease_(lease) {
     for (std::size_t i = 0; i < identities_.size(); ++i) {
       identity.right = static_cast<WriteRight>(i);
       identities_[i] = std::make_shared<const DiskIdentity>(identity);
     }
   }
 
-  [[nodiscard]] const LayerTraits& traits() const override { return below_->traits(); }
   // The moment in which the lease runs out changes the answer, without anybody having to notice.
   std::shared_ptr<const DiskIdentity> identity() override {
     return identities_.at(static_cast<std::size_t>(lease_.right()));
   }
 
-  void pread(std::span<std::byte> buffer, std::uint64_t offset) override {
-    below_->pread(buffer, offset);
-  }
   void pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
               Durability durability) override {
-    change([&] { below_->pwrite(buffer, offset, durability); });
+    change([&] { below().pwrite(buffer, offset, durability); });
   }
   void flush() override {
     await_right();
-    below_->flush();
+    below().flush();
   }
   void zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) override {
-    change([&] { below_->zero(length, offset, options); });
+    change([&] { below().zero(length, offset, options); });
   }
   void trim(std::uint64_t length, std::uint64_t offset, Durability durability) override {
-    change([&] { below_->trim(length, offset, durability); });
+    change([&] { below().trim(length, offset, durability); });
   }
-  void cache(std::uint64_t length, std::uint64_t offset) override { below_->cache(length, offset); }
-  void extents(std::uint64_t length, std::uint64_t offset, bool only_one,
-               ExtentList& extents) override {
-    below_->extents(length, offset, only_one, extents);
-  }
-  void finalize() override { below_->finalize(); }
 
  private:
   template <typename Body>
@@ -95,7 +85,6 @@ class LeasedDisk final : public Layer {
     }
   }
 
-  const std::unique_ptr<Layer> below_;
   Lease& lease_;
   std::array<std::shared_ptr<const DiskIdentity>, 4> identities_;  // for each WriteRight
 };
