@@ -10,6 +10,9 @@ packet with its two addresses exchanged (which leaves the checksums right), afte
 queue and been under way for half of the round trip. So both ends are this machine's TCP, and nothing
 else of it is imitated. tc's netem would do the same where the kernel has it.
 
+A line does not wait for a processor: it is a process of its own, before all others where that is
+allowed. (TCP takes a packet that is 16 ms late for a sign that the line is full.)
+
     rate        each way by itself, of IP packets
     congestion  TCP's algorithm, on both ends
     queue       each way, first come, first served; a packet that finds it full is lost. As much as
@@ -19,13 +22,14 @@ Needs root, or a user namespace, and a network namespace of its own (see inside_
 """
 
 import collections
+import contextlib
 import fcntl
+import json
 import os
 import select
 import struct
 import subprocess
 import sys
-import threading
 import time
 
 _TUNSETIFF = 0x400454CA
@@ -55,7 +59,6 @@ class _Way:
         self.queue_bytes = max(queue_s / self.byte_s, QUEUE_BYTES_MIN)
         self.free_at = 0.0
         self.under_way = collections.deque()  # (when it arrives, packet)
-        self.carried_bytes = 0
         self.lost = 0
 
     def take(self, packet, now):
@@ -65,14 +68,14 @@ class _Way:
             return
         self.free_at = begin + len(packet) * self.byte_s
         self.under_way.append((self.free_at + self.delay_s, packet))
-        self.carried_bytes += len(packet)
 
     def due(self):
-        return self.under_way[0][0] if self.under_way else None
+        return self.under_way[0][0]
 
 
 class SlowLine:
-    """The line, from start() to stop(). `up` and `down` tell what they carried and lost."""
+    """The line, from start() to stop(), after which `lost` tells how many packets were lost, to the
+    far address and from it."""
 
     server_address = "10.77.0.1"
     far_address = "10.77.0.2"
@@ -80,18 +83,14 @@ class SlowLine:
     def __init__(self, rate_bit_s, round_trip_s, queue_s=0.4, congestion="cubic"):
         self.rate_bit_s = rate_bit_s
         self.congestion = congestion
-        # To the far address, and from it.
-        self.up = _Way(rate_bit_s, round_trip_s / 2, queue_s)
-        self.down = _Way(rate_bit_s, round_trip_s / 2, queue_s)
-        self.ports = set()  # that servers listen on, at the other end
-        self._tun = None
-        self._stop_read, self._stop_write = os.pipe()
-        self._thread = threading.Thread(target=self._carry, daemon=True)
+        self.lost = None
+        self._way = (rate_bit_s, round_trip_s / 2, queue_s)
+        self._process = None
 
     def start(self):
-        self._tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         name = struct.pack("16sH22x", b"slow", _IFF_TUN | _IFF_NO_PI)
-        fcntl.ioctl(self._tun, _TUNSETIFF, name)
+        fcntl.ioctl(tun, _TUNSETIFF, name)
         for words in (
             ["link", "set", "lo", "up"],
             ["addr", "add", f"{self.server_address}/32", "dev", "slow"],
@@ -99,13 +98,14 @@ class SlowLine:
             ["route", "add", self.far_address, "dev", "slow", "congctl", self.congestion],
         ):
             subprocess.run(["ip", *words], check=True)
-        self._thread.start()
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, str(tun), json.dumps(self._way)],
+            pass_fds=[tun], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        os.close(tun)
 
     def stop(self):
-        os.write(self._stop_write, b"x")
-        self._thread.join()
-        for each in (self._tun, self._stop_read, self._stop_write):
-            os.close(each)
+        self.lost = json.loads(self._process.communicate()[0])
 
     def __enter__(self):
         self.start()
@@ -118,20 +118,31 @@ class SlowLine:
         """What the line carries at best of what is in full packets."""
         return self.rate_bit_s / 8 * (MTU_BYTES - HEADER_BYTES) / MTU_BYTES
 
-    def _carry(self):
+
+class _Carrier:
+    """What carries packets between the tun device and itself, until its standard input ends."""
+
+    def __init__(self, tun, way):
+        self._tun = tun
+        # To the far address, and from it.
+        self._up, self._down = self._ways = _Way(*way), _Way(*way)
+        self._server_ports = set()  # at the far address, as those tell who connect to them
+
+    def run(self):
+        """How many packets were lost on each way."""
         poll = select.poll()
         poll.register(self._tun, select.POLLIN)
-        poll.register(self._stop_read, select.POLLIN)
+        poll.register(sys.stdin, select.POLLIN)
         while True:
-            dues = [each for each in (self.up.due(), self.down.due()) if each is not None]
+            dues = [each.due() for each in self._ways if each.under_way]
             wait_ms = None if not dues else max(0, (min(dues) - time.monotonic()) * 1000)
             for ready, _ in poll.poll(wait_ms):
-                if ready == self._stop_read:
-                    return
+                if ready == sys.stdin.fileno():
+                    return [each.lost for each in self._ways]
                 self._take_all()
             now = time.monotonic()
-            for way in (self.up, self.down):
-                while way.under_way and way.under_way[0][0] <= now:
+            for way in self._ways:
+                while way.under_way and way.due() <= now:
                     self._deliver(way.under_way.popleft()[1])
 
     def _take_all(self):
@@ -143,8 +154,10 @@ class SlowLine:
                 return
             if packet[0] >> 4 != 4 or packet[9] != 6:  # IPv4, TCP
                 continue
-            port = int.from_bytes(packet[22:24], "big")
-            (self.up if port in self.ports else self.down).take(packet, now)
+            port = packet[22:24]
+            if packet[33] & 0x12 == 0x02:  # SYN, no ACK: it connects
+                self._server_ports.add(port)
+            (self._up if port in self._server_ports else self._down).take(packet, now)
 
     def _deliver(self, packet):
         back = packet[:12] + packet[16:20] + packet[12:16] + packet[20:]
@@ -152,3 +165,9 @@ class SlowLine:
             os.write(self._tun, back)
         except OSError:
             pass  # the kernel has no room: lost, as on any line
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    print(json.dumps(_Carrier(int(sys.argv[1]), json.loads(sys.argv[2])).run()))

@@ -22,10 +22,11 @@ using Kind = TransportFailure::Kind;
 
 constexpr Duration kWaitWorthTelling = milliseconds(500);
 
-TransferClass class_of(const HttpRequest& request) {
+TransferPlaces::Wanted wanted_for(const HttpRequest& request) {
   constexpr std::size_t kSmallBytes = std::size_t{64} << 10U;
-  const bool small = request.body.size() <= kSmallBytes && request.buffer.size() <= kSmallBytes;
-  return small ? TransferClass::small : TransferClass::large;
+  const std::size_t bytes = std::max(request.body.size(), request.buffer.size());
+  return {.its_class = bytes <= kSmallBytes ? TransferClass::small : TransferClass::large,
+          .bytes = bytes};
 }
 
 // Nothing was sent.
@@ -120,12 +121,12 @@ HttpOutcome HttpEngine::perform(const HttpRequest& request, Duration time_limit)
   const Visit visit(*this);
   const TimePoint came = steady_clock::now();
   TransferLife life(came, time_limit, request.time, request.is_over, stopping_);
-  const TransferClass its_class = class_of(request);
-  const std::optional<TransferPlaces::Place> place = places_.enter(its_class, life);
+  const TransferPlaces::Wanted wanted = wanted_for(request);
+  const std::optional<TransferPlaces::Place> place = places_.enter(wanted, life);
   if (!place) return no_place_in_time(life.put_off());
   const Duration waited = steady_clock::now() - came;
   Loan loan(*this);
-  HttpOutcome outcome = loan.lane().run(request, its_class, life);
+  HttpOutcome outcome = loan.lane().run(request, wanted.its_class, life);
   tell_wait(outcome, waited);
   std::visit([&life](auto& each) { each.put_off = life.put_off(); }, outcome);
   return outcome;

@@ -199,7 +199,7 @@ void TransferLane::learn(const Transfer& transfer, const HttpOutcome& outcome) {
 void TransferLane::look_after(Transfer& transfer, TransferLife& life, TimePoint now) {
   if (!transfer.is_under_way()) return;
   const Transfer::Look look = transfer.look(now);
-  if (look.moved_bytes > 0 || look.is_on_its_way) places_.carried(look.moved_bytes, now);
+  places_.carried(look.moved_bytes, look.is_on_its_way, now);
   if (look.gets_on) {
     life.got_on(now);
     if (request_->got_on) request_->got_on();

@@ -10,18 +10,19 @@ using std::chrono::steady_clock;
 
 // A caller in the queue, on the caller's stack.
 struct TransferPlaces::Waiting {
+  Wanted wanted;
   Waiting* next_let_in = nullptr;  // the mutex's, until it is signalled
   TransferSignal let_in;
 };
 
-std::optional<TransferPlaces::Place> TransferPlaces::enter(TransferClass its_class,
+std::optional<TransferPlaces::Place> TransferPlaces::enter(const Wanted& wanted,
                                                            TransferLife& life) {
-  Waiting self;
+  Waiting self{.wanted = wanted};
   Waiting* others = nullptr;
   {
     const TimePoint now = steady_clock::now();
     const std::lock_guard lock(mutex_);
-    queue_.push(its_class, &self, now);
+    queue_.push(wanted.its_class, &self, now);
     others = let_in(now);
   }
   try {
@@ -42,26 +43,38 @@ std::optional<TransferPlaces::Place> TransferPlaces::enter(TransferClass its_cla
       }
     }
   } catch (...) {
-    if (!give_up(self)) leave(its_class);
+    if (!give_up(self)) leave(wanted);
     throw;
   }
-  return Place(*this, its_class);
+  return Place(*this, wanted);
 }
 
 // The mutex is held. Everybody whose turn it is, as a chain to be woken.
 TransferPlaces::Waiting* TransferPlaces::let_in(TimePoint now) {
   Waiting* first = nullptr;
   Waiting** last = &first;
-  if (queue_.in_flight(TransferClass::large) >= line_.limit() &&
-      queue_.waits(TransferClass::large)) {
-    line_.grow_if_idle(now);
-  }
-  while (const auto next = queue_.take(limit_.limit(), line_.limit(), now)) {
-    line_.carried(0, now);
+  for (;;) {
+    grow_if_of_use(now);
+    const auto next = queue_.take(limit_.limit(), line_.limit(), now);
+    if (!next) return first;
+    occupied((*next)->wanted);
+    line_.is_under_way(now);
     *last = *next;
     last = &(*next)->next_let_in;
   }
-  return first;
+}
+
+// The mutex is held. A large one waits for a place that only the line does not give.
+void TransferPlaces::grow_if_of_use(TimePoint now) {
+  if (!queue_.waits(TransferClass::large) ||
+      queue_.in_flight(TransferClass::large) < line_.limit()) {
+    return;
+  }
+  line_.is_wanted(large_bytes_ + queue_.next(TransferClass::large)->wanted.bytes, now);
+}
+
+void TransferPlaces::occupied(const Wanted& wanted) {
+  if (wanted.its_class == TransferClass::large) large_bytes_ += wanted.bytes;
 }
 
 void TransferPlaces::wake(Waiting* let_in) {
@@ -81,12 +94,13 @@ bool TransferPlaces::give_up(Waiting& waiting) {
   return false;
 }
 
-void TransferPlaces::leave(TransferClass its_class) noexcept {
+void TransferPlaces::leave(const Wanted& wanted) noexcept {
   Waiting* next = nullptr;
   {
     const TimePoint now = steady_clock::now();
     const std::lock_guard lock(mutex_);
-    queue_.release(its_class, now);
+    queue_.release(wanted.its_class, now);
+    if (wanted.its_class == TransferClass::large) large_bytes_ -= wanted.bytes;
     next = let_in(now);
   }
   wake(next);
@@ -100,8 +114,10 @@ std::optional<TransferPlaces::Place> TransferPlaces::repeat(TransferClass its_cl
       !queue_.is_empty() || !hedging_.should_repeat(late)) {
     return std::nullopt;
   }
+  const Wanted wanted{.its_class = its_class, .bytes = late.bytes};
   queue_.occupy(its_class);
-  return Place(*this, its_class);
+  occupied(wanted);
+  return Place(*this, wanted);
 }
 
 void TransferPlaces::learn(const Lesson& lesson) {
@@ -122,10 +138,16 @@ void TransferPlaces::learn(const Lesson& lesson) {
   }
 }
 
-void TransferPlaces::carried(std::uint64_t bytes, TimePoint now) {
-  const std::lock_guard lock(mutex_);
-  line_.carried(bytes, now);
-  if (bytes > 0) got_on_ = std::max(got_on_, now);
+void TransferPlaces::carried(std::uint64_t bytes, bool is_more_under_way, TimePoint now) {
+  Waiting* next = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    line_.carried(bytes, now);
+    if (is_more_under_way) line_.is_under_way(now);
+    if (bytes > 0) got_on_ = std::max(got_on_, now);
+    next = let_in(now);
+  }
+  wake(next);
 }
 
 }  // namespace nbdstack

@@ -8,6 +8,7 @@
 //              its request is over                 none; Error(ESHUTDOWN)
 //   repeat()   its GET is late, a place is free,   a second one              (transfer_hedging.hpp)
 //              and nobody waits
+//   carried()  more than before                     more large ones       (line_concurrency.hpp)
 //   learn()    "too busy", silence, a good answer   fewer or more in all      (in_flight_limit.hpp)
 //              what it carried, in which time       fewer or more large ones (line_concurrency.hpp)
 //   ~Place     the next in the queue is let in and woken
@@ -40,21 +41,27 @@ namespace nbdstack {
 
 class TransferPlaces {
  public:
+  // What a place is for.
+  struct Wanted {
+    TransferClass its_class = TransferClass::small;
+    std::size_t bytes = 0;  // that are to be carried
+  };
+
   class Place {
    public:
-    Place(TransferPlaces& places, TransferClass its_class) : places_(&places), class_(its_class) {}
+    Place(TransferPlaces& places, const Wanted& wanted) : places_(&places), wanted_(wanted) {}
     Place(Place&& other) noexcept
-        : places_(std::exchange(other.places_, nullptr)), class_(other.class_) {}
+        : places_(std::exchange(other.places_, nullptr)), wanted_(other.wanted_) {}
     Place(const Place&) = delete;
     Place& operator=(const Place&) = delete;
     Place& operator=(Place&&) = delete;
     ~Place() {
-      if (places_ != nullptr) places_->leave(class_);
+      if (places_ != nullptr) places_->leave(wanted_);
     }
 
    private:
     TransferPlaces* places_;
-    TransferClass class_;
+    Wanted wanted_;
   };
 
   // What one answer teaches.
@@ -75,26 +82,29 @@ class TransferPlaces {
   TransferPlaces& operator=(const TransferPlaces&) = delete;
 
   // Nothing: the deadline came first.
-  std::optional<Place> enter(TransferClass its_class, TransferLife& life);
+  std::optional<Place> enter(const Wanted& wanted, TransferLife& life);
   // For a late GET. Nothing: it is not to be sent again.
   std::optional<Place> repeat(TransferClass its_class, const TransferHedging::Late& late);
   void learn(const Lesson& lesson);
-  // Of a transfer that is under way, bytes have moved, or are on their way.
-  void carried(std::uint64_t bytes, TimePoint now);
+  // Of a transfer, so many bytes have moved since the last look, and more may be under way.
+  void carried(std::uint64_t bytes, bool is_more_under_way, TimePoint now);
 
  private:
   struct Waiting;
 
   Waiting* let_in(TimePoint now);
+  void grow_if_of_use(TimePoint now);
   static void wake(Waiting* let_in);
   bool give_up(Waiting& waiting);
-  void leave(TransferClass its_class) noexcept;
+  void leave(const Wanted& wanted) noexcept;
+  void occupied(const Wanted& wanted);
 
   std::mutex mutex_;  // protects what follows
   TransferQueue<Waiting*> queue_;
   InFlightLimit limit_;
   LineConcurrency line_;
-  TimePoint got_on_{};  // when a transfer last got on
+  std::uint64_t large_bytes_ = 0;  // of large transfers that have a place, as a whole
+  TimePoint got_on_{};             // when a transfer last got on
   const bool hedging_allowed_;
   TransferHedging hedging_;
 };

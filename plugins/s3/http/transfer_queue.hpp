@@ -79,6 +79,10 @@ class TransferQueue {
   [[nodiscard]] bool waits(TransferClass its_class) const {
     return !lines_.at(static_cast<std::size_t>(its_class)).empty();
   }
+  // Of those of a class that wait; there must be one.
+  [[nodiscard]] const Waiting& next(TransferClass its_class) const {
+    return lines_.at(static_cast<std::size_t>(its_class)).front();
+  }
 
  private:
   std::deque<Waiting>& line(TransferClass c) { return lines_.at(static_cast<std::size_t>(c)); }

@@ -183,14 +183,79 @@ TEST(LineConcurrencyTest, NothingIsLearntWhileNobodyWaits) {
 TEST(LineConcurrencyTest, AnIdleLineIsNotWaitedFor) {
   LineConcurrency concurrency(kMost);
   TimePoint now{std::chrono::hours(1)};
-  concurrency.carried(0, now);
-  concurrency.grow_if_idle(now + milliseconds(999));
+  concurrency.is_under_way(now);
+  concurrency.is_wanted(kObject_bytes, now + milliseconds(999));
   EXPECT_EQ(concurrency.limit(), LineConcurrency::kFirst);
   for (unsigned more = 1; more <= 20; ++more) {
     now += LineConcurrency::kIdle;
-    concurrency.grow_if_idle(now);
+    concurrency.is_wanted(kObject_bytes, now);
     EXPECT_EQ(concurrency.limit(), std::min(LineConcurrency::kFirst + more, kMost));
   }
+}
+
+// A line that is looked at every 5 ms, over which TCP begins: bursts, a round trip apart and each twice
+// as large as the one before, which take as long as the line needs for them. Who waits wants megabytes.
+class BeginningLine {
+ public:
+  BeginningLine(double mbit, Duration round_trip)
+      : bytes_s_(mbit * kMbit_bytes_s), round_trip_(round_trip) {}
+
+  void run_for(Duration time) {
+    for (const TimePoint end = now_ + time; now_ < end; now_ += kLook) {
+      if (now_ >= burst_due_) {
+        burst_due_ = now_ + round_trip_;
+        waiting_bytes_ += std::exchange(burst_bytes_, 2 * burst_bytes_);
+      }
+      const double bytes =
+          std::min(waiting_bytes_, bytes_s_ * std::chrono::duration<double>(kLook).count());
+      waiting_bytes_ -= bytes;
+      concurrency_.carried(static_cast<std::uint64_t>(bytes), now_);
+      const double wanted = (concurrency_.limit() + 1) * kObject_bytes;
+      concurrency_.is_wanted(static_cast<std::uint64_t>(wanted), now_);
+    }
+  }
+  [[nodiscard]] unsigned limit() const { return concurrency_.limit(); }
+
+ private:
+  static constexpr Duration kLook = milliseconds(5);
+
+  const double bytes_s_;
+  const Duration round_trip_;
+  LineConcurrency concurrency_{kMost};
+  TimePoint now_{std::chrono::hours(1)};
+  TimePoint burst_due_ = now_;
+  double burst_bytes_ = 4 * 14'480;  // of as many connections as there are at first
+  double waiting_bytes_ = 0;
+};
+
+TEST(LineConcurrencyTest, AFastLineIsKnownBeforeTheFirstAnswers) {
+  BeginningLine line(100, milliseconds(200));
+  line.run_for(milliseconds(1200));  // it takes 1.4 s to carry the first four megabytes so
+  EXPECT_EQ(line.limit(), kMost);
+}
+
+TEST(LineConcurrencyTest, NoMoreAreTakenForQuickThanTheLineCarriesInThatTime) {
+  for (const double mbit : {1, 4, 16}) {
+    SCOPED_TRACE(mbit);
+    BeginningLine line(mbit, milliseconds(200));
+    line.run_for(seconds(20));
+    EXPECT_EQ(line.limit(), LineConcurrency::kFirst);
+  }
+  BeginningLine line(50, milliseconds(20));
+  line.run_for(seconds(20));
+  EXPECT_EQ(line.limit(), 11U);
+}
+
+TEST(LineConcurrencyTest, WhatIsSeenAtOnceAfterALongTimeWasNotCarriedAtOnce) {
+  LineConcurrency concurrency(kMost);
+  TimePoint now{std::chrono::hours(1)};
+  for (int looks = 0; looks < 100; ++looks) concurrency.carried(0, now += milliseconds(5));
+  concurrency.carried(1 << 20, now += milliseconds(900));
+  concurrency.is_wanted(5 * kObject_bytes, now);
+  EXPECT_EQ(concurrency.limit(), LineConcurrency::kFirst);
+  concurrency.carried(0, now += milliseconds(50));
+  concurrency.is_wanted(5 * kObject_bytes, now);
+  EXPECT_EQ(concurrency.limit(), LineConcurrency::kFirst);
 }
 
 TEST(LineConcurrencyTest, WhereOneIsConfiguredItIsOne) {

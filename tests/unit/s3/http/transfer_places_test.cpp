@@ -30,7 +30,7 @@ class TransferPlacesTest : public ::testing::Test {
               const std::function<bool()>& is_over = {}) {
     const TimePoint now = steady_clock::now();
     TransferLife life(now, limit, time, is_over, stops);
-    return places().enter(its_class, life);
+    return places().enter({.its_class = its_class, .bytes = bytes}, life);
   }
   // Before the first look at whether the request is over.
   Place enter_soon() { return enter(TransferClass::small, milliseconds(1)); }
@@ -63,6 +63,7 @@ class TransferPlacesTest : public ::testing::Test {
   }
 
   unsigned most = 1;
+  std::size_t bytes = kBytes;
   bool hedging = true;
   TransferTime time = TransferTime::of_silence;
   std::atomic<bool> stops{false};
@@ -157,7 +158,7 @@ TEST_F(TransferPlacesTest, WhoWaitsHasTimeWhileOthersGetOn) {
   const TimePoint begun = steady_clock::now();
   unsigned asked = 0;
   const auto others_get_on_for_a_while = [&] {
-    if (++asked <= 3) places().carried(1000, steady_clock::now());
+    if (++asked <= 3) places().carried(1000, false, steady_clock::now());
     return false;
   };
   const Duration limit = 2 * TransferLife::kAskEvery;
@@ -171,7 +172,7 @@ TEST_F(TransferPlacesTest, WhoseWholeTimeCountsHasNoMoreForThat) {
   unsigned asked = 0;
   const auto others_get_on = [&] {
     ++asked;
-    places().carried(1000, steady_clock::now());
+    places().carried(1000, false, steady_clock::now());
     return false;
   };
   EXPECT_FALSE(enter(TransferClass::small, 2 * TransferLife::kAskEvery, others_get_on));
@@ -187,13 +188,34 @@ TEST_F(TransferPlacesTest, LargeOnesAreAsManyAsTheLineHasAUseForAndOneMoreWhenIt
   unsigned asked = 0;
   const auto something_is_on_its_way = [&] {
     ++asked;
-    places().carried(0, steady_clock::now());
+    places().carried(0, true, steady_clock::now());
     return false;
   };
   EXPECT_FALSE(enter(TransferClass::large, LineConcurrency::kIdle + 2 * TransferLife::kAskEvery,
                      something_is_on_its_way));
   EXPECT_TRUE(enter(TransferClass::large));  // after a while, and nothing else has happened
   EXPECT_TRUE(enter_soon());                 // a small one needs none of that
+}
+
+// Nothing ends meanwhile, and something is always under way.
+TEST_F(TransferPlacesTest, OneMoreEntersAsSoonAsTheLineIsSeenToCarryAllOfThemQuickly) {
+  most = 16;
+  std::vector<Place> large;
+  for (unsigned i = 0; i < LineConcurrency::kFirst; ++i) {
+    large.push_back(enter(TransferClass::large));
+  }
+  const auto they_get_on = [&] {
+    places().carried(1000, true, steady_clock::now());
+    return false;
+  };
+  large.push_back(enter(TransferClass::large, seconds(30), they_get_on));
+  EXPECT_TRUE(large.back());
+  bytes = std::size_t{1} << 40U;
+  time = TransferTime::whole;
+  EXPECT_FALSE(enter(TransferClass::large, LineConcurrency::kIdle, they_get_on));
+  bytes = kBytes;
+  large.push_back(enter(TransferClass::large, seconds(30), they_get_on));
+  EXPECT_TRUE(large.back());
 }
 
 TEST_F(TransferPlacesTest, RefusalsTakePlacesAwayAndGoodAnswersGiveThemBack) {
