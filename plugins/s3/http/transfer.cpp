@@ -136,6 +136,7 @@ void Transfer::clear() {
   acknowledged_ = false;
   first_byte_ = TimePoint{};
   pace_.begin();
+  receive_pace_.begin();
   may_move_ = Duration{};
   counted_socket_ = CURL_SOCKET_BAD;
   counted_bytes_ = 0;

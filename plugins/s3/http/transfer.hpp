@@ -32,7 +32,9 @@
 
 #include "common/sync/clock.hpp"
 #include "plugins/s3/http/http_client.hpp"
+#include "plugins/s3/http/receive_pace.hpp"
 #include "plugins/s3/http/send_pace.hpp"
+#include "plugins/s3/http/socket_progress.hpp"
 #include "plugins/s3/http/transfer_direction.hpp"
 #include "plugins/s3/http/trusted_certificates.hpp"
 
@@ -101,6 +103,7 @@ class Transfer {
   // By a bandwidth limit: its silence is of our making.
   [[nodiscard]] bool is_held_back() const { return up_paused_ || down_paused_; }
   void pause(bool& flag, TransferDirection& direction);
+  void pace_receiving(const SocketProgress& progress, TimePoint now);
   void clear();
   bool may_send();
 
@@ -135,6 +138,7 @@ class Transfer {
   bool up_paused_ = false;
   bool down_paused_ = false;
   SendPace pace_;
+  ReceivePace receive_pace_;
   std::optional<TimePoint> resume_at_;  // enough is on its way until then
 
   curl_socket_t socket_ = CURL_SOCKET_BAD;

@@ -60,6 +60,7 @@ Transfer::Look Transfer::look(TimePoint now) {
     moved_ = now;
     return {.is_on_its_way = true};
   }
+  pace_receiving(*progress, now);
   Look look{.is_on_its_way = progress->unacknowledged_bytes > 0};
   const bool is_first = std::exchange(counted_socket_, socket_) != socket_;
   const std::uint64_t before = std::exchange(counted_bytes_, progress->moved_bytes);
@@ -70,6 +71,16 @@ Transfer::Look Transfer::look(TimePoint now) {
   if (!is_held_back()) may_move_ += passed;
   if (is_first || look.moved_bytes > 0 || is_held_back()) moved_ = now;
   return look;
+}
+
+void Transfer::pace_receiving(const SocketProgress& progress, TimePoint now) {
+  if (!headers_ended_) return;
+  const auto window = receive_pace_.window({.received_bytes = progress.received_bytes,
+                                            .shortest_round_trip = progress.round_trip,
+                                            .round_trip = progress.receive_round_trip,
+                                            .window_bytes = receive_window_bytes(socket_)},
+                                           now);
+  if (window) limit_receive_window(socket_, *window);
 }
 
 bool Transfer::crawls() const {

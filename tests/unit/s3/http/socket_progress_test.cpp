@@ -66,6 +66,25 @@ TEST_F(SocketProgressTest, WhatHasComeHasMoved) {
   EXPECT_EQ(socket_progress(near)->moved_bytes, before->moved_bytes + 8);
 }
 
+TEST_F(SocketProgressTest, WhatTheOtherEndMaySendIsLimited) {
+  const std::vector<char> bytes(4 << 20, 'x');
+  limit_receive_window(near, 16 << 10);
+  EXPECT_EQ(receive_window_bytes(near), 16U << 10U);
+  // What goes out from the other end, until it waits for this one: nothing is read here.
+  const auto most = [&] {
+    std::uint64_t sent = 0;
+    do {
+      sent = socket_progress(far)->moved_bytes;
+      while (send(far, bytes.data(), bytes.size(), MSG_DONTWAIT) > 0) continue;
+      usleep(300'000);
+    } while (socket_progress(far)->moved_bytes > sent);
+    return sent;
+  };
+  EXPECT_LE(most(), 200U << 10U);
+  EXPECT_GT(socket_progress(near)->received_bytes, 0U);
+  EXPECT_LE(socket_progress(near)->received_bytes, socket_progress(near)->moved_bytes);
+}
+
 TEST(SocketProgress, OfWhatIsNoSocketNothingIsKnown) {
   EXPECT_FALSE(socket_progress(-1).has_value());
   EXPECT_FALSE(socket_progress(STDERR_FILENO).has_value());

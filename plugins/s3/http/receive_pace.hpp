@@ -1,0 +1,91 @@
+// How much of a download is on its way: no more than comes within a second or so.
+//
+// The queue of a download is at the other end of the line, where the service's TCP fills it until
+// something is lost. Where that takes seconds, everything that comes behind waits as long: small
+// reads, and the answers to the lease's requests, which must not be late. What a receiver can do is to
+// offer a smaller window (Jiang et al., "Tackling Bufferbloat in 3G/4G Networks", 2012): as much as
+// comes within kSpan and a round trip leaves the line full and a queue of kSpan.
+//
+// Once for each round trip, as the kernel measures it on what comes (the queue is in it), or sooner
+// where it is too long:
+//
+//   answer comes for   round trip                      window
+//   kSlow at least     longer than the shortest by     what comes in as long as the shortest and
+//                      kSpan                           kSpan; no larger than before, and
+//                                                      kWindowBytes_min at least
+//   less               as long                         as before: a server was slow, or a packet lost
+//   any time           shorter, and the window small   larger by what has come
+//                      else                            the kernel's affair
+//
+// So on a line that is fast, or whose queue is short, nothing is done. The window itself is the
+// connection's (the kernel keeps it); here is what is needed to find the next.
+//
+// Not thread-safe: its owner is a transfer.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+
+#include "common/sync/clock.hpp"
+
+namespace nbdstack {
+
+class ReceivePace {
+ public:
+  static constexpr Duration kSpan = std::chrono::milliseconds(500);
+  // Nothing is further away than that; a longer one was measured behind a queue.
+  static constexpr Duration kRoundTrip_max = std::chrono::seconds(1);
+  static constexpr Duration kSlow = std::chrono::seconds(2);
+  static constexpr Duration kPeriod_min = std::chrono::milliseconds(100);
+  static constexpr std::uint64_t kWindowBytes_min = std::uint64_t{8} << 10U;
+  // What is as large is not raised.
+  static constexpr std::uint64_t kWindowBytes_small = std::uint64_t{1} << 20U;
+
+  struct Seen {
+    std::uint64_t received_bytes = 0;  // by the connection
+    Duration shortest_round_trip{};
+    Duration round_trip{};  // 0: not known yet
+    std::uint64_t window_bytes = 0;
+  };
+
+  // Another answer comes. What was seen before was not of it.
+  void begin() { answer_begun_.reset(); }
+
+  // As seen now, while the body comes. The window to offer; nothing: as it is.
+  std::optional<std::uint64_t> window(const Seen& seen, TimePoint now) {
+    if (!answer_begun_) {
+      answer_begun_ = now;
+      begin_round(seen, now);
+      return std::nullopt;
+    }
+    if (seen.round_trip == Duration{}) return std::nullopt;
+    const Duration wanted = std::min(seen.shortest_round_trip, kRoundTrip_max) + kSpan;
+    const Duration round = now - round_begun_;
+    if (round < std::clamp(seen.round_trip, kPeriod_min, wanted)) return std::nullopt;
+    const std::uint64_t come_bytes = seen.received_bytes - received_bytes_;
+    begin_round(seen, now);
+    if (seen.round_trip > wanted) {
+      const auto enough_bytes = static_cast<std::uint64_t>(static_cast<double>(come_bytes) *
+                                                           seconds(wanted) / seconds(round));
+      if (now - *answer_begun_ < kSlow || enough_bytes >= seen.window_bytes) return std::nullopt;
+      return std::max(enough_bytes, kWindowBytes_min);
+    }
+    if (seen.window_bytes >= kWindowBytes_small || come_bytes == 0) return std::nullopt;
+    return seen.window_bytes + come_bytes;
+  }
+
+ private:
+  void begin_round(const Seen& seen, TimePoint now) {
+    round_begun_ = now;
+    received_bytes_ = seen.received_bytes;
+  }
+  static double seconds(Duration time) { return std::chrono::duration<double>(time).count(); }
+
+  std::optional<TimePoint> answer_begun_;
+  TimePoint round_begun_{};  // these two: the round
+  std::uint64_t received_bytes_ = 0;
+};
+
+}  // namespace nbdstack
