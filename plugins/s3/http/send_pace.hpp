@@ -10,8 +10,10 @@
 //
 // Nor is there ever more on its way than a window, which is small at first and grows by what is
 // acknowledged, as TCP's does (slow start): the kernel would take a megabyte at once, before anything
-// can be old. It is halved when something is, once for a span. Pieces are small as well, and larger
-// where they go at once, so that it is known finely enough what was handed over when.
+// can be old. When something is, the window becomes what is acknowledged within kSpan and a round
+// trip, once for such a time and no smaller than by half, and grows by a quarter from then on: with
+// four uploads the queue of a line of 1 Mbit/s is 0.8 s, where halves alone left 2. Pieces are small as
+// well, and larger where they go at once, so that it is known finely enough what was handed over when.
 //
 //   asked for a piece                    what was handed over before is with the kernel
 //     something is old, or the window    none for now: to be asked again after kPause
@@ -34,28 +36,29 @@ class SendPace {
  public:
   static constexpr Duration kSpan = std::chrono::milliseconds(500);
   static constexpr Duration kPause = std::chrono::milliseconds(25);
-  static constexpr std::size_t kPieceBytes_min = std::size_t{16} << 10U;
+  static constexpr std::size_t kPieceBytes_min = std::size_t{8} << 10U;
   static constexpr std::size_t kPieceBytes_max = std::size_t{256} << 10U;
-  static constexpr std::uint64_t kWindowBytes_min = std::uint64_t{32} << 10U;
+  static constexpr std::uint64_t kWindowBytes_min = std::uint64_t{16} << 10U;
   static constexpr std::uint64_t kWindowBytes_max = std::uint64_t{1} << 40U;
 
   void begin() {
     marks_.clear();
     handed_bytes_ = 0;
     acknowledged_bytes_ = 0;
+    round_ = {};
   }
 
   // How large the next piece may be, when so much of what the kernel was given is not acknowledged.
   // 0: none for now.
   std::size_t allowance(std::size_t unacknowledged_bytes, Duration round_trip, TimePoint now) {
     acknowledge(handed_bytes_ - std::min<std::uint64_t>(handed_bytes_, unacknowledged_bytes));
-    if (!marks_.empty() && now - marks_.front().handed > kSpan + round_trip) {
-      if (now - halved_ > kSpan + round_trip) {
-        halved_ = now;
-        window_bytes_ = std::max(window_bytes_ / 2, kWindowBytes_min);
-      }
-      return 0;
+    const Duration wanted = kSpan + round_trip;
+    const bool is_old = !marks_.empty() && now - marks_.front().handed > wanted;
+    if (now - round_.begun > wanted) {
+      if (is_old) narrow(wanted, now);
+      round_ = {now, acknowledged_bytes_};
     }
+    if (is_old) return 0;
     const std::uint64_t room =
         window_bytes_ - std::min<std::uint64_t>(window_bytes_, unacknowledged_bytes);
     return room < kPieceBytes_min ? 0 : std::min<std::uint64_t>(piece_bytes_, room);
@@ -72,13 +75,29 @@ class SendPace {
  private:
   void acknowledge(std::uint64_t bytes) {
     if (bytes <= acknowledged_bytes_) return;
-    window_bytes_ = std::min(window_bytes_ + (bytes - acknowledged_bytes_), kWindowBytes_max);
+    const std::uint64_t more_bytes = (bytes - acknowledged_bytes_) / (was_narrowed_ ? kSlowly : 1);
+    window_bytes_ = std::min(window_bytes_ + more_bytes, kWindowBytes_max);
     acknowledged_bytes_ = bytes;
     while (!marks_.empty() && marks_.front().bytes <= bytes) marks_.pop_front();
   }
 
-  static constexpr Duration kQuick = std::chrono::milliseconds(20);
+  void narrow(Duration wanted, TimePoint now) {
+    const double round_s = std::chrono::duration<double>(now - round_.begun).count();
+    const double part = std::chrono::duration<double>(wanted).count() / round_s;
+    const auto bytes = static_cast<double>(acknowledged_bytes_ - round_.acknowledged_bytes) * part;
+    const std::uint64_t least_bytes = std::max(window_bytes_ / 2, kWindowBytes_min);
+    window_bytes_ = std::clamp(static_cast<std::uint64_t>(bytes), least_bytes,
+                               std::max(window_bytes_, least_bytes));
+    was_narrowed_ = true;
+  }
 
+  static constexpr Duration kQuick = std::chrono::milliseconds(20);
+  static constexpr std::uint64_t kSlowly = 4;
+
+  struct Round {
+    TimePoint begun{};
+    std::uint64_t acknowledged_bytes = 0;  // until then
+  };
   struct Mark {
     TimePoint handed;
     std::uint64_t bytes;  // all that had been handed over by then
@@ -88,7 +107,8 @@ class SendPace {
   std::uint64_t handed_bytes_ = 0;  // these two: of the body
   std::uint64_t acknowledged_bytes_ = 0;
   std::uint64_t window_bytes_ = kWindowBytes_min;
-  TimePoint halved_{};
+  Round round_;
+  bool was_narrowed_ = false;
   std::size_t piece_bytes_ = kPieceBytes_min;
   TimePoint last_{};
 };

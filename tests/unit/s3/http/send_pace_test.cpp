@@ -53,7 +53,20 @@ TEST_F(SendPaceTest, ASlowLineStaysFullAndItsQueueShort) {
     waiting_bytes = 0;
     run_for(seconds(2));
   }
-  EXPECT_LE(most_waiting_bytes, 2 * bytes_s);
+  EXPECT_LE(most_waiting_bytes, bytes_s);
+}
+
+// As large as on a fast line, and then narrowed in a few steps.
+TEST_F(SendPaceTest, ALineThatBecomesSlowHasAShortQueueInTime) {
+  bytes_s = 10e6;
+  run_for(seconds(3));
+  bytes_s = 125'000;
+  run_for(seconds(60));  // what is under way by then takes most of it
+  most_waiting_bytes = 0;
+  carried_bytes = 0;
+  run_for(seconds(20));
+  EXPECT_LE(most_waiting_bytes, bytes_s);
+  EXPECT_GE(carried_bytes, 0.95 * 20 * bytes_s);
 }
 
 TEST_F(SendPaceTest, TheWindowOfAConnectionStays) {
