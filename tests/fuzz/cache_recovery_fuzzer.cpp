@@ -4,7 +4,8 @@
 //   the input        is: the snapshot's length in two bytes, whose highest bit is set for a disk of
 //                    larger blocks, a snapshot, a note of 80 bytes, a journal. It is taken as it is, and as files of which every checksum is right and
 //                    every record follows the one before: what lies behind the checksums is reached.
-//                    Slots are taken modulo 4096, for an index has as many as the highest one named
+//                    Slots are taken modulo 4096, but for those of 3 * 2^30 and above, which no
+//                    such cache can have: an index has as many as the highest one named
 //   any files        are refused, or give an index; twice the same
 //   any index        is the same when it is read back from the snapshot that is written of it
 //   a record         comes back as it went in; one damaged byte, and it is none
@@ -34,6 +35,7 @@ constexpr std::uint64_t kDisk_bytes = 128 * 16384 - 1000;
 const BlockGeometry kNarrow(kDisk_bytes, 16384);  // four pages a block
 const BlockGeometry kWide(kDisk_bytes, 131072);   // 32, for which masks are wider in snapshots
 constexpr std::uint32_t kSlots = 4096;
+constexpr std::uint32_t kImpossible = 3U << 30U;
 
 // --- Numbers in the files ---
 
@@ -50,7 +52,8 @@ void put(std::span<std::byte> bytes, std::size_t at, Number number) {
 }
 
 void wrap_slot(std::span<std::byte> bytes, std::size_t at) {
-  put(bytes, at, number_at<std::uint32_t>(bytes, at) % kSlots);
+  const auto slot = number_at<std::uint32_t>(bytes, at);
+  if (slot < kImpossible) put(bytes, at, slot % kSlots);
 }
 
 // --- What makes the files right ---
@@ -212,11 +215,12 @@ void check_files(const Files& input) {
     must(first == second, "the same files are refused, or not, each time");
     must(first || damaged == Damaged::refuse, "whoever asks for salvage is not refused");
     if (!first) continue;
+    must(index.slots() <= kSlots, "what no cache can have is believed of none");
     must(is_same(index, again), "the same files say the same each time");
     check_index(index, files);
   }
   SlotIndex committed(input.geometry);
-  succeeds([&] { load_committed(*directory, kGeneration + 1, committed); });
+  succeeds([&] { load_committed(*directory, kGeneration + 1, files, committed); });
 }
 
 void check_records(std::span<const std::byte> journal, const BlockGeometry& geometry,

@@ -361,7 +361,7 @@ void DurableStore::end_epoch(Lock& lock) {
 void DurableStore::replace_snapshot(std::uint64_t generation, std::span<const Slot> order) {
   try {
     SlotIndex index(geometry_);
-    const LoadedIndex loaded = load_committed(*directory_, generation, index);
+    const LoadedIndex loaded = load_committed(*directory_, generation, files_, index);
     const std::vector<Slot> as_named = order.empty() ? index.order() : std::vector<Slot>();
     write_snapshot(*directory_, index, order.empty() ? std::span<const Slot>(as_named) : order,
                    generation, loaded.sequence);

@@ -41,6 +41,11 @@ class SlotIndex {
   [[nodiscard]] const Entry& operator[](Slot slot) const { return entries_[slot]; }
   [[nodiscard]] const RunMap<bool>& zeros() const { return zeros_; }
 
+  // Slots from `end` on, which would cost memory for all those before them, are none of this cache:
+  // whoever reads of one in a file has to refuse it. In the beginning none but kNoSlot is.
+  void expect_slots_below(Slot end) { slots_end_ = end; }
+  [[nodiscard]] bool is_possible(Slot slot) const { return slot < slots_end_; }
+
   // From a snapshot.
   void add(Slot slot, const Entry& entry);
   void add_zeros(const Range& range, bool may_trim) { zeros_.assign(range, may_trim); }
@@ -66,6 +71,7 @@ class SlotIndex {
 
   BlockGeometry geometry_;
   PageGeometry pages_;
+  Slot slots_end_ = kNoSlot;
   std::vector<Entry> entries_;
   std::vector<Slot> snapshot_order_;
   RunMap<bool> zeros_;

@@ -131,8 +131,10 @@ void PageFiles::punch_behind(Slot slots) {
   }
 }
 
-Slot PageFiles::second_slots() const {
-  return static_cast<Slot>((files_[1]->size_bytes() + block_size_ - 1) / block_size_);
+Slot PageFiles::slots_of(std::size_t which) const {
+  const std::uint64_t size_bytes = files_.at(which)->size_bytes();
+  const std::uint64_t slots = size_bytes / block_size_ + (size_bytes % block_size_ == 0 ? 0 : 1);
+  return static_cast<Slot>(std::min<std::uint64_t>(slots, kNoSlot));
 }
 
 }  // namespace nbdstack

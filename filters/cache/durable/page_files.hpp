@@ -13,6 +13,7 @@
 // key. That of a slot is the XOR of its stored pages': pages come and go without a look at the others.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -64,14 +65,17 @@ class PageFiles {
   // Gives storage back.
   void punch(Slot slot, bool second);
   void punch_behind(Slot slots);
+  // How many slots reach into either file.
+  [[nodiscard]] Slot slots() const { return std::max(slots_of(0), slots_of(1)); }
   // How many slots reach into data2.
-  [[nodiscard]] Slot second_slots() const;
+  [[nodiscard]] Slot second_slots() const { return slots_of(1); }
 
  private:
   void read_encrypted(Slot slot, std::span<std::byte> buffer, std::uint32_t offset,
                       PageMask copies) const;
   void decrypt_at(Slot slot, std::span<std::byte> bytes, std::uint32_t offset,
                   PageMask copies) const;
+  [[nodiscard]] Slot slots_of(std::size_t which) const;
   [[nodiscard]] std::uint64_t position(Slot slot) const {
     return std::uint64_t{slot} * block_size_;
   }

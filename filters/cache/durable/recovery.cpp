@@ -33,24 +33,48 @@ struct JournalBytes {
   std::uint64_t generation;
   std::string path;
   std::vector<std::byte> bytes;
+  Slot slots_end;
+
+  [[nodiscard]] bool is_possible(const Record& record) const {
+    using Kind = Record::Kind;
+    const bool names_slot = record.kind != Kind::commit && record.kind != Kind::zeros_added &&
+                            record.kind != Kind::zeros_removed;
+    return !names_slot || record.slot < slots_end;
+  }
 };
 
+// The length of a journal or a snapshot, which has no more words about slots than it has room for.
+std::uint64_t words_of(Directory& directory, const std::string& name) {
+  constexpr std::uint64_t kShortestWord_bytes = 32;
+  return directory.open(name)->size_bytes() / kShortestWord_bytes;
+}
+
+Slot end_of_slots(Directory& directory, const FoundFiles& found, const PageFiles& files) {
+  std::uint64_t end = files.slots() + kSlotsUnseen_max;
+  if (found.snapshot != 0) end += words_of(directory, snapshot_name(found.snapshot));
+  for (const std::uint64_t generation : found.journals) {
+    end += words_of(directory, Journal::name_of(generation));
+  }
+  return static_cast<Slot>(std::min<std::uint64_t>(end, kNoSlot));
+}
+
 std::vector<JournalBytes> read_journals(Directory& directory, const BlockGeometry& geometry,
+                                        Slot slots_end,
                                         const std::vector<std::uint64_t>& generations) {
   std::vector<JournalBytes> journals;
   for (const std::uint64_t generation : generations) {
     const auto file = directory.open(Journal::name_of(generation));
     JournalBytes journal{geometry, generation, file->path(),
-                         std::vector<std::byte>(file->size_bytes())};
+                         std::vector<std::byte>(file->size_bytes()), slots_end};
     file->read_at(journal.bytes, 0);
     journals.push_back(std::move(journal));
   }
   return journals;
 }
 
-// Calls fn(record) for each intact record, whatever lies between them.
+// Calls fn(journal, record) for each intact record, whatever lies between them.
 template <typename Fn>
-void for_each_record(const std::vector<JournalBytes>& journals, Fn&& fn) {
+void for_each_intact(const std::vector<JournalBytes>& journals, Fn&& fn) {
   for (const JournalBytes& journal : journals) {
     const std::span<const std::byte> bytes(journal.bytes);
     for (std::size_t at = 0; at + kRecordAlignment <= bytes.size();) {
@@ -59,10 +83,18 @@ void for_each_record(const std::vector<JournalBytes>& journals, Fn&& fn) {
         at += kRecordAlignment;
         continue;
       }
-      fn(decoded->record);
+      fn(journal, decoded->record);
       at += decoded->length;
     }
   }
+}
+
+// The same without those that cannot be.
+template <typename Fn>
+void for_each_record(const std::vector<JournalBytes>& journals, Fn&& fn) {
+  for_each_intact(journals, [&](const JournalBytes& journal, const Record& record) {
+    if (journal.is_possible(record)) fn(record);
+  });
 }
 
 // Where the records of the journals stop following each other.
@@ -73,11 +105,19 @@ struct Survey {
   std::uint64_t promised = 0;    // the last one that any commit record covers
   std::uint64_t durable = 0;     // the last one that is known to have been durable
   std::uint64_t last = 0;
+  std::string impossible{};  // what is said of a slot that cannot be; empty: nothing
 };
 
 Survey survey(const std::vector<JournalBytes>& journals, std::uint64_t first) {
   Survey result{first, first, first, first, first, first};
-  for_each_record(journals, [&](const Record& record) {
+  for_each_intact(journals, [&](const JournalBytes& journal, const Record& record) {
+    if (!journal.is_possible(record)) {
+      result.impossible = fmt::format(
+          "{} is damaged: it speaks of slot {}, where this cache can "
+          "have {}",
+          journal.path, record.slot, journal.slots_end);
+      return;
+    }
     result.durable = std::max(result.durable, record.durable_sequence);
     if (record.kind == Record::Kind::commit) {
       result.promised = std::max(result.promised, record.sequence);
@@ -149,6 +189,7 @@ Survey survey_with(const CommitNote::Found& note, const std::vector<JournalBytes
 
 void look_for_gaps(const Directory& directory, const Survey& found,
                    std::vector<std::string>& damage) {
+  if (!found.impossible.empty()) damage.push_back(found.impossible);
   if (found.durable > found.contiguous) {
     damage.push_back(
         fmt::format("the journal in {} is damaged, cut short, gone, or an older copy: "
@@ -167,7 +208,7 @@ void look_for_gaps(const Directory& directory, const Survey& found,
 bool nothing_is_missed(const CommitNote::Found& note, const std::vector<JournalBytes>& journals) {
   if (!note.exists || note.damaged || note.commit.anything_dirty) return false;
   bool is_newer_dirty = false;
-  for_each_record(journals, [&](const Record& record) {
+  for_each_intact(journals, [&](const JournalBytes& /*journal*/, const Record& record) {
     using Kind = Record::Kind;
     const bool makes_dirty = (record.kind == Kind::wrote && record.flag) ||
                              record.kind == Kind::rewrote || record.kind == Kind::zeroed ||
@@ -223,10 +264,12 @@ void remove_before(Directory& directory, std::uint64_t generation) {
 
 LoadedIndex load_index(Directory& directory, const FoundFiles& found, const PageFiles& files,
                        Damaged damaged, SlotIndex& index) {
+  const Slot slots_end = end_of_slots(directory, found, files);
+  index.expect_slots_below(slots_end);
   std::vector<std::string> damage;
   SnapshotState snapshot{.sequence = 0, .intact = true, .readable = true, .has_note = false};
   if (found.snapshot != 0) snapshot = read_snapshot(directory, found.snapshot, index, damage);
-  const auto journals = read_journals(directory, index.geometry(), found.journals);
+  const auto journals = read_journals(directory, index.geometry(), slots_end, found.journals);
   if (!snapshot.readable && !journals.empty()) {
     for_each_record(journals, [&](const Record& record) {
       if (snapshot.sequence == 0) snapshot.sequence = record.sequence - 1;
@@ -260,15 +303,19 @@ LoadedIndex load_index(Directory& directory, const FoundFiles& found, const Page
   return loaded;
 }
 
-LoadedIndex load_committed(Directory& directory, std::uint64_t before, SlotIndex& index) {
+LoadedIndex load_committed(Directory& directory, std::uint64_t before, const PageFiles& files,
+                           SlotIndex& index) {
   FoundFiles found = find_files(directory);
   std::erase_if(found.journals, [&](std::uint64_t journal) { return journal >= before; });
+  const Slot slots_end = end_of_slots(directory, found, files);
+  index.expect_slots_below(slots_end);
   SnapshotState snapshot{.sequence = 0, .intact = true, .readable = true, .has_note = false};
   std::vector<std::string> damage;
   if (found.snapshot != 0) snapshot = read_snapshot(directory, found.snapshot, index, damage);
-  const auto journals = read_journals(directory, index.geometry(), found.journals);
+  const auto journals = read_journals(directory, index.geometry(), slots_end, found.journals);
   const Survey survey_result = survey(journals, snapshot.sequence);
-  if (!snapshot.intact || survey_result.contiguous != survey_result.last ||
+  if (!snapshot.intact || !survey_result.impossible.empty() ||
+      survey_result.contiguous != survey_result.last ||
       survey_result.committed != survey_result.last) {
     throw Error(EIO, fmt::format("the index in {} cannot be read back", directory.path()));
   }

@@ -17,6 +17,11 @@
 //                                                 be proven are kept and named in the log, what is
 //                                                 clean is forgotten, what is missing is lost
 //
+// Slots are numbered from 0 on, and memory is needed for all up to the highest one. So a number is
+// believed only where the cache can have come to it: no farther than the data files and one slot for
+// each word about one reach, and kSlotsUnseen_max for slots that held zeros only, which no file has
+// to speak of any more. A higher number is damage, whatever the checksum beside it says.
+//
 // Without damage, but where a snapshot says that there has to be a note and there is none that can
 // be read: the journal is taken at its word, and that is logged.
 //
@@ -43,6 +48,8 @@ struct FoundFiles {
   std::vector<std::uint64_t> journals;  // not older than the snapshot, ascending
 };
 
+inline constexpr std::uint64_t kSlotsUnseen_max = 1U << 20U;
+
 FoundFiles find_files(const Directory& directory);
 // Removes snapshots and journals of older generations.
 void remove_before(Directory& directory, std::uint64_t generation);
@@ -60,6 +67,7 @@ LoadedIndex load_index(Directory& directory, const FoundFiles& found, const Page
                        Damaged damaged, SlotIndex& index);
 // The state at the end of the journal before generation `before`, all of which is committed. Throws
 // where that is not what the files say.
-LoadedIndex load_committed(Directory& directory, std::uint64_t before, SlotIndex& index);
+LoadedIndex load_committed(Directory& directory, std::uint64_t before, const PageFiles& files,
+                           SlotIndex& index);
 
 }  // namespace nbdstack

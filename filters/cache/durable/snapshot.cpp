@@ -167,22 +167,31 @@ bool read_slots(const StorageFile& file, std::uint64_t& position, const Header& 
                 SlotIndex& index, std::vector<std::string>& damage) {
   const std::uint64_t blocks = index.geometry().block_count();
   const PageMask all = index.page_geometry().all(index.geometry().block_size());
-  return read_chunks<SlotEntry<Word>>(file, position, header.slots, header.generation, "blocks",
-                                      damage, [&](const SlotEntry<Word>& packed) {
-                                        const PageMask named = packed.valid | packed.dirty |
-                                                               packed.zero | packed.hole |
-                                                               packed.copies;
-                                        if (packed.block >= blocks || (named & ~all) != 0) return;
-                                        index.add(packed.slot, {.block = {packed.block},
-                                                                .pages = {.valid = packed.valid,
-                                                                          .dirty = packed.dirty,
-                                                                          .zero = packed.zero,
-                                                                          .hole = packed.hole},
-                                                                .copies = packed.copies,
-                                                                .checksum = packed.checksum,
-                                                                .named_at = 0,
-                                                                .in_use = true});
-                                      });
+  std::uint64_t impossible = 0;
+  const auto add = [&](const SlotEntry<Word>& packed) {
+    const PageMask named = packed.valid | packed.dirty | packed.zero | packed.hole | packed.copies;
+    if (packed.block >= blocks || (named & ~all) != 0 || !index.is_possible(packed.slot)) {
+      ++impossible;
+      return;
+    }
+    index.add(packed.slot, {.block = {packed.block},
+                            .pages = {.valid = packed.valid,
+                                      .dirty = packed.dirty,
+                                      .zero = packed.zero,
+                                      .hole = packed.hole},
+                            .copies = packed.copies,
+                            .checksum = packed.checksum,
+                            .named_at = 0,
+                            .in_use = true});
+  };
+  const bool intact = read_chunks<SlotEntry<Word>>(file, position, header.slots, header.generation,
+                                                   "blocks", damage, add);
+  if (impossible == 0) return intact;
+  damage.push_back(
+      fmt::format("{} is damaged: {} of its blocks lie where neither this disk nor this "
+                  "cache has room for them",
+                  file.path(), impossible));
+  return false;
 }
 
 }  // namespace

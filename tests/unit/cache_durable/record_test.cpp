@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <string>
 
 #include "filters/cache/durable/index.hpp"
 #include "filters/cache/durable/page_files.hpp"
@@ -14,6 +15,10 @@ namespace nbdstack::testing {
 namespace {
 
 using RecordKind = Record::Kind;
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 constexpr std::uint64_t kGeneration = 3;
 constexpr std::uint32_t kBlock_bytes = 16384;  // four pages
@@ -93,6 +98,42 @@ class ImpossibleRecordTest : public DurableStoreTest {
   }
 };
 
+// Of 2^32 slots: gigabytes would be needed for those before it.
+TEST_F(ImpossibleRecordTest, ASlotThatNoSuchCacheHasIsRefusedByTheNameOfTheFile) {
+  for (const Slot slot : {Slot{2U << 20U}, Slot{3U << 30U}, kNoSlot - 1, kNoSlot}) {
+    for (const RecordKind kind : {RecordKind::wrote, RecordKind::zeroed, RecordKind::cleaned}) {
+      disk_ = SimulatedDisk();
+      restart();
+      put(0, 0, 1, true);
+      store_->publish();
+      Record record = wrote(1, 1, 1);
+      record.kind = kind;
+      record.slot = slot;
+      append(record);
+      std::string refusal;
+      try {
+        restart();
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), EIO);
+        refusal = error.what();
+      }
+      EXPECT_TRUE(contains(refusal, "journal.")) << refusal;
+      EXPECT_TRUE(contains(refusal, fmt::format("slot {}", slot))) << refusal;
+      restart(Damaged::salvage);
+      EXPECT_EQ(pages_of(0).dirty, 1U);
+    }
+  }
+}
+
+TEST_F(ImpossibleRecordTest, ASlotOfZerosOnlyIsBelievedWithoutAnyData) {
+  constexpr Slot kSlot = 1'000'000;
+  take(kSlot);
+  store_->zeroed(kSlot, {1}, store_->forget(kSlot, 1, 0), false);
+  store_->publish();
+  restart();
+  EXPECT_EQ(recovered_.blocks.size(), 1U);
+}
+
 TEST_F(ImpossibleRecordTest, TheJournalEndsBeforeIt) {
   const std::vector<Record> records{wrote(1, 0b0111, 0),
                                     wrote(kBlocks, 1, 1),
@@ -129,6 +170,30 @@ TEST(SnapshotTest, WhatEndsBeforeAllThatItAnnouncesIsDamagedOnce) {
   EXPECT_TRUE(state.readable);
   EXPECT_FALSE(state.intact);
   EXPECT_EQ(damage.size(), 2U);  // of slots, and of zeros
+}
+
+TEST(SnapshotTest, ASlotThatNoSuchCacheHasIsDamage) {
+  SimulatedDisk disk;
+  std::vector<std::byte> content = header(1, 0);
+  std::array<std::uint32_t, 8> entry{};
+  entry[7] = 1000;  // the slot
+  const auto bytes = std::as_bytes(std::span(entry));
+  const std::uint64_t checksum = checksum_of(bytes, kGeneration);
+  content.resize(72);
+  std::memcpy(&content[64], &checksum, sizeof checksum);
+  content.insert(content.end(), bytes.begin(), bytes.end());
+  disk.replace(snapshot_name(kGeneration), content);
+  for (const Slot end : {1001U, 1000U}) {
+    SlotIndex index(kGeometry);
+    index.expect_slots_below(end);
+    std::vector<std::string> damage;
+    const bool intact = read_snapshot(*disk.directory(), kGeneration, index, damage).intact;
+    EXPECT_EQ(intact, end > 1000);
+    EXPECT_EQ(index.slots(), end > 1000 ? 1001U : 0U);
+    EXPECT_EQ(damage.size(), end > 1000 ? 0U : 1U);
+    for (const std::string& each : damage)
+      EXPECT_TRUE(contains(each, "index.3 is damaged")) << each;
+  }
 }
 
 TEST(SnapshotTest, ZerosBehindTheDiskAreNone) {
