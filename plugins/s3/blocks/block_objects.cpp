@@ -38,34 +38,34 @@ std::optional<ObjectInfo> BlockObjects::fetch_whole(BlockNumber block, std::span
 
 std::optional<ObjectInfo> BlockObjects::fetch_plain(BlockNumber block, std::span<std::byte> data) {
   const std::string name = format_.name_of(block);
-  auto object = store_.fetch(name, data);
-  if (object.has_value() && object->size_bytes != data.size()) {
+  auto object = store_.fetch_checked(name, data, [&](const ObjectInfo& read, const auto& /*body*/) {
+    if (read.size_bytes == data.size()) return;
     throw Error(EIO, fmt::format("{}: the object is {} bytes long where {} were expected", name,
-                                 object->size_bytes, data.size()));
-  }
+                                 read.size_bytes, data.size()));
+  });
   if (object.has_value() && object->checksum == ChecksumKind::none) unverified_.say(name);
   return object;
 }
 
-// The object comes where it is wanted if it may fit there: it need not be coded after all.
+// It is decoded as it comes: one that cannot be is read again. The object comes where it is wanted
+// if it may fit there: it need not be coded after all.
 std::optional<ObjectInfo> BlockObjects::fetch_coded(BlockNumber block, std::span<std::byte> data) {
   const std::string name = format_.name_of(block);
-  std::vector<std::byte> received;
-  if (format_.overhead_bytes() == 0) {
-    auto object = store_.fetch(name, data);
-    if (!object.has_value()) return object;
-    if (format_.is_stored_plain(*object)) {
-      if (object->checksum == ChecksumKind::none) unverified_.say(name);
-      return object;
-    }
-    received.assign(data.begin(), data.begin() + static_cast<std::ptrdiff_t>(object->size_bytes));
-    format_.decode(block, received, object->attributes, data);
-    return object;
+  if (format_.overhead_bytes() > 0) {
+    std::vector<std::byte> received(data.size() + format_.overhead_bytes());
+    return store_.fetch_checked(name, received, [&](const ObjectInfo& object, const auto& body) {
+      format_.decode(block, body, object.attributes, data);
+    });
   }
-  received.resize(data.size() + format_.overhead_bytes());
-  auto object = store_.fetch(name, received);
-  if (!object.has_value()) return object;
-  format_.decode(block, std::span(received).first(object->size_bytes), object->attributes, data);
+  bool is_vouched_for = true;
+  auto object = store_.fetch_checked(name, data, [&](const ObjectInfo& read, const auto& body) {
+    const bool is_plain = format_.is_stored_plain(read);
+    is_vouched_for = !is_plain || read.checksum != ChecksumKind::none;
+    if (is_plain) return;
+    const std::vector<std::byte> received(body.begin(), body.end());
+    format_.decode(block, received, read.attributes, data);
+  });
+  if (!is_vouched_for) unverified_.say(name);
   return object;
 }
 

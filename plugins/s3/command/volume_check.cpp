@@ -56,10 +56,11 @@ class Check {
     std::optional<ObjectInfo> object;
     std::vector<std::byte> body(layout_.object_size + format_.overhead_bytes());
     try {
-      object = store_.fetch(name, body);
+      object = store_.fetch_checked(name, body, [&](const ObjectInfo& read, const auto& came) {
+        good = verify(block, name, came, read);
+      });
       if (!object.has_value()) return;
       body.resize(object->size_bytes);
-      good = verify(block, name, body, *object);
     } catch (const Error& error) {
       if (error.code() != EIO && error.code() != EACCES) throw;
       fault = error;

@@ -133,6 +133,17 @@ class ObjectStore {
   // Error. Nothing: there is none, and `buffer` is unspecified.
   virtual std::optional<ObjectInfo> fetch(const std::string& key, std::span<std::byte> buffer) = 0;
 
+  // The same of an object whose reader can tell whether it is sound: what `check` throws an Error of
+  // EIO about is a body that was damaged on its way, or caught while it was replaced, and is read
+  // again as one is that does not match its checksum. Other Errors go through at once.
+  using Check = std::function<void(const ObjectInfo& object, std::span<const std::byte> body)>;
+  virtual std::optional<ObjectInfo> fetch_checked(const std::string& key,
+                                                  std::span<std::byte> buffer, const Check& check) {
+    auto object = fetch(key, buffer);
+    if (object.has_value()) check(*object, buffer.first(object->size_bytes));
+    return object;
+  }
+
   // What is known of an object without its body; nothing where there is none.
   virtual std::optional<ObjectInfo> look_up(const std::string& key) = 0;
 

@@ -39,6 +39,17 @@ seconds stall_timeout_of(const HttpStoreConfig& config) {
                   seconds(1));
 }
 
+std::optional<Failure> verify_by(const ObjectStore::Check& check, const ObjectInfo& object,
+                                 std::span<const std::byte> body) {
+  try {
+    check(object, body);
+    return std::nullopt;
+  } catch (const Error& error) {
+    if (error.code() != EIO) throw;
+    return corrupted(error.what());
+  }
+}
+
 Duration put_off_by(const HttpOutcome& outcome) {
   return std::visit([](const auto& each) { return each.put_off; }, outcome);
 }
@@ -268,7 +279,9 @@ std::optional<std::string> HttpStore::get_text(const std::string& key, std::size
   return text;
 }
 
-std::optional<ObjectInfo> HttpStore::fetch(const std::string& key, std::span<std::byte> buffer) {
+std::optional<ObjectInfo> HttpStore::fetch_checked(const std::string& key,
+                                                   std::span<std::byte> buffer,
+                                                   const Check& check) {
   Call call{.method = "GET", .key = key, .buffer_status = 200, .buffer = buffer};
   std::optional<ObjectInfo> object;
   run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
@@ -277,7 +290,8 @@ std::optional<ObjectInfo> HttpStore::fetch(const std::string& key, std::span<std
     object = info_of(response, response.buffered_bytes);
     const auto body = buffer.first(response.buffered_bytes);
     if (auto failure = judge_whole(response, body)) return failure;
-    return verify_all_checksums(response, body);
+    if (auto failure = verify_all_checksums(response, body)) return failure;
+    return check ? verify_by(check, *object, body) : std::nullopt;
   });
   return object;
 }

@@ -5,7 +5,7 @@
 //   get_range  GET with Range; the answer must be 206 with exactly that Content-Range. The range is
 //              widened to what x-amz-meta-nbdstack-pieces can verify; of an object that an older
 //              version stored without it, the whole is read once (part_read.hpp)
-//   fetch      GET, checked by all that the object carries
+//   fetch      GET, checked by all that the object carries, and by what its reader knows of it
 //   look_up    GET of the first byte: its Content-Range tells the size and, unlike HEAD's, its
 //              errors have a body that says what is wrong. HEAD where the answer tells no size:
 //              services have called the range wrong, or an object empty that is not
@@ -104,7 +104,11 @@ class HttpStore final : public ObjectStore {
   bool get_range(const std::string& key, std::span<std::byte> body,
                  const ObjectPart& part) override;
   std::optional<std::string> get_text(const std::string& key, std::size_t size_limit) override;
-  std::optional<ObjectInfo> fetch(const std::string& key, std::span<std::byte> buffer) override;
+  std::optional<ObjectInfo> fetch(const std::string& key, std::span<std::byte> buffer) override {
+    return fetch_checked(key, buffer, {});
+  }
+  std::optional<ObjectInfo> fetch_checked(const std::string& key, std::span<std::byte> buffer,
+                                          const Check& check) override;
   std::optional<ObjectInfo> look_up(const std::string& key) override;
   PutOutcome put(const std::string& key, std::span<const std::byte> body,
                  const PutOptions& options) override;

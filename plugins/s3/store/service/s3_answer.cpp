@@ -45,6 +45,15 @@ ChecksumKind kind_of_checksums(const HttpResponse& response, std::uint64_t objec
   return kind_of({.whole = response.header(kChecksumHeader).value_or("")}, object_bytes);
 }
 
+// A service may show an object that it has written half.
+Failure of_another_length(std::uint64_t found_bytes, std::uint64_t expected_bytes) {
+  const bool is_cut = found_bytes < expected_bytes;
+  return {.may_pass = is_cut,
+          .reason = fmt::format("the object is {} bytes long where {} were expected", found_bytes,
+                                expected_bytes),
+          .is_damage = is_cut};
+}
+
 std::string_view text_of(std::span<const std::byte> body) {
   return {reinterpret_cast<const char*>(body.data()), body.size()};
 }
@@ -228,10 +237,7 @@ std::optional<Failure> judge_whole(const HttpResponse& response, std::span<const
                                          quotable(*range))};
   }
   if (response.buffered_bytes == body.size()) return std::nullopt;
-  // Without a Content-Length, a connection that breaks looks like the end.
-  return Failure{.may_pass = !response.header("content-length").has_value(),
-                 .reason = fmt::format("the object is {} bytes long where {} were expected",
-                                       response.buffered_bytes, body.size())};
+  return of_another_length(response.buffered_bytes, body.size());
 }
 
 std::optional<Failure> judge_identity(const HttpResponse& response, const std::string& etag) {
@@ -257,7 +263,9 @@ std::optional<std::uint64_t> object_bytes_of(const HttpResponse& response,
 std::optional<Failure> judge_part(const HttpResponse& response, const std::string& range,
                                   std::size_t length, std::uint64_t object_bytes) {
   if (response.status == 416) {
-    return Failure{.reason = fmt::format("the object is shorter than the range {}", range)};
+    return Failure{.may_pass = true,
+                   .reason = fmt::format("the object is shorter than the range {}", range),
+                   .is_damage = true};
   }
   if (response.status != 206) return unexpected(response);
   if (auto fault = contradiction_in(response)) return fault;
@@ -269,11 +277,8 @@ std::optional<Failure> judge_part(const HttpResponse& response, const std::strin
                                          range, response.buffered_bytes,
                                          response.header("content-range").value_or(""))};
   }
-  if (*found_bytes != object_bytes) {
-    return Failure{.reason = fmt::format("the object is {} bytes long where {} were expected",
-                                         *found_bytes, object_bytes)};
-  }
-  return std::nullopt;
+  if (*found_bytes == object_bytes) return std::nullopt;
+  return of_another_length(*found_bytes, object_bytes);
 }
 
 }  // namespace nbdstack
