@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <ctime>
 #include <string_view>
@@ -116,15 +115,6 @@ std::optional<std::chrono::system_clock::time_point> parse_iso_time(const std::s
     offset_s = *parsed;
   }
   return wall_time_of(timegm(&utc) - offset_s);
-}
-
-std::string iso_time_of(std::chrono::system_clock::time_point time) {
-  const std::time_t since_1970_s = std::chrono::system_clock::to_time_t(time);
-  std::tm utc{};
-  gmtime_r(&since_1970_s, &utc);
-  std::array<char, sizeof("-2147483648-01-02T03:04:05Z")> text{};
-  const std::size_t length = std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &utc);
-  return {text.data(), length};
 }
 
 }  // namespace nbdstack

@@ -32,7 +32,5 @@ std::string parse_failure_document(const std::string& text);
 // ISO 8601 as AWS writes it: "2026-01-02T03:04:05Z", with a fraction or an offset as well, or with
 // the "UTC" of older versions of the AWS CLI.
 std::optional<std::chrono::system_clock::time_point> parse_iso_time(const std::string& text);
-// "2026-01-02T03:04:05Z"
-std::string iso_time_of(std::chrono::system_clock::time_point time);
 
 }  // namespace nbdstack

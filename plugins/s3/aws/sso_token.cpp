@@ -12,6 +12,7 @@
 #include "common/hash/digest.hpp"
 #include "common/log.hpp"
 #include "common/quoted_name.hpp"
+#include "common/utc_text.hpp"
 #include "common/wall_time.hpp"
 #include "plugins/s3/aws/credential_document.hpp"
 #include "plugins/s3/aws/json_text.hpp"
@@ -138,7 +139,8 @@ class TokenCache {
     fresh["accessToken"] = token;
     const auto lifetime_s =
         std::clamp<std::int64_t>(lifetime->get<std::int64_t>(), 0, kLifetime_s_max);
-    fresh["expiresAt"] = iso_time_of(around_.wall_time() + std::chrono::seconds(lifetime_s));
+    const auto end = around_.wall_time() + std::chrono::seconds(lifetime_s);
+    fresh["expiresAt"] = utc_text(std::chrono::system_clock::to_time_t(end));
     const std::string next = text_field(answer, "refreshToken");
     if (!next.empty()) fresh["refreshToken"] = next;
     return fresh;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "common/utc_text.hpp"
 #include "plugins/s3/aws/credential_document.hpp"
 #include "tests/unit/s3/aws/fake_surroundings.hpp"
 
@@ -265,8 +266,9 @@ TEST(IsoTime, IsReadAsServicesAndProgramsWriteIt) {
 }
 
 TEST(IsoTime, IsWrittenAsItIsRead) {
-  const auto time = std::chrono::system_clock::from_time_t(1'000'000'000);
-  EXPECT_EQ(iso_time_of(time), "2001-09-09T01:46:40Z");
+  EXPECT_EQ(utc_text(1'000'000'000), "2001-09-09T01:46:40Z");
+  EXPECT_EQ(parse_iso_time(utc_text(1'000'000'000)),
+            std::chrono::system_clock::from_time_t(1'000'000'000));
 }
 
 }  // namespace
