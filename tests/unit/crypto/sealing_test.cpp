@@ -7,18 +7,15 @@
 #include <vector>
 
 #include "common/hash/digest.hpp"
+#include "tests/unit/fakes/bytes_of.hpp"
 #include "tests/unit/fakes/fixed_key.hpp"
 
 namespace nbdstack {
 namespace {
 
 using Bytes = std::vector<std::byte>;
+using testing::bytes_of;
 using testing::fixed_key;
-
-Bytes bytes_of(std::string_view text) {
-  const auto bytes = std::as_bytes(std::span(text));
-  return {bytes.begin(), bytes.end()};
-}
 
 class SealingTest : public ::testing::Test {
  protected:

@@ -10,6 +10,8 @@
 #include <iterator>
 #include <sstream>
 
+#include "tests/unit/fakes/bytes_of.hpp"
+
 namespace nbdstack::testing {
 namespace {
 
@@ -19,11 +21,6 @@ std::string read_file(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
   EXPECT_TRUE(file.good()) << path << " cannot be read";
   return {std::istreambuf_iterator<char>(file), {}};
-}
-
-std::vector<std::byte> bytes_of_text(const std::string& text) {
-  const auto bytes = std::as_bytes(std::span(text));
-  return {bytes.begin(), bytes.end()};
 }
 
 // One line of an annotated text, without its comment.
@@ -72,7 +69,7 @@ std::string golden_text(const std::string& name) {
 
 std::vector<std::byte> golden(const std::string& name) {
   const std::string text = golden_text(name);
-  return name.ends_with(kHex) ? bytes_of_hex(text) : bytes_of_text(text);
+  return name.ends_with(kHex) ? bytes_of_hex(text) : bytes_of(text);
 }
 
 std::string first_difference(std::span<const std::byte> expected,

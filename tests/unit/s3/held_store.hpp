@@ -61,8 +61,7 @@ class HeldStore final : public ObjectStore {
   // Behind everybody's back.
   void place_text(const std::string& key, const std::string& text) {
     const std::lock_guard lock(mutex_);
-    const auto bytes = std::as_bytes(std::span(text));
-    objects_[key] = {bytes.begin(), bytes.end()};
+    objects_[key] = bytes_of(text);
     ++versions_[key];
     checksums_.erase(key);
   }

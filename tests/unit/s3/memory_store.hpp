@@ -20,6 +20,7 @@
 #include "common/hash/digest.hpp"
 #include "common/hash/xxh3.hpp"
 #include "plugins/s3/store/object_store.hpp"
+#include "tests/unit/fakes/bytes_of.hpp"
 
 namespace nbdstack::testing {
 
@@ -122,10 +123,7 @@ class MemoryStore final : public ObjectStore {
     const std::lock_guard lock(mutex_);
     checksums_[key] = checksum;
   }
-  void place_text(const std::string& key, const std::string& text) {
-    const auto bytes = std::as_bytes(std::span(text));
-    place(key, {bytes.begin(), bytes.end()});
-  }
+  void place_text(const std::string& key, const std::string& text) { place(key, bytes_of(text)); }
   void drop(const std::string& key) {
     const std::lock_guard lock(mutex_);
     objects_.erase(key);

@@ -11,6 +11,7 @@
 #include "common/hash/digest.hpp"
 #include "common/hash/xxh3.hpp"
 #include "plugins/s3/store/service/http_store.hpp"
+#include "tests/unit/fakes/bytes_of.hpp"
 #include "tests/unit/fakes/every_allocation.hpp"
 #include "tests/unit/fakes/failing_memory.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"
@@ -22,10 +23,6 @@ namespace {
 
 const std::string kBody(1000, 'b');
 constexpr const char* kEtag = "\"00112233445566778899aabbccddeeff\"";
-
-std::span<const std::byte> bytes_of(const std::string& text) {
-  return std::as_bytes(std::span(text));
-}
 
 class HttpStoreMemory : public ::testing::Test {
  protected:
@@ -80,7 +77,7 @@ TEST_F(HttpStoreMemory, OfPuts) {
           PutOptions options{.mode = mode};
           if (mode == PutMode::if_match) options.etag = kEtag;
           options.doubt = &doubt;
-          EXPECT_EQ(store.put("key", bytes_of(kBody), options).etag, kEtag);
+          EXPECT_EQ(store.put("key", bytes_view(kBody), options).etag, kEtag);
         },
         true);
   }
@@ -107,13 +104,13 @@ TEST_F(HttpStoreMemory, OfRemovals) {
 
 TEST_F(HttpStoreMemory, OfReads) {
   const AnswerHeaders headers{{"ETag", kEtag},
-                              {"x-amz-meta-nbdstack-xxh3", to_hex(xxh3_128(bytes_of(kBody)))}};
+                              {"x-amz-meta-nbdstack-xxh3", to_hex(xxh3_128(bytes_view(kBody)))}};
   expect_told(
       answer(200, kBody, headers),
       [](HttpStore& store, Doubt&) {
         std::vector<std::byte> body(kBody.size());
         EXPECT_TRUE(store.fetch("key", body).has_value());
-        EXPECT_TRUE(std::equal(body.begin(), body.end(), bytes_of(kBody).begin()));
+        EXPECT_TRUE(std::equal(body.begin(), body.end(), bytes_view(kBody).begin()));
       },
       false);
   expect_told(

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/unit/fakes/bytes_of.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"
 #include "tests/unit/s3/held_store.hpp"
 #include "tests/unit/s3/lease/lease_fakes.hpp"
@@ -11,6 +12,7 @@ namespace nbdstack {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::bytes_of;
 using testing::expect_error;
 using testing::FakeClock;
 using testing::HeldStore;
@@ -19,11 +21,6 @@ using testing::StoreCall;
 using testing::StoreOp;
 
 using Calls = std::vector<StoreCall>;
-
-std::vector<std::byte> bytes(const std::string& text) {
-  const auto view = std::as_bytes(std::span(text));
-  return {view.begin(), view.end()};
-}
 
 class GuardedChangesTest : public ::testing::Test {
  protected:
@@ -41,7 +38,7 @@ class GuardedChangesTest : public ::testing::Test {
   }
   static void put(GuardedChanges& changes, const std::string& text,
                   const ObjectVersion& seen = {}) {
-    changes.put({kBlock, kKey}, bytes(text), {}, seen);
+    changes.put({kBlock, kKey}, bytes_of(text), {}, seen);
   }
   static void remove(GuardedChanges& changes) {
     const GuardedChanges::Target target{kBlock, kKey};
@@ -84,7 +81,7 @@ TEST_F(GuardedChangesTest, NoLookWhereAListingOrAReadHasToldTheVersion) {
   store_.forget_calls();
   put(read, "1", version);
   GuardedChanges absent = make();
-  absent.put({BlockNumber{6}, "disk/6"}, bytes("1"), {}, ObjectVersion::absent());
+  absent.put({BlockNumber{6}, "disk/6"}, bytes_of("1"), {}, ObjectVersion::absent());
   EXPECT_EQ(store_.calls().size(), 2U);
 }
 
@@ -371,7 +368,7 @@ TEST_F(GuardedChangesTest, ListingsThatAlwaysTellSomethingElseAreNoErrorAndNotBe
   EXPECT_EQ(stored(), "1");
   EXPECT_EQ(log_.count({kKey, "listings"}), 1U);
   store_.forget_calls();
-  changes.put({BlockNumber{6}, "disk/6"}, bytes("1"), {}, {});
+  changes.put({BlockNumber{6}, "disk/6"}, bytes_of("1"), {}, {});
   EXPECT_EQ(store_.calls(), (Calls{{StoreOp::look_up, {"disk/6"}}, {StoreOp::put, {"disk/6"}}}));
 }
 
@@ -389,7 +386,7 @@ TEST_F(GuardedChangesTest, OfManyRemovedAtOnceThoseThatSomebodyChangedStay) {
   std::vector<GuardedChanges::Target> targets;
   for (std::uint64_t i = 0; i < 10; ++i) {
     targets.push_back({BlockNumber{i}, fmt::format("disk/{}", i)});
-    changes.put(targets.back(), bytes("x"), {}, ObjectVersion::absent());
+    changes.put(targets.back(), bytes_of("x"), {}, ObjectVersion::absent());
   }
   store_.place_text("disk/3", "somebody's");
   expect_error(EIO, {"disk/3"}, [&] { changes.remove(targets); });

@@ -8,6 +8,7 @@
 
 #include "common/hash/digest.hpp"
 #include "common/hash/xxh3.hpp"
+#include "tests/unit/fakes/bytes_of.hpp"
 #include "tests/unit/s3/store/service/http_store_fixture.hpp"
 
 namespace nbdstack {
@@ -15,16 +16,13 @@ namespace {
 
 using testing::Answer;
 using testing::answer;
+using testing::bytes_view;
 using testing::error_answer;
 
 constexpr const char* kChecksum = "x-amz-meta-nbdstack-xxh3";
 
-std::span<const std::byte> bytes_of(const std::string& text) {
-  return std::as_bytes(std::span(text));
-}
-
 std::string checksum_of(const std::string& text) {
-  return to_hex(xxh3_128(bytes_of(text)));
+  return to_hex(xxh3_128(bytes_view(text)));
 }
 
 // Each operation is one attempt.
@@ -161,7 +159,7 @@ TEST_F(HttpStoreTest, TextBeyondItsLimitIsAnError) {
 
 TEST_F(HttpStoreTest, PutSendsEveryChecksum) {
   server.then(answer(200));
-  EXPECT_EQ(store().put("k", bytes_of("Welcome to Amazon S3."), {}).result, PutResult::stored);
+  EXPECT_EQ(store().put("k", bytes_view("Welcome to Amazon S3."), {}).result, PutResult::stored);
   const auto request = server.requests().at(0);
   EXPECT_EQ(request.line, "PUT /disk/k HTTP/1.1");
   EXPECT_EQ(request.body, "Welcome to Amazon S3.");
@@ -175,11 +173,11 @@ TEST_F(HttpStoreTest, PutSendsEveryChecksum) {
 
 TEST_F(HttpStoreTest, CreateOnlyDoesNotReplace) {
   server.then(answer(200));
-  EXPECT_EQ(store().put("k", bytes_of("x"), {.mode = PutMode::create_only}).result,
+  EXPECT_EQ(store().put("k", bytes_view("x"), {.mode = PutMode::create_only}).result,
             PutResult::stored);
   EXPECT_EQ(server.requests().at(0).header("if-none-match"), "*");
   server.then(error_answer(412, "PreconditionFailed"));
-  EXPECT_EQ(store().put("k", bytes_of("x"), {.mode = PutMode::create_only}).result,
+  EXPECT_EQ(store().put("k", bytes_view("x"), {.mode = PutMode::create_only}).result,
             PutResult::exists);
 }
 
@@ -189,7 +187,7 @@ TEST_F(HttpStoreTest, AttributesGoAndComeAsHeaders) {
                                           .content_encoding = "deflate",
                                           .metadata = {{"s3backer-blocksize", "4096"}}},
                            .with_checksum = false};
-  EXPECT_EQ(store().put("k", bytes_of("x"), options).etag, "\"e1\"");
+  EXPECT_EQ(store().put("k", bytes_view("x"), options).etag, "\"e1\"");
   const auto request = server.requests().at(0);
   EXPECT_EQ(request.header("content-type"), "application/x-s3backer-block");
   EXPECT_EQ(request.header("content-encoding"), "deflate");
@@ -224,23 +222,23 @@ TEST_F(HttpStoreTest, FetchRefusesWhatIsLongerOrDamaged) {
 TEST_F(HttpStoreTest, PutOverAnEtagIsConditional) {
   const PutOptions over_e1{.mode = PutMode::if_match, .etag = "e1"};
   server.then(answer(200, "", {{"ETag", "\"e2\""}}));
-  const PutOutcome stored = store().put("k", bytes_of("x"), over_e1);
+  const PutOutcome stored = store().put("k", bytes_view("x"), over_e1);
   EXPECT_EQ(stored.result, PutResult::stored);
   EXPECT_EQ(stored.etag, "\"e2\"");
   EXPECT_EQ(server.requests().at(0).header("if-match"), "e1");
   for (const int status : {412, 404}) {
     server.then(error_answer(status, status == 404 ? "NoSuchKey" : "PreconditionFailed"));
-    EXPECT_EQ(store().put("k", bytes_of("x"), over_e1).result, PutResult::changed) << status;
+    EXPECT_EQ(store().put("k", bytes_view("x"), over_e1).result, PutResult::changed) << status;
   }
   server.then(error_answer(501, "NotImplemented"));
-  EXPECT_EQ(store().put("k", bytes_of("x"), over_e1).result, PutResult::unsupported);
+  EXPECT_EQ(store().put("k", bytes_view("x"), over_e1).result, PutResult::unsupported);
   server.then(error_answer(404, "NoSuchBucket"));
-  EXPECT_EQ(errno_of([&] { store().put("k", bytes_of("x"), over_e1); }), ENOENT);
+  EXPECT_EQ(errno_of([&] { store().put("k", bytes_view("x"), over_e1); }), ENOENT);
 }
 
 TEST_F(HttpStoreTest, ServiceWithoutConditionsSaysSo) {
   server.then(error_answer(501, "NotImplemented"));
-  EXPECT_EQ(store().put("k", bytes_of("x"), {.mode = PutMode::create_only}).result,
+  EXPECT_EQ(store().put("k", bytes_view("x"), {.mode = PutMode::create_only}).result,
             PutResult::unsupported);
   EXPECT_EQ(server.requests().size(), 1U);
 }
