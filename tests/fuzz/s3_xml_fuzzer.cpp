@@ -1,11 +1,16 @@
 // XML answers of a service (s3_xml.hpp), and what makes a page of a listing fit its question
 // (list_page.hpp).
 //
-//   any text            errors, listings and deletions are parsed, or not; what comes out is no longer
-//                       than what went in, of which a byte may be two in UTF-8
+//   any text            errors, listings of objects and of versions, and deletions are parsed, or not;
+//                       what comes out is no longer than what went in, of which a byte may be two in
+//                       UTF-8
 //   a page that fits    its keys begin as asked, ascend, and are as many as it says
 //   any keys            come out of a listing as they went in, encoded or not, and stand in a
 //                       request for their deletion as they are, or are refused
+//   any versions        come out of their listing as they went in, in the same order: each says
+//                       whether it is the latest one, and whether it is a marker; and where the next
+//                       page begins is said where there is one, and nowhere else
+#include <algorithm>
 #include <numeric>
 #include <pugixml.hpp>
 #include <sstream>
@@ -37,6 +42,17 @@ void check_page(const ListPage& page, std::size_t text_bytes) {
   const std::size_t announced = page.key_count.value_or(listed);
   must(announced == listed || announced == page.objects.size(),
        "a page that fits has as many keys as it says");
+}
+
+void check_version_page(const VersionPage& page, std::size_t text_bytes) {
+  const std::size_t names_bytes = std::accumulate(
+      page.versions.begin(), page.versions.end(), page.next_key.size() + page.next_version.size(),
+      [](std::size_t sum, const ListedVersion& each) {
+        return sum + each.key.size() + each.version_id.size();
+      });
+  must(names_bytes <= 2 * text_bytes, "versions are not longer than the page they come from");
+  must(page.truncated || (page.next_key.empty() && page.next_version.empty()),
+       "a last page has no next one");
 }
 
 std::string text_of(const pugi::xml_document& document) {
@@ -80,6 +96,58 @@ void check_keys(const std::vector<std::string>& keys) {
   must(key == keys.end(), "a request to delete names all keys");
 }
 
+// As a service writes them: `next`, if not null, is what the page after this one follows.
+std::string versions_of(const std::vector<ListedVersion>& versions, bool encoded,
+                        const ListedVersion* next) {
+  pugi::xml_document document;
+  pugi::xml_node root = document.append_child("ListVersionsResult");
+  const auto sent = [encoded](const std::string& key) { return encoded ? uri_encode(key) : key; };
+  if (encoded) root.append_child("EncodingType").text() = "url";
+  root.append_child("IsTruncated").text() = next != nullptr;
+  if (next != nullptr) {
+    root.append_child("NextKeyMarker").text() = sent(next->key).c_str();
+    root.append_child("NextVersionIdMarker").text() = next->version_id.c_str();
+  }
+  for (const ListedVersion& each : versions) {
+    pugi::xml_node node = root.append_child(each.is_marker ? "DeleteMarker" : "Version");
+    node.append_child("Key").text() = sent(each.key).c_str();
+    node.append_child("VersionId").text() = each.version_id.c_str();
+    node.append_child("IsLatest").text() = each.is_latest;
+  }
+  return text_of(document);
+}
+
+bool is_same(const ListedVersion& one, const ListedVersion& other) {
+  return one.key == other.key && one.version_id == other.version_id &&
+         one.is_latest == other.is_latest && one.is_marker == other.is_marker;
+}
+
+// Each name is a key, and the one before it the id of its version.
+void check_versions(const std::vector<std::string>& names) {
+  std::vector<ListedVersion> versions;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    versions.push_back({.key = names[i],
+                        .version_id = names[(i + names.size() - 1) % names.size()],
+                        .is_latest = names[i].size() % 2 == 0,
+                        .is_marker = names[i].size() % 3 == 0});
+  }
+  for (const bool encoded : {false, true}) {
+    for (const bool is_last : {false, true}) {
+      const ListedVersion* const next = is_last || versions.empty() ? nullptr : &versions.back();
+      const std::string text = versions_of(versions, encoded, next);
+      const auto page = parse_version_page(text);
+      must(page.has_value() && std::equal(page->versions.begin(), page->versions.end(),
+                                          versions.begin(), versions.end(), is_same),
+           "a listing shows versions as they are");
+      must(page->truncated == (next != nullptr), "a listing says whether more follows");
+      must(next == nullptr ||
+               (page->next_key == next->key && page->next_version == next->version_id),
+           "a listing says behind which version the next page begins");
+      must(!parse_list_page(text).has_value(), "versions are no objects");
+    }
+  }
+}
+
 // What XML would make another name of.
 constexpr std::string_view kLost("\0\r", 2);
 
@@ -103,10 +171,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   fuzz::must(error.code.size() + error.message.size() <= 2 * text.size(),
              "an error quotes its text");
   if (const auto page = parse_list_page(text)) fuzz::check_page(*page, text.size());
+  if (const auto page = parse_version_page(text)) fuzz::check_version_page(*page, text.size());
   if (const auto failures = parse_delete_result(text)) {
     fuzz::must(failures->size() <= text.size(), "failures are not more than the text has room for");
   }
-  fuzz::check_keys(fuzz::keys_in(text));
+  const std::vector<std::string> names = fuzz::keys_in(text);
+  fuzz::check_keys(names);
+  fuzz::check_versions(names);
   const std::vector<Removal> removal{{.key = text, .etag = {}}};
   fuzz::must(fuzz::succeeds([&] { delete_request(removal); }) ==
                  (text.find_first_of(fuzz::kLost) == std::string::npos),
