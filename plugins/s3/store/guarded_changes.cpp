@@ -282,15 +282,18 @@ void GuardedChanges::try_conditions(std::vector<Doomed>& doomed) {
   if (one == doomed.end()) return;
   // A removal that was not refused tells nothing where there may have been nothing to remove.
   const bool was_there = one->base.is_certain && !open_.has_any(one->target.block);
+  Doubt doubt;
   try {
-    if (!send_removals(std::span(&*one, 1), Condition::nobodys).empty()) {
+    if (!send_removals(std::span(&*one, 1), Condition::nobodys, doubt).empty()) {
       restore(one->target, one->base);
       return;
     }
   } catch (const Error& error) {
-    if (error.code() == ETIMEDOUT || error.code() == ESHUTDOWN) throw;
+    // It is busy, or somebody else changes the object.
+    if (doubt.may_pass || error.code() == ETIMEDOUT || error.code() == ESHUTDOWN) throw;
     log::debug("{}: the store keeps no conditions of removals: {}", one->target.key, error.what());
-    send_removals(std::span(&*one, 1), Condition::none);
+    Doubt without_condition;
+    send_removals(std::span(&*one, 1), Condition::none, without_condition);
     removals_.wrong_one_ignored();
   }
   if (was_there) removals_.wrong_one_ignored();
@@ -299,8 +302,9 @@ void GuardedChanges::try_conditions(std::vector<Doomed>& doomed) {
 }
 
 std::vector<GuardedChanges::Doomed> GuardedChanges::attempt_remove(std::span<const Doomed> doomed) {
+  Doubt doubt;
   std::vector<std::string> refused =
-      send_removals(doomed, removals_.may_be_kept() ? Condition::its_own : Condition::none);
+      send_removals(doomed, removals_.may_be_kept() ? Condition::its_own : Condition::none, doubt);
   std::sort(refused.begin(), refused.end());
   std::vector<Doomed> left;
   for (const Doomed& each : doomed) {
@@ -315,7 +319,7 @@ std::vector<GuardedChanges::Doomed> GuardedChanges::attempt_remove(std::span<con
 }
 
 std::vector<std::string> GuardedChanges::send_removals(std::span<const Doomed> doomed,
-                                                       Condition condition) {
+                                                       Condition condition, Doubt& doubt) {
   std::vector<Removal> removals;
   for (const Doomed& each : doomed) {
     wait_until_harmless(each.target, ObjectVersion::absent());
@@ -327,7 +331,6 @@ std::vector<std::string> GuardedChanges::send_removals(std::span<const Doomed> d
   if (has_conditions()) {
     for (const Doomed& each : doomed) versions_.forget(each.target.block);
   }
-  Doubt doubt;
   const auto note_doubts = [&] {
     const bool is_bound = condition == Condition::its_own && removals_.are_relied_on();
     for (const Doomed& each : doomed) {

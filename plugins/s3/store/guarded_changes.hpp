@@ -158,7 +158,9 @@ class GuardedChanges {
   std::vector<Doomed> doomed_of(std::span<const Target> targets);
   void try_conditions(std::vector<Doomed>& doomed);
   // Both return what the store refuses, because it is another version.
-  std::vector<std::string> send_removals(std::span<const Doomed> doomed, Condition condition);
+  // `doubt` is told of, also where this throws.
+  std::vector<std::string> send_removals(std::span<const Doomed> doomed, Condition condition,
+                                         Doubt& doubt);
   std::vector<Doomed> attempt_remove(std::span<const Doomed> doomed);
   // What is to be replaced instead, after the store has refused a change over `base`.
   Base after_refusal(const Target& target, const Base& base, const ObjectVersion& wanted,

@@ -51,6 +51,9 @@ struct Doubt {
   bool is_open = false;
   // It was this side that ended such an attempt, after too long a silence: the service may be at it.
   bool was_given_up = false;
+  // The last attempt failed of what may pass by itself: that the change failed tells nothing of what
+  // the store thinks of it.
+  bool may_pass = false;
 };
 
 struct PutOptions {

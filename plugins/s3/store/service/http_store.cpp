@@ -97,7 +97,14 @@ void HttpStore::run(Call& call, const Judge& judge, Retrier& retrier) {
   call.operation = stay.operation;
   try {
     retrier.run(
-        operation, [&](const Attempt& number) { return attempt(call, judge, number.time_left); },
+        operation,
+        [&](const Attempt& number) {
+          auto failure = attempt(call, judge, number.time_left);
+          if (call.doubt != nullptr) {
+            call.doubt->may_pass = failure.has_value() && failure->may_pass;
+          }
+          return failure;
+        },
         [&] { return is_over(call); });
     last_minute_.got_on();
   } catch (const Error& error) {

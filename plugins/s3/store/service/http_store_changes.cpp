@@ -202,6 +202,7 @@ void HttpStore::remove_each(std::span<const Removal> removals, Doubt& doubt,
       const std::lock_guard lock(merging);
       doubt.is_open |= its_doubt.is_open;
       doubt.was_given_up |= its_doubt.was_given_up;
+      doubt.may_pass |= its_doubt.may_pass;
       if (was_refused) refused.push_back(removal.key);
     };
     try {
@@ -275,6 +276,9 @@ HttpStore::Many HttpStore::remove_many(std::span<const Removal> removals, Doubt&
       if (each.error.code == "PreconditionFailed") {
         failed.push_back(each.key);
         continue;
+      }
+      if (each.error.code == "InternalError" || each.error.code == "InternalFailure") {
+        doubt.is_open = true;
       }
       // Removing the whole batch again does no harm.
       Failure failure = failure_of(each.error);
