@@ -26,6 +26,8 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::chrono::minutes kMargin{15};
+constexpr std::chrono::milliseconds kPauseOfLooks{100};
+constexpr unsigned kLooksForRenewal = 20;
 // No token lasts for longer, and the clock can count with it.
 constexpr std::int64_t kLifetime_s_max = 1'000'000'000;
 
@@ -57,7 +59,8 @@ class TokenCache {
     try {
       if (can_renew(cached)) return renew(cached);
     } catch (const Error& error) {
-      if (const auto other = renewed_by_another(cached)) return *other;
+      const bool may_wait = left <= left.zero() && error.code() == EACCES;
+      if (const auto other = renewed_by_another(cached, may_wait)) return *other;
       reason = fmt::format(", and could not be renewed: {}", error.what());
     }
     if (left <= left.zero()) {
@@ -182,10 +185,17 @@ class TokenCache {
     return failure;
   }
 
-  [[nodiscard]] std::optional<std::string> renewed_by_another(const CachedToken& cached) const {
-    const CachedToken now = read();
-    if (now.token == cached.token || now.expires <= around_.wall_time()) return std::nullopt;
-    return now.token;
+  // A token to renew with is good for one renewal. Of two who try it at once, the one that is refused
+  // may look before the other has written down what it was given: so it waits a little for that.
+  [[nodiscard]] std::optional<std::string> renewed_by_another(const CachedToken& cached,
+                                                              bool may_wait) const {
+    const unsigned looks = may_wait ? kLooksForRenewal : 1;
+    for (unsigned look = 1;; ++look) {
+      const CachedToken now = read();
+      if (now.token != cached.token && now.expires > around_.wall_time()) return now.token;
+      if (look == looks) return std::nullopt;
+      around_.clock->sleep_for(kPauseOfLooks);
+    }
   }
 
   const SsoSession& session_;

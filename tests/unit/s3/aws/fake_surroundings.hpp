@@ -22,6 +22,7 @@ class FakeSurroundings {
   std::map<std::string, std::string> environment{{"HOME", "/home/u"}};
   std::map<std::string, std::string> files;
   bool can_open_files = true;
+  std::function<void(const std::string& path)> on_read;  // before the file is read
   bool can_replace_files = true;
   std::map<std::string, ProcessOutcome> programs;  // by name
   ScriptedHttpServer server;
@@ -42,6 +43,7 @@ class FakeSurroundings {
         .read_file =
             [this](const std::string& path) {
               if (!can_open_files) throw system_error(EACCES, "{}", path);
+              if (on_read) on_read(path);
               return find(files, path);
             },
         .replace_file = [this](const std::string& path, const auto& make) { replace(path, make); },

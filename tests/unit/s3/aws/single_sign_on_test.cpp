@@ -187,6 +187,30 @@ TEST_F(SingleSignOnTest, WhatSomebodyElseHasRenewedIsUsed) {
   EXPECT_EQ(sent_token(1), "CLI");
 }
 
+// The other one has been given the new token, and has not written it down yet.
+TEST_F(SingleSignOnTest, OfTwoWhoRenewAtOnceTheRefusedOneWaitsForTheOther) {
+  keep_token("OLD", "2001-09-09T01:00:00Z");
+  around.server.then(answer(400, R"({"error":"invalid_grant","error_description":"used"})"));
+  around.server.then(role_credentials());
+  unsigned looks = 0;
+  around.on_read = [&](const std::string& path) {
+    if (path == cache_path && ++looks == 5) keep_token("OTHER", "2001-09-09T02:46:40Z");
+  };
+  EXPECT_TRUE(found());
+  EXPECT_EQ(sent_token(1), "OTHER");
+}
+
+TEST_F(SingleSignOnTest, ATokenThatStillHoldsIsNotWaitedFor) {
+  keep_token("OLD", "2001-09-09T01:50:00Z");
+  around.server.then(answer(400, R"({"error":"invalid_grant","error_description":"used"})"));
+  around.server.then(role_credentials());
+  unsigned looks = 0;
+  around.on_read = [&](const std::string& path) { looks += path == cache_path ? 1 : 0; };
+  EXPECT_TRUE(found());
+  EXPECT_EQ(sent_token(1), "OLD");
+  EXPECT_EQ(looks, 2U);
+}
+
 TEST_F(SingleSignOnTest, ARefusedRenewalIsQuotedOnceTheTokenHasEnded) {
   const auto refusal = [] {
     return answer(400, R"({"error":"invalid_grant","error_description":"no more"})");
