@@ -2,115 +2,17 @@
 under (common/block/disk_registry.hpp)."""
 
 import os
-import pathlib
-import random
 import subprocess
-import textwrap
 import unittest
 
 import nbd
 
+from e2e.exports_case import FILTERS, ExportsCase
 from e2e.test_zeroblock import BLOCK, MIB, scratch_of
 from support import data
-from support.nbdkit import Nbdkit
-
-FILTERS = ("cache", "zeroblock", "cacheextents", "md5")
-
-# Disks that are files of a folder. disks/NAME is what the export NAME opens, or else disks/default;
-# FILE.identity, if there, is what the layer tells of it.
-_PLUGIN = """
-    import ctypes, os
-    import nbdkit
-    API_VERSION = 2
-    libc = ctypes.CDLL(None, use_errno=True)
-    folder = None
-    def config(key, value):
-        global folder
-        folder = value
-    def thread_model(): return nbdkit.THREAD_MODEL_PARALLEL
-    def open(readonly):
-        name = nbdkit.export_name() or "default"
-        if not os.path.exists(os.path.join(folder, name)): name = "default"
-        path = os.path.realpath(os.path.join(folder, name))
-        return (os.open(path, os.O_RDWR), path)
-    def close(h): os.close(h[0])
-    def export_description(h):
-        try:
-            with builtin_open(h[1] + ".identity") as told: return told.read().strip()
-        except FileNotFoundError: return ""
-    def get_size(h): return os.fstat(h[0]).st_size
-    def can_multi_conn(h): return True
-    def can_flush(h): return True
-    def can_zero(h): return True
-    def can_extents(h): return True
-    def pread(h, buf, offset, flags):
-        buf[:] = os.pread(h[0], len(buf), offset)
-    def pwrite(h, buf, offset, flags): os.pwrite(h[0], buf, offset)
-    def flush(h, flags): pass
-    def zero(h, count, offset, flags):
-        if libc.fallocate(h[0], 3, ctypes.c_long(offset), ctypes.c_long(count)):
-            raise OSError(ctypes.get_errno(), "fallocate")
-    def extents(h, count, offset, flags):
-        found, end = [], offset + count
-        while offset < end:
-            try: start = os.lseek(h[0], offset, os.SEEK_DATA)
-            except OSError: start = end
-            if start > offset:
-                found.append((offset, min(start, end) - offset, 3))
-                offset = start
-            if offset < end:
-                stop = min(os.lseek(h[0], offset, os.SEEK_HOLE), end)
-                found.append((offset, stop - offset, 0))
-                offset = stop
-        return found
-"""
 
 
-class Disks:
-    """The plugin above: files in a folder, under the names that a test gives them."""
-
-    def __init__(self, folder):
-        self.folder = pathlib.Path(folder)
-        self.folder.mkdir(exist_ok=True)
-        script = self.folder / "plugin.py"
-        script.write_text("builtin_open = open\n" + textwrap.dedent(_PLUGIN))
-        self.arguments = ("python", script, f"folder={self.folder}")
-
-    def make(self, name, content):
-        """A disk that is shown as `name`."""
-        (self.folder / name).write_bytes(content)
-        return self.folder / name
-
-    def tell(self, name, **fields):
-        """What the layer tells of the disk from now on; of an open one, too."""
-        values = {"size": (self.folder / name).stat().st_size, "right": "held"} | fields
-        order = [key for key in ("id", "size", "term", "since", "unchanged", "right") if key in values]
-        text = "nbdstack-disk " + " ".join(f"{key}={values[key]}" for key in order)
-        new = self.folder / f"{name}.identity.new"
-        new.write_text(text)
-        new.rename(self.folder / f"{name}.identity")
-
-
-class _Case(unittest.TestCase):
-    def setUp(self):
-        self.disks = Disks(scratch_of(self) / "disks")
-
-    def serve(self, *words, **options):
-        server = Nbdkit(*words, **options)
-        self.addCleanup(server.stop)
-        return server
-
-    def stack(self, *filters, **options):
-        words = [f"--filter={name}" for name in filters]
-        return self.serve(*words, *self.disks.arguments, **options)
-
-    def assert_refused(self, server, export, because):
-        with self.assertRaises(nbd.Error):
-            server.connect(export)
-        self.assertIn(because, server.log())
-
-
-class KnownDisk(_Case):
+class KnownDisk(ExportsCase):
     def setUp(self):
         super().setUp()
         self.disks.make("default", bytes(MIB))
@@ -204,7 +106,7 @@ class KnownDisk(_Case):
             self.assertLess(threads_and_files(), before + 50)
 
 
-class UnknownDisk(_Case):
+class UnknownDisk(ExportsCase):
     """The plugin tells nothing: two names may be one disk or two."""
 
     def setUp(self):
@@ -270,7 +172,7 @@ class UnknownDisk(_Case):
         self.assertNotIn("readahead: the plugin", log)
 
 
-class Tls(_Case):
+class Tls(ExportsCase):
     """A client without TLS is shown another disk under the same name (nbdkit's tls-fallback)."""
 
     def connect(self, server, tls):
@@ -303,7 +205,7 @@ class Tls(_Case):
                 self.assertEqual(self.connect(server, True).pread(8, 0), b"SECRET--")
 
 
-class OneConnectionAtATime(_Case):
+class OneConnectionAtATime(ExportsCase):
     def test_background_work_opens_no_second_one(self):
         """nbdkit's ext2 filter would open its file system twice, and destroy it."""
         source = scratch_of(self) / "source"
@@ -332,71 +234,6 @@ class OneConnectionAtATime(_Case):
             ["/sbin/e2fsck", "-fn", file_system], capture_output=True, text=True, check=False
         )
         self.assertEqual(check.returncode, 0, check.stdout)
-
-
-class RandomNames(_Case):
-    """By seed: stacks of the filters in random order, several clients under random names, one
-    request at a time; what any of them reads is what was written last, by whomever."""
-
-    SEEDS = range(1, 13)
-
-    def test_clients_under_many_names(self):
-        for seed in self.SEEDS:
-            with self.subTest(seed=seed):
-                self.run_seed(random.Random(seed))
-
-    def run_seed(self, draw):
-        stack = draw.sample(FILTERS, draw.randint(1, 3)) + draw.choice([[], ["readahead"]])
-        draw.shuffle(stack)
-        known = draw.random() < 0.5
-        self.disks.make("default", bytes(MIB))
-        identity = self.disks.folder / "default.identity"
-        if known:
-            self.disks.tell("default", id="disk-1")
-        else:
-            identity.unlink(missing_ok=True)
-        file = scratch_of(self) / "file"
-        file.write_bytes(bytes(MIB))
-        store = scratch_of(self)
-        volume = ("s3", "bucket=v", "size=1M", f"endpoint-url=file://{store}")
-        own = self.disks.arguments
-        plugin = draw.choice([own, own, ("memory", "1M"), ("file", file), volume, volume])
-        told = (known and plugin is own) or plugin is volume
-        sharing = [] if told else [f"{name}-exports=one" for name in stack if name in FILTERS]
-        server = self.serve(*(f"--filter={name}" for name in stack), *plugin, *sharing)
-        names = ["", "a", "b", "c"]
-        clients, model = {}, bytearray(MIB)
-        for _ in range(250):
-            name = draw.choice(names)
-            if name in clients and draw.random() < 0.05:
-                clients.pop(name).shutdown()
-            if name not in clients:
-                handle = nbd.NBD()
-                handle.set_export_name(name)
-                handle.connect_unix(str(server.socket_path))
-                clients[name] = handle
-            self.request(draw, clients[name], model)
-        for handle in clients.values():
-            self.assertEqual(bytes(handle.pread(MIB, 0)), bytes(model), stack)
-            handle.shutdown()
-        self.assertEqual(server.terminate(), 0)
-
-    def request(self, draw, handle, model):
-        offset = draw.randrange(MIB // 512) * 512
-        length = min(draw.choice([512, 4096, BLOCK, 2 * BLOCK]), MIB - offset)
-        kind = draw.choice(["read", "write", "write", "zero", "zeros", "flush"])
-        span = slice(offset, offset + length)
-        if kind == "read":
-            self.assertEqual(bytes(handle.pread(length, offset)), bytes(model[span]))
-        elif kind == "flush":
-            handle.flush()
-        elif kind == "zero":
-            handle.zero(length, offset)
-            model[span] = bytes(length)
-        else:
-            content = bytes(length) if kind == "zeros" else data.random_bytes(draw.random(), length)
-            handle.pwrite(content, offset)
-            model[span] = content
 
 
 if __name__ == "__main__":

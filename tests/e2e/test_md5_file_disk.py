@@ -7,7 +7,7 @@ import unittest
 import nbd
 
 from e2e.md5_verify_case import verify
-from e2e.test_export_names import Disks
+from e2e.exports_case import Disks
 from e2e.test_zeroblock import BLOCK, MIB, scratch_of
 from support import data
 from support.nbdkit import Nbdkit, run_expecting_failure
