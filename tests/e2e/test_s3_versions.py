@@ -1,16 +1,24 @@
 """Buckets that keep what is replaced and removed: nbdstack-s3 delete says so, and with --versions
 removes all that is left of a volume, and nothing else."""
 
+import os
+import subprocess
 import unittest
 import xml.etree.ElementTree as ElementTree
 
+from e2e.listing_case import OBJECT as BLOCK
 from e2e.listing_case import ListingCase
 from e2e.s3_command_case import CONTENT, OBJECT, SIZE, OnAService, VerbsCase
 from servers.kept_versions import KeptVersions
 from servers.memory_s3 import StoredObject
-from support.s3_command import run_s3_command
+from support.s3_command import our_s3_command, run_s3_command
 
 _ENABLE = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+# Words before a command that sees another host's name.
+_ANOTHER_HOST = [
+    "unshare", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"]), "--uts",
+    "sh", "-c", 'hostname another-host && exec "$@"', "sh",
+]  # fmt: skip
 
 
 class OnCeph(OnAService, VerbsCase):
@@ -97,6 +105,35 @@ class OnOthers(ListingCase):
         )
         self.assertIn("AccessDenied", self.delete("--versions", code=1))
         self.assertEqual(self.objects, before)
+
+    def kept_of_disk(self):
+        """What is there, and what is kept, of the disk's blocks and its descriptor."""
+        with self.s3.lock:
+            return {
+                key: [each.id for each in versions]
+                for key, versions in self.kept.history.items()
+                if not key.startswith("vm/nbdstack-") or key == "vm/nbdstack-volume.json"
+            }
+
+    def test_beside_a_server(self):
+        """The past of a volume that is written, removed by somebody who owns nothing."""
+        self.keep()
+        self.write_volume()
+        with self.served() as handle:
+            handle.pwrite(b"X" * BLOCK, 0)
+            before = self.kept_of_disk()
+            for host in ([], _ANOTHER_HOST):
+                with self.subTest(host):
+                    command = [*host, our_s3_command(), "delete", "--yes", "--versions"]
+                    done = subprocess.run(
+                        [*command, *self.words()[1:]],
+                        capture_output=True, text=True, timeout=120, check=False,
+                    )  # fmt: skip
+                    self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+                    self.assertIn("has a writer", done.stderr)
+                    self.assertEqual(self.kept_of_disk(), before)
+            handle.pwrite(b"Y" * BLOCK, BLOCK)
+            self.assertEqual(handle.pread(2 * BLOCK, 0), b"X" * BLOCK + b"Y" * BLOCK)
 
     def test_in_many_pages(self):
         self.keep()

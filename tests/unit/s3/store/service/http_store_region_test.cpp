@@ -47,6 +47,27 @@ TEST_F(HttpStoreRegionTest, APutGoesOnWithAllOfItsBodyAndLaterRequestsGoThereAtO
   EXPECT_EQ(log.count({"bucket disk is in region eu-west-1"}), 1U);
 }
 
+// Deleted, and made again elsewhere.
+TEST_F(HttpStoreRegionTest, ABucketThatMovesWhileItIsServedIsFollowedOnce) {
+  server.then(answer(200, "", {{"ETag", "\"1\""}}));
+  store().put("k", kBytes, {});
+  server.then(answer(200, kBody));
+  EXPECT_TRUE(store().get("k", body));
+  for (const char* region : {"eu-west-1", "ap-south-1"}) {
+    server.then(moved_to(region));
+    if (region == std::string("eu-west-1")) server.then(answer(200, kBody));
+    EXPECT_EQ(errno_of([&] { store().get("k", body); }),
+              region == std::string("eu-west-1") ? 0 : EIO);
+  }
+  EXPECT_TRUE(contains(message, "ap-south-1")) << message;
+  EXPECT_TRUE(contains(message, "set region to where it is, and restart")) << message;
+  const std::vector<std::string> expected{"us-east-1", "us-east-1", "us-east-1", "eu-west-1",
+                                          "eu-west-1"};
+  EXPECT_EQ(regions(), expected);
+  server.then(answer(200, kBody));
+  EXPECT_TRUE(store().get("k", body)) << "it may come back";
+}
+
 TEST_F(HttpStoreRegionTest, WhatOneStoreLearnsAllOfThemKnow) {
   server.then(moved_to("eu-west-1"));
   server.then(answer(200, kBody));
