@@ -9,7 +9,7 @@ import unittest
 import nbd
 
 from e2e.leases import LEASE_TIME, lease_record
-from e2e.stores import GatewayStore
+from e2e.stores import GatewayStore, gateway
 from support import data
 from support.model import Mix, ShadowDisk, Workload, WorkloadError
 from support.nbdkit import Nbdkit, run_expecting_failure
@@ -281,3 +281,25 @@ class ServiceCases(CoreCases):
                 return
         _, errors = run_expecting_failure(*words)
         self.assertIn("secret-key", errors)
+
+
+class BehindAProxy(CoreCases):
+    """Ceph's gateway behind a proxy, which `make_proxy` makes of the gateway's address."""
+
+    requests = 150
+    make_proxy = None
+
+    @classmethod
+    def setUpClass(cls):
+        cls.service = gateway()
+        cls.proxy = cls.make_proxy(cls.service.endpoint)
+        cls.addClassCleanup(cls.proxy.stop)
+        cls.proxy.start()
+
+    def make_store(self):
+        """A bucket of the service, as a test sees it."""
+        return GatewayStore(self.service, self.proxy.endpoint)
+
+    def setUp(self):
+        self.store = self.make_store()
+        self.addCleanup(self.store.close)

@@ -6,8 +6,8 @@ import unittest
 
 import nbd
 
-from e2e.service_life import CoreCases, LifeCase
-from e2e.stores import GatewayStore, gateway
+from e2e.service_life import BehindAProxy, LifeCase
+from e2e.stores import GatewayStore
 from servers import faults
 from servers.faulty_http import FaultyProxy
 from servers.memory_s3 import MemoryS3
@@ -19,24 +19,6 @@ KIB, MIB = 1 << 10, 1 << 20
 SIZE = 8 * MIB
 
 
-class _Http2Life(CoreCases):
-    """A service that speaks it: a proxy before Ceph's gateway."""
-
-    requests = 150
-    make_proxy = None
-
-    @classmethod
-    def setUpClass(cls):
-        cls.service = gateway()
-        cls.proxy = cls.make_proxy(cls.service.endpoint)
-        cls.addClassCleanup(cls.proxy.stop)
-        cls.proxy.start()
-
-    def setUp(self):
-        self.store = _TlsStore(self.service, self.proxy)
-        self.addCleanup(self.store.close)
-
-
 class _TlsStore(GatewayStore):
     """A bucket behind a proxy with a certificate of its own."""
 
@@ -46,6 +28,13 @@ class _TlsStore(GatewayStore):
 
     def _parameters(self):
         return super()._parameters() | {"ca-file": self._ca_file, "http2": "true"}
+
+
+class _Http2Life(BehindAProxy):
+    """A service that speaks it."""
+
+    def make_store(self):
+        return _TlsStore(self.service, self.proxy)
 
 
 class NginxHttp2(_Http2Life, LifeCase):

@@ -7,7 +7,7 @@ import unittest.mock
 
 import nbd
 
-from e2e.service_life import CoreCases, LifeCase
+from e2e.service_life import BehindAProxy, CoreCases, LifeCase
 from e2e.stores import GatewayStore, gateway
 from servers.memory_s3 import MemoryS3
 from servers.proxies import Haproxy, Nginx, Squid
@@ -17,31 +17,13 @@ from support.nbdkit import Nbdkit, run_expecting_failure
 MIB = 1 << 20
 
 
-class _ThroughReverseProxy(CoreCases):
-    """`make_proxy` before the gateway."""
-
-    requests = 150
-    make_proxy = None
-
-    @classmethod
-    def setUpClass(cls):
-        cls.service = gateway()
-        cls.proxy = cls.make_proxy(cls.service.endpoint)
-        cls.addClassCleanup(cls.proxy.stop)
-        cls.proxy.start()
-
-    def setUp(self):
-        self.store = GatewayStore(self.service, self.proxy.endpoint)
-        self.addCleanup(self.store.close)
-
-
-class NginxThatKeepsBodies(_ThroughReverseProxy, LifeCase):
+class NginxThatKeepsBodies(BehindAProxy, LifeCase):
     """As it is by default: a body is there before the service hears of the request."""
 
     make_proxy = Nginx
 
 
-class NginxThatPassesBodiesOn(_ThroughReverseProxy, LifeCase):
+class NginxThatPassesBodiesOn(BehindAProxy, LifeCase):
     """proxy_request_buffering off."""
 
     @staticmethod
@@ -51,7 +33,7 @@ class NginxThatPassesBodiesOn(_ThroughReverseProxy, LifeCase):
         return Nginx(upstream, settings)
 
 
-class HaproxyBefore(_ThroughReverseProxy, LifeCase):
+class HaproxyBefore(BehindAProxy, LifeCase):
     """Its backend's connections are others' too."""
 
     make_proxy = Haproxy
