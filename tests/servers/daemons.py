@@ -25,6 +25,33 @@ class DaemonError(Exception):
     """A server did not start; the message carries the end of what it printed."""
 
 
+class StartedWhole:
+    """Servers that are one service, as a context. Where start() fails, what did start is stopped."""
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def start(self):
+        """All of it serves from now on."""
+        try:
+            self.start_all()
+        except BaseException:
+            self.stop()
+            raise
+
+    def start_all(self):
+        """One after the other, until the last of them serves."""
+        raise NotImplementedError
+
+    def stop(self):
+        """Ends all of it. Safe to call twice."""
+        raise NotImplementedError
+
+
 class Daemons:
     """Processes by name. `packages`: the Debian package of each tool that must be there."""
 

@@ -10,7 +10,7 @@ import pwd
 import urllib.parse
 
 from servers import rgw_setup
-from servers.daemons import Daemons
+from servers.daemons import Daemons, StartedWhole
 from support import data
 
 
@@ -20,7 +20,7 @@ def _nobody():
     return user.pw_name, grp.getgrgid(user.pw_gid).gr_name
 
 
-class _Proxy:
+class _Proxy(StartedWhole):
     """From start() to stop(); `port` on 127.0.0.1."""
 
     packages = {}
@@ -31,21 +31,9 @@ class _Proxy:
         self.directory = self.daemons.directory
         self.port = data.free_port()
 
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
-
-    def start(self):
-        """Serves from now on."""
-        try:
-            self.configure()
-            self.launch()
-        except BaseException:
-            self.stop()
-            raise
+    def start_all(self):
+        self.configure()
+        self.launch()
 
     def configure(self):
         """Writes its files."""

@@ -28,13 +28,14 @@ import uuid
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from servers import rgw_setup  # noqa: E402
+from servers.daemons import StartedWhole  # noqa: E402
 from support import data, s3_client  # noqa: E402
 
 class RadosGatewayError(Exception):
     """The server did not start or a command failed; the message carries the end of its log."""
 
 
-class RadosGateway:
+class RadosGateway(StartedWhole):
     """A running S3 service.
 
     directory    where everything is kept; a temporary one, removed by stop(), unless given
@@ -94,15 +95,7 @@ class RadosGateway:
             variables["AWS_CA_BUNDLE"] = str(self.ca_file)
         return variables
 
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
-
-    def start(self):
-        """Starts everything; when something fails, stops what did start and raises its log."""
+    def start_all(self):
         missing = rgw_setup.missing_packages()
         if missing:
             raise RadosGatewayError(
@@ -116,16 +109,12 @@ class RadosGateway:
             self.directory.mkdir(parents=True, exist_ok=True)
             if any(self.directory.iterdir()):
                 raise RadosGatewayError(f"{self.directory}: not empty; name a new directory")
-        try:
-            self._configure()
-            self._start_monitor()
-            self._start_osd()
-            self.start_gateway(wait=False)
-            self._create_user()
-            self._wait_for_gateway()
-        except BaseException:
-            self.stop()
-            raise
+        self._configure()
+        self._start_monitor()
+        self._start_osd()
+        self.start_gateway(wait=False)
+        self._create_user()
+        self._wait_for_gateway()
 
     def stop(self):
         """Ends every daemon and removes the temporary directory. Safe to call twice."""

@@ -15,7 +15,7 @@ import pathlib
 import shutil
 import subprocess
 
-from servers.daemons import DaemonError, Daemons
+from servers.daemons import DaemonError, Daemons, StartedWhole
 from servers.s3_service import S3Service
 from support import data
 from support.nbdkit import our_nbdkit
@@ -49,7 +49,7 @@ def _installed_packages():
     return directory
 
 
-class S3rver(S3Service):
+class S3rver(StartedWhole, S3Service):
     """The service, from start() to stop(). `package`: ORIGINAL or FORK."""
 
     def __init__(self, package):
@@ -57,28 +57,16 @@ class S3rver(S3Service):
         self._daemons = Daemons(_PACKAGES)
         super().__init__(f"http://127.0.0.1:{self._port}", "S3RVER", "S3RVER")
 
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
-
-    def start(self):
-        """Serves from now on."""
-        try:
-            module = _installed_packages() / "node_modules" / self._package / "lib" / "s3rver.js"
-            options = (
-                f"{{address: '127.0.0.1', port: {self._port}, silent: true, vhostBuckets: false, "
-                f"directory: {str(self._daemons.directory / 'objects')!r}}}"
-            )
-            (self._daemons.directory / "objects").mkdir()
-            program = f"new (require({str(module)!r}))({options}).run()"
-            self._daemons.spawn("s3rver", "node", "--openssl-legacy-provider", "-e", program)
-            self._daemons.wait_for_http("s3rver", self._port)
-        except BaseException:
-            self.stop()
-            raise
+    def start_all(self):
+        module = _installed_packages() / "node_modules" / self._package / "lib" / "s3rver.js"
+        options = (
+            f"{{address: '127.0.0.1', port: {self._port}, silent: true, vhostBuckets: false, "
+            f"directory: {str(self._daemons.directory / 'objects')!r}}}"
+        )
+        (self._daemons.directory / "objects").mkdir()
+        program = f"new (require({str(module)!r}))({options}).run()"
+        self._daemons.spawn("s3rver", "node", "--openssl-legacy-provider", "-e", program)
+        self._daemons.wait_for_http("s3rver", self._port)
 
     def stop(self):
         """Ends it. Safe to call twice."""

@@ -11,7 +11,7 @@ documentation allows for S3.
 
 import getpass
 
-from servers.daemons import Daemons
+from servers.daemons import Daemons, StartedWhole
 from servers.s3_service import S3Service
 from support import data
 
@@ -78,7 +78,7 @@ use = egg:swift#slo
 """
 
 
-class Swift(S3Service):
+class Swift(StartedWhole, S3Service):
     """The service, from start() to stop(). `page`: how many objects a listing shows at a time."""
 
     def __init__(self, page=1000):
@@ -87,27 +87,15 @@ class Swift(S3Service):
         self._ports = {name: data.free_port() for name in (*_PARTS, "proxy", "memcached")}
         super().__init__(f"http://127.0.0.1:{self._ports['proxy']}", "test:tester", "testing")
 
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
-
-    def start(self):
-        """All of it; when something fails, what did start is stopped."""
-        try:
-            self._configure()
-            memcached = ["memcached", "-l", "127.0.0.1", "-p", self._ports["memcached"], "-U", "0"]
-            self._daemons.spawn("memcached", *memcached, "-m", "16", "-u", getpass.getuser())
-            for name in (*_PARTS, "proxy"):
-                conf = self._daemons.directory / f"{name}.conf"
-                self._daemons.spawn(name, f"swift-{name}-server", conf, "verbose")
-            for name in (*_PARTS, "proxy"):
-                self._daemons.wait_for_http(name, self._ports[name])
-        except BaseException:
-            self.stop()
-            raise
+    def start_all(self):
+        self._configure()
+        memcached = ["memcached", "-l", "127.0.0.1", "-p", self._ports["memcached"], "-U", "0"]
+        self._daemons.spawn("memcached", *memcached, "-m", "16", "-u", getpass.getuser())
+        for name in (*_PARTS, "proxy"):
+            conf = self._daemons.directory / f"{name}.conf"
+            self._daemons.spawn(name, f"swift-{name}-server", conf, "verbose")
+        for name in (*_PARTS, "proxy"):
+            self._daemons.wait_for_http(name, self._ports[name])
 
     def stop(self):
         """Ends all of it. Safe to call twice."""
