@@ -1,10 +1,6 @@
 // What nobody waits for: writing back what has been dirty for long, what a crash or an outage has
 // left, and what was flushed to the durable store only; dropping what is too old to be trusted;
 // committing the durable store from time to time.
-//
-// Time is counted in ticks, kTicks of them in write_delay or timeout, so that two bytes a block are
-// enough: a block notes the tick in which it became dirty, and that in which its first page was
-// cached. A block is due after kTicks + 1 of them, hence never early and at most an eighth late.
 #include <algorithm>
 
 #include "common/log.hpp"
@@ -13,49 +9,27 @@
 namespace nbdstack {
 namespace {
 
-using std::chrono::duration_cast;
-using std::chrono::milliseconds;
-using std::chrono::seconds;
-
-constexpr int kTicks = 8;
-
-// What a kill of the machine may cost of writes that no flush has covered, and what the next start
-// has to look through.
-constexpr Duration kCommitInterval = seconds(5);
-
-// Between attempts to write back over a layer that fails.
-constexpr Duration kFirstRetry = seconds(1);
-constexpr Duration kLongestRetry = seconds(60);
-
 // Blocks looked at without giving the mutex to others.
 constexpr Slot kScanStep = 4096;
-
-std::uint16_t tick_of(Duration elapsed, Duration whole) {
-  return static_cast<std::uint16_t>(elapsed / std::max<Duration>(whole / kTicks, milliseconds(1)));
-}
-
-bool is_due(std::uint16_t since, std::uint16_t now) {
-  return static_cast<std::uint16_t>(now - since) > kTicks;
-}
 
 }  // namespace
 
 bool BlockCache::needs_background() const {
-  return store_->is_durable() || settings_.write_delay > Duration::zero() ||
-         settings_.timeout > Duration::zero();
+  const MutexLock lock(mutex_);
+  return schedule_.is_needed();
 }
 
 void BlockCache::want_background() {
   {
     const MutexLock lock(mutex_);
-    background_wanted_ = true;
+    schedule_.want_everything();
   }
   wake_();
 }
 
 TimePoint BlockCache::background_step_here(TimePoint now) {
   MutexLock lock(mutex_);
-  advance_ticks(now);
+  schedule_.advance(now);
   drop_expired();
   lock.unlock();
   std::optional<Error> failure;
@@ -69,7 +43,7 @@ TimePoint BlockCache::background_step_here(TimePoint now) {
   }
   lock.lock();
   if (failure) log::error("cache: {}", failure->what());
-  return next_step(now);
+  return schedule_.next_step(now);
 }
 
 TimePoint BlockCache::background_step(Layer& below, TimePoint now) {
@@ -88,38 +62,35 @@ TimePoint BlockCache::background_step(Layer& below, TimePoint now) {
   if (failure) {
     background_failed(now, *failure);
   } else {
-    retry_at_.reset();
-    retry_delay_ = Duration::zero();
+    schedule_.succeeded();
   }
-  return next_step(now);
+  return schedule_.next_step(now);
 }
 
 bool BlockCache::has_work_below() const {
   if (pressed_ || (store_->is_durable() && doubts_ != settled_doubts_)) return true;
-  const bool delayed = settings_.write_delay > Duration::zero() && has_unwritten();
+  const bool unwritten = has_unwritten();
   const MutexLock lock(mutex_);
-  return delayed || background_wanted_;
+  return schedule_.wants_everything() || (schedule_.is_delaying() && unwritten);
 }
 
 bool BlockCache::may_work_below(TimePoint now) const {
   const MutexLock lock(mutex_);
-  return !retry_at_ || now >= *retry_at_;
+  return schedule_.may_work_below(now);
 }
 
 TimePoint BlockCache::background_could_not_open(TimePoint now, const Error& error) {
   MutexLock lock(mutex_);
   background_failed(now, error);
-  return next_step(now);
+  return schedule_.next_step(now);
 }
 
 // It stays dirty: the next flush tries again by itself, and the background after a while.
 void BlockCache::background_failed(TimePoint now, const Error& error) {
-  retry_delay_ = std::clamp<Duration>(retry_delay_ * 2, kFirstRetry, kLongestRetry);
-  retry_at_ = now + retry_delay_;
-  background_wanted_ = true;
+  const Duration pause = schedule_.failed(now);
   unreported_ = error;
   log::error("cache: write-back in the background failed and is tried again in {} s: {}",
-             duration_cast<seconds>(retry_delay_).count(),
+             std::chrono::duration_cast<std::chrono::seconds>(pause).count(),
              error.is_reported() ? "the plugin has reported why" : error.what());
 }
 
@@ -150,38 +121,18 @@ void BlockCache::relieve_all(Layer& below) {
   }
 }
 
-void BlockCache::advance_ticks(TimePoint now) {
-  if (!started_at_) started_at_ = now;
-  const Duration elapsed = now - *started_at_;
-  if (settings_.write_delay > Duration::zero()) {
-    dirty_tick_ = tick_of(elapsed, settings_.write_delay);
-  }
-  if (settings_.timeout > Duration::zero()) clean_tick_ = tick_of(elapsed, settings_.timeout);
-}
-
 void BlockCache::write_back_due(Layer& below, TimePoint now) {
   std::vector<BlockNumber> blocks;
   std::vector<Range> zeros;
   {
     MutexLock lock(mutex_);
-    const bool everything = std::exchange(background_wanted_, false);
-    if (zeros_.empty()) {
-      zeros_since_.reset();
-    } else if (!zeros_since_) {
-      zeros_since_ = now;
-    }
-    const bool delayed = settings_.write_delay > Duration::zero();
-    const bool zeros_due =
-        everything || (delayed && zeros_since_ && now - *zeros_since_ >= settings_.write_delay);
-    if (everything) {
+    const Schedule::Due due = schedule_.take_due(now, !zeros_.empty());
+    if (due.everything) {
       blocks = unwritten_blocks({0}, {geometry_.block_count()});
-    } else if (delayed) {
+    } else if (due.overdue) {
       blocks = overdue_blocks();
     }
-    if (zeros_due) {
-      zeros = remembered_zeros({0, geometry_.size_bytes()});
-      zeros_since_.reset();
-    }
+    if (due.zeros) zeros = remembered_zeros({0, geometry_.size_bytes()});
   }
   if (store_->is_durable() && doubts_ != settled_doubts_) flush_below(below);
   if (blocks.empty() && zeros.empty()) return;
@@ -195,7 +146,7 @@ std::vector<BlockNumber> BlockCache::overdue_blocks() const {
   std::vector<BlockNumber> blocks;
   const SlotList& unwritten = table_.unwritten();
   for (Slot slot = unwritten.back(); slot != kNoSlot; slot = unwritten.newer(slot)) {
-    if (!is_due(table_[slot].dirty_since, dirty_tick_)) break;
+    if (!schedule_.is_overdue(table_[slot].dirty_since)) break;
     blocks.push_back(table_[slot].block());
   }
   std::sort(blocks.begin(), blocks.end());
@@ -203,32 +154,16 @@ std::vector<BlockNumber> BlockCache::overdue_blocks() const {
 }
 
 void BlockCache::drop_expired() {
-  if (settings_.timeout <= Duration::zero()) return;
+  if (!schedule_.is_expiring()) return;
   for (Slot slot = 0; slot < table_.slots(); ++slot) {
     if (slot % kScanStep == kScanStep - 1) {
       const MutexUnlock others_turn(mutex_);
     }
     const BlockTable::Entry& entry = table_[slot];
-    if (entry.is_attached() && may_evict(slot) && is_due(entry.cached_since, clean_tick_)) {
+    if (entry.is_attached() && may_evict(slot) && schedule_.is_expired(entry.cached_since)) {
       drop(slot, EvictionPolicy::Removal::dropped);
     }
   }
-}
-
-TimePoint BlockCache::next_step(TimePoint now) const {
-  TimePoint next = now + std::chrono::hours(1);
-  const auto within = [&](Duration duration) {
-    next = std::min(next, now + std::max<Duration>(duration, milliseconds(1)));
-  };
-  if (settings_.write_delay > Duration::zero()) within(settings_.write_delay / kTicks);
-  if (settings_.timeout > Duration::zero()) within(settings_.timeout / kTicks);
-  if (store_->is_durable()) within(kCommitInterval);
-  if (retry_at_) {
-    within(std::max<Duration>(*retry_at_ - now, Duration::zero()));
-  } else if (background_wanted_) {
-    next = now;
-  }
-  return next;
 }
 
 }  // namespace nbdstack

@@ -35,7 +35,8 @@ BlockCache::BlockCache(const CacheSettings& settings, std::uint64_t size_bytes,
       below_writers_(static_cast<std::ptrdiff_t>(settings.threads)),
       table_(slots_for(settings), pages_.pages_per_block(), policy_of(settings)),
       high_slots_(percent_of(table_.max_slots(), settings.high_threshold_percent)),
-      low_slots_(percent_of(table_.max_slots(), settings.low_threshold_percent)) {
+      low_slots_(percent_of(table_.max_slots(), settings.low_threshold_percent)),
+      schedule_(settings, store_->is_durable()) {
   take_over(store_->recover());
 }
 
@@ -50,7 +51,7 @@ void BlockCache::take_over(const Recovered& recovered) {
   table_.end_recovery(recovered.slots);
   for (const RecoveredZeros& zeros : recovered.zeros) zeros_.assign(zeros.range, zeros.may_trim);
   pressed_ = table_.cached_blocks() > high_slots_;
-  background_wanted_ = table_.unwritten().size() > 0 || !zeros_.empty();
+  if (table_.unwritten().size() > 0 || !zeros_.empty()) schedule_.want_everything();
 }
 
 Slot BlockCache::slots_for(const CacheSettings& settings) {
@@ -128,7 +129,7 @@ std::optional<Slot> BlockCache::take_slot(BlockNumber block) {
     table_.erase(slot);
     throw;
   }
-  table_[slot].cached_since = clean_tick_;
+  table_[slot].cached_since = schedule_.clean_tick();
   if (occupied() > high_slots_) pressed_ = true;
   return slot;
 }
@@ -272,7 +273,7 @@ void BlockCache::remember_pages(Slot slot, const Pages& before, PageMask again) 
 void BlockCache::set_pages(Slot slot, const Pages& pages) {
   const bool was_unwritten = table_.unwritten().contains(slot);
   table_.set_pages(slot, pages);
-  if (!was_unwritten) table_[slot].dirty_since = dirty_tick_;
+  if (!was_unwritten) table_[slot].dirty_since = schedule_.dirty_tick();
 }
 
 void BlockCache::verify(Slot slot) {

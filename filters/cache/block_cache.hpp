@@ -54,6 +54,7 @@
 #include "common/sync/range_lock.hpp"
 #include "common/sync/worker_pool.hpp"
 #include "filters/cache/block_table.hpp"
+#include "filters/cache/engine/schedule.hpp"
 #include "filters/cache/settings.hpp"
 #include "filters/cache/settlement.hpp"
 #include "filters/cache/slot_store.hpp"
@@ -284,7 +285,6 @@ class BlockCache {
       REQUIRES(mutex_);
 
   // --- background.cpp ---
-  void advance_ticks(TimePoint now) REQUIRES(mutex_);
   void write_back_due(Layer& below, TimePoint now);
   std::vector<BlockNumber> overdue_blocks() const REQUIRES(mutex_);
   void drop_expired() REQUIRES(mutex_);
@@ -292,7 +292,6 @@ class BlockCache {
   void report_background_failure();
   void forget_background_failure();
   void relieve_all(Layer& below);
-  [[nodiscard]] TimePoint next_step(TimePoint now) const REQUIRES(mutex_);
   void want_background();
 
   void run_in_parallel(const Layer& below, WorkerPool& pool, std::size_t count,
@@ -329,16 +328,7 @@ class BlockCache {
   std::size_t waiting_for_fetches_ GUARDED_BY(mutex_) = 0;
   std::list<Range> bypasses_ GUARDED_BY(mutex_);     // under way below
   std::list<Range> write_backs_ GUARDED_BY(mutex_);  // the same
-  // Background work.
-  bool background_wanted_ GUARDED_BY(mutex_) =
-      false;                                         // everything dirty is to be written back soon
-  std::uint16_t dirty_tick_ GUARDED_BY(mutex_) = 0;  // time in parts of write_delay
-  std::uint16_t clean_tick_ GUARDED_BY(mutex_) = 0;  // time in parts of timeout
-  std::optional<TimePoint> started_at_ GUARDED_BY(mutex_);
-  std::optional<TimePoint> zeros_since_
-      GUARDED_BY(mutex_);  // ranges of zeros have been waiting at least since then
-  std::optional<TimePoint> retry_at_ GUARDED_BY(mutex_);  // after a failure: not before
-  Duration retry_delay_ GUARDED_BY(mutex_){};             // what was waited after the last failure
+  Schedule schedule_ GUARDED_BY(mutex_);
   std::optional<Error> unreported_ GUARDED_BY(mutex_);  // of the background: the next flush says it
   // While the cache's disk is full.
   std::optional<TimePoint> full_until_ GUARDED_BY(mutex_);  // when one more slot is tried

@@ -316,7 +316,7 @@ void BlockCache::finish_group(WriteBack& work, WriteBackGroup& group) {
     pages.dirty |= failed & pages.valid;
     table_[slot].writing = false;
     // All there is of it has just been compared with the layer below, so to speak.
-    if (pages.valid == cleaned) table_[slot].cached_since = clean_tick_;
+    if (pages.valid == cleaned) table_[slot].cached_since = schedule_.clean_tick();
     set_pages(slot, pages);
     if (cleaned != 0) store_->cleaned(slot, cleaned);
     if (failed == 0 && all_wanted) work.durable_bytes += sent.range.length;
