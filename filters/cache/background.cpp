@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "common/log.hpp"
-#include "filters/cache/block_cache.hpp"
+#include "filters/cache/write_back.hpp"
 
 namespace nbdstack {
 namespace {
@@ -68,10 +68,11 @@ TimePoint BlockCache::background_step(Layer& below, TimePoint now) {
 }
 
 bool BlockCache::has_work_below() const {
-  if (pressed_ || (store_->is_durable() && doubts_ != settled_doubts_)) return true;
+  if (pressed_) return true;
   const bool unwritten = has_unwritten();
   const MutexLock lock(mutex_);
-  return schedule_.wants_everything() || (schedule_.is_delaying() && unwritten);
+  return (store_->is_durable() && ledger_.is_in_doubt()) || schedule_.wants_everything() ||
+         (schedule_.is_delaying() && unwritten);
 }
 
 bool BlockCache::may_work_below(TimePoint now) const {
@@ -88,7 +89,7 @@ TimePoint BlockCache::background_could_not_open(TimePoint now, const Error& erro
 // It stays dirty: the next flush tries again by itself, and the background after a while.
 void BlockCache::background_failed(TimePoint now, const Error& error) {
   const Duration pause = schedule_.failed(now);
-  unreported_ = error;
+  ledger_.remember_failure(error);
   log::error("cache: write-back in the background failed and is tried again in {} s: {}",
              std::chrono::duration_cast<std::chrono::seconds>(pause).count(),
              error.is_reported() ? "the plugin has reported why" : error.what());
@@ -99,12 +100,12 @@ void BlockCache::background_failed(TimePoint now, const Error& error) {
 void BlockCache::report_background_failure() {
   if (settings_.flush == FlushTo::local) return;
   const MutexLock lock(mutex_);
-  if (const auto failure = std::exchange(unreported_, std::nullopt)) throw Error(*failure);
+  if (const auto failure = ledger_.take_failure()) throw Error(*failure);
 }
 
 void BlockCache::forget_background_failure() {
   const MutexLock lock(mutex_);
-  unreported_.reset();
+  ledger_.forget_failure();
 }
 
 // A cache that was made smaller between two runs is brought down without waiting for requests.
@@ -124,6 +125,7 @@ void BlockCache::relieve_all(Layer& below) {
 void BlockCache::write_back_due(Layer& below, TimePoint now) {
   std::vector<BlockNumber> blocks;
   std::vector<Range> zeros;
+  bool in_doubt = false;
   {
     MutexLock lock(mutex_);
     const Schedule::Due due = schedule_.take_due(now, !zeros_.empty());
@@ -132,11 +134,12 @@ void BlockCache::write_back_due(Layer& below, TimePoint now) {
     } else if (due.overdue) {
       blocks = overdue_blocks();
     }
+    in_doubt = store_->is_durable() && ledger_.is_in_doubt();
     if (due.zeros) zeros = remembered_zeros({0, geometry_.size_bytes()});
   }
-  if (store_->is_durable() && doubts_ != settled_doubts_) flush_below(below);
+  if (in_doubt) flush_below(below);
   if (blocks.empty() && zeros.empty()) return;
-  const auto settling = settlement(below);
+  const Settling settling(*this, below);
   write_back(below, std::move(blocks), std::move(zeros), Durability::on_flush);
   settle(below);
 }

@@ -36,6 +36,7 @@ BlockCache::BlockCache(const CacheSettings& settings, std::uint64_t size_bytes,
       table_(slots_for(settings), pages_.pages_per_block(), policy_of(settings)),
       high_slots_(percent_of(table_.max_slots(), settings.high_threshold_percent)),
       low_slots_(percent_of(table_.max_slots(), settings.low_threshold_percent)),
+      changes_below_(size_bytes, settings.block_size),
       schedule_(settings, store_->is_durable()) {
   take_over(store_->recover());
 }

@@ -37,7 +37,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <list>
 #include <memory>
 #include <optional>
 #include <semaphore>
@@ -54,9 +53,10 @@
 #include "common/sync/range_lock.hpp"
 #include "common/sync/worker_pool.hpp"
 #include "filters/cache/block_table.hpp"
+#include "filters/cache/engine/changes_below.hpp"
+#include "filters/cache/engine/flush_ledger.hpp"
 #include "filters/cache/engine/schedule.hpp"
 #include "filters/cache/settings.hpp"
-#include "filters/cache/settlement.hpp"
 #include "filters/cache/slot_store.hpp"
 
 namespace nbdstack {
@@ -128,6 +128,7 @@ class BlockCache {
   struct ReadPlan;
   class Bypass;
   class Pin;
+  class Settling;
 
   // --- block_cache.cpp: slots ---
   static Slot slots_for(const CacheSettings& settings);
@@ -230,7 +231,6 @@ class BlockCache {
   void zero_around(Layer& below, const Range& range, const ZeroOptions& options);
   void trim_around(Layer& below, const Range& range, Durability durability);
   void settle(Layer& below) const;
-  [[nodiscard]] Settlements::Settlement settlement(const Layer& below);
   void wait_for_dirty_room(Layer& below);
   [[nodiscard]] Range pages_covering(const Range& range) const;
 
@@ -266,8 +266,6 @@ class BlockCache {
   bool flushes_here();
   // Flushes it, if it can, whatever the cache itself has to do.
   void flush_below(Layer& below);
-  [[nodiscard]] bool is_busy_below(const Range& range) const REQUIRES(mutex_);
-  [[nodiscard]] Range unit_covering(const Layer& below, const Range& range) const;
   void make_durable(Layer& below, const Range& range);
 
   // --- relief.cpp: making room ---
@@ -306,7 +304,6 @@ class BlockCache {
   WorkerPool& reads_;
   WorkerPool& writes_;
   RangeLock changes_;
-  Settlements settlements_;
   std::atomic<std::size_t> clients_ = 0;     // that may write
   std::counting_semaphore<> below_writers_;  // requests of write-backs that may begin
   std::function<void()> wake_ = [] {};
@@ -326,18 +323,14 @@ class BlockCache {
   std::unordered_map<BlockNumber, std::shared_ptr<Fetch>> fetches_
       GUARDED_BY(mutex_);  // those that may be joined
   std::size_t waiting_for_fetches_ GUARDED_BY(mutex_) = 0;
-  std::list<Range> bypasses_ GUARDED_BY(mutex_);     // under way below
-  std::list<Range> write_backs_ GUARDED_BY(mutex_);  // the same
+  ChangesBelow changes_below_ GUARDED_BY(mutex_);
   Schedule schedule_ GUARDED_BY(mutex_);
-  std::optional<Error> unreported_ GUARDED_BY(mutex_);  // of the background: the next flush says it
+  FlushLedger ledger_ GUARDED_BY(mutex_);
+  ConditionVariable settled_;  // a ticket of the ledger was closed
   // While the cache's disk is full.
   std::optional<TimePoint> full_until_ GUARDED_BY(mutex_);  // when one more slot is tried
   Slot tried_slot_ GUARDED_BY(mutex_) = kNoSlot;  // the one that tells whether there is room again
 
-  // Changes below that have failed, and how many of them a flush below has followed. While they
-  // differ, what can be read there may not be durable, so a durable store keeps nothing of it.
-  std::atomic<std::uint64_t> doubts_ = 0;
-  std::atomic<std::uint64_t> settled_doubts_ = 0;
   std::atomic<std::uint64_t> write_backs_done_ = 0;
   std::atomic<bool> directory_is_gone_ = false;  // and the log has said so
   std::atomic<bool> pressed_ = false;  // relieve() has something to do; also read without mutex_

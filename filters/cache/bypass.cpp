@@ -19,12 +19,9 @@ BlockCache::Bypass::Bypass(BlockCache& cache, Layer& below, const Range& range)
     if (!zeros.empty()) cache_.write_back(below, {}, zeros, Durability::on_flush);
   }
   MutexLock lock(cache_.mutex_);
-  cache_.bypasses_.splice(cache_.bypasses_.end(), registration_);
+  cache_.changes_below_.begin_bypass(place_, range);
   cache_.supersede_fetches(range);
-  const auto meets = [&](const Range& other) { return other.overlaps(range); };
-  while (std::any_of(cache_.write_backs_.begin(), cache_.write_backs_.end(), meets)) {
-    cache_.changed_.wait(cache_.mutex_);
-  }
+  while (cache_.changes_below_.is_written_back(range)) cache_.changed_.wait(cache_.mutex_);
   std::vector<Slot> held = cache_.cached_in(range);
   for (const Slot slot : held) cache_.table_.pin(slot);
   held_ = std::move(held);
@@ -40,7 +37,7 @@ BlockCache::Bypass::Bypass(BlockCache& cache, Layer& below, const Range& range)
 BlockCache::Bypass::~Bypass() {
   MutexLock lock(cache_.mutex_);
   for (const Slot slot : held_) cache_.give_back(slot);
-  if (registration_.empty()) cache_.bypasses_.erase(registered_);
+  cache_.changes_below_.end_bypass(place_);
   cache_.changed_.notify_all();
 }
 
@@ -78,8 +75,8 @@ void BlockCache::Bypass::forget_clean_pages(Slot slot) {
 }
 
 void BlockCache::Bypass::forget_clean() {
-  ++cache_.doubts_;
   MutexLock lock(cache_.mutex_);
+  cache_.ledger_.doubt();
   for (const Slot slot : held_) forget_clean_pages(slot);
 }
 

@@ -1,7 +1,6 @@
 // A change of a range that happens in the layer below, around the cache.
 #pragma once
 
-#include <list>
 #include <vector>
 
 #include "filters/cache/block_cache.hpp"
@@ -40,8 +39,7 @@ class BlockCache::Bypass {
   void commit();
 
  private:
-  Bypass(BlockCache& cache, const Range& range)
-      : cache_(cache), range_(range), registration_{range}, registered_(registration_.begin()) {}
+  Bypass(BlockCache& cache, const Range& range) : cache_(cache), range_(range) {}
   void forget_clean_pages(Slot slot) REQUIRES(cache_.mutex_);
   void forget_durably();
   void store_absent(BlockNumber block, std::span<const std::byte> data);
@@ -52,8 +50,7 @@ class BlockCache::Bypass {
 
   BlockCache& cache_;
   const Range range_;
-  std::list<Range> registration_;  // until it stands in the list of bypasses
-  std::list<Range>::iterator registered_;
+  ChangesBelow::Place place_;
   std::vector<Slot> held_;
   bool held_dirty_ = false;  // some of them had something to be written back
 };

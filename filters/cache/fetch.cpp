@@ -154,9 +154,7 @@ std::shared_ptr<BlockCache::Fetch> BlockCache::join_or_start_fetch(
     started.back()->offset = geometry_.offset_of(block);
   }
   const std::shared_ptr<Fetch>& fetch = started.back();
-  const bool overtaken = std::any_of(bypasses_.begin(), bypasses_.end(), [&](const Range& bypass) {
-    return bypass.overlaps(geometry_.range_of(block));
-  });
+  const bool overtaken = changes_below_.is_bypassed(geometry_.range_of(block));
   fetch->store.push_back(store && !overtaken);
   fetch->length += length;
   if (!overtaken) fetches_.emplace(block, fetch);
@@ -275,10 +273,10 @@ void BlockCache::store_fetched(Fetch& fetch) {
 // Stores the pages that are not valid. Who changes some of them at this moment makes it not worth
 // waiting for: then the block is not stored.
 void BlockCache::store_fetched_block(Fetch& fetch, BlockNumber block) {
-  if (store_->is_durable() && doubts_ != settled_doubts_) return;
   const Range range = geometry_.range_of(block);
   const auto owned = changes_.try_acquire(range);
   MutexLock lock(mutex_);
+  if (store_->is_durable() && ledger_.is_in_doubt()) return;
   const auto current = fetches_.find(block);
   const bool ours = current != fetches_.end() && current->second.get() == &fetch;
   if (!owned || !ours || !fetch.store[block.value - fetch.first.value]) return;

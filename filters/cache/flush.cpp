@@ -28,7 +28,7 @@ void BlockCache::flush(Layer& below) {
     report_damage();
     return;
   }
-  const auto settling = settlement(below);
+  const Settling settling(*this, below);
   try {
     commit();  // also what has gone around the cache, and left nothing dirty
     write_back_all(below);
@@ -44,9 +44,12 @@ void BlockCache::flush(Layer& below) {
 
 // A layer that cannot be flushed stores what it has acknowledged.
 void BlockCache::flush_below(Layer& below) {
-  const std::uint64_t doubts = doubts_;
+  MutexLock lock(mutex_);
+  const std::uint64_t doubts = ledger_.doubts();
+  lock.unlock();
   if (below.traits().can_flush) below.flush();
-  settled_doubts_ = doubts;
+  lock.lock();
+  ledger_.flushed(doubts);
 }
 
 void BlockCache::settle_client(Layer& below) {
@@ -55,7 +58,7 @@ void BlockCache::settle_client(Layer& below) {
     commit();
     want_background();
   } else {
-    const auto settling = settlement(below);
+    const Settling settling(*this, below);
     write_back_all(below);
     settle(below);
   }
@@ -85,7 +88,7 @@ void BlockCache::make_durable(Layer& below, const Range& range) {
   std::vector<BlockNumber> blocks = unwritten_blocks(first, end);
   std::vector<Range> zeros = remembered_zeros(range);
   lock.unlock();
-  const auto settling = settlement(below);
+  const Settling settling(*this, below);
   const bool native = below.traits().fua != Support::none;
   WriteBack work{.below = below,
                  .durability = native ? Durability::fua : Durability::on_flush,

@@ -60,8 +60,7 @@ void BlockCache::widen(const std::shared_ptr<Fetch>& fetch) {
 bool BlockCache::is_worth_fetching(BlockNumber block) const {
   const Range range = geometry_.range_of(block);
   return table_.find(block) == kNoSlot && !fetches_.contains(block) && !zeros_.find(range.offset) &&
-         std::none_of(bypasses_.begin(), bypasses_.end(),
-                      [&](const Range& bypass) { return bypass.overlaps(range); });
+         !changes_below_.is_bypassed(range);
 }
 
 }  // namespace nbdstack

@@ -16,15 +16,14 @@ constexpr std::size_t kReliefBlocks = 64;
 
 void BlockCache::relieve(Layer& below, bool may_write) {
   if (!pressed_) return;
-  MutexLock lock(mutex_);
+  const MutexLock lock(mutex_);
   if (may_write && zeros_.size() > kMostZeroRanges) {
     const std::vector<Range> zeros = remembered_zeros({0, geometry_.size_bytes()});
-    lock.unlock();
-    const auto settling = settlement(below);
+    const MutexUnlock unlocked(mutex_);
+    const Settling settling(*this, below);
     WriteBack work{.below = below};
     write_back_zeros(work, zeros);
     settle_or_remember(work);
-    lock.lock();
   }
   const std::size_t used = occupied();
   if (used > high_slots_) relieving_ = true;
@@ -79,11 +78,12 @@ bool BlockCache::make_room(Layer& below) {
 }
 
 std::vector<BlockNumber> BlockCache::next_dirty(const Layer& below, std::size_t count) const {
+  const std::uint64_t preferred = below.traits().preferred_block_size;
   std::vector<BlockNumber> blocks;
   table_.policy().in_eviction_order([&](Slot slot) REQUIRES(mutex_) {
     const BlockNumber block = table_[slot].block();
     const bool ready = !table_[slot].writing && table_.pages(slot).unwritten() != 0 &&
-                       !is_busy_below(unit_covering(below, geometry_.range_of(block)));
+                       !changes_below_.is_unit_busy(geometry_.range_of(block), preferred);
     if (ready) blocks.push_back(block);
     return blocks.size() < count;
   });
@@ -101,7 +101,7 @@ void BlockCache::settle_or_remember(WriteBack& work) {
     log::error("cache: flush after blocks were written back to make room: {}",
                error.is_reported() ? "the plugin has reported the failure" : error.what());
     const MutexLock lock(mutex_);
-    unreported_ = error;
+    ledger_.remember_failure(error);
   }
 }
 
@@ -118,7 +118,7 @@ std::optional<Error> BlockCache::write_back_some(Layer& below,
     }
   } const end{*this};
   const MutexUnlock unlocked(mutex_);
-  const auto settling = settlement(below);
+  const Settling settling(*this, below);
   WriteBack work{.below = below};
   try {
     write_back_dirty(work, blocks);
@@ -143,6 +143,7 @@ void BlockCache::wait_for_dirty_room(Layer& below) {
   const auto dirty_bytes = [this]() REQUIRES(mutex_) {
     return std::uint64_t{table_.unwritten().size()} * settings_.block_size;
   };
+  const std::uint64_t preferred = below.traits().preferred_block_size;
   MutexLock lock(mutex_);
   bool said = false;
   while (dirty_bytes() >= settings_.max_dirty_bytes) {
@@ -155,8 +156,8 @@ void BlockCache::wait_for_dirty_room(Layer& below) {
     for (Slot slot = evicting_ ? kNoSlot : unwritten.back();
          slot != kNoSlot && oldest.size() < kReliefBlocks; slot = unwritten.newer(slot)) {
       const BlockNumber block = table_[slot].block();
-      const Range unit = unit_covering(below, geometry_.range_of(block));
-      if (!table_[slot].writing && !is_busy_below(unit)) oldest.push_back(block);
+      const bool busy = changes_below_.is_unit_busy(geometry_.range_of(block), preferred);
+      if (!table_[slot].writing && !busy) oldest.push_back(block);
     }
     std::sort(oldest.begin(), oldest.end());
     if (oldest.empty()) {

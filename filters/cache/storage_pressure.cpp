@@ -42,7 +42,7 @@ void BlockCache::commit() {
 
 // Not write_back(): that may want to keep changes of the block away, and the caller is one.
 void BlockCache::write_back_in_the_way(Layer& below, BlockNumber block) {
-  const auto settling = settlement(below);
+  const Settling settling(*this, below);
   WriteBack work{.below = below};
   write_back_dirty(work, {block});
   settle(below);

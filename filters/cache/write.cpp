@@ -234,11 +234,6 @@ void BlockCache::write_around(Layer& below, std::span<const std::byte> buffer, s
   settle(below);
 }
 
-Settlements::Settlement BlockCache::settlement(const Layer& below) {
-  const bool promised = settings_.mode == CacheMode::writeback;
-  return {settlements_, promised && !below.traits().can_multi_conn};
-}
-
 // What went below outside of a flush has to be covered by a later flush on any connection, as the
 // cache promises it. Where the layer below does not, it is flushed at once on the connection that
 // it went through.

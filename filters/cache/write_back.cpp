@@ -91,13 +91,13 @@ void BlockCache::write_back(Layer& below, std::vector<BlockNumber> blocks, std::
 
 void BlockCache::wait_until_not_busy(const Layer& below, const std::vector<BlockNumber>& blocks,
                                      const std::vector<Range>& zeros) {
-  MutexLock lock(mutex_);
+  const std::uint64_t preferred = below.traits().preferred_block_size;
+  const MutexLock lock(mutex_);
   for (const BlockNumber block : blocks) {
-    const Range unit = unit_covering(below, geometry_.range_of(block));
-    while (is_busy_below(unit)) changed_.wait(mutex_);
+    while (changes_below_.is_unit_busy(geometry_.range_of(block), preferred)) changed_.wait(mutex_);
   }
   for (const Range& range : zeros) {
-    while (is_busy_below(range)) changed_.wait(mutex_);
+    while (changes_below_.is_busy(range)) changed_.wait(mutex_);
   }
 }
 
@@ -105,20 +105,6 @@ void BlockCache::wait_until_not_busy(const Layer& below, const std::vector<Block
 void BlockCache::write_back_unchanged(WriteBack& work, BlockNumber block) {
   const RangeLock::Guard unchanged(changes_, geometry_.range_of(block));
   write_back_dirty(work, {block});
-}
-
-bool BlockCache::is_busy_below(const Range& range) const {
-  const auto meets = [&](const Range& other) { return other.overlaps(range); };
-  return std::any_of(write_backs_.begin(), write_backs_.end(), meets) ||
-         std::any_of(bypasses_.begin(), bypasses_.end(), meets);
-}
-
-// What a write-back of `range` may have to read and write as a whole (write_plan.hpp).
-Range BlockCache::unit_covering(const Layer& below, const Range& range) const {
-  const std::uint64_t unit = std::bit_ceil(
-      std::max<std::uint64_t>(settings_.block_size, below.traits().preferred_block_size));
-  const std::uint64_t begin = range.offset / unit * unit;
-  return {begin, std::min(geometry_.size_bytes(), (range.end() + unit - 1) / unit * unit) - begin};
 }
 
 void BlockCache::write_back_dirty(WriteBack& work, const std::vector<BlockNumber>& blocks) {
@@ -157,8 +143,6 @@ void BlockCache::write_back_group(WriteBack& work, std::span<const BlockNumber> 
 }
 
 void BlockCache::WriteBackGroup::reserve(std::size_t count) {
-  registration.emplace_back();
-  registered = registration.begin();
   blocks.reserve(count);
   pages.reserve(count);
 }
@@ -182,8 +166,9 @@ bool BlockCache::claim_group(WriteBack& work, std::span<const BlockNumber> block
   // Once a block is claimed nothing runs out of memory.
   const std::uint64_t first = geometry_.offset_of(blocks.front());
   const Range range =
-      unit_covering(work.below, {first, geometry_.range_of(blocks.back()).end() - first});
-  if (is_busy_below(range)) {
+      changes_below_.unit_covering({first, geometry_.range_of(blocks.back()).end() - first},
+                                   work.below.traits().preferred_block_size);
+  if (changes_below_.is_busy(range)) {
     work.busy.insert(work.busy.end(), blocks.begin(), blocks.end());  // nothing is claimed yet
     return false;
   }
@@ -217,8 +202,7 @@ bool BlockCache::claim_group(WriteBack& work, std::span<const BlockNumber> block
     set_pages(slot, pages);
   }
   if (group.blocks.empty()) return false;
-  *group.registered = range;
-  write_backs_.splice(write_backs_.end(), group.registration);
+  changes_below_.begin_write_back(group.place, range);
   return true;
 }
 
@@ -322,9 +306,9 @@ void BlockCache::finish_group(WriteBack& work, WriteBackGroup& group) {
     if (failed == 0 && all_wanted) work.durable_bytes += sent.range.length;
     give_back(slot);
   }
-  write_backs_.erase(group.registered);
+  changes_below_.end_write_back(group.place);
   if (group.failure) {
-    ++doubts_;
+    ledger_.doubt();
     work.failed(*group.failure);
   } else {
     work.succeeded();

@@ -50,6 +50,35 @@ class Turn {
   std::counting_semaphore<>& turns_;
 };
 
+// A write-back that has not been flushed below yet (flush_ledger.hpp).
+class BlockCache::Settling {
+ public:
+  // Over a layer that is multi-conn, or where the cache promises nothing of the kind, there is
+  // nothing to wait for.
+  Settling(BlockCache& cache, const Layer& below) : cache_(cache) {
+    if (cache.settings_.mode != CacheMode::writeback || below.traits().can_multi_conn) return;
+    const MutexLock lock(cache.mutex_);
+    ticket_ = cache.ledger_.open();
+  }
+  Settling(const Settling&) = delete;
+  Settling& operator=(const Settling&) = delete;
+  ~Settling() {
+    if (!ticket_) return;
+    const MutexLock lock(cache_.mutex_);
+    cache_.ledger_.close(*ticket_);
+    cache_.settled_.notify_all();
+  }
+  void wait_for_earlier() const {
+    if (!ticket_) return;
+    const MutexLock lock(cache_.mutex_);
+    while (!cache_.ledger_.is_oldest(*ticket_)) cache_.settled_.wait(cache_.mutex_);
+  }
+
+ private:
+  BlockCache& cache_;
+  std::optional<FlushLedger::Ticket> ticket_;
+};
+
 // One caller's write-back. What several of its groups change at once is protected by
 // BlockCache::mutex_.
 struct BlockCache::WriteBack {
@@ -86,15 +115,14 @@ struct BlockCache::WriteBack {
 };
 
 // Blocks that go below together. From claim_group() to finish_group() their range is registered in
-// BlockCache::write_backs_, and they are pinned and `writing`.
+// BlockCache::changes_below_, and they are pinned and `writing`.
 struct BlockCache::WriteBackGroup {
   struct Block {
     Slot slot = kNoSlot;
     BlockNumber number;
     bool all_wanted = false;  // every page that has to be durable is among those sent
   };
-  std::list<Range> registration;  // until it stands in the list of write-backs
-  std::list<Range>::iterator registered;
+  ChangesBelow::Place place;
   std::vector<Block> blocks;
   std::vector<BlockToWrite> pages;  // of `blocks`, as they were claimed
   std::vector<WriteRequest> requests;

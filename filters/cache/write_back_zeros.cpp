@@ -63,11 +63,12 @@ void BlockCache::write_back_zero_run(WriteBack& work, const Range& range) {
     const Range part = run ? run->range.intersection({position, range.end() - position}) : Range{};
     if (part.empty() || work.is_given_up(settings_.give_up_after)) return;
     position = part.end();
-    if (is_busy_below(part)) {
+    if (changes_below_.is_busy(part)) {
       work.busy_zeros.push_back(part);
       continue;
     }
-    const auto registered = write_backs_.insert(write_backs_.end(), part);
+    ChangesBelow::Place place;
+    changes_below_.begin_write_back(place, part);
     const bool committed = store_->zeros_committed(part);
     lock.unlock();
     std::optional<Error> failure;
@@ -82,9 +83,9 @@ void BlockCache::write_back_zero_run(WriteBack& work, const Range& range) {
       failure = insist([] { return Error(ENOMEM, "cache: out of memory"); });
     }
     lock.lock();
-    write_backs_.erase(registered);
+    changes_below_.end_write_back(place);
     if (failure) {
-      ++doubts_;
+      ledger_.doubt();
       work.failed(*failure);
     } else {
       insist([&] {
