@@ -36,6 +36,7 @@ BlockCache::BlockCache(const CacheSettings& settings, std::uint64_t size_bytes,
       table_(slots_for(settings), pages_.pages_per_block(), policy_of(settings)),
       high_slots_(percent_of(table_.max_slots(), settings.high_threshold_percent)),
       low_slots_(percent_of(table_.max_slots(), settings.low_threshold_percent)),
+      fetches_(geometry_),
       changes_below_(size_bytes, settings.block_size),
       schedule_(settings, store_->is_durable()) {
   take_over(store_->recover());
@@ -160,7 +161,7 @@ void BlockCache::drop(Slot slot, EvictionPolicy::Removal why, bool with_storage)
     });
     table_.pin(slot);
   }
-  fetches_.erase(table_[slot].block());
+  fetches_.supersede(table_[slot].block());
   store_->dropped(slot);
   table_.erase(slot, why);
   note_vacated(slot);
@@ -197,7 +198,7 @@ void BlockCache::discard_dropped() {
 }
 
 void BlockCache::retire(Slot slot) {
-  fetches_.erase(table_[slot].block());
+  fetches_.supersede(table_[slot].block());
   store_->dropped(slot);
   table_.retire(slot);
   note_vacated(slot);
@@ -243,7 +244,7 @@ void BlockCache::forget_pages(Slot slot, PageMask touched) {
   const Pages before = table_.pages(slot);
   const PageMask clean = before.valid & ~before.dirty & touched;
   if (clean == 0) return;
-  fetches_.erase(table_[slot].block());
+  fetches_.supersede(table_[slot].block());
   Pages pages = before;
   pages.valid &= ~clean;
   pages.zero &= pages.valid;

@@ -42,7 +42,6 @@
 #include <semaphore>
 #include <span>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "common/block/layer.hpp"
@@ -54,6 +53,7 @@
 #include "common/sync/worker_pool.hpp"
 #include "filters/cache/block_table.hpp"
 #include "filters/cache/engine/changes_below.hpp"
+#include "filters/cache/engine/fetches.hpp"
 #include "filters/cache/engine/flush_ledger.hpp"
 #include "filters/cache/engine/schedule.hpp"
 #include "filters/cache/settings.hpp"
@@ -124,7 +124,6 @@ class BlockCache {
   // of a large disk does not fill the memory: about 1 MiB of it.
   static constexpr std::size_t kMostZeroRanges = 16384;
 
-  struct Fetch;
   struct ReadPlan;
   class Bypass;
   class Pin;
@@ -182,22 +181,17 @@ class BlockCache {
       REQUIRES(mutex_);
   void plan_piece(ReadPlan& plan, const BlockPiece& piece, bool store) REQUIRES(mutex_);
   std::shared_ptr<Fetch> join_or_start_fetch(BlockNumber block, bool store,
-                                             std::vector<std::shared_ptr<Fetch>>& started)
-      REQUIRES(mutex_);
+                                             Fetches::Started& started) REQUIRES(mutex_);
   void copy_cached(ReadPlan& plan, std::span<std::byte> buffer);
   void abandon(const ReadPlan& plan, int error_code) REQUIRES(mutex_);
   void give_back_all(ReadPlan& plan) REQUIRES(mutex_);
   // Gives back what a plan still has pinned, and ends the fetches that it has not run.
   class PlanInUse;
   void widen(const std::shared_ptr<Fetch>& fetch) REQUIRES(mutex_);
-  [[nodiscard]] bool is_worth_fetching(BlockNumber block) const REQUIRES(mutex_);
-  void run_fetches(Layer& below, const std::vector<std::shared_ptr<Fetch>>& fetches);
+  void run_fetches(Layer& below, const Fetches::Started& fetches);
   void run_fetch(Layer& below, Fetch& fetch);
   void store_fetched(Fetch& fetch);
   void store_fetched_block(Fetch& fetch, BlockNumber block);
-  void forget_fetch(Fetch& fetch) REQUIRES(mutex_);
-  void wait_for(Fetch& fetch) REQUIRES(mutex_);
-  void supersede_fetches(const Range& range) REQUIRES(mutex_);
   // Part of a block, for who completes pages: from a fetch under way, or from below.
   void read_part(Layer& below, const Range& range, std::span<std::byte> buffer);
 
@@ -320,9 +314,7 @@ class BlockCache {
       GUARDED_BY(mutex_);                      // pinned; dropped while there were too many slots
   bool relieving_ GUARDED_BY(mutex_) = false;  // between the high threshold and the low one
   bool evicting_ GUARDED_BY(mutex_) = false;   // one at a time writes back to make room
-  std::unordered_map<BlockNumber, std::shared_ptr<Fetch>> fetches_
-      GUARDED_BY(mutex_);  // those that may be joined
-  std::size_t waiting_for_fetches_ GUARDED_BY(mutex_) = 0;
+  Fetches fetches_ GUARDED_BY(mutex_);
   ChangesBelow changes_below_ GUARDED_BY(mutex_);
   Schedule schedule_ GUARDED_BY(mutex_);
   FlushLedger ledger_ GUARDED_BY(mutex_);

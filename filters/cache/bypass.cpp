@@ -20,7 +20,7 @@ BlockCache::Bypass::Bypass(BlockCache& cache, Layer& below, const Range& range)
   }
   MutexLock lock(cache_.mutex_);
   cache_.changes_below_.begin_bypass(place_, range);
-  cache_.supersede_fetches(range);
+  cache_.fetches_.supersede(range);
   while (cache_.changes_below_.is_written_back(range)) cache_.changed_.wait(cache_.mutex_);
   std::vector<Slot> held = cache_.cached_in(range);
   for (const Slot slot : held) cache_.table_.pin(slot);

@@ -75,7 +75,7 @@ void BlockCache::read_planned(Layer& below, std::span<std::byte> buffer, std::ui
     run_fetches(below, plan.started);
     lock.lock();
     for (auto& [fetch, piece, failed] : plan.fetched) {
-      wait_for(*fetch);
+      fetches_.wait_for(*fetch, mutex_);
       failed = fetch->error_code != 0;
       if (failed && !fetch->widened) throw Error::reported(fetch->error_code);
     }
@@ -132,33 +132,11 @@ void BlockCache::plan_piece(ReadPlan& plan, const BlockPiece& piece, bool store)
   for (std::size_t i = fetched_before; i < plan.fetched.size(); ++i) plan.fetched[i].fetch = fetch;
 }
 
-// Blocks asked for one after the other in ascending order become one fetch. While a bypass is under
-// way on a block, what is read from below may be old or new: such a fetch serves nobody else and is
-// not stored.
-std::shared_ptr<BlockCache::Fetch> BlockCache::join_or_start_fetch(
-    BlockNumber block, bool store, std::vector<std::shared_ptr<Fetch>>& started) {
-  if (const auto found = fetches_.find(block); found != fetches_.end()) {
-    Fetch& fetch = *found->second;
-    if (store) fetch.store[block.value - fetch.first.value] = true;
-    return found->second;
-  }
-  const bool repeated = !started.empty() && block < started.back()->end() &&
-                        block >= started.back()->first;  // another part of a block of its own
-  if (repeated) return started.back();
-  const std::uint32_t length = geometry_.length_of(block);
-  const bool extends = !started.empty() && started.back()->end() == block &&
-                       started.back()->length + length <= kLongestFetch_bytes;
-  if (!extends) {
-    started.push_back(std::make_shared<Fetch>());
-    started.back()->first = block;
-    started.back()->offset = geometry_.offset_of(block);
-  }
-  const std::shared_ptr<Fetch>& fetch = started.back();
+// While a bypass is under way on a block, what is read from below may be old or new.
+std::shared_ptr<Fetch> BlockCache::join_or_start_fetch(BlockNumber block, bool store,
+                                                       Fetches::Started& started) {
   const bool overtaken = changes_below_.is_bypassed(geometry_.range_of(block));
-  fetch->store.push_back(store && !overtaken);
-  fetch->length += length;
-  if (!overtaken) fetches_.emplace(block, fetch);
-  return fetch;
+  return fetches_.join_or_start(block, store, !overtaken, started);
 }
 
 // A clean block whose slot cannot be read is as good as absent, and is fetched again. A dirty one
@@ -218,9 +196,7 @@ void BlockCache::copy_cached(ReadPlan& plan, std::span<std::byte> buffer) {
 // they end with the same error.
 void BlockCache::abandon(const ReadPlan& plan, int error_code) {
   for (const auto& fetch : plan.started) {
-    if (fetch->over) continue;
-    fetch->error_code = error_code;
-    forget_fetch(*fetch);
+    if (!fetch->over) fetches_.end(*fetch, error_code);
   }
 }
 
@@ -229,7 +205,7 @@ void BlockCache::give_back_all(ReadPlan& plan) {
   plan.cached.clear();
 }
 
-void BlockCache::run_fetches(Layer& below, const std::vector<std::shared_ptr<Fetch>>& fetches) {
+void BlockCache::run_fetches(Layer& below, const Fetches::Started& fetches) {
   run_in_parallel(below, reads_, fetches.size(),
                   [&](std::size_t index) { run_fetch(below, *fetches[index]); });
 }
@@ -252,9 +228,8 @@ void BlockCache::run_fetch(Layer& below, Fetch& fetch) {
   } catch (const std::bad_alloc&) {
     // What was read is not kept, and that is all.
   }
-  MutexLock lock(mutex_);
-  fetch.error_code = code;
-  forget_fetch(fetch);
+  const MutexLock lock(mutex_);
+  fetches_.end(fetch, code);
 }
 
 // Waiters are let go as soon as the data is in memory. Until it is stored it may be joined, so
@@ -262,8 +237,7 @@ void BlockCache::run_fetch(Layer& below, Fetch& fetch) {
 void BlockCache::store_fetched(Fetch& fetch) {
   {
     const MutexLock lock(mutex_);
-    fetch.done = true;
-    fetch.finished.notify_all();
+    Fetches::done(fetch);
   }
   for (BlockNumber block = fetch.first; block < fetch.end(); ++block) {
     store_fetched_block(fetch, block);
@@ -277,9 +251,7 @@ void BlockCache::store_fetched_block(Fetch& fetch, BlockNumber block) {
   const auto owned = changes_.try_acquire(range);
   MutexLock lock(mutex_);
   if (store_->is_durable() && ledger_.is_in_doubt()) return;
-  const auto current = fetches_.find(block);
-  const bool ours = current != fetches_.end() && current->second.get() == &fetch;
-  if (!owned || !ours || !fetch.store[block.value - fetch.first.value]) return;
+  if (!owned || !fetches_.may_store(fetch, block)) return;
   Slot slot = table_.find(block);
   if (slot != kNoSlot && table_[slot].unverified) return;
   if (slot == kNoSlot) {
@@ -319,38 +291,15 @@ void BlockCache::store_fetched_block(Fetch& fetch, BlockNumber block) {
   pin.give_back(*this);
 }
 
-void BlockCache::forget_fetch(Fetch& fetch) {
-  for (BlockNumber block = fetch.first; block < fetch.end(); ++block) {
-    const auto current = fetches_.find(block);
-    if (current != fetches_.end() && current->second.get() == &fetch) fetches_.erase(current);
-  }
-  fetch.over = true;
-  fetch.done = true;
-  fetch.finished.notify_all();
-}
-
-void BlockCache::wait_for(Fetch& fetch) {
-  ++waiting_for_fetches_;
-  while (!fetch.done) fetch.finished.wait(mutex_);
-  --waiting_for_fetches_;
-}
-
 std::size_t BlockCache::waiting_for_fetches() const {
   const MutexLock lock(mutex_);
-  return waiting_for_fetches_;
-}
-
-// Nobody joins the fetches of these blocks any more, and they are not stored.
-void BlockCache::supersede_fetches(const Range& range) {
-  std::erase_if(fetches_,
-                [&](const auto& fetch) { return range.overlaps(geometry_.range_of(fetch.first)); });
+  return fetches_.waiting();
 }
 
 void BlockCache::read_part(Layer& below, const Range& range, std::span<std::byte> buffer) {
   MutexLock lock(mutex_);
-  if (const auto found = fetches_.find(geometry_.block_at(range.offset)); found != fetches_.end()) {
-    const std::shared_ptr<Fetch> fetch = found->second;
-    wait_for(*fetch);
+  if (const auto fetch = fetches_.find(geometry_.block_at(range.offset))) {
+    fetches_.wait_for(*fetch, mutex_);
     if (fetch->error_code == 0) {
       const auto bytes = fetch->bytes(range.offset, range.length);
       std::memcpy(buffer.data(), bytes.data(), bytes.size());

@@ -34,33 +34,12 @@ void BlockCache::prefetch(Layer& below, const Range& range) {
   }
 }
 
-// Adds the missing neighbours within the aligned group, as far as they adjoin what is fetched.
 void BlockCache::widen(const std::shared_ptr<Fetch>& fetch) {
-  const std::uint64_t group = settings_.fetch_bytes;
-  const std::uint64_t group_first = fetch->offset & ~(group - 1);
-  const std::uint64_t last_byte = fetch->offset + fetch->length - 1;
-  const std::uint64_t group_end = std::min(geometry_.size_bytes(), (last_byte | (group - 1)) + 1);
-  const auto add = [&](BlockNumber block, std::vector<bool>::const_iterator where)
-                       REQUIRES(mutex_) {
-                         fetch->store.insert(where, true);
-                         fetch->length += geometry_.length_of(block);
-                         fetch->widened = true;
-                         fetches_.emplace(block, fetch);
-                       };
-  while (fetch->offset > group_first && is_worth_fetching({fetch->first.value - 1})) {
-    --fetch->first.value;
-    fetch->offset = geometry_.offset_of(fetch->first);
-    add(fetch->first, fetch->store.begin());
-  }
-  while (fetch->offset + fetch->length < group_end && is_worth_fetching(fetch->end())) {
-    add(fetch->end(), fetch->store.end());
-  }
-}
-
-bool BlockCache::is_worth_fetching(BlockNumber block) const {
-  const Range range = geometry_.range_of(block);
-  return table_.find(block) == kNoSlot && !fetches_.contains(block) && !zeros_.find(range.offset) &&
-         !changes_below_.is_bypassed(range);
+  fetches_.widen(fetch, settings_.fetch_bytes, [this](BlockNumber block) REQUIRES(mutex_) {
+    const Range range = geometry_.range_of(block);
+    return table_.find(block) == kNoSlot && !zeros_.find(range.offset) &&
+           !changes_below_.is_bypassed(range);
+  });
 }
 
 }  // namespace nbdstack

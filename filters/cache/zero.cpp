@@ -130,7 +130,7 @@ void BlockCache::remember_zeros(Layer& below, const Range& blocks, bool may_trim
     }
     lock.lock();
   }
-  supersede_fetches(blocks);
+  fetches_.supersede(blocks);
   RunMap<bool> added;
   added.assign(blocks, may_trim);
   for (const Slot slot : cached) {
