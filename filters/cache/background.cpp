@@ -19,14 +19,6 @@ bool BlockCache::needs_background() const {
   return schedule_.is_needed();
 }
 
-void BlockCache::want_background() {
-  {
-    const MutexLock lock(mutex_);
-    schedule_.want_everything();
-  }
-  wake_();
-}
-
 TimePoint BlockCache::background_step_here(TimePoint now) {
   MutexLock lock(mutex_);
   schedule_.advance(now);
@@ -68,7 +60,7 @@ TimePoint BlockCache::background_step(Layer& below, TimePoint now) {
 }
 
 bool BlockCache::has_work_below() const {
-  if (pressed_) return true;
+  if (is_pressed_) return true;
   const bool unwritten = has_unwritten();
   const MutexLock lock(mutex_);
   return (store_->is_durable() && ledger_.is_in_doubt()) || schedule_.wants_everything() ||
@@ -95,26 +87,13 @@ void BlockCache::background_failed(TimePoint now, const Error& error) {
              error.is_reported() ? "the plugin has reported why" : error.what());
 }
 
-// A client that has not been told of a failure takes what it wrote for stored until it asks. With
-// FlushTo::local a flush never promised anything about the layer below.
-void BlockCache::report_background_failure() {
-  if (settings_.flush == FlushTo::local) return;
-  const MutexLock lock(mutex_);
-  if (const auto failure = ledger_.take_failure()) throw Error(*failure);
-}
-
-void BlockCache::forget_background_failure() {
-  const MutexLock lock(mutex_);
-  ledger_.forget_failure();
-}
-
 // A cache that was made smaller between two runs is brought down without waiting for requests.
 void BlockCache::relieve_all(Layer& below) {
   const auto used = [this] {
     const MutexLock lock(mutex_);
-    return occupied();
+    return residents_.occupied();
   };
-  for (std::size_t before = used(); pressed_;) {
+  for (std::size_t before = used(); is_pressed_;) {
     relieve(below, true);
     const std::size_t after = used();
     if (after >= before) break;
@@ -128,14 +107,14 @@ void BlockCache::write_back_due(Layer& below, TimePoint now) {
   bool in_doubt = false;
   {
     MutexLock lock(mutex_);
-    const Schedule::Due due = schedule_.take_due(now, !zeros_.empty());
+    const Schedule::Due due = schedule_.take_due(now, !residents_.zeros().empty());
     if (due.everything) {
-      blocks = unwritten_blocks({0}, {geometry_.block_count()});
+      blocks = residents_.unwritten_blocks({0}, {geometry_.block_count()});
     } else if (due.overdue) {
-      blocks = overdue_blocks();
+      blocks = residents_.overdue_blocks();
     }
     in_doubt = store_->is_durable() && ledger_.is_in_doubt();
-    if (due.zeros) zeros = remembered_zeros({0, geometry_.size_bytes()});
+    if (due.zeros) zeros = residents_.zeros_in({0, geometry_.size_bytes()});
   }
   if (in_doubt) flush_below(below);
   if (blocks.empty() && zeros.empty()) return;
@@ -144,28 +123,10 @@ void BlockCache::write_back_due(Layer& below, TimePoint now) {
   settle(below);
 }
 
-// Oldest first, so the first one that is not due ends the search.
-std::vector<BlockNumber> BlockCache::overdue_blocks() const {
-  std::vector<BlockNumber> blocks;
-  const SlotList& unwritten = table_.unwritten();
-  for (Slot slot = unwritten.back(); slot != kNoSlot; slot = unwritten.newer(slot)) {
-    if (!schedule_.is_overdue(table_[slot].dirty_since)) break;
-    blocks.push_back(table_[slot].block());
-  }
-  std::sort(blocks.begin(), blocks.end());
-  return blocks;
-}
-
 void BlockCache::drop_expired() {
   if (!schedule_.is_expiring()) return;
-  for (Slot slot = 0; slot < table_.slots(); ++slot) {
-    if (slot % kScanStep == kScanStep - 1) {
-      const MutexUnlock others_turn(mutex_);
-    }
-    const BlockTable::Entry& entry = table_[slot];
-    if (entry.is_attached() && may_evict(slot) && schedule_.is_expired(entry.cached_since)) {
-      drop(slot, EvictionPolicy::Removal::dropped);
-    }
+  for (Slot first = 0; residents_.drop_expired(first, kScanStep); first += kScanStep) {
+    const MutexUnlock others_turn(mutex_);
   }
 }
 

@@ -10,19 +10,26 @@
 //  - A change of a page (a client's write, zero or trim, the storing of a fetch) owns the page in
 //    `changes_` from before it looks at it until the table says so. Two changes of one page
 //    therefore run one after the other; others run in parallel.
-//  - One fetch per block, however many wait for it; neighbouring missing blocks are one request.
 //  - A fill never overwrites anything: it stores only pages that are not valid when it owns them.
-//    A block that leaves the table takes its fetch with it, so that no fill remembers what was
-//    there before.
-//  - A block is in the table or its range is in `zeros_` or it is not cached; never both.
-//  - Changes below exclude each other where they meet: a write-back, including what it has to read
-//    to complete its blocks, a zeroing, and a bypass register their ranges, and never overlap.
-//  - Nobody waits while a range is registered by him as being written back, so waiting for a
-//    write-back always ends.
 //  - Only what the store has committed goes below (SlotStore::committed).
 //  - Nothing dirty is dropped to make room. When it can neither be written back nor stored (the
 //    layer below fails, the cache's disk is full), writes pass through to the layer below, and the
 //    client gets that write's own result.
+//
+// What is known lies in the parts (engine/), which say what holds of them; each is synchronized by
+// `mutex_`. What is done to them, step by step with I/O in between, is in the files named below; each
+// calls only those above it:
+//
+//   block_cache.cpp       slots: pins, first uses, what is damaged
+//   storage_pressure.cpp  commits, and a full disk of the cache's
+//   write_back_zeros.cpp  ranges of zeros go below
+//   write_back.cpp        dirty blocks go below
+//   flush.cpp             what is below becomes durable
+//   relief.cpp            room is made
+//   fetch.cpp             reads; prefetch.cpp, extents.cpp
+//   bypass.cpp            changes around the cache
+//   write.cpp             writes; zero.cpp: zeros and trims
+//   background.cpp        what nobody waits for
 //
 // Changes that go around the cache (bypass.hpp): every change in write-through mode, trims where
 // the layer below has no zeros of its own, and writes that cannot be stored.
@@ -46,15 +53,15 @@
 
 #include "common/block/layer.hpp"
 #include "common/block/range.hpp"
-#include "common/block/run_map.hpp"
 #include "common/error.hpp"
 #include "common/sync/mutex.hpp"
 #include "common/sync/range_lock.hpp"
 #include "common/sync/worker_pool.hpp"
-#include "filters/cache/block_table.hpp"
 #include "filters/cache/engine/changes_below.hpp"
 #include "filters/cache/engine/fetches.hpp"
 #include "filters/cache/engine/flush_ledger.hpp"
+#include "filters/cache/engine/pressure.hpp"
+#include "filters/cache/engine/residents.hpp"
 #include "filters/cache/engine/schedule.hpp"
 #include "filters/cache/settings.hpp"
 #include "filters/cache/slot_store.hpp"
@@ -120,39 +127,22 @@ class BlockCache {
   [[nodiscard]] std::size_t waiting_for_fetches() const;
 
  private:
-  // More ranges of zeros than this are written back, so that a client that zeroes every other block
-  // of a large disk does not fill the memory: about 1 MiB of it.
-  static constexpr std::size_t kMostZeroRanges = 16384;
-
   struct ReadPlan;
   class Bypass;
   class Pin;
   class Settling;
 
   // --- block_cache.cpp: slots ---
-  static Slot slots_for(const CacheSettings& settings);
-  void take_over(const Recovered& recovered) REQUIRES(mutex_);
-  [[nodiscard]] std::uint64_t capacity_bytes() const;
-  // Slots' worth of storage in use.
-  [[nodiscard]] std::size_t occupied() const REQUIRES(mutex_);
-  [[nodiscard]] std::optional<Slot> take_slot(BlockNumber block) REQUIRES(mutex_);
-  [[nodiscard]] Slot next_victim() REQUIRES(mutex_);
-  [[nodiscard]] bool may_evict(Slot slot) const REQUIRES(mutex_);
-  void evict(Slot slot) REQUIRES(mutex_);
-  // Slots of the blocks of a range, in no particular order.
-  [[nodiscard]] std::vector<Slot> cached_in(const Range& range) const REQUIRES(mutex_);
-  // The block is not cached any more, and a fetch of it is not stored.
-  void drop(Slot slot, EvictionPolicy::Removal why, bool with_storage = false) REQUIRES(mutex_);
-  void note_vacated(Slot slot) REQUIRES(mutex_);
+  // The slot of a block, or kNoSlot; verified, where it is the first use since recovery.
+  [[nodiscard]] Slot find_verified(BlockNumber block) REQUIRES(mutex_);
+  // Those of them that are clean are not cached any more.
   void forget_pages(Slot slot, PageMask touched) REQUIRES(mutex_);
-  void remember_pages(Slot slot, const Pages& before, PageMask again) REQUIRES(mutex_);
-  void retire(Slot slot) REQUIRES(mutex_);
   void discard_dropped() REQUIRES(mutex_);
+  // The end of a pin.
   void give_back(Slot slot) REQUIRES(mutex_);
   // First use of a recovered block: sees whether its content is what was written. The mutex is
   // released meanwhile.
   void verify(Slot slot) REQUIRES(mutex_);
-  void damaged(Slot slot) REQUIRES(mutex_);
   void report_damaged(const Pages& before, const Range& range) const;
   void report_damage();
 
@@ -163,16 +153,8 @@ class BlockCache {
   void publish();
   void commit();
   bool give_back_room();
-  void write_back_in_the_way(Layer& below, BlockNumber block);
   // The slot's storage took what was written to it.
   void storage_worked(Slot slot) REQUIRES(mutex_);
-  // Whether take_slot() finds a free slot below the bound.
-  [[nodiscard]] bool has_free_slot() REQUIRES(mutex_);
-  // Whether waiting may help who finds nothing to evict and nothing to write back.
-  [[nodiscard]] bool room_may_come() const REQUIRES(mutex_);
-
-  // --- more of block_cache.cpp ---
-  void set_pages(Slot slot, const Pages& pages) REQUIRES(mutex_);
 
   // --- fetch.cpp: reading and loading ---
   bool read_hit(const Range& range, std::span<std::byte> buffer);
@@ -206,7 +188,6 @@ class BlockCache {
   void write_piece(Layer& below, const BlockPiece& piece, std::span<const std::byte> data);
   // A pinned slot of the block, new if need be. Nothing: the block cannot be cached.
   std::optional<Slot> claim(Layer& below, BlockNumber block) REQUIRES(mutex_);
-  void adopt_zeros(Slot slot) REQUIRES(mutex_);
   Stored store_piece(Layer& below, Slot slot, const Pages& before, const BlockPiece& piece,
                      std::span<const std::byte> data);
   Stored note_stored(Slot slot, const StoredPages& stored) REQUIRES(mutex_);
@@ -224,18 +205,11 @@ class BlockCache {
   void remember_zeros(Layer& below, const Range& blocks, bool may_trim);
   void zero_around(Layer& below, const Range& range, const ZeroOptions& options);
   void trim_around(Layer& below, const Range& range, Durability durability);
-  void settle(Layer& below) const;
-  void wait_for_dirty_room(Layer& below);
   [[nodiscard]] Range pages_covering(const Range& range) const;
 
   // --- write_back.cpp, write_back_zeros.cpp, flush.cpp: from the cache to the layer below ---
   struct WriteBack;
   struct WriteBackGroup;
-  // Those from `first` to before `end`, sorted.
-  [[nodiscard]] std::vector<BlockNumber> unwritten_blocks(BlockNumber first, BlockNumber end) const
-      REQUIRES(mutex_);
-  // The ranges of zeros_ in `range`, sorted.
-  [[nodiscard]] std::vector<Range> remembered_zeros(const Range& range) const REQUIRES(mutex_);
   // Sees to it that all of `blocks` (sorted) and `zeros`, as they are now, are below; throws the
   // first failure after trying all, or so many that the layer below must be out of order.
   void write_back(Layer& below, std::vector<BlockNumber> blocks, std::vector<Range> zeros,
@@ -256,11 +230,15 @@ class BlockCache {
   void write_back_zeros(WriteBack& work, const std::vector<Range>& ranges);
   void write_back_zero_run(WriteBack& work, const Range& range);
   void zero_below(Layer& below, const Range& range, bool may_trim, Durability durability) const;
+  void settle(Layer& below) const;
   // Whether what is committed counts as flushed (FlushTo::local).
   bool flushes_here();
   // Flushes it, if it can, whatever the cache itself has to do.
   void flush_below(Layer& below);
   void make_durable(Layer& below, const Range& range);
+  void want_background();
+  void report_background_failure();
+  void forget_background_failure();
 
   // --- relief.cpp: making room ---
   // Frees some of the blocks that are to be evicted where the high threshold has been passed. Dirty
@@ -268,23 +246,19 @@ class BlockCache {
   void relieve(Layer& below, bool may_write);
   // Waits until take_slot() may succeed. False: it will not, because nothing can be written back.
   bool make_room(Layer& below) REQUIRES(mutex_);
-  std::size_t evict_some(std::size_t count) REQUIRES(mutex_);
-  [[nodiscard]] std::vector<BlockNumber> next_dirty(const Layer& below, std::size_t count) const
-      REQUIRES(mutex_);
+  void wait_for_dirty_room(Layer& below);
+  void write_back_in_the_way(Layer& below, BlockNumber block);
   void settle_or_remember(WriteBack& work);
+  [[nodiscard]] Residents::IsBusy is_busy_over(const Layer& below);
   // Writes them back; returns the failure where not one of them could be written.
   std::optional<Error> write_back_some(Layer& below, const std::vector<BlockNumber>& blocks)
       REQUIRES(mutex_);
 
   // --- background.cpp ---
   void write_back_due(Layer& below, TimePoint now);
-  std::vector<BlockNumber> overdue_blocks() const REQUIRES(mutex_);
   void drop_expired() REQUIRES(mutex_);
   void background_failed(TimePoint now, const Error& error) REQUIRES(mutex_);
-  void report_background_failure();
-  void forget_background_failure();
   void relieve_all(Layer& below);
-  void want_background();
 
   void run_in_parallel(const Layer& below, WorkerPool& pool, std::size_t count,
                        const std::function<void(std::size_t)>& body);
@@ -305,27 +279,16 @@ class BlockCache {
   mutable Mutex mutex_;
   // Some block changed its state, something below ended, or a slot became free.
   ConditionVariable changed_;
-  BlockTable table_ GUARDED_BY(mutex_);
-  RunMap<bool> zeros_
-      GUARDED_BY(mutex_);  // whole blocks that are zeros and dirty, and whether trimming will do
-  Slot high_slots_ GUARDED_BY(mutex_);
-  Slot low_slots_ GUARDED_BY(mutex_);
-  std::vector<Slot> to_discard_
-      GUARDED_BY(mutex_);                      // pinned; dropped while there were too many slots
-  bool relieving_ GUARDED_BY(mutex_) = false;  // between the high threshold and the low one
-  bool evicting_ GUARDED_BY(mutex_) = false;   // one at a time writes back to make room
   Fetches fetches_ GUARDED_BY(mutex_);
   ChangesBelow changes_below_ GUARDED_BY(mutex_);
   Schedule schedule_ GUARDED_BY(mutex_);
+  Pressure pressure_ GUARDED_BY(mutex_);
+  Residents residents_ GUARDED_BY(mutex_);
   FlushLedger ledger_ GUARDED_BY(mutex_);
   ConditionVariable settled_;  // a ticket of the ledger was closed
-  // While the cache's disk is full.
-  std::optional<TimePoint> full_until_ GUARDED_BY(mutex_);  // when one more slot is tried
-  Slot tried_slot_ GUARDED_BY(mutex_) = kNoSlot;  // the one that tells whether there is room again
-
   std::atomic<std::uint64_t> write_backs_done_ = 0;
   std::atomic<bool> directory_is_gone_ = false;  // and the log has said so
-  std::atomic<bool> pressed_ = false;  // relieve() has something to do; also read without mutex_
+  const std::atomic<bool>& is_pressed_;  // relieve() has something to do; read without mutex_
 };
 
 // Gives a pinned slot back, whatever happens. Who declares it does not hold the mutex when it goes.

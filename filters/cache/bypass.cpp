@@ -14,7 +14,7 @@ BlockCache::Bypass::Bypass(BlockCache& cache, Layer& below, const Range& range)
   const Range blocks = cache_.blocks_covering(range);
   {
     MutexLock lock(cache_.mutex_);
-    const std::vector<Range> zeros = cache_.remembered_zeros(blocks);
+    const std::vector<Range> zeros = cache_.residents_.zeros_in(blocks);
     lock.unlock();
     if (!zeros.empty()) cache_.write_back(below, {}, zeros, Durability::on_flush);
   }
@@ -22,11 +22,11 @@ BlockCache::Bypass::Bypass(BlockCache& cache, Layer& below, const Range& range)
   cache_.changes_below_.begin_bypass(place_, range);
   cache_.fetches_.supersede(range);
   while (cache_.changes_below_.is_written_back(range)) cache_.changed_.wait(cache_.mutex_);
-  std::vector<Slot> held = cache_.cached_in(range);
-  for (const Slot slot : held) cache_.table_.pin(slot);
+  std::vector<Slot> held = cache_.residents_.cached_in(range);
+  for (const Slot slot : held) cache_.residents_.pin(slot);
   held_ = std::move(held);
   for (const Slot slot : held_) {
-    while (cache_.table_[slot].is_attached() && cache_.table_[slot].unverified) {
+    while (cache_.residents_.is_attached(slot) && cache_.residents_.is_unverified(slot)) {
       cache_.verify(slot);
     }
   }
@@ -49,7 +49,7 @@ void BlockCache::Bypass::forget_durably() {
   {
     MutexLock lock(cache_.mutex_);
     for (const Slot slot : held_) {
-      held_dirty_ = held_dirty_ || cache_.table_.pages(slot).dirty != 0;
+      held_dirty_ = held_dirty_ || cache_.residents_.pages(slot).dirty != 0;
       forget_clean_pages(slot);
     }
   }
@@ -60,13 +60,12 @@ void BlockCache::Bypass::forget_durably() {
 // touches are forgotten; their content is not asked for, so the whole block's checksum could not
 // say anything about the rest: it is taken anew from what stays.
 void BlockCache::Bypass::forget_clean_pages(Slot slot) {
-  BlockTable& table = cache_.table_;
-  if (!table[slot].is_attached()) return;
-  if (table.pages(slot).dirty == 0) {
-    cache_.drop(slot, EvictionPolicy::Removal::dropped);
+  if (!cache_.residents_.is_attached(slot)) return;
+  if (cache_.residents_.pages(slot).dirty == 0) {
+    cache_.residents_.drop(slot);
     return;
   }
-  const Range block = cache_.geometry_.range_of(table[slot].block());
+  const Range block = cache_.geometry_.range_of(cache_.residents_[slot].block());
   const Range part = range_.intersection(block);
   const PageMask touched =
       cache_.pages_.touched(static_cast<std::uint32_t>(part.offset - block.offset),
@@ -86,10 +85,10 @@ void BlockCache::Bypass::drop_whole_blocks() {
   {
     MutexLock lock(cache_.mutex_);
     for (const Slot slot : held_) {
-      const BlockTable::Entry& entry = cache_.table_[slot];
+      const BlockTable::Entry& entry = cache_.residents_[slot];
       if (!entry.is_attached()) continue;
       if (!range_.contains(cache_.geometry_.range_of(entry.block()))) continue;
-      cache_.drop(slot, EvictionPolicy::Removal::dropped);
+      cache_.residents_.drop(slot);
       dropped.push_back(slot);
     }
   }
@@ -102,8 +101,8 @@ void BlockCache::Bypass::apply_zeros() {
   const std::vector<std::byte> zeros(cache_.settings_.block_size);
   for (const Slot slot : held_) {
     MutexLock lock(cache_.mutex_);
-    if (!cache_.table_[slot].is_attached()) continue;
-    const BlockNumber number = cache_.table_[slot].block();
+    if (!cache_.residents_.is_attached(slot)) continue;
+    const BlockNumber number = cache_.residents_[slot].block();
     lock.unlock();
     const Range block = cache_.geometry_.range_of(number);
     const Range part = range_.intersection(block);
@@ -120,7 +119,7 @@ void BlockCache::Bypass::apply_data(std::span<const std::byte> data) {
   for (const BlockPiece& piece : cache_.geometry_.split(range_)) {
     const auto part = data.subspan(piece.offset_in_request, piece.length);
     MutexLock lock(cache_.mutex_);
-    const Slot slot = cache_.table_.find(piece.block);
+    const Slot slot = cache_.residents_.find(piece.block);
     lock.unlock();
     if (slot != kNoSlot) {
       write_slot(slot, piece, part);
@@ -134,9 +133,9 @@ void BlockCache::Bypass::apply_data(std::span<const std::byte> data) {
 // anything back.
 void BlockCache::Bypass::store_absent(BlockNumber block, std::span<const std::byte> data) {
   MutexLock lock(cache_.mutex_);
-  const auto slot = cache_.take_slot(block);
+  const auto slot = cache_.residents_.take_slot(block);
   if (!slot) return;
-  cache_.table_.pin(*slot);
+  cache_.residents_.pin(*slot);
   lock.unlock();
   Pin pin(cache_, *slot);
   StoredPages stored;
@@ -147,8 +146,7 @@ void BlockCache::Bypass::store_absent(BlockNumber block, std::span<const std::by
     return;
   }
   lock.lock();
-  cache_.store_->wrote(*slot, block, stored, false);
-  cache_.set_pages(*slot, {.valid = stored.pages, .dirty = 0, .zero = 0, .hole = 0});
+  cache_.residents_.wrote(*slot, stored, false);
   cache_.storage_worked(*slot);
   pin.give_back(cache_);
 }
@@ -160,9 +158,10 @@ void BlockCache::Bypass::store_absent(BlockNumber block, std::span<const std::by
 void BlockCache::Bypass::write_slot(Slot slot, const BlockPiece& piece,
                                     std::span<const std::byte> data) {
   MutexLock lock(cache_.mutex_);
-  if (!cache_.table_[slot].is_attached() || cache_.table_[slot].block() != piece.block) return;
-  cache_.table_.pin(slot);
-  const Pages before = cache_.table_.pages(slot);
+  if (!cache_.residents_.is_attached(slot) || cache_.residents_[slot].block() != piece.block)
+    return;
+  cache_.residents_.pin(slot);
+  const Pages before = cache_.residents_.pages(slot);
   lock.unlock();
   Pin pin(cache_, slot);
   const PageMask touched = cache_.pages_.touched(piece.offset_in_block, piece.length);
@@ -172,7 +171,7 @@ void BlockCache::Bypass::write_slot(Slot slot, const BlockPiece& piece,
   const auto store = [&](std::uint32_t offset, std::uint32_t length, bool usable, bool dirty) {
     if (!usable || failed) return;
     const auto part = data.subspan(offset - piece.offset_in_block, length);
-    failed = !write_part(slot, piece.block, part, offset, before.stored(), dirty);
+    failed = !write_part(slot, part, offset, before.stored(), dirty);
   };
   const PageMask usable = before.valid;
   cache_.pages_.for_each_part(piece.offset_in_block, piece.length, before.dirty,
@@ -184,12 +183,12 @@ void BlockCache::Bypass::write_slot(Slot slot, const BlockPiece& piece,
                                     });
                               });
   lock.lock();
-  if (!cache_.table_[slot].is_attached()) {
+  if (!cache_.residents_.is_attached(slot)) {
     failed = false;
   } else if (!failed) {
-    cure(slot, covered & before.damaged());
-  } else if (cache_.table_.pages(slot).dirty == 0) {
-    cache_.retire(slot);
+    cache_.residents_.cure(slot, covered & before.damaged());
+  } else if (cache_.residents_.pages(slot).dirty == 0) {
+    cache_.residents_.retire(slot);
   } else {  // what is clean may be older now than what is below
     cache_.forget_pages(slot, touched);
   }
@@ -202,7 +201,7 @@ void BlockCache::Bypass::write_slot(Slot slot, const BlockPiece& piece,
 
 // Returns false where the storage failed. What the store has noted, the table says too, whatever
 // becomes of the other parts.
-bool BlockCache::Bypass::write_part(Slot slot, BlockNumber block, std::span<const std::byte> data,
+bool BlockCache::Bypass::write_part(Slot slot, std::span<const std::byte> data,
                                     std::uint32_t offset_in_block, PageMask stored_before,
                                     bool dirty) {
   StoredPages stored;
@@ -213,22 +212,9 @@ bool BlockCache::Bypass::write_part(Slot slot, BlockNumber block, std::span<cons
     return false;
   }
   MutexLock lock(cache_.mutex_);
-  if (!cache_.table_[slot].is_attached()) return true;
-  cache_.store_->wrote(slot, block, stored, dirty);
-  Pages pages = cache_.table_.pages(slot);
-  pages.zero &= ~stored.pages;
-  pages.hole &= ~stored.pages;
-  cache_.set_pages(slot, pages);
+  if (!cache_.residents_.is_attached(slot)) return true;
+  cache_.residents_.wrote(slot, stored, dirty);
   return true;
-}
-
-// Pages that were damaged are below now.
-void BlockCache::Bypass::cure(Slot slot, PageMask cured) {
-  if (cured == 0) return;
-  Pages pages = cache_.table_.pages(slot);
-  pages.dirty &= ~cured;
-  cache_.set_pages(slot, pages);
-  cache_.store_->cleaned(slot, cured);
 }
 
 }  // namespace nbdstack

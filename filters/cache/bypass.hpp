@@ -44,9 +44,8 @@ class BlockCache::Bypass {
   void forget_durably();
   void store_absent(BlockNumber block, std::span<const std::byte> data);
   void write_slot(Slot slot, const BlockPiece& piece, std::span<const std::byte> data);
-  bool write_part(Slot slot, BlockNumber block, std::span<const std::byte> data,
-                  std::uint32_t offset_in_block, PageMask stored_before, bool dirty);
-  void cure(Slot slot, PageMask cured) REQUIRES(cache_.mutex_);
+  bool write_part(Slot slot, std::span<const std::byte> data, std::uint32_t offset_in_block,
+                  PageMask stored_before, bool dirty);
 
   BlockCache& cache_;
   const Range range_;

@@ -13,13 +13,13 @@ void BlockCache::extents(Layer& below, const Range& range, bool only_one, Extent
   std::vector<Extent> unwritten;
   {
     MutexLock lock(mutex_);
-    for (const auto& run : zeros_.overlapping(range)) {
+    for (const auto& run : residents_.zeros().overlapping(range)) {
       unwritten.push_back({run.range, {.hole = run.value, .zero = true}});
     }
-    for (const BlockNumber block : unwritten_blocks(first, end)) {
-      const Slot slot = table_.find(block);
-      const Pages pages = table_.pages(slot);
-      const PageMask shown = table_[slot].writing ? pages.valid : pages.unwritten();
+    for (const BlockNumber block : residents_.unwritten_blocks(first, end)) {
+      const Slot slot = residents_.find(block);
+      const Pages pages = residents_.pages(slot);
+      const PageMask shown = residents_[slot].writing ? pages.valid : pages.unwritten();
       const Range whole = geometry_.range_of(block);
       const auto show = [&](PageMask mask, ExtentType type) {
         for_each_page_run(mask, [&](unsigned at, unsigned count) {

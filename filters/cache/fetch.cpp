@@ -39,11 +39,11 @@ bool BlockCache::read_hit(const Range& range, std::span<std::byte> buffer) {
   if (range.length > geometry_.length_of(block) - in_block) return false;
   const PageMask touched = pages_.touched(in_block, static_cast<std::uint32_t>(range.length));
   MutexLock lock(mutex_);
-  const Slot slot = table_.find(block);
-  if (slot == kNoSlot || table_[slot].unverified) return false;
-  if ((touched & ~table_.pages(slot).stored()) != 0) return false;
-  table_.pin(slot);
-  table_.touch(slot);
+  const Slot slot = residents_.find(block);
+  if (slot == kNoSlot || residents_.is_unverified(slot)) return false;
+  if ((touched & ~residents_.pages(slot).stored()) != 0) return false;
+  residents_.pin(slot);
+  residents_.touch(slot);
   lock.unlock();
   bool read = true;
   try {
@@ -98,21 +98,17 @@ void BlockCache::plan_read(ReadPlan& plan, const std::vector<BlockPiece>& pieces
 }
 
 void BlockCache::plan_piece(ReadPlan& plan, const BlockPiece& piece, bool store) {
-  Slot slot = table_.find(piece.block);
-  while (slot != kNoSlot && table_[slot].unverified) {
-    verify(slot);
-    slot = table_.find(piece.block);
-  }
+  const Slot slot = find_verified(piece.block);
   if (slot == kNoSlot) {
-    if (zeros_.find(geometry_.offset_of(piece.block))) {
+    if (residents_.is_zeros(piece.block)) {
       plan.zeros.push_back(piece);
     } else {
       plan.fetched.push_back({join_or_start_fetch(piece.block, store, plan.started), piece});
     }
     return;
   }
-  table_.touch(slot);
-  const Pages pages = table_.pages(slot);
+  residents_.touch(slot);
+  const Pages pages = residents_.pages(slot);
   const PageMask touched = pages_.touched(piece.offset_in_block, piece.length);
   if ((pages.damaged() & touched) != 0) plan.damaged = true;
   const std::size_t fetched_before = plan.fetched.size();
@@ -122,7 +118,7 @@ void BlockCache::plan_piece(ReadPlan& plan, const BlockPiece& piece, bool store)
                          const BlockPiece part = part_of(piece, offset, length);
                          if (cached) {
                            plan.cached.push_back({slot, part, pages.zero});
-                           table_.pin(slot);
+                           residents_.pin(slot);
                          } else {
                            plan.fetched.push_back({nullptr, part});
                          }
@@ -171,11 +167,11 @@ void BlockCache::copy_cached(ReadPlan& plan, std::span<std::byte> buffer) {
     }
     plan.cached.pop_back();
     MutexLock lock(mutex_);
-    const bool is_attached = table_[slot].is_attached();
-    const bool is_dirty = is_attached && table_.unwritten().contains(slot);
+    const bool is_attached = residents_.is_attached(slot);
+    const bool is_dirty = is_attached && residents_.is_unwritten(slot);
     if (failed && is_dirty) lost_code = EIO;
     if (failed && !is_dirty) {
-      if (is_attached) retire(slot);
+      if (is_attached) residents_.retire(slot);
       plan.later.push_back(piece);
     }
     give_back(slot);
@@ -252,15 +248,15 @@ void BlockCache::store_fetched_block(Fetch& fetch, BlockNumber block) {
   MutexLock lock(mutex_);
   if (store_->is_durable() && ledger_.is_in_doubt()) return;
   if (!owned || !fetches_.may_store(fetch, block)) return;
-  Slot slot = table_.find(block);
-  if (slot != kNoSlot && table_[slot].unverified) return;
+  Slot slot = residents_.find(block);
+  if (residents_.is_unverified(slot)) return;
   if (slot == kNoSlot) {
-    const auto taken = take_slot(block);
+    const auto taken = residents_.take_slot(block);
     if (!taken) return;
     slot = *taken;
   }
-  table_.pin(slot);
-  const Pages before = table_.pages(slot);
+  residents_.pin(slot);
+  const Pages before = residents_.pages(slot);
   lock.unlock();
   Pin pin(*this, slot);
   const PageMask missing =
@@ -278,22 +274,11 @@ void BlockCache::store_fetched_block(Fetch& fetch, BlockNumber block) {
     storage_failed(error);
   }
   lock.lock();
-  if (table_[slot].is_attached()) {
-    Pages pages = table_.pages(slot);
-    for (const StoredPages& part : stored) {
-      store_->wrote(slot, block, part, false);
-      pages.valid |= part.pages;
-      pages.zero &= ~part.pages;
-    }
-    set_pages(slot, pages);
+  if (residents_.is_attached(slot)) {
+    for (const StoredPages& part : stored) residents_.wrote(slot, part, false);
     if (!stored.empty()) storage_worked(slot);
   }
   pin.give_back(*this);
-}
-
-std::size_t BlockCache::waiting_for_fetches() const {
-  const MutexLock lock(mutex_);
-  return fetches_.waiting();
 }
 
 void BlockCache::read_part(Layer& below, const Range& range, std::span<std::byte> buffer) {

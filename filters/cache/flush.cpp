@@ -20,6 +20,36 @@ bool BlockCache::flushes_here() {
   return is_there;
 }
 
+// What went below outside of a flush has to be covered by a later flush on any connection, as the
+// cache promises it. Where the layer below does not, it is flushed at once on the connection that
+// it went through.
+void BlockCache::settle(Layer& below) const {
+  const LayerTraits& traits = below.traits();
+  const bool promised = settings_.mode == CacheMode::writeback;
+  if (promised && !traits.can_multi_conn && traits.can_flush) below.flush();
+}
+
+void BlockCache::want_background() {
+  {
+    const MutexLock lock(mutex_);
+    schedule_.want_everything();
+  }
+  wake_();
+}
+
+// A client that has not been told of a failure takes what it wrote for stored until it asks. With
+// FlushTo::local a flush never promised anything about the layer below.
+void BlockCache::report_background_failure() {
+  if (settings_.flush == FlushTo::local) return;
+  const MutexLock lock(mutex_);
+  if (const auto failure = ledger_.take_failure()) throw Error(*failure);
+}
+
+void BlockCache::forget_background_failure() {
+  const MutexLock lock(mutex_);
+  ledger_.forget_failure();
+}
+
 void BlockCache::flush(Layer& below) {
   if (settings_.mode == CacheMode::unsafe) return;
   if (flushes_here()) {
@@ -66,8 +96,8 @@ void BlockCache::settle_client(Layer& below) {
 
 void BlockCache::write_back_all(Layer& below) {
   MutexLock lock(mutex_);
-  std::vector<BlockNumber> blocks = unwritten_blocks({0}, {geometry_.block_count()});
-  std::vector<Range> zeros = remembered_zeros({0, geometry_.size_bytes()});
+  std::vector<BlockNumber> blocks = residents_.unwritten_blocks({0}, {geometry_.block_count()});
+  std::vector<Range> zeros = residents_.zeros_in({0, geometry_.size_bytes()});
   lock.unlock();
   if (!blocks.empty() || !zeros.empty()) {
     write_back(below, std::move(blocks), std::move(zeros), Durability::on_flush);
@@ -85,8 +115,8 @@ void BlockCache::make_durable(Layer& below, const Range& range) {
   MutexLock lock(mutex_);
   const BlockNumber first = geometry_.block_at(range.offset);
   const BlockNumber end = geometry_.block_at(range.end() - 1).next();
-  std::vector<BlockNumber> blocks = unwritten_blocks(first, end);
-  std::vector<Range> zeros = remembered_zeros(range);
+  std::vector<BlockNumber> blocks = residents_.unwritten_blocks(first, end);
+  std::vector<Range> zeros = residents_.zeros_in(range);
   lock.unlock();
   const Settling settling(*this, below);
   const bool native = below.traits().fua != Support::none;

@@ -8,9 +8,12 @@
 namespace nbdstack {
 
 void BlockCache::prefetch(Layer& below, const Range& range) {
+  MutexLock capacity_lock(mutex_);
+  const std::uint64_t capacity_bytes = residents_.capacity_bytes();
+  capacity_lock.unlock();
   // In steps, so that the memory taken does not grow with the range, and no further than the cache
   // can hold.
-  const Range wanted = blocks_covering({range.offset, std::min(range.length, capacity_bytes())});
+  const Range wanted = blocks_covering({range.offset, std::min(range.length, capacity_bytes)});
   try {
     for (std::uint64_t done = 0; done < wanted.length; done += kLongestFetch_bytes) {
       const auto pieces = geometry_.split(
@@ -37,7 +40,7 @@ void BlockCache::prefetch(Layer& below, const Range& range) {
 void BlockCache::widen(const std::shared_ptr<Fetch>& fetch) {
   fetches_.widen(fetch, settings_.fetch_bytes, [this](BlockNumber block) REQUIRES(mutex_) {
     const Range range = geometry_.range_of(block);
-    return table_.find(block) == kNoSlot && !zeros_.find(range.offset) &&
+    return residents_.find(block) == kNoSlot && !residents_.is_zeros(block) &&
            !changes_below_.is_bypassed(range);
   });
 }

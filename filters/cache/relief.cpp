@@ -1,7 +1,6 @@
 #include <algorithm>
 
 #include "common/log.hpp"
-#include "filters/cache/block_cache.hpp"
 #include "filters/cache/write_back.hpp"
 
 namespace nbdstack {
@@ -15,39 +14,33 @@ constexpr std::size_t kReliefBlocks = 64;
 }  // namespace
 
 void BlockCache::relieve(Layer& below, bool may_write) {
-  if (!pressed_) return;
+  if (!is_pressed_) return;
   const MutexLock lock(mutex_);
-  if (may_write && zeros_.size() > kMostZeroRanges) {
-    const std::vector<Range> zeros = remembered_zeros({0, geometry_.size_bytes()});
+  if (may_write && residents_.zeros().size() > Pressure::kMostZeroRanges) {
+    const std::vector<Range> zeros = residents_.zeros_in({0, geometry_.size_bytes()});
     const MutexUnlock unlocked(mutex_);
     const Settling settling(*this, below);
     WriteBack work{.below = below};
     write_back_zeros(work, zeros);
     settle_or_remember(work);
   }
-  const std::size_t used = occupied();
-  if (used > high_slots_) relieving_ = true;
-  if (used <= low_slots_) relieving_ = false;
-  pressed_ = relieving_ || zeros_.size() > kMostZeroRanges;
-  if (!relieving_) return;
-  std::size_t wanted = std::min<std::size_t>(kReliefBlocks, used - low_slots_);
-  wanted -= evict_some(wanted);
-  if (wanted > 0 && may_write && !evicting_) {
-    const std::vector<BlockNumber> dirty = next_dirty(below, wanted);
-    if (!dirty.empty() && !write_back_some(below, dirty)) evict_some(wanted);
+  std::size_t wanted = std::min(
+      kReliefBlocks, pressure_.blocks_to_free(residents_.occupied(), residents_.zeros().size()));
+  if (wanted == 0) return;
+  wanted -= residents_.evict(wanted);
+  if (wanted > 0 && may_write && !pressure_.is_turn_taken()) {
+    const std::vector<BlockNumber> dirty = residents_.next_to_evict(wanted, is_busy_over(below));
+    if (!dirty.empty() && !write_back_some(below, dirty)) residents_.evict(wanted);
   }
   discard_dropped();
   changed_.notify_all();
 }
 
-std::size_t BlockCache::evict_some(std::size_t count) {
-  std::size_t evicted = 0;
-  for (; evicted < count; ++evicted) {
-    const Slot victim = next_victim();
-    if (victim == kNoSlot) break;
-    evict(victim);
-  }
-  return evicted;
+Residents::IsBusy BlockCache::is_busy_over(const Layer& below) {
+  const std::uint64_t preferred = below.traits().preferred_block_size;
+  return [this, preferred](BlockNumber block) REQUIRES(mutex_) {
+    return changes_below_.is_unit_busy(geometry_.range_of(block), preferred);
+  };
 }
 
 // All slots are taken by blocks that are dirty or in use. One request writes back; the others wait
@@ -57,38 +50,25 @@ bool BlockCache::make_room(Layer& below) {
   bool committed = !store_->is_durable();
   while (true) {
     discard_dropped();
-    if (next_victim() != kNoSlot) return true;
-    if (table_.has_room() && occupied() < table_.max_slots()) return true;
-    if (table_.cached_blocks() == 0) return false;  // not one slot could be stored
+    if (residents_.may_take_slot()) return true;
+    if (residents_.is_empty()) return false;  // not one slot could be stored
     if (!std::exchange(committed, true)) {
       const MutexUnlock unlocked(mutex_);
       commit();
       continue;
     }
-    const std::vector<BlockNumber> dirty =
-        evicting_ ? std::vector<BlockNumber>() : next_dirty(below, kReliefBlocks);
+    std::vector<BlockNumber> dirty;
+    if (!pressure_.is_turn_taken()) {
+      dirty = residents_.next_to_evict(kReliefBlocks, is_busy_over(below));
+    }
     if (dirty.empty()) {
-      if (!room_may_come()) return false;
+      if (!pressure_.is_turn_taken() && !residents_.room_may_come()) return false;
       changed_.wait(mutex_);
     } else if (write_back_some(below, dirty)) {
       return false;
     }
     committed = !store_->is_durable();
   }
-}
-
-std::vector<BlockNumber> BlockCache::next_dirty(const Layer& below, std::size_t count) const {
-  const std::uint64_t preferred = below.traits().preferred_block_size;
-  std::vector<BlockNumber> blocks;
-  table_.policy().in_eviction_order([&](Slot slot) REQUIRES(mutex_) {
-    const BlockNumber block = table_[slot].block();
-    const bool ready = !table_[slot].writing && table_.pages(slot).unwritten() != 0 &&
-                       !changes_below_.is_unit_busy(geometry_.range_of(block), preferred);
-    if (ready) blocks.push_back(block);
-    return blocks.size() < count;
-  });
-  std::sort(blocks.begin(), blocks.end());
-  return blocks;
 }
 
 // A flush that fails here belongs to blocks that count as clean already: the next flush of a client
@@ -108,12 +88,12 @@ void BlockCache::settle_or_remember(WriteBack& work) {
 // What fails stays dirty; the failure has been logged.
 std::optional<Error> BlockCache::write_back_some(Layer& below,
                                                  const std::vector<BlockNumber>& blocks) {
-  evicting_ = true;
+  pressure_.take_turn();
   // Others wait for the end of this, whatever that is.
   struct End {
     BlockCache& cache;
     ~End() {
-      cache.evicting_ = false;
+      cache.pressure_.end_turn();
       cache.changed_.notify_all();
     }
   } const end{*this};
@@ -140,32 +120,34 @@ std::optional<Error> BlockCache::write_back_some(Layer& below,
 // oldest back.
 void BlockCache::wait_for_dirty_room(Layer& below) {
   if (settings_.max_dirty_bytes == 0) return;
-  const auto dirty_bytes = [this]() REQUIRES(mutex_) {
-    return std::uint64_t{table_.unwritten().size()} * settings_.block_size;
-  };
-  const std::uint64_t preferred = below.traits().preferred_block_size;
-  MutexLock lock(mutex_);
+  const MutexLock lock(mutex_);
   bool said = false;
-  while (dirty_bytes() >= settings_.max_dirty_bytes) {
+  while (residents_.dirty_bytes() >= settings_.max_dirty_bytes) {
     if (!std::exchange(said, true)) {
       log::debug("cache: {} bytes are dirty: a write waits until less than cache-max-dirty is",
-                 dirty_bytes());
+                 residents_.dirty_bytes());
     }
     std::vector<BlockNumber> oldest;
-    const SlotList& unwritten = table_.unwritten();
-    for (Slot slot = evicting_ ? kNoSlot : unwritten.back();
-         slot != kNoSlot && oldest.size() < kReliefBlocks; slot = unwritten.newer(slot)) {
-      const BlockNumber block = table_[slot].block();
-      const bool busy = changes_below_.is_unit_busy(geometry_.range_of(block), preferred);
-      if (!table_[slot].writing && !busy) oldest.push_back(block);
+    if (!pressure_.is_turn_taken()) {
+      oldest = residents_.oldest_unwritten(kReliefBlocks, is_busy_over(below));
     }
-    std::sort(oldest.begin(), oldest.end());
     if (oldest.empty()) {
       changed_.wait(mutex_);
     } else if (const auto failure = write_back_some(below, oldest)) {
       throw Error::reported(failure->code());
     }
   }
+}
+
+// The disk of the cache is full, and a change that is to go around the cache would be overtaken by
+// what is dirty in its block. Not write_back(): that may want to keep changes of the block away, and the caller is one.
+void BlockCache::write_back_in_the_way(Layer& below, BlockNumber block) {
+  const Settling settling(*this, below);
+  WriteBack work{.below = below};
+  write_back_dirty(work, {block});
+  settle(below);
+  if (work.failure) throw Error(*work.failure);
+  wait_until_not_busy(below, work.busy, {});
 }
 
 }  // namespace nbdstack

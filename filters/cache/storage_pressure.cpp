@@ -7,7 +7,7 @@
 
 #include "common/io/lack_of_room.hpp"
 #include "common/log.hpp"
-#include "filters/cache/write_back.hpp"
+#include "filters/cache/block_cache.hpp"
 
 namespace nbdstack {
 namespace {
@@ -40,24 +40,9 @@ void BlockCache::commit() {
   }
 }
 
-// Not write_back(): that may want to keep changes of the block away, and the caller is one.
-void BlockCache::write_back_in_the_way(Layer& below, BlockNumber block) {
-  const Settling settling(*this, below);
-  WriteBack work{.below = below};
-  write_back_dirty(work, {block});
-  settle(below);
-  if (work.failure) throw Error(*work.failure);
-  wait_until_not_busy(below, work.busy, {});
-}
-
 bool BlockCache::give_back_room() {
-  MutexLock lock(mutex_);
-  std::size_t given_back = 0;
-  for (; given_back < kGivenBack_blocks; ++given_back) {
-    const Slot victim = next_victim();
-    if (victim == kNoSlot) break;
-    drop(victim, EvictionPolicy::Removal::evicted, true);
-  }
+  const MutexLock lock(mutex_);
+  const std::size_t given_back = residents_.evict(kGivenBack_blocks, true);
   discard_dropped();
   changed_.notify_all();
   return given_back > 0;
@@ -69,11 +54,9 @@ void BlockCache::storage_failed(const Error& error) {
     return;
   }
   MutexLock lock(mutex_);
-  const bool news = !full_until_;
-  table_.stop_growing();
-  full_until_ = std::chrono::steady_clock::now() + settings_.full_retry;
-  tried_slot_ = kNoSlot;
-  const std::uint64_t size_mib = (table_.cached_blocks() * settings_.block_size) >> 20U;
+  const bool news = pressure_.disk_is_full(std::chrono::steady_clock::now());
+  residents_.stop_growing();
+  const std::uint64_t size_mib = residents_.cached_bytes() >> 20U;
   lock.unlock();
   if (news) {
     log::error(
@@ -84,29 +67,13 @@ void BlockCache::storage_failed(const Error& error) {
 }
 
 void BlockCache::storage_worked(Slot slot) {
-  if (slot != tried_slot_) return;
-  tried_slot_ = kNoSlot;
-  full_until_.reset();
-  table_.grow_again();
+  if (!pressure_.stored(slot)) return;
+  residents_.grow_again();
   try {
     log::error("cache: there is room for the cache again: it is used as before");
   } catch (const std::bad_alloc&) {
     // The slot is used all the same.
   }
-}
-
-bool BlockCache::has_free_slot() {
-  if (full_until_ && std::chrono::steady_clock::now() >= *full_until_) {
-    // The next insert() takes it. If it cannot be stored either, storage_failed() comes again.
-    full_until_ = std::chrono::steady_clock::now() + settings_.full_retry;
-    tried_slot_ = table_.grow_by_one();
-  }
-  return table_.has_room() && occupied() < table_.max_slots();
-}
-
-// Blocks that are damaged, and nothing but damaged, will not go by themselves.
-bool BlockCache::room_may_come() const {
-  return evicting_ || table_.pinned_slots() > 0 || table_.unwritten().size() > 0;
 }
 
 }  // namespace nbdstack

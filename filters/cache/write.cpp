@@ -55,7 +55,7 @@ void BlockCache::write_piece(Layer& below, const BlockPiece& piece,
     MutexLock lock(mutex_);
     const auto slot = claim(below, piece.block);
     if (!slot) break;
-    const Pages before = table_.pages(*slot);
+    const Pages before = residents_.pages(*slot);
     lock.unlock();
     const Stored stored = store_piece(below, *slot, before, piece, data);
     if (stored == Stored::yes) return;
@@ -68,46 +68,24 @@ void BlockCache::write_piece(Layer& below, const BlockPiece& piece,
 
 std::optional<Slot> BlockCache::claim(Layer& below, BlockNumber block) {
   while (true) {
-    Slot slot = table_.find(block);
-    if (slot != kNoSlot && table_[slot].unverified) {
-      verify(slot);
-      continue;
-    }
-    if (slot != kNoSlot && table_[slot].copying) {
+    Slot slot = find_verified(block);
+    if (slot != kNoSlot && residents_[slot].copying) {
       changed_.wait(mutex_);
       continue;
     }
     if (slot == kNoSlot) {
-      const auto taken = take_slot(block);
+      const auto taken = residents_.take_slot(block);
       if (!taken) {
         if (!make_room(below)) return std::nullopt;
         continue;
       }
       slot = *taken;
-      adopt_zeros(slot);
+      residents_.adopt_zeros(slot);
     }
-    table_.pin(slot);
-    table_.touch(slot);
+    residents_.pin(slot);
+    residents_.touch(slot);
     return slot;
   }
-}
-
-// A block out of a range of remembered zeros gets a slot of its own: zeros without storage still.
-void BlockCache::adopt_zeros(Slot slot) {
-  const BlockNumber block = table_[slot].block();
-  const auto run = zeros_.find(geometry_.offset_of(block));
-  if (!run) return;
-  const PageMask all = pages_.all(geometry_.length_of(block));
-  insist([&] {
-    mutex_.is_held();
-    zeros_.erase(geometry_.range_of(block));
-  });
-  store_->zeroed(slot, block,
-                 {.pages = all, .copies = 0, .checksum_change = 0, .page_checksums = {}},
-                 run->value);
-  store_->zeros_removed(geometry_.range_of(block));
-  set_pages(slot,
-            {.valid = all, .dirty = all, .zero = all, .hole = run->value ? all : PageMask{0}});
 }
 
 // Writes to a pinned slot, and gives it back. `before`: its pages; those of the piece stay as they
@@ -151,14 +129,8 @@ BlockCache::Stored BlockCache::store_piece(Layer& below, Slot slot, const Pages&
 }
 
 BlockCache::Stored BlockCache::note_stored(Slot slot, const StoredPages& stored) {
-  if (!table_[slot].is_attached()) return Stored::elsewhere;
-  Pages pages = table_.pages(slot);
-  store_->wrote(slot, table_[slot].block(), stored, true);
-  pages.valid |= stored.pages;
-  pages.dirty |= stored.pages;
-  pages.zero &= ~stored.pages;
-  pages.hole &= ~stored.pages;
-  set_pages(slot, pages);
+  if (!residents_.is_attached(slot)) return Stored::elsewhere;
+  residents_.wrote(slot, stored, true);
   storage_worked(slot);
   return Stored::yes;
 }
@@ -168,10 +140,10 @@ BlockCache::Stored BlockCache::note_stored(Slot slot, const StoredPages& stored)
 // dirty and intact has to go below before it.
 BlockCache::Stored BlockCache::could_not_store(Slot slot, PageMask touched, bool intact,
                                                const Error& error) {
-  if (!table_[slot].is_attached()) return Stored::elsewhere;
-  const Pages pages = table_.pages(slot);
-  if (pages.dirty == 0 && !table_[slot].writing) {
-    retire(slot);
+  if (!residents_.is_attached(slot)) return Stored::elsewhere;
+  const Pages pages = residents_.pages(slot);
+  if (pages.dirty == 0 && !residents_[slot].writing) {
+    residents_.retire(slot);
   } else if ((pages.stored() & touched) != 0) {
     if (intact && is_for_lack_of_room(error)) return Stored::once_clean;
     if (!intact) forget_overwritten(slot, touched);
@@ -183,7 +155,7 @@ BlockCache::Stored BlockCache::could_not_store(Slot slot, PageMask touched, bool
 // Clean pages may hold some of what could not be stored, which is not below: they must not count as
 // a copy of that. What is on its way below was not overwritten, and is not clean before it arrives.
 void BlockCache::forget_overwritten(Slot slot, PageMask touched) {
-  while (table_[slot].is_attached() && table_[slot].writing) changed_.wait(mutex_);
+  while (residents_.is_attached(slot) && residents_[slot].writing) changed_.wait(mutex_);
   forget_pages(slot, touched);
 }
 
@@ -232,15 +204,6 @@ void BlockCache::write_around(Layer& below, std::span<const std::byte> buffer, s
   }
   bypass.commit();
   settle(below);
-}
-
-// What went below outside of a flush has to be covered by a later flush on any connection, as the
-// cache promises it. Where the layer below does not, it is flushed at once on the connection that
-// it went through.
-void BlockCache::settle(Layer& below) const {
-  const LayerTraits& traits = below.traits();
-  const bool promised = settings_.mode == CacheMode::writeback;
-  if (promised && !traits.can_multi_conn && traits.can_flush) below.flush();
 }
 
 }  // namespace nbdstack

@@ -49,17 +49,6 @@ void read_missing(Layer& below, const WriteRequest& request, std::byte* data) {
 
 }  // namespace
 
-std::vector<BlockNumber> BlockCache::unwritten_blocks(BlockNumber first, BlockNumber end) const {
-  std::vector<BlockNumber> blocks;
-  const SlotList& unwritten = table_.unwritten();
-  for (Slot slot = unwritten.back(); slot != kNoSlot; slot = unwritten.newer(slot)) {
-    const BlockNumber block = table_[slot].block();
-    if (block >= first && block < end) blocks.push_back(block);
-  }
-  std::sort(blocks.begin(), blocks.end());
-  return blocks;
-}
-
 // What somebody else is busy with is looked at again when he is done: then it is below, unless it
 // was changed after he had begun or he failed, and in both cases it is dirty again and ours to
 // write. Waiting happens between the rounds, when nothing is registered as being written by us, so
@@ -159,8 +148,8 @@ bool BlockCache::claim_group(WriteBack& work, std::span<const BlockNumber> block
   MutexLock lock(mutex_);
   if (work.is_given_up(settings_.give_up_after)) return false;
   for (const BlockNumber block : blocks) {
-    const Slot slot = table_.find(block);
-    if (slot != kNoSlot && table_[slot].unverified) verify(slot);
+    const Slot slot = residents_.find(block);
+    if (residents_.is_unverified(slot)) verify(slot);
   }
   work.changed.reserve(work.changed.size() + blocks.size());
   // Once a block is claimed nothing runs out of memory.
@@ -173,14 +162,10 @@ bool BlockCache::claim_group(WriteBack& work, std::span<const BlockNumber> block
     return false;
   }
   for (const BlockNumber block : blocks) {
-    const Slot slot = table_.find(block);
-    if (slot == kNoSlot || table_[slot].unverified) continue;
-    Pages pages = table_.pages(slot);
-    const PageMask sent = store_->committed(slot, pages.unwritten());
-    const PageMask held_back = pages.unwritten() & ~sent;
-    if (held_back != 0 && store_->changed_since(slot, held_back) != 0) {
-      work.changed.push_back(block);  // reserved
-    }
+    const Slot slot = residents_.find(block);
+    if (slot == kNoSlot || residents_.is_unverified(slot)) continue;
+    const auto [pages, sent, is_changed] = residents_.begin_write_back(slot);
+    if (is_changed) work.changed.push_back(block);  // reserved
     if (sent == 0) continue;
     const Range block_range = geometry_.range_of(block);
     const Range wanted = work.wanted.intersection(block_range);
@@ -195,11 +180,6 @@ bool BlockCache::claim_group(WriteBack& work, std::span<const BlockNumber> block
                            .zero = pages.zero,
                            .hole = pages.hole,
                            .readable = pages.valid & ~(pages.unwritten() & ~sent)});
-    pages.dirty &= ~sent;
-    table_[slot].writing = true;
-    table_[slot].copying = true;
-    table_.pin(slot);
-    set_pages(slot, pages);
   }
   if (group.blocks.empty()) return false;
   changes_below_.begin_write_back(group.place, range);
@@ -250,7 +230,7 @@ void BlockCache::copy_group(WriteBackGroup& group) {
 // Once is enough; finish_group() does it where there was no memory for the copy.
 void BlockCache::end_copying(const WriteBackGroup& group) {
   const MutexLock lock(mutex_);
-  for (const auto& block : group.blocks) table_[block.slot].copying = false;
+  for (const auto& block : group.blocks) residents_.end_copying(block.slot);
   changed_.notify_all();
 }
 
@@ -286,7 +266,6 @@ void BlockCache::finish_group(WriteBack& work, WriteBackGroup& group) {
   for (std::size_t i = 0; i < group.blocks.size(); ++i) {
     const auto& [slot, number, all_wanted] = group.blocks[i];
     const BlockToWrite& sent = group.pages[i];
-    table_[slot].copying = false;
     PageMask failed = group.all_failed ? sent.pages : 0;
     for (const Range& range : group.failed) {
       const Range part = range.intersection(sent.range);
@@ -295,14 +274,7 @@ void BlockCache::finish_group(WriteBack& work, WriteBackGroup& group) {
                                static_cast<std::uint32_t>(part.length));
     }
     failed &= sent.pages;
-    Pages pages = table_.pages(slot);
-    const PageMask cleaned = sent.pages & ~failed & ~pages.dirty;
-    pages.dirty |= failed & pages.valid;
-    table_[slot].writing = false;
-    // All there is of it has just been compared with the layer below, so to speak.
-    if (pages.valid == cleaned) table_[slot].cached_since = schedule_.clean_tick();
-    set_pages(slot, pages);
-    if (cleaned != 0) store_->cleaned(slot, cleaned);
+    residents_.end_write_back(slot, sent.pages, failed);
     if (failed == 0 && all_wanted) work.durable_bytes += sent.range.length;
     give_back(slot);
   }

@@ -16,12 +16,6 @@ constexpr std::uint64_t kLongestZero_bytes = 1ULL << 30U;
 
 }  // namespace
 
-std::vector<Range> BlockCache::remembered_zeros(const Range& range) const {
-  std::vector<Range> zeros;
-  for (const auto& run : zeros_.overlapping(range)) zeros.push_back(run.range);
-  return zeros;
-}
-
 void BlockCache::write_back_zeros(WriteBack& work, const std::vector<Range>& ranges) {
   if (ranges.empty()) return;
   // Numbers instead of a list of the parts: zeros may be exabytes.
@@ -59,7 +53,7 @@ void BlockCache::write_back_zeros(WriteBack& work, const std::vector<Range>& ran
 void BlockCache::write_back_zero_run(WriteBack& work, const Range& range) {
   MutexLock lock(mutex_);
   for (std::uint64_t position = range.offset; position < range.end();) {
-    const auto run = zeros_.next(position);
+    const auto run = residents_.zeros().next(position);
     const Range part = run ? run->range.intersection({position, range.end() - position}) : Range{};
     if (part.empty() || work.is_given_up(settings_.give_up_after)) return;
     position = part.end();
@@ -69,7 +63,7 @@ void BlockCache::write_back_zero_run(WriteBack& work, const Range& range) {
     }
     ChangesBelow::Place place;
     changes_below_.begin_write_back(place, part);
-    const bool committed = store_->zeros_committed(part);
+    const bool committed = residents_.are_zeros_committed(part);
     lock.unlock();
     std::optional<Error> failure;
     try {
@@ -88,11 +82,7 @@ void BlockCache::write_back_zero_run(WriteBack& work, const Range& range) {
       ledger_.doubt();
       work.failed(*failure);
     } else {
-      insist([&] {
-        mutex_.is_held();
-        zeros_.erase(part);
-      });
-      store_->zeros_removed(part);
+      residents_.zeros_are_below(part);
       work.succeeded();
       ++write_backs_done_;
       work.durable_bytes += part.intersection(blocks_covering(work.wanted)).length;

@@ -1,6 +1,6 @@
 // Zeros and trims.
 //
-// In the cached modes they cost no storage and no request: whole blocks become ranges of zeros_,
+// In the cached modes they cost no storage and no request: whole blocks become ranges of zeros,
 // pages become marks in the table, and both go below as a zero (or as nothing at all where they are
 // overwritten first). Only what covers a page in part is written as data.
 #include <algorithm>
@@ -78,21 +78,13 @@ void BlockCache::zero_pages(Layer& below, const BlockPiece& piece, PageMask cove
     MutexLock claiming(mutex_);
     const auto slot = claim(below, piece.block);
     if (!slot) break;
-    const PageMask stored = table_.pages(*slot).stored() & covered;
+    const PageMask stored = residents_.pages(*slot).stored() & covered;
     claiming.unlock();
     Pin pin(*this, *slot);
     const StoredPages given_up = store_->forget(*slot, covered, stored);
     MutexLock lock(mutex_);
-    const bool is_attached = table_[*slot].is_attached();
-    if (is_attached) {
-      Pages pages = table_.pages(*slot);
-      store_->zeroed(*slot, piece.block, given_up, may_trim);
-      pages.valid |= covered;
-      pages.dirty |= covered;
-      pages.zero |= covered;
-      pages.hole = may_trim ? pages.hole | covered : pages.hole & ~covered;
-      set_pages(*slot, pages);
-    }
+    const bool is_attached = residents_.is_attached(*slot);
+    if (is_attached) residents_.zeroed(*slot, covered, given_up, may_trim);
     pin.give_back(*this);
     if (is_attached) return;
   }
@@ -114,13 +106,13 @@ void BlockCache::remember_zeros(Layer& below, const Range& blocks, bool may_trim
   std::vector<Slot> cached;
   while (true) {
     std::vector<BlockNumber> on_their_way;
-    cached = cached_in(blocks);
+    cached = residents_.cached_in(blocks);
     for (const Slot slot : cached) {
-      const BlockNumber block = table_[slot].block();
-      const Pages pages = table_.pages(slot);
+      const BlockNumber block = residents_[slot].block();
+      const Pages pages = residents_.pages(slot);
       const bool is_zero = pages.zero == pages_.all(geometry_.length_of(block));
       const bool is_enough = is_zero && (may_trim || pages.hole == 0);
-      if (table_[slot].writing && !is_enough) on_their_way.push_back(block);
+      if (residents_[slot].writing && !is_enough) on_their_way.push_back(block);
     }
     if (on_their_way.empty()) break;
     lock.unlock();
@@ -130,25 +122,7 @@ void BlockCache::remember_zeros(Layer& below, const Range& blocks, bool may_trim
     }
     lock.lock();
   }
-  fetches_.supersede(blocks);
-  RunMap<bool> added;
-  added.assign(blocks, may_trim);
-  for (const Slot slot : cached) {
-    if (table_[slot].writing) added.erase(geometry_.range_of(table_[slot].block()));
-  }
-  const auto runs = added.overlapping(blocks);
-  // What follows is done wholly or not at all: a block is in a range of zeros or in a slot.
-  for (const auto& run : runs) {
-    insist([&] {
-      mutex_.is_held();
-      zeros_.assign(run.range, may_trim);
-    });
-    store_->zeros_added(run.range, may_trim);
-  }
-  for (const Slot slot : cached) {
-    if (!table_[slot].writing) drop(slot, EvictionPolicy::Removal::dropped);
-  }
-  if (zeros_.size() > kMostZeroRanges) pressed_ = true;
+  residents_.remember_zeros(blocks, may_trim, cached);
   changed_.notify_all();
 }
 

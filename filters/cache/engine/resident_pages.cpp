@@ -1,0 +1,108 @@
+// What becomes of the pages of a cached block.
+#include "filters/cache/engine/residents.hpp"
+
+namespace nbdstack {
+
+void Residents::set_pages(Slot slot, const Pages& pages) {
+  const bool was_unwritten = table_.unwritten().contains(slot);
+  table_.set_pages(slot, pages);
+  if (!was_unwritten) table_[slot].dirty_since = schedule_.dirty_tick();
+}
+
+void Residents::wrote(Slot slot, const StoredPages& stored, bool dirty) {
+  Pages pages = table_.pages(slot);
+  store_.wrote(slot, table_[slot].block(), stored, dirty);
+  pages.valid |= stored.pages;
+  if (dirty) pages.dirty |= stored.pages;
+  pages.zero &= ~stored.pages;
+  pages.hole &= ~stored.pages;
+  set_pages(slot, pages);
+}
+
+void Residents::zeroed(Slot slot, PageMask covered, const StoredPages& given_up, bool may_trim) {
+  Pages pages = table_.pages(slot);
+  store_.zeroed(slot, table_[slot].block(), given_up, may_trim);
+  pages.valid |= covered;
+  pages.dirty |= covered;
+  pages.zero |= covered;
+  pages.hole = may_trim ? pages.hole | covered : pages.hole & ~covered;
+  set_pages(slot, pages);
+}
+
+void Residents::cure(Slot slot, PageMask cured) {
+  if (cured == 0) return;
+  Pages pages = table_.pages(slot);
+  pages.dirty &= ~cured;
+  set_pages(slot, pages);
+  store_.cleaned(slot, cured);
+}
+
+PageMask Residents::forget_clean(Slot slot, PageMask touched) {
+  Pages pages = table_.pages(slot);
+  const PageMask clean = pages.valid & ~pages.dirty & touched;
+  if (clean == 0) return 0;
+  fetches_.supersede(table_[slot].block());
+  pages.valid &= ~clean;
+  pages.zero &= pages.valid;
+  pages.hole &= pages.valid;
+  set_pages(slot, pages);
+  return clean;
+}
+
+void Residents::remember(Slot slot, const Pages& before, PageMask again) {
+  Pages pages = table_.pages(slot);
+  pages.valid |= before.valid & again;
+  pages.zero |= before.zero & again;
+  pages.hole |= before.hole & again;
+  set_pages(slot, pages);
+}
+
+void Residents::begin_verify(Slot slot) {
+  table_[slot].verifying = true;
+  table_.pin(slot);
+}
+
+// Clean content can be fetched again. What was dirty is lost, and that must not look like success:
+// its pages are errors to read until they are written again.
+std::optional<Pages> Residents::end_verify(Slot slot, bool looked, bool intact) {
+  table_[slot].verifying = false;
+  table_[slot].unverified = !looked && is_attached(slot);
+  if (!looked || intact || !is_attached(slot)) return std::nullopt;
+  const Pages before = table_.pages(slot);
+  Pages pages = before;
+  pages.valid &= pages.zero;
+  pages.zero &= pages.valid;
+  pages.hole &= pages.valid;
+  set_pages(slot, pages);
+  return before;
+}
+
+// --- Write-back of a block ---
+
+Residents::Claim Residents::begin_write_back(Slot slot) {
+  Pages pages = table_.pages(slot);
+  Claim claim{.pages = pages, .sent = store_.committed(slot, pages.unwritten())};
+  const PageMask held_back = pages.unwritten() & ~claim.sent;
+  claim.is_changed = held_back != 0 && store_.changed_since(slot, held_back) != 0;
+  if (claim.sent == 0) return claim;
+  pages.dirty &= ~claim.sent;
+  table_[slot].writing = true;
+  table_[slot].copying = true;
+  table_.pin(slot);
+  set_pages(slot, pages);
+  return claim;
+}
+
+void Residents::end_write_back(Slot slot, PageMask sent, PageMask failed) {
+  Pages pages = table_.pages(slot);
+  const PageMask cleaned = sent & ~failed & ~pages.dirty;
+  pages.dirty |= failed & pages.valid;
+  table_[slot].copying = false;
+  table_[slot].writing = false;
+  // The block was just written below, so it is as fresh as a new fetch.
+  if (pages.valid == cleaned) table_[slot].cached_since = schedule_.clean_tick();
+  set_pages(slot, pages);
+  if (cleaned != 0) store_.cleaned(slot, cleaned);
+}
+
+}  // namespace nbdstack
