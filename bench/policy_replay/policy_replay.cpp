@@ -37,9 +37,6 @@ constexpr const char* kUsage =
     "in K, M or G. A table is printed without a scan, and one for each size of a scan's "
     "requests.\n";
 
-constexpr std::array<std::pair<CachePolicy, const char*>, 2> kPolicies{
-    {{CachePolicy::lru, "lru"}, {CachePolicy::s3fifo, "s3fifo"}}};
-
 using Sizes = std::vector<std::uint64_t>;
 
 struct Options {
@@ -123,16 +120,16 @@ void print_table(const Trace& trace, const Options& options, std::uint32_t block
   }
   std::string titles = "| cache |";
   std::string rule = "|---:|";
-  for (const auto& [kind, name] : kPolicies) {
-    titles += fmt::format(" {0} misses | of reads | {0} hits |", name);
+  for (const CachePolicy kind : kCachePolicies) {
+    titles += fmt::format(" {0} misses | of reads | {0} hits |", word_of(kind));
     rule += "---:|---:|---:|";
   }
-  fmt::print("{} {} / {} |\n{}---:|\n", titles, kPolicies.back().second, kPolicies.front().second,
-             rule);
+  fmt::print("{} {} / {} |\n{}---:|\n", titles, word_of(kCachePolicies.back()),
+             word_of(kCachePolicies.front()), rule);
   for (const std::uint64_t cache_bytes : options.cache_sizes) {
     std::string row = fmt::format("| {} |", size_text(cache_bytes));
     std::vector<double> misses;
-    for (const auto& [kind, name] : kPolicies) {
+    for (const CachePolicy kind : kCachePolicies) {
       const ReplayResult result =
           replay(trace, make_eviction_policy(kind), cache_bytes, block_size, scan);
       misses.push_back(static_cast<double>(result.misses));

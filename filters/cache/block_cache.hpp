@@ -186,6 +186,7 @@ class BlockCache {
   };
   void write_cached(Layer& below, std::span<const std::byte> buffer, std::uint64_t offset);
   void write_piece(Layer& below, const BlockPiece& piece, std::span<const std::byte> data);
+  void write_piece_around(Layer& below, const BlockPiece& piece, std::span<const std::byte> data);
   // A pinned slot of the block, new if need be. Nothing: the block cannot be cached.
   std::optional<Slot> claim(Layer& below, BlockNumber block) REQUIRES(mutex_);
   Stored store_piece(Layer& below, Slot slot, const Pages& before, const BlockPiece& piece,

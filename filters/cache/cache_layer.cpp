@@ -25,7 +25,7 @@ LayerTraits offered(const LayerTraits& below, const CacheSettings& settings) {
   // NBD_CMD_CACHE is what a cache is for.
   traits.cache = Support::native;
   if (!traits.can_write) return traits;
-  const bool writethrough = settings.mode == CacheMode::writethrough;
+  const bool writethrough = settings.writes_through();
   // A plugin without flush takes what is written as stored; dirty blocks have to get there all the
   // same.
   traits.can_flush = true;

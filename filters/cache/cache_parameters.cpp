@@ -36,6 +36,12 @@ std::uint64_t used_by_files_in(const std::string& directory) {
   return bytes;
 }
 
+std::vector<std::pair<std::string, CachePolicy>> cache_policies() {
+  std::vector<std::pair<std::string, CachePolicy>> all;
+  for (const CachePolicy policy : kCachePolicies) all.emplace_back(word_of(policy), policy);
+  return all;
+}
+
 }  // namespace
 
 ParameterTable CacheParameters::table() {
@@ -82,8 +88,7 @@ ParameterTable CacheParameters::table() {
                        "How many write-back requests are under way at once."),
       size_parameter("cache-max-dirty", settings_.max_dirty_bytes, {.minimum = 1}, "unlimited",
                      "Writes wait while so much is dirty."),
-      choice_parameter("cache-policy", settings_.policy,
-                       {{"lru", CachePolicy::lru}, {"s3fifo", CachePolicy::s3fifo}},
+      choice_parameter("cache-policy", settings_.policy, cache_policies(),
                        "Which blocks are reclaimed first."),
       size_parameter("cache-protect", settings_.protect_bytes, {}, "0",
                      "Reclaim the first SIZE bytes of the disk last."),
@@ -143,7 +148,7 @@ void CacheParameters::check() {
                 "cache-flush=local needs cache-dir: without it nothing that the cache "
                 "holds survives this server");
   }
-  if (settings_.flush == FlushTo::local && settings_.mode != CacheMode::writeback) {
+  if (settings_.flush == FlushTo::local && !settings_.makes_flushes_durable()) {
     throw Error(EINVAL, "cache-flush=local needs cache=writeback");
   }
   if (salvage_ && !is_durable()) throw Error(EINVAL, "cache-salvage needs cache-dir");
@@ -152,8 +157,15 @@ void CacheParameters::check() {
   }
   if (!cache_id_.empty() && !is_durable()) throw Error(EINVAL, "cache-id needs cache-dir");
   settings_.cache_on_read = [this] {
-    if (on_read_ == OnRead::while_path_exists) return ::access(on_read_path_.c_str(), F_OK) == 0;
-    return on_read_ == OnRead::yes;
+    switch (on_read_) {
+      case OnRead::no:
+        return false;
+      case OnRead::yes:
+        return true;
+      case OnRead::while_path_exists:
+        return ::access(on_read_path_.c_str(), F_OK) == 0;
+    }
+    return false;
   };
   settings_.threads = threads_;
   settings_.write_delay = std::chrono::milliseconds(write_delay_ms_);

@@ -11,6 +11,7 @@
 // fails. The functions that the owner passes may do neither I/O nor change the policy.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -52,7 +53,31 @@ class EvictionPolicy {
   static constexpr std::size_t kMostLookedAt = 64;
 };
 
-// The values of cache-policy: "lru" and "s3fifo".
 enum class CachePolicy : std::uint8_t { lru, s3fifo };
+
+// The values of cache-policy, by which benchmarks call them too. Null: there is no such policy.
+constexpr const char* word_of(CachePolicy policy) {
+  switch (policy) {
+    case CachePolicy::lru:
+      return "lru";
+    case CachePolicy::s3fifo:
+      return "s3fifo";
+  }
+  return nullptr;
+}
+
+// All that have a word. A new one is complete when the compiler has nothing to say: each place that
+// has to decide is a switch.
+inline constexpr auto kCachePolicies = [] {
+  constexpr auto policy_at = [](std::size_t number) { return static_cast<CachePolicy>(number); };
+  constexpr std::size_t kCount = [=] {
+    std::size_t count = 0;
+    while (word_of(policy_at(count)) != nullptr) ++count;
+    return count;
+  }();
+  std::array<CachePolicy, kCount> all{};
+  for (std::size_t number = 0; number < kCount; ++number) all[number] = policy_at(number);
+  return all;
+}();
 
 }  // namespace nbdstack

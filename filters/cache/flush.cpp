@@ -25,7 +25,7 @@ bool BlockCache::flushes_here() {
 // it went through.
 void BlockCache::settle(Layer& below) const {
   const LayerTraits& traits = below.traits();
-  const bool promised = settings_.mode == CacheMode::writeback;
+  const bool promised = settings_.makes_flushes_durable();
   if (promised && !traits.can_multi_conn && traits.can_flush) below.flush();
 }
 
@@ -51,7 +51,7 @@ void BlockCache::forget_background_failure() {
 }
 
 void BlockCache::flush(Layer& below) {
-  if (settings_.mode == CacheMode::unsafe) return;
+  if (settings_.ignores_flushes()) return;
   if (flushes_here()) {
     commit();
     want_background();
@@ -83,7 +83,7 @@ void BlockCache::flush_below(Layer& below) {
 }
 
 void BlockCache::settle_client(Layer& below) {
-  if (settings_.mode == CacheMode::unsafe) return;
+  if (settings_.ignores_flushes()) return;
   if (flushes_here()) {
     commit();
     want_background();

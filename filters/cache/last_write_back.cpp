@@ -13,9 +13,14 @@ namespace {
 
 // What clients were told of it.
 const char* promised(CacheMode mode) {
-  return mode == CacheMode::unsafe
-             ? "that clients have written, and may have flushed, which cache=unsafe ignores,"
-             : "that clients have written, and no flush has stored,";
+  switch (mode) {
+    case CacheMode::unsafe:
+      return "that clients have written, and may have flushed, which cache=unsafe ignores,";
+    case CacheMode::writeback:
+    case CacheMode::writethrough:
+      return "that clients have written, and no flush has stored,";
+  }
+  return "that clients have written";
 }
 
 }  // namespace

@@ -10,6 +10,11 @@
 
 namespace nbdstack {
 
+//   mode          changes go             flushes and FUA
+//   writeback     to the cache           make what is dirty durable below
+//   writethrough  below, and to the      are passed on
+//                 cache
+//   unsafe        to the cache           do nothing
 enum class CacheMode : std::uint8_t { writeback, writethrough, unsafe };
 
 // What a flush waits for: the layer below, or the cache's own directory.
@@ -35,6 +40,32 @@ struct CacheSettings {
   std::uint64_t protect_bytes = 0;                             // of the disk: evicted last
   std::function<bool()> cache_on_read = [] { return false; };  // asked for each read
   bool verbose = false;                                        // a debug message for every block
+
+  // Whether changes go around the cache, and whether flushes are ignored: what the modes differ in.
+  [[nodiscard]] bool writes_through() const {
+    switch (mode) {
+      case CacheMode::writethrough:
+        return true;
+      case CacheMode::writeback:
+      case CacheMode::unsafe:
+        return false;
+    }
+    return false;
+  }
+  [[nodiscard]] bool ignores_flushes() const {
+    switch (mode) {
+      case CacheMode::unsafe:
+        return true;
+      case CacheMode::writeback:
+      case CacheMode::writethrough:
+        return false;
+    }
+    return false;
+  }
+  // Whether a flush on any connection covers what has gone below: the cache's own promise.
+  [[nodiscard]] bool makes_flushes_durable() const {
+    return !writes_through() && !ignores_flushes();
+  }
 };
 
 }  // namespace nbdstack

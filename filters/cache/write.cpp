@@ -14,9 +14,9 @@ namespace nbdstack {
 
 void BlockCache::write(Layer& below, std::span<const std::byte> buffer, std::uint64_t offset,
                        Durability durability) {
-  if (settings_.mode == CacheMode::unsafe) durability = Durability::on_flush;
+  if (settings_.ignores_flushes()) durability = Durability::on_flush;
   const Range range{offset, buffer.size()};
-  if (settings_.mode == CacheMode::writethrough) {
+  if (settings_.writes_through()) {
     const RangeLock::Guard changing(changes_, pages_covering(range));
     write_around(below, buffer, offset, durability);
   } else {
@@ -54,14 +54,29 @@ void BlockCache::write_piece(Layer& below, const BlockPiece& piece,
   while (true) {
     MutexLock lock(mutex_);
     const auto slot = claim(below, piece.block);
-    if (!slot) break;
+    if (!slot) {
+      lock.unlock();
+      return write_piece_around(below, piece, data);
+    }
     const Pages before = residents_.pages(*slot);
     lock.unlock();
     const Stored stored = store_piece(below, *slot, before, piece, data);
-    if (stored == Stored::yes) return;
-    if (stored == Stored::impossible) break;
-    if (stored == Stored::once_clean) write_back_in_the_way(below, piece.block);
+    switch (stored) {
+      case Stored::yes:
+        return;
+      case Stored::elsewhere:
+        break;
+      case Stored::impossible:
+        return write_piece_around(below, piece, data);
+      case Stored::once_clean:
+        write_back_in_the_way(below, piece.block);
+        break;
+    }
   }
+}
+
+void BlockCache::write_piece_around(Layer& below, const BlockPiece& piece,
+                                    std::span<const std::byte> data) {
   const std::uint64_t offset = geometry_.offset_of(piece.block) + piece.offset_in_block;
   write_around(below, data, offset, Durability::on_flush);
 }

@@ -241,13 +241,18 @@ void BlockCache::send_group(Layer& below, WriteBackGroup& group, Durability dura
   for (std::size_t i = 0; i < group.requests.size(); ++i) {
     const WriteRequest& request = group.requests[i];
     try {
-      if (request.kind == WriteRequest::Kind::data) {
-        read_missing(below, request, group.data[i].get());
-        below.pwrite({group.data[i].get(), request.range.length}, request.range.offset,
-                     supported(wanted, below));
-      } else {
-        zero_below(below, request.range, request.kind == WriteRequest::Kind::hole,
-                   supported(wanted, below));
+      switch (request.kind) {
+        case WriteRequest::Kind::data:
+          read_missing(below, request, group.data[i].get());
+          below.pwrite({group.data[i].get(), request.range.length}, request.range.offset,
+                       supported(wanted, below));
+          break;
+        case WriteRequest::Kind::zero:
+          zero_below(below, request.range, false, supported(wanted, below));
+          break;
+        case WriteRequest::Kind::hole:
+          zero_below(below, request.range, true, supported(wanted, below));
+          break;
       }
     } catch (const Error& error) {
       group.failed.push_back(request.range);

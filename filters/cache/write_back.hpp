@@ -56,7 +56,7 @@ class BlockCache::Settling {
   // Over a layer that is multi-conn, or where the cache promises nothing of the kind, there is
   // nothing to wait for.
   Settling(BlockCache& cache, const Layer& below) : cache_(cache) {
-    if (cache.settings_.mode != CacheMode::writeback || below.traits().can_multi_conn) return;
+    if (!cache.settings_.makes_flushes_durable() || below.traits().can_multi_conn) return;
     const MutexLock lock(cache.mutex_);
     ticket_ = cache.ledger_.open();
   }

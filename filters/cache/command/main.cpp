@@ -57,17 +57,30 @@ int discard(OpenedCache& cache, const CacheCommandOptions& options) {
 int run(const std::vector<std::string>& words) {
   using Action = CacheCommandOptions::Action;
   const CacheCommandOptions options = parse_cache_command(words);
-  if (options.action == Action::help || options.action == Action::version) {
-    print(options.action == Action::help ? cache_command_help()
-                                         : "nbdstack-cache " NBDSTACK_VERSION "\n");
-    return 0;
-  }
   log::set_sink({.error = [](const char* message) { say(message); }, .debug = [](const char*) {}});
-  OpenedCache cache(options.directory, options.passphrase);
-  if (options.action == Action::discard) return discard(cache, options);
-  if (options.action == Action::put_out) return put_out(cache, options.file);
-  print(description_of(cache));
-  return exit_status_of(cache);
+  const auto open = [&] { return OpenedCache(options.directory, options.passphrase); };
+  switch (options.action) {
+    case Action::help:
+      print(cache_command_help());
+      return 0;
+    case Action::version:
+      print("nbdstack-cache " NBDSTACK_VERSION "\n");
+      return 0;
+    case Action::discard: {
+      OpenedCache cache = open();
+      return discard(cache, options);
+    }
+    case Action::put_out: {
+      OpenedCache cache = open();
+      return put_out(cache, options.file);
+    }
+    case Action::show: {
+      const OpenedCache cache = open();
+      print(description_of(cache));
+      return exit_status_of(cache);
+    }
+  }
+  return 0;
 }
 
 }  // namespace

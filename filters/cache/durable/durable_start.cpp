@@ -58,8 +58,16 @@ Recovered DurableStore::recover() {
   const FoundFiles& found = all->found;
   const LoadedIndex& loaded = all->state;
   const Keep keep = inspect_ ? inspect_(index, files_) : Keep::all;
-  if (keep == Keep::dirty) drop_clean(index, files_);
-  if (keep == Keep::nothing) index = SlotIndex(geometry_);
+  switch (keep) {
+    case Keep::all:
+      break;
+    case Keep::dirty:
+      drop_clean(index, files_);
+      break;
+    case Keep::nothing:
+      index = SlotIndex(geometry_);
+      break;
+  }
   with_room(index, [&] { note_ = std::make_unique<CommitNote>(*directory_); });
   std::uint64_t generation = found.snapshot;
   if (!loaded.is_snapshot || keep != Keep::all) {

@@ -61,31 +61,59 @@ void SlotIndex::zeroed(const Record& record) {
 
 void SlotIndex::apply(const Record& record) {
   using Kind = Record::Kind;
-  if (record.kind == Kind::wrote) return wrote(record);
-  if (record.kind == Kind::zeroed) return zeroed(record);
-  if (record.kind == Kind::zeros_added)
-    return zeros_.assign({record.first, record.second}, record.flag);
-  if (record.kind == Kind::zeros_removed) return zeros_.erase({record.first, record.second});
-  if (record.kind == Kind::commit) return;
-  if (record.slot >= entries_.size() || !entries_[record.slot].in_use) return;
-  Entry& entry = entries_[record.slot];
+  switch (record.kind) {
+    case Kind::wrote:
+      return wrote(record);
+    case Kind::zeroed:
+      return zeroed(record);
+    case Kind::zeros_added:
+      return zeros_.assign({record.first, record.second}, record.flag);
+    case Kind::zeros_removed:
+      return zeros_.erase({record.first, record.second});
+    case Kind::commit:
+      return;
+    case Kind::rewrote:
+    case Kind::forgotten:
+    case Kind::cleaned:
+    case Kind::dropped:
+    case Kind::damaged:
+      if (record.slot < entries_.size() && entries_[record.slot].in_use) {
+        apply_to(entries_[record.slot], record);
+      }
+  }
+}
+
+void SlotIndex::apply_to(Entry& entry, const Record& record) {
+  using Kind = Record::Kind;
   const PageMask pages = record.second;
-  if (record.kind == Kind::rewrote) {
-    take_out(entry, pages, record.old_checksums);
-    entry.checksum ^= combined(record.new_checksums);
-  } else if (record.kind == Kind::forgotten) {
-    take_out(entry, pages, record.old_checksums);
-    entry.pages = {.valid = entry.pages.valid & ~pages,
-                   .dirty = entry.pages.dirty & ~pages,
-                   .zero = entry.pages.zero & ~pages,
-                   .hole = entry.pages.hole & ~pages};
-  } else if (record.kind == Kind::cleaned) {
-    entry.pages.dirty &= ~pages;
-    entry.pages.hole &= ~pages;
-  } else if (record.kind == Kind::dropped) {
-    entry = {};
-  } else if (record.kind == Kind::damaged) {
-    lose_stored(entry);
+  switch (record.kind) {
+    case Kind::rewrote:
+      take_out(entry, pages, record.old_checksums);
+      entry.checksum ^= combined(record.new_checksums);
+      break;
+    case Kind::forgotten:
+      take_out(entry, pages, record.old_checksums);
+      entry.pages = {.valid = entry.pages.valid & ~pages,
+                     .dirty = entry.pages.dirty & ~pages,
+                     .zero = entry.pages.zero & ~pages,
+                     .hole = entry.pages.hole & ~pages};
+      break;
+    case Kind::cleaned:
+      entry.pages.dirty &= ~pages;
+      entry.pages.hole &= ~pages;
+      break;
+    case Kind::dropped:
+      entry = {};
+      break;
+    case Kind::damaged:
+      lose_stored(entry);
+      break;
+    case Kind::wrote:
+    case Kind::zeroed:
+    case Kind::zeros_added:
+    case Kind::zeros_removed:
+    case Kind::commit:
+      break;  // of no slot that is there already
   }
 }
 

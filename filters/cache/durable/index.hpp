@@ -68,6 +68,7 @@ class SlotIndex {
  private:
   void wrote(const Record& record);
   void zeroed(const Record& record);
+  void apply_to(Entry& entry, const Record& record);
 
   BlockGeometry geometry_;
   PageGeometry pages_;

@@ -42,8 +42,11 @@ void Tail::apply(const Record& record) {
       candidates_.erase(record.slot);
       index_.apply(record);
       break;
-    default:
+    case Kind::zeros_added:
+    case Kind::zeros_removed:
+    case Kind::commit:
       index_.apply(record);
+      break;
   }
 }
 

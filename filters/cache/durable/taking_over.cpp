@@ -54,14 +54,18 @@ DurableStore::Keep TakingOver::inspect(const SlotIndex& index, const PageFiles& 
   if (trust.level == Trust::Level::compare) trust = compare(index, files, below, seed);
   if (trust.level == Trust::Level::all) return Keep::all;
   const IndexSurvey survey = survey_of(index);
-  if (trust.level == Trust::Level::another_disk) {
-    throw Error(ESTALE,
-                fmt::format("cache-dir {}: {}. {} bytes in it were never written back. Name "
-                            "another directory; {}",
-                            directory_->path(), trust.because, survey.unwritten_bytes, ways_out()));
-  }
-  if (trust.level == Trust::Level::nothing && survey.unwritten_bytes != 0) {
-    return decide(trust.because, survey);
+  switch (trust.level) {
+    case Trust::Level::another_disk:
+      throw Error(ESTALE, fmt::format("cache-dir {}: {}. {} bytes in it were never written back. "
+                                      "Name another directory; {}",
+                                      directory_->path(), trust.because, survey.unwritten_bytes,
+                                      ways_out()));
+    case Trust::Level::all:
+    case Trust::Level::dirty:
+      break;
+    case Trust::Level::nothing:
+    case Trust::Level::compare:  // has become one of the others
+      if (survey.unwritten_bytes != 0) return decide(trust.because, survey);
   }
   if (survey.clean_bytes != 0) {
     log::error("cache: {} bytes in {} are read again from below: {}", survey.clean_bytes,
@@ -97,17 +101,19 @@ Trust TakingOver::compare(const SlotIndex& index, const PageFiles& files, Layer&
 }
 
 DurableStore::Keep TakingOver::decide(const std::string& because, const IndexSurvey& survey) const {
-  if (policy_ == StaleDirty::force) {
-    log::error("cache: {} bytes in {} are written over the disk (cache-dirty=force), although {}",
-               survey.unwritten_bytes, directory_->path(), because);
-    return DurableStore::Keep::dirty;
-  }
-  if (policy_ == StaleDirty::discard) {
-    log::error(
-        "cache: {} bytes in {} that were never written back are discarded "
-        "(cache-dirty=discard): {}",
-        survey.unwritten_bytes, directory_->path(), because);
-    return DurableStore::Keep::nothing;
+  switch (policy_) {
+    case StaleDirty::force:
+      log::error("cache: {} bytes in {} are written over the disk (cache-dirty=force), although {}",
+                 survey.unwritten_bytes, directory_->path(), because);
+      return DurableStore::Keep::dirty;
+    case StaleDirty::discard:
+      log::error(
+          "cache: {} bytes in {} that were never written back are discarded "
+          "(cache-dirty=discard): {}",
+          survey.unwritten_bytes, directory_->path(), because);
+      return DurableStore::Keep::nothing;
+    case StaleDirty::refuse:
+      break;
   }
   throw Error(ESTALE, fmt::format("cache-dir {} holds {} bytes that were never written back, and "
                                   "{}. They are not written over what is newer: {}; "

@@ -15,8 +15,13 @@ std::unique_ptr<EvictionPolicy> make_eviction_policy(CachePolicy kind,
                                                      std::uint64_t protect_blocks) {
   auto table = std::make_shared<SlotTable>();
   const auto make_part = [&]() -> std::unique_ptr<EvictionPolicy> {
-    if (kind == CachePolicy::s3fifo) return std::make_unique<S3FifoPolicy>(table);
-    return std::make_unique<LruPolicy>(table);
+    switch (kind) {
+      case CachePolicy::lru:
+        return std::make_unique<LruPolicy>(table);
+      case CachePolicy::s3fifo:
+        return std::make_unique<S3FifoPolicy>(table);
+    }
+    return nullptr;
   };
   if (protect_blocks == 0) return make_part();
   return std::make_unique<ProtectedPolicy>(protect_blocks, table, make_part(), make_part());

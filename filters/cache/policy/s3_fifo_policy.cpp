@@ -58,9 +58,13 @@ void S3FifoPolicy::removed(Slot slot, BlockNumber block, Removal why) {
     main_.remove(slot);
     return;
   }
-  if (why == Removal::evicted) {
-    ghosts_.grow_to(size() * kGhostsPerBlock);
-    ghosts_.remember(block);
+  switch (why) {
+    case Removal::evicted:
+      ghosts_.grow_to(size() * kGhostsPerBlock);
+      ghosts_.remember(block);
+      break;
+    case Removal::dropped:
+      break;
   }
   small_.remove(slot);
 }

@@ -103,7 +103,7 @@ bool fails_to_insert(EvictionPolicy& policy, Slot slot) {
 }
 
 TEST(PolicyMemory, LeavesASlotOutThatItHasNoRoomFor) {
-  for (const CachePolicy kind : {CachePolicy::lru, CachePolicy::s3fifo}) {
+  for (const CachePolicy kind : kCachePolicies) {
     for (const std::uint64_t protect_blocks : {0, 10}) {
       const auto policy = make_eviction_policy(kind, protect_blocks);
       policy->inserted(0, {1});

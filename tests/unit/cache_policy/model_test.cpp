@@ -167,8 +167,13 @@ class ProtectedModel : public Model {
 
 std::unique_ptr<Model> make_model(CachePolicy kind, std::uint64_t protect_blocks) {
   const auto part = [&]() -> std::unique_ptr<Model> {
-    if (kind == CachePolicy::lru) return std::make_unique<LruModel>();
-    return std::make_unique<S3FifoModel>();
+    switch (kind) {
+      case CachePolicy::lru:
+        return std::make_unique<LruModel>();
+      case CachePolicy::s3fifo:
+        return std::make_unique<S3FifoModel>();
+    }
+    return nullptr;
   };
   if (protect_blocks == 0) return part();
   return std::make_unique<ProtectedModel>(protect_blocks, part(), part());
@@ -254,8 +259,7 @@ class Comparison {
 
 class RandomOperations : public ::testing::TestWithParam<CachePolicy> {};
 
-INSTANTIATE_TEST_SUITE_P(Policies, RandomOperations,
-                         ::testing::Values(CachePolicy::lru, CachePolicy::s3fifo));
+INSTANTIATE_TEST_SUITE_P(Policies, RandomOperations, ::testing::ValuesIn(kCachePolicies));
 
 TEST_P(RandomOperations, LeaveThePolicyAsTheModel) {
   for (const std::uint64_t protect_blocks : {0, 20}) {

@@ -21,8 +21,7 @@ PolicyCache protecting_cache(CachePolicy kind, Slot slots) {
 
 class Protected : public ::testing::TestWithParam<CachePolicy> {};
 
-INSTANTIATE_TEST_SUITE_P(Policies, Protected,
-                         ::testing::Values(CachePolicy::lru, CachePolicy::s3fifo));
+INSTANTIATE_TEST_SUITE_P(Policies, Protected, ::testing::ValuesIn(kCachePolicies));
 
 TEST_P(Protected, KeepsTheFirstBlocksWhateverElseIsRead) {
   PolicyCache cache = protecting_cache(GetParam(), 16);
