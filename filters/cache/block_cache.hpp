@@ -54,6 +54,7 @@
 #include "common/block/layer.hpp"
 #include "common/block/range.hpp"
 #include "common/error.hpp"
+#include "common/invariant.hpp"
 #include "common/sync/mutex.hpp"
 #include "common/sync/range_lock.hpp"
 #include "common/sync/worker_pool.hpp"
@@ -264,6 +265,12 @@ class BlockCache {
   void run_in_parallel(const Layer& below, WorkerPool& pool, std::size_t count,
                        const std::function<void(std::size_t)>& body);
   [[nodiscard]] Range blocks_covering(const Range& range) const;
+  // What a request asks for, and what is asked of the layer below, lies on the disk.
+  void expect_on_disk(const Range& range) const {
+    INVARIANT(range.offset <= geometry_.size_bytes() &&
+                  range.length <= geometry_.size_bytes() - range.offset,
+              range.offset, range.length, geometry_.size_bytes());
+  }
   void say(const char* what, BlockNumber block) const;
 
   const CacheSettings settings_;

@@ -91,6 +91,8 @@ void BlockTable::end_recovery(Slot count) {
 
 // The policy comes first: it may run out of memory, and then nothing has happened.
 void BlockTable::attach(Slot slot, BlockNumber block) {
+  COSTLY_INVARIANT(find(block) == kNoSlot, slot, block.value);
+  INVARIANT(!entries_[slot].attached_ && entries_[slot].pins == 0, slot, block.value);
   policy_->inserted(slot, block);
   Slot& head = buckets_[bucket_of(block)];
   Entry& entry = entries_[slot];
@@ -105,6 +107,7 @@ void BlockTable::attach(Slot slot, BlockNumber block) {
 
 void BlockTable::erase(Slot slot, EvictionPolicy::Removal why) {
   Entry& entry = entries_[slot];
+  INVARIANT(entry.attached_, slot);
   Slot* link = &buckets_[bucket_of(entry.block())];
   while (*link != slot) link = &entries_[*link].bucket_next_;
   *link = entry.bucket_next_;
@@ -123,6 +126,7 @@ void BlockTable::retire(Slot slot) {
 
 void BlockTable::unpin(Slot slot) {
   Entry& entry = entries_[slot];
+  INVARIANT(entry.pins != 0, slot);
   if (--entry.pins != 0) return;
   --pinned_;
   if (!entry.attached_) release(slot);

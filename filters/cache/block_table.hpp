@@ -41,6 +41,7 @@
 #include <vector>
 
 #include "common/block/range.hpp"
+#include "common/invariant.hpp"
 #include "filters/cache/chunked_vector.hpp"
 #include "filters/cache/eviction_policy.hpp"
 #include "filters/cache/page_mask.hpp"
@@ -108,6 +109,8 @@ class BlockTable {
   void retire(Slot slot);
 
   void pin(Slot slot) {
+    INVARIANT(slot < slots(), slot, slots());
+    INVARIANT(entries_[slot].pins != 0xffff, slot);
     if (entries_[slot].pins++ == 0) ++pinned_;
   }
   void unpin(Slot slot);

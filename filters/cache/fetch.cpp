@@ -28,6 +28,7 @@ void say_failure(const Error& error) {
 }  // namespace
 
 void BlockCache::read(Layer& below, std::span<std::byte> buffer, std::uint64_t offset) {
+  expect_on_disk({offset, buffer.size()});
   if (!read_hit({offset, buffer.size()}, buffer)) read_planned(below, buffer, offset);
   relieve(below, false);
 }
@@ -212,6 +213,7 @@ void BlockCache::run_fetch(Layer& below, Fetch& fetch) {
   int code = 0;
   try {
     fetch.buffer = std::make_unique_for_overwrite<std::byte[]>(fetch.length);
+    expect_on_disk({fetch.offset, fetch.length});
     below.pread({fetch.buffer.get(), fetch.length}, fetch.offset);
   } catch (const Error& error) {
     code = error.code();

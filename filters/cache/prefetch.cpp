@@ -8,6 +8,7 @@
 namespace nbdstack {
 
 void BlockCache::prefetch(Layer& below, const Range& range) {
+  expect_on_disk(range);
   MutexLock capacity_lock(mutex_);
   const std::uint64_t capacity_bytes = residents_.capacity_bytes();
   capacity_lock.unlock();

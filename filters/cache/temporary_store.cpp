@@ -5,6 +5,8 @@
 #include <cstring>
 #include <vector>
 
+#include "common/invariant.hpp"
+
 namespace nbdstack {
 namespace {
 
@@ -34,6 +36,7 @@ TemporaryStore::TemporaryStore(const std::string& directory, std::uint32_t block
 StoredPages TemporaryStore::write(Slot slot, std::span<const std::byte> data,
                                   std::uint32_t offset_in_block, PageMask stored) {
   const auto length = static_cast<std::uint32_t>(data.size());
+  INVARIANT(offset_in_block + data.size() <= block_size_, slot, offset_in_block, data.size());
   const PageMask touched = pages_.touched(offset_in_block, length);
   const PageMask partial = touched & ~pages_.covered(offset_in_block, length, block_size_);
   StoredPages result{.pages = touched, .copies = 0, .checksum_change = 0, .page_checksums = {}};

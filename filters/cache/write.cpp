@@ -16,6 +16,7 @@ void BlockCache::write(Layer& below, std::span<const std::byte> buffer, std::uin
                        Durability durability) {
   if (settings_.ignores_flushes()) durability = Durability::on_flush;
   const Range range{offset, buffer.size()};
+  expect_on_disk(range);
   if (settings_.writes_through()) {
     const RangeLock::Guard changing(changes_, pages_covering(range));
     write_around(below, buffer, offset, durability);

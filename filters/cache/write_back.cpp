@@ -240,6 +240,7 @@ void BlockCache::send_group(Layer& below, WriteBackGroup& group, Durability dura
   const Durability wanted = store_->is_durable() ? Durability::fua : durability;
   for (std::size_t i = 0; i < group.requests.size(); ++i) {
     const WriteRequest& request = group.requests[i];
+    expect_on_disk(request.range);
     try {
       switch (request.kind) {
         case WriteRequest::Kind::data:

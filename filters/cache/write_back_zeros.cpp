@@ -93,6 +93,7 @@ void BlockCache::write_back_zero_run(WriteBack& work, const Range& range) {
 
 void BlockCache::zero_below(Layer& below, const Range& range, bool may_trim,
                             Durability durability) const {
+  expect_on_disk(range);
   if (below.traits().zero != Support::none) {
     below.zero(range.length, range.offset,
                {.may_trim = may_trim, .fast = false, .durability = durability});

@@ -27,6 +27,7 @@ Range aligned_inside(const Range& range, std::uint64_t alignment, std::uint64_t 
 
 // A fast zero is refused where it would be a write like any other: where it covers no whole page.
 void BlockCache::zero(Layer& below, const Range& range, const ZeroOptions& options) {
+  expect_on_disk(range);
   ZeroOptions wanted = options;
   if (settings_.ignores_flushes()) wanted.durability = Durability::on_flush;
   if (settings_.writes_through()) {
@@ -149,6 +150,7 @@ void BlockCache::zero_around(Layer& below, const Range& range, const ZeroOptions
 // zeros: it must not change by itself later on, when what is remembered is forgotten. What is
 // trimmed in part of a page only is left alone.
 void BlockCache::trim(Layer& below, const Range& range, Durability durability) {
+  expect_on_disk(range);
   if (settings_.ignores_flushes()) durability = Durability::on_flush;
   const bool around = settings_.writes_through() || below.traits().zero != Support::native;
   const Range whole = aligned_inside(range, around ? settings_.block_size : pages_.page_size(),

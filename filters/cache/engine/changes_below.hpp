@@ -17,6 +17,7 @@
 #include <list>
 
 #include "common/block/range.hpp"
+#include "common/invariant.hpp"
 
 namespace nbdstack {
 
@@ -39,9 +40,15 @@ class ChangesBelow {
   ChangesBelow(std::uint64_t disk_bytes, std::uint32_t block_size)
       : disk_bytes_(disk_bytes), block_size_(block_size) {}
 
-  void begin_write_back(Place& place, const Range& range) { begin(write_backs_, place, range); }
+  void begin_write_back(Place& place, const Range& range) {
+    INVARIANT(!is_busy(range), range.offset, range.length);
+    begin(write_backs_, place, range);
+  }
   void end_write_back(Place& place) { end(write_backs_, place); }
-  void begin_bypass(Place& place, const Range& range) { begin(bypasses_, place, range); }
+  void begin_bypass(Place& place, const Range& range) {
+    INVARIANT(!is_bypassed(range), range.offset, range.length);
+    begin(bypasses_, place, range);
+  }
   void end_bypass(Place& place) { end(bypasses_, place); }
 
   [[nodiscard]] bool is_written_back(const Range& range) const {
@@ -67,6 +74,7 @@ class ChangesBelow {
   using Ranges = std::list<Range>;
 
   static void begin(Ranges& ranges, Place& place, const Range& range) {
+    INVARIANT(!place.is_registered(), range.offset, range.length);
     *place.at_ = range;
     ranges.splice(ranges.end(), place.waiting_);
   }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "common/invariant.hpp"
+
 namespace nbdstack {
 
 std::shared_ptr<Fetch> Fetches::find(BlockNumber block) const {
@@ -78,6 +80,7 @@ void Fetches::done(Fetch& fetch) {
 }
 
 void Fetches::end(Fetch& fetch, int error_code) {
+  INVARIANT(!fetch.over, fetch.offset, fetch.length);
   for (BlockNumber block = fetch.first; block < fetch.end(); ++block) {
     if (is_current(fetch, block)) joinable_.erase(block);
   }

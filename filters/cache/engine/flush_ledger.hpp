@@ -19,6 +19,7 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "common/invariant.hpp"
 
 namespace nbdstack {
 
@@ -30,10 +31,16 @@ class FlushLedger {
   [[nodiscard]] bool is_in_doubt() const { return doubts_ != settled_doubts_; }
   // A flush below settles the doubts that there were when it began.
   [[nodiscard]] std::uint64_t doubts() const { return doubts_; }
-  void flushed(std::uint64_t doubts_before) { settled_doubts_ = doubts_before; }
+  void flushed(std::uint64_t doubts_before) {
+    INVARIANT(doubts_before <= doubts_, doubts_before, doubts_);
+    settled_doubts_ = doubts_before;
+  }
 
   [[nodiscard]] Ticket open() { return *open_.insert(next_++).first; }
-  void close(Ticket ticket) { open_.erase(ticket); }
+  void close(Ticket ticket) {
+    const bool was_open = open_.erase(ticket) == 1;
+    INVARIANT(was_open, ticket);
+  }
   // Whether everything that was opened before is closed. The ticket itself is open.
   [[nodiscard]] bool is_oldest(Ticket ticket) const { return *open_.begin() == ticket; }
 

@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "common/invariant.hpp"
 #include "common/sync/clock.hpp"
 #include "filters/cache/settings.hpp"
 #include "filters/cache/slot_list.hpp"
@@ -46,8 +47,14 @@ class Pressure {
   [[nodiscard]] std::size_t blocks_to_free(std::size_t occupied_slots, std::size_t zero_ranges);
 
   [[nodiscard]] bool is_turn_taken() const { return turn_taken_; }
-  void take_turn() { turn_taken_ = true; }
-  void end_turn() { turn_taken_ = false; }
+  void take_turn() {
+    INVARIANT(!turn_taken_);
+    turn_taken_ = true;
+  }
+  void end_turn() {
+    INVARIANT(turn_taken_);
+    turn_taken_ = false;
+  }
 
   // Returns whether that is news.
   bool disk_is_full(TimePoint now);

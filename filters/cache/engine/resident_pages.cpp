@@ -1,7 +1,12 @@
 // What becomes of the pages of a cached block.
+#include "common/invariant.hpp"
 #include "filters/cache/engine/residents.hpp"
 
 namespace nbdstack {
+
+PageMask Residents::pages_of(Slot slot) const {
+  return pages_.all(geometry_.length_of(table_[slot].block()));
+}
 
 void Residents::set_pages(Slot slot, const Pages& pages) {
   const bool was_unwritten = table_.unwritten().contains(slot);
@@ -10,6 +15,8 @@ void Residents::set_pages(Slot slot, const Pages& pages) {
 }
 
 void Residents::wrote(Slot slot, const StoredPages& stored, bool dirty) {
+  INVARIANT(is_attached(slot) && table_[slot].pins != 0, slot);
+  INVARIANT((stored.pages & ~pages_of(slot)) == 0, slot, stored.pages);
   Pages pages = table_.pages(slot);
   store_.wrote(slot, table_[slot].block(), stored, dirty);
   pages.valid |= stored.pages;
@@ -20,6 +27,8 @@ void Residents::wrote(Slot slot, const StoredPages& stored, bool dirty) {
 }
 
 void Residents::zeroed(Slot slot, PageMask covered, const StoredPages& given_up, bool may_trim) {
+  INVARIANT(is_attached(slot) && table_[slot].pins != 0, slot);
+  INVARIANT((covered & ~pages_of(slot)) == 0, slot, covered);
   Pages pages = table_.pages(slot);
   store_.zeroed(slot, table_[slot].block(), given_up, may_trim);
   pages.valid |= covered;
@@ -58,6 +67,7 @@ void Residents::remember(Slot slot, const Pages& before, PageMask again) {
 }
 
 void Residents::begin_verify(Slot slot) {
+  INVARIANT(table_[slot].unverified && !table_[slot].verifying, slot);
   table_[slot].verifying = true;
   table_.pin(slot);
 }
@@ -65,6 +75,7 @@ void Residents::begin_verify(Slot slot) {
 // Clean content can be fetched again. What was dirty is lost, and that must not look like success:
 // its pages are errors to read until they are written again.
 std::optional<Pages> Residents::end_verify(Slot slot, bool looked, bool intact) {
+  INVARIANT(table_[slot].verifying && table_[slot].pins != 0, slot);
   table_[slot].verifying = false;
   table_[slot].unverified = !looked && is_attached(slot);
   if (!looked || intact || !is_attached(slot)) return std::nullopt;
@@ -80,10 +91,12 @@ std::optional<Pages> Residents::end_verify(Slot slot, bool looked, bool intact) 
 // --- Write-back of a block ---
 
 Residents::Claim Residents::begin_write_back(Slot slot) {
+  INVARIANT(is_attached(slot) && !table_[slot].writing, slot);
   Pages pages = table_.pages(slot);
   Claim claim{.pages = pages, .sent = store_.committed(slot, pages.unwritten())};
   const PageMask held_back = pages.unwritten() & ~claim.sent;
   claim.is_changed = held_back != 0 && store_.changed_since(slot, held_back) != 0;
+  INVARIANT((claim.sent & ~pages.unwritten()) == 0, slot, claim.sent, pages.dirty);
   if (claim.sent == 0) return claim;
   pages.dirty &= ~claim.sent;
   table_[slot].writing = true;
@@ -94,6 +107,8 @@ Residents::Claim Residents::begin_write_back(Slot slot) {
 }
 
 void Residents::end_write_back(Slot slot, PageMask sent, PageMask failed) {
+  INVARIANT(is_attached(slot) && table_[slot].writing && table_[slot].pins != 0, slot);
+  INVARIANT((failed & ~sent) == 0, slot, sent, failed);
   Pages pages = table_.pages(slot);
   const PageMask cleaned = sent & ~failed & ~pages.dirty;
   pages.dirty |= failed & pages.valid;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <new>
 
+#include "common/invariant.hpp"
 #include "common/log.hpp"
 #include "common/sync/insist.hpp"
 #include "filters/cache/policy/make_policy.hpp"
@@ -161,6 +162,9 @@ std::vector<Range> Residents::zeros_in(const Range& range) const {
 
 void Residents::remember_zeros(const Range& blocks, bool may_trim,
                                const std::vector<Slot>& cached) {
+  INVARIANT(blocks.offset % settings_.block_size == 0, blocks.offset);
+  INVARIANT(blocks.end() % settings_.block_size == 0 || blocks.end() == geometry_.size_bytes(),
+            blocks.end());
   fetches_.supersede(blocks);
   RunMap<bool> added;
   added.assign(blocks, may_trim);
@@ -176,6 +180,11 @@ void Residents::remember_zeros(const Range& blocks, bool may_trim,
   for (const Slot slot : cached) {
     if (!table_[slot].writing) drop(slot);
   }
+  COSTLY_INVARIANT(std::all_of(cached.begin(), cached.end(),
+                               [this](Slot slot) {
+                                 return !is_attached(slot) || !is_zeros(table_[slot].block());
+                               }),
+                   blocks.offset, blocks.length);
   pressure_.note_zero_ranges(zeros_.size());
 }
 
@@ -276,6 +285,7 @@ void Residents::unpin(Slot slot) {
 // A cache that has been made smaller has more slots than it may fill: a slot's storage counts until
 // it is given back, so it is not used again before that.
 void Residents::drop(Slot slot, Removal why, bool with_storage) {
+  INVARIANT(!table_[slot].writing, slot);
   if (with_storage || table_.slots() > table_.max_slots()) {
     insist([&] { to_discard_.push_back(slot); });
     table_.pin(slot);
@@ -287,6 +297,7 @@ void Residents::drop(Slot slot, Removal why, bool with_storage) {
 }
 
 void Residents::retire(Slot slot) {
+  INVARIANT(!table_[slot].writing && !is_unwritten(slot), slot);
   fetches_.supersede(table_[slot].block());
   store_.dropped(slot);
   table_.retire(slot);

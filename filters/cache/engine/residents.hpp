@@ -175,6 +175,8 @@ class Residents {
   [[nodiscard]] Slot next_victim();
   // The slot belongs to no block, or a pin has gone: its storage is nobody's when both are so.
   void note_vacated(Slot slot);
+  // All that the block has.
+  [[nodiscard]] PageMask pages_of(Slot slot) const;
   // Notes when a block becomes dirty.
   void set_pages(Slot slot, const Pages& pages);
 

@@ -200,6 +200,7 @@ TEST_F(CacheResidents, WhatFailedBelowOrWasRewrittenIsDirtyAgain) {
 
 TEST_F(CacheResidents, ForgetsCleanPagesOnlyAndRemembersThemAgain) {
   const Slot slot = put(7, 0b0011, true);
+  residents.pin(slot);
   residents.wrote(slot, {.pages = 0b1100}, false);
   const Pages before = residents.pages(slot);
   EXPECT_EQ(residents.forget_clean(slot, 0b0110), 0b0100U);
@@ -231,6 +232,17 @@ TEST_F(CacheResidents, WhatCouldNotBeLookedAtIsLookedAtAgain) {
   EXPECT_FALSE(residents.end_verify(0, false, false));
   EXPECT_TRUE(residents.is_unverified(0));
   EXPECT_EQ(residents.pages(0).valid, 1U);
+}
+
+TEST_F(CacheResidents, AnEndWithoutABeginningIsABrokenInvariant) {
+  const Slot slot = put(7, kAll, true);
+  EXPECT_DEATH(residents.unpin(slot), "pins != 0");
+  EXPECT_DEATH(residents.end_write_back(slot, 1, 0), "writing");
+  EXPECT_DEATH(residents.wrote(slot, {.pages = 1}, true), "pins != 0");
+  EXPECT_DEATH(residents.remember_zeros({1, kBlock}, true, {}), "block_size");
+  EXPECT_EQ(residents.begin_write_back(slot).sent, kAll);
+  EXPECT_DEATH(residents.drop(slot), "writing");
+  EXPECT_DEATH((void)residents.begin_write_back(slot), "writing");
 }
 
 TEST_F(CacheResidents, CleanBlocksExpireAndDirtyOnesStay) {
