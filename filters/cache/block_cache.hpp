@@ -11,7 +11,7 @@
 //    `changes_` from before it looks at it until the table says so. Two changes of one page
 //    therefore run one after the other; others run in parallel.
 //  - A fill never overwrites anything: it stores only pages that are not valid when it owns them.
-//  - Only what the store has committed goes below (SlotStore::committed).
+//  - Only what the store has committed goes below (CacheLog::committed).
 //  - Nothing dirty is dropped to make room. When it can neither be written back nor stored (the
 //    layer below fails, the cache's disk is full), writes pass through to the layer below, and the
 //    client gets that write's own result.

@@ -4,11 +4,12 @@
 // TemporaryStore forgets everything with the process. DurableStore keeps the content and an index
 // of it in a directory, for the next start (durable_store.hpp).
 //
-// The verbs fall into three groups:
-//  - content: I/O on a slot's bytes. Never called with the engine's mutex held; may block.
-//  - index: says what has become of a slot. Called with the engine's mutex held, in the order in
-//    which things happened; costs memory operations only and never fails.
-//  - durability: publish() and commit(). Never called with the engine's mutex held.
+// The verbs are three interfaces:
+//  - SlotBytes: I/O on a slot's bytes. Never called with the engine's mutex held; may block.
+//  - CacheLog: hears what has become of a slot. Called with the engine's mutex held, in the order in
+//    which things happened; costs memory operations only and never fails. The part of the engine
+//    that tells it so (engine/residents.hpp) knows nothing else of a store, and so does no I/O.
+//  - SlotStore: both, and durability: publish() and commit(). Never called with the mutex held.
 //
 // The life of a slot. The engine says each step, with its mutex held; a durable store checks it:
 //
@@ -105,23 +106,12 @@ struct Recovered {
   Slot slots = 0;                      // one more than the highest slot in use
 };
 
-class SlotStore {
+class SlotBytes {
  public:
-  SlotStore() = default;
-  SlotStore(const SlotStore&) = delete;
-  SlotStore& operator=(const SlotStore&) = delete;
-  virtual ~SlotStore() = default;
-
-  // Whether what is committed survives the process.
-  [[nodiscard]] virtual bool is_durable() const { return false; }
-  // Whether the next process will find it, too. Not where its directory was removed meanwhile.
-  [[nodiscard]] virtual bool is_found_again() const { return true; }
-  // For messages: where the content lies.
-  [[nodiscard]] virtual std::string name() const { return "the cache's temporary file"; }
-  // Asked once, before anything else.
-  virtual Recovered recover() { return {}; }
-
-  // --- Content ---
+  SlotBytes() = default;
+  SlotBytes(const SlotBytes&) = delete;
+  SlotBytes& operator=(const SlotBytes&) = delete;
+  virtual ~SlotBytes() = default;
 
   // The bytes of pages that are stored in the slot (Pages::stored).
   virtual void read(Slot slot, std::span<std::byte> buffer, std::uint32_t offset_in_block) = 0;
@@ -139,8 +129,15 @@ class SlotStore {
   virtual void discard(Slot slot) = 0;
   // The first use of a block since it was recovered: whether its stored pages are what was written.
   virtual bool verify(Slot /*slot*/, PageMask /*stored*/) { return true; }
+};
 
-  // --- Index ---
+// A store that forgets everything with the process hears nothing.
+class CacheLog {
+ public:
+  CacheLog() = default;
+  CacheLog(const CacheLog&) = delete;
+  CacheLog& operator=(const CacheLog&) = delete;
+  virtual ~CacheLog() = default;
 
   // The slot is a block's from now on. Comes before the first write().
   virtual void taken(Slot /*slot*/) {}
@@ -179,8 +176,18 @@ class SlotStore {
   [[nodiscard]] virtual bool may_reuse(Slot /*slot*/) const { return true; }
   // How many blocks' worth of storage is used beyond one block a slot.
   [[nodiscard]] virtual std::size_t extra_slots() const { return 0; }
+};
 
-  // --- Durability ---
+class SlotStore : public SlotBytes, public CacheLog {
+ public:
+  // Whether what is committed survives the process.
+  [[nodiscard]] virtual bool is_durable() const { return false; }
+  // Whether the next process will find it, too. Not where its directory was removed meanwhile.
+  [[nodiscard]] virtual bool is_found_again() const { return true; }
+  // For messages: where the content lies.
+  [[nodiscard]] virtual std::string name() const { return "the cache's temporary file"; }
+  // Asked once, before anything else.
+  virtual Recovered recover() { return {}; }
 
   // What the index has been told so far survives the end of the process, though not of the machine.
   virtual void publish() {}

@@ -18,7 +18,7 @@ void Residents::wrote(Slot slot, const StoredPages& stored, bool dirty) {
   INVARIANT(is_attached(slot) && table_[slot].pins != 0, slot);
   INVARIANT((stored.pages & ~pages_of(slot)) == 0, slot, stored.pages);
   Pages pages = table_.pages(slot);
-  store_.wrote(slot, table_[slot].block(), stored, dirty);
+  log_.wrote(slot, table_[slot].block(), stored, dirty);
   pages.valid |= stored.pages;
   if (dirty) pages.dirty |= stored.pages;
   pages.zero &= ~stored.pages;
@@ -30,7 +30,7 @@ void Residents::zeroed(Slot slot, PageMask covered, const StoredPages& given_up,
   INVARIANT(is_attached(slot) && table_[slot].pins != 0, slot);
   INVARIANT((covered & ~pages_of(slot)) == 0, slot, covered);
   Pages pages = table_.pages(slot);
-  store_.zeroed(slot, table_[slot].block(), given_up, may_trim);
+  log_.zeroed(slot, table_[slot].block(), given_up, may_trim);
   pages.valid |= covered;
   pages.dirty |= covered;
   pages.zero |= covered;
@@ -43,7 +43,7 @@ void Residents::cure(Slot slot, PageMask cured) {
   Pages pages = table_.pages(slot);
   pages.dirty &= ~cured;
   set_pages(slot, pages);
-  store_.cleaned(slot, cured);
+  log_.cleaned(slot, cured);
 }
 
 PageMask Residents::forget_clean(Slot slot, PageMask touched) {
@@ -93,9 +93,9 @@ std::optional<Pages> Residents::end_verify(Slot slot, bool looked, bool intact) 
 Residents::Claim Residents::begin_write_back(Slot slot) {
   INVARIANT(is_attached(slot) && !table_[slot].writing, slot);
   Pages pages = table_.pages(slot);
-  Claim claim{.pages = pages, .sent = store_.committed(slot, pages.unwritten())};
+  Claim claim{.pages = pages, .sent = log_.committed(slot, pages.unwritten())};
   const PageMask held_back = pages.unwritten() & ~claim.sent;
-  claim.is_changed = held_back != 0 && store_.changed_since(slot, held_back) != 0;
+  claim.is_changed = held_back != 0 && log_.changed_since(slot, held_back) != 0;
   INVARIANT((claim.sent & ~pages.unwritten()) == 0, slot, claim.sent, pages.dirty);
   if (claim.sent == 0) return claim;
   pages.dirty &= ~claim.sent;
@@ -117,7 +117,7 @@ void Residents::end_write_back(Slot slot, PageMask sent, PageMask failed) {
   // The block was just written below, so it is as fresh as a new fetch.
   if (pages.valid == cleaned) table_[slot].cached_since = schedule_.clean_tick();
   set_pages(slot, pages);
-  if (cleaned != 0) store_.cleaned(slot, cleaned);
+  if (cleaned != 0) log_.cleaned(slot, cleaned);
 }
 
 }  // namespace nbdstack

@@ -19,12 +19,12 @@ std::unique_ptr<EvictionPolicy> policy_of(const CacheSettings& settings) {
 }  // namespace
 
 Residents::Residents(const CacheSettings& settings, const BlockGeometry& geometry,
-                     const PageGeometry& pages, SlotStore& store, Fetches& fetches,
-                     Pressure& pressure, const Schedule& schedule)
+                     const PageGeometry& pages, CacheLog& log, Fetches& fetches, Pressure& pressure,
+                     const Schedule& schedule)
     : settings_(settings),
       geometry_(geometry),
       pages_(pages),
-      store_(store),
+      log_(log),
       fetches_(fetches),
       pressure_(pressure),
       schedule_(schedule),
@@ -175,7 +175,7 @@ void Residents::remember_zeros(const Range& blocks, bool may_trim,
   // What follows is done wholly or not at all: a block is in a range of zeros or in a slot.
   for (const auto& run : runs) {
     insist([&] { zeros_.assign(run.range, may_trim); });
-    store_.zeros_added(run.range, may_trim);
+    log_.zeros_added(run.range, may_trim);
   }
   for (const Slot slot : cached) {
     if (!table_[slot].writing) drop(slot);
@@ -190,7 +190,7 @@ void Residents::remember_zeros(const Range& blocks, bool may_trim,
 
 void Residents::zeros_are_below(const Range& range) {
   insist([&] { zeros_.erase(range); });
-  store_.zeros_removed(range);
+  log_.zeros_removed(range);
 }
 
 // --- Slots ---
@@ -201,7 +201,7 @@ std::optional<Slot> Residents::take_slot(BlockNumber block) {
   }
   const Slot slot = table_.insert(block);
   try {
-    store_.taken(slot);
+    log_.taken(slot);
   } catch (const std::bad_alloc&) {  // as if it had not been asked for
     table_.erase(slot);
     throw;
@@ -229,18 +229,16 @@ void Residents::adopt_zeros(Slot slot) {
   if (!run) return;
   const PageMask all = pages_.all(geometry_.length_of(block));
   insist([&] { zeros_.erase(geometry_.range_of(block)); });
-  store_.zeroed(slot, block,
-                {.pages = all, .copies = 0, .checksum_change = 0, .page_checksums = {}},
-                run->value);
-  store_.zeros_removed(geometry_.range_of(block));
+  log_.zeroed(slot, block, {.pages = all, .copies = 0, .checksum_change = 0, .page_checksums = {}},
+              run->value);
+  log_.zeros_removed(geometry_.range_of(block));
   set_pages(slot,
             {.valid = all, .dirty = all, .zero = all, .hole = run->value ? all : PageMask{0}});
 }
 
 bool Residents::may_evict(Slot slot) const {
   const BlockTable::Entry& entry = table_[slot];
-  return !entry.writing && entry.pins == 0 && table_.pages(slot).dirty == 0 &&
-         store_.may_reuse(slot);
+  return !entry.writing && entry.pins == 0 && table_.pages(slot).dirty == 0 && log_.may_reuse(slot);
 }
 
 Slot Residents::next_victim() {
@@ -291,7 +289,7 @@ void Residents::drop(Slot slot, Removal why, bool with_storage) {
     table_.pin(slot);
   }
   fetches_.supersede(table_[slot].block());
-  store_.dropped(slot);
+  log_.dropped(slot);
   table_.erase(slot, why);
   note_vacated(slot);
 }
@@ -299,14 +297,14 @@ void Residents::drop(Slot slot, Removal why, bool with_storage) {
 void Residents::retire(Slot slot) {
   INVARIANT(!table_[slot].writing && !is_unwritten(slot), slot);
   fetches_.supersede(table_[slot].block());
-  store_.dropped(slot);
+  log_.dropped(slot);
   table_.retire(slot);
   note_vacated(slot);
 }
 
 void Residents::note_vacated(Slot slot) {
   const BlockTable::Entry& entry = table_[slot];
-  if (!entry.is_attached() && entry.pins == 0) store_.vacated(slot);
+  if (!entry.is_attached() && entry.pins == 0) log_.vacated(slot);
 }
 
 std::vector<Slot> Residents::to_discard() {

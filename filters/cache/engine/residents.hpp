@@ -1,6 +1,6 @@
 // Externally synchronized: which blocks are cached, in which slots and as which pages, and which
 // ranges are remembered as zeros. Every step of a slot's life goes through here: the table
-// (block_table.hpp), the store's index (slot_store.hpp), the fetches and the zeros never disagree.
+// (block_table.hpp), what the store hears (CacheLog), the fetches and the zeros never disagree.
 //
 // What holds between any two calls:
 //  - A block is in the table or its range is among the zeros or it is not cached; never both.
@@ -36,7 +36,7 @@ class Residents {
 
   // All that is passed outlives this, and is synchronized by the same owner.
   Residents(const CacheSettings& settings, const BlockGeometry& geometry, const PageGeometry& pages,
-            SlotStore& store, Fetches& fetches, Pressure& pressure, const Schedule& schedule);
+            CacheLog& log, Fetches& fetches, Pressure& pressure, const Schedule& schedule);
 
   // Once, before anything else.
   void take_over(const Recovered& recovered);
@@ -54,9 +54,7 @@ class Residents {
   // Whether it has pages that the layer below does not have.
   [[nodiscard]] bool is_unwritten(Slot slot) const { return table_.unwritten().contains(slot); }
   // Slots' worth of storage in use.
-  [[nodiscard]] std::size_t occupied() const {
-    return table_.cached_blocks() + store_.extra_slots();
-  }
+  [[nodiscard]] std::size_t occupied() const { return table_.cached_blocks() + log_.extra_slots(); }
   [[nodiscard]] std::uint64_t cached_bytes() const { return bytes(table_.cached_blocks()); }
   [[nodiscard]] std::uint64_t capacity_bytes() const {
     return bytes(std::max<std::uint64_t>(1, table_.max_slots()));
@@ -98,7 +96,7 @@ class Residents {
   void remember_zeros(const Range& blocks, bool may_trim, const std::vector<Slot>& cached);
   void zeros_are_below(const Range& range);
   [[nodiscard]] bool are_zeros_committed(const Range& range) const {
-    return store_.zeros_committed(range);
+    return log_.zeros_committed(range);
   }
 
   // --- Slots ---
@@ -146,7 +144,7 @@ class Residents {
   // What is touched and clean is not valid any more; remember() takes that back. Returns these pages.
   PageMask forget_clean(Slot slot, PageMask touched);
   void remember(Slot slot, const Pages& before, PageMask again);
-  void forgotten(Slot slot, const StoredPages& given_up) { store_.forgotten(slot, given_up); }
+  void forgotten(Slot slot, const StoredPages& given_up) { log_.forgotten(slot, given_up); }
 
   void begin_verify(Slot slot);
   // Returns the pages there were, if what was stored is damaged: it is not valid any more. Unpins
@@ -183,7 +181,7 @@ class Residents {
   const CacheSettings& settings_;
   const BlockGeometry& geometry_;
   const PageGeometry& pages_;
-  SlotStore& store_;
+  CacheLog& log_;
   Fetches& fetches_;
   Pressure& pressure_;
   const Schedule& schedule_;

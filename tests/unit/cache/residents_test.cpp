@@ -11,13 +11,8 @@ namespace nbdstack::testing {
 namespace {
 
 // Notes what the index is told, and lets a test say what is committed.
-class NotingStore final : public SlotStore {
+class NotingLog final : public CacheLog {
  public:
-  void read(Slot, std::span<std::byte>, std::uint32_t) override {}
-  StoredPages write(Slot, std::span<const std::byte>, std::uint32_t, PageMask) override {
-    return {};
-  }
-  void discard(Slot) override {}
   void taken(Slot slot) override { note("taken", slot); }
   void wrote(Slot slot, BlockNumber, const StoredPages&, bool dirty) override {
     note(dirty ? "wrote dirty" : "wrote", slot);
@@ -75,11 +70,11 @@ class CacheResidents : public ::testing::Test {
   const CacheSettings settings = with_slots(4);
   const BlockGeometry geometry{kBlocks * kBlock, kBlock};
   const PageGeometry page_geometry{kBlock};
-  NotingStore store;
+  NotingLog log;
   Fetches fetches{geometry};
   Pressure pressure{settings};
   Schedule schedule{settings, false};
-  Residents residents{settings, geometry, page_geometry, store, fetches, pressure, schedule};
+  Residents residents{settings, geometry, page_geometry, log, fetches, pressure, schedule};
 };
 
 TEST_F(CacheResidents, ASlotIsTakenNamedDroppedAndVacated) {
@@ -87,16 +82,16 @@ TEST_F(CacheResidents, ASlotIsTakenNamedDroppedAndVacated) {
   EXPECT_EQ(residents.find({7}), slot);
   residents.drop(slot);
   EXPECT_EQ(residents.find({7}), kNoSlot);
-  EXPECT_EQ(store.calls, (Calls{"taken 0", "wrote 0", "dropped 0", "vacated 0"}));
+  EXPECT_EQ(log.calls, (Calls{"taken 0", "wrote 0", "dropped 0", "vacated 0"}));
 }
 
 TEST_F(CacheResidents, ADroppedSlotIsVacatedWhenItsLastPinGoes) {
   const Slot slot = put(7);
   residents.pin(slot);
   residents.drop(slot);
-  EXPECT_EQ(store.take_calls().back(), "dropped 0");
+  EXPECT_EQ(log.take_calls().back(), "dropped 0");
   residents.unpin(slot);
-  EXPECT_EQ(store.calls, (Calls{"vacated 0"}));
+  EXPECT_EQ(log.calls, (Calls{"vacated 0"}));
 }
 
 TEST_F(CacheResidents, ASlotOfWhichNothingWasStoredIsGivenUpWithItsPin) {
@@ -104,7 +99,7 @@ TEST_F(CacheResidents, ASlotOfWhichNothingWasStoredIsGivenUpWithItsPin) {
   residents.pin(*slot);
   residents.unpin(*slot);
   EXPECT_EQ(residents.find({7}), kNoSlot);
-  EXPECT_EQ(store.calls, (Calls{"taken 0", "dropped 0", "vacated 0"}));
+  EXPECT_EQ(log.calls, (Calls{"taken 0", "dropped 0", "vacated 0"}));
 }
 
 TEST_F(CacheResidents, OnlyWhatIsCleanUnusedAndReusableMakesRoom) {
@@ -112,7 +107,7 @@ TEST_F(CacheResidents, OnlyWhatIsCleanUnusedAndReusableMakesRoom) {
   const Slot pinned = put(1);
   residents.pin(pinned);
   const Slot kept = put(2);
-  store.kept.insert(kept);
+  log.kept.insert(kept);
   put(3);
   EXPECT_TRUE(residents.may_take_slot());
   EXPECT_TRUE(residents.take_slot({10}));
@@ -140,9 +135,9 @@ TEST_F(CacheResidents, DroppedWithItsStorageASlotWaitsForItsReaders) {
   residents.unpin(slot);
   EXPECT_EQ(residents.to_discard(), (std::vector<Slot>{slot}));
   EXPECT_TRUE(residents.to_discard().empty());
-  store.calls.clear();
+  log.calls.clear();
   residents.discarded(slot);
-  EXPECT_EQ(store.calls, (Calls{"vacated 0"}));
+  EXPECT_EQ(log.calls, (Calls{"vacated 0"}));
 }
 
 TEST_F(CacheResidents, ABlockIsInASlotOrARangeOfZerosNeverBoth) {
@@ -156,8 +151,8 @@ TEST_F(CacheResidents, ABlockIsInASlotOrARangeOfZerosNeverBoth) {
   EXPECT_FALSE(residents.is_zeros({7}));
   EXPECT_EQ(residents.pages(*again), (Pages{kAll, kAll, kAll, kAll}));
   EXPECT_EQ(residents.zeros_in({0, kBlocks * kBlock}), (std::vector<Range>{blocks(6), blocks(8)}));
-  EXPECT_EQ(store.calls, (Calls{"taken 0", "wrote dirty 0", "zeros added", "dropped 0", "vacated 0",
-                                "taken 0", "zeroed 0", "zeros removed"}));
+  EXPECT_EQ(log.calls, (Calls{"taken 0", "wrote dirty 0", "zeros added", "dropped 0", "vacated 0",
+                              "taken 0", "zeroed 0", "zeros removed"}));
 }
 
 TEST_F(CacheResidents, WhatIsOnItsWayBelowKeepsItsSlotWhenItsRangeIsZeroed) {
@@ -170,14 +165,14 @@ TEST_F(CacheResidents, WhatIsOnItsWayBelowKeepsItsSlotWhenItsRangeIsZeroed) {
 
 TEST_F(CacheResidents, AWriteBackTakesWhatIsCommittedAndSaysWhatHasChanged) {
   const Slot slot = put(7, 0b1111, true);
-  store.committed_pages = 0;
-  store.changed_pages = 0b1000;
+  log.committed_pages = 0;
+  log.changed_pages = 0b1000;
   const auto nothing = residents.begin_write_back(slot);
   EXPECT_EQ(nothing.sent, 0U);
   EXPECT_TRUE(nothing.is_changed);
   EXPECT_FALSE(residents[slot].writing);
-  store.committed_pages = 0b0011;
-  store.changed_pages = 0;
+  log.committed_pages = 0b0011;
+  log.changed_pages = 0;
   const auto some = residents.begin_write_back(slot);
   EXPECT_EQ(some.sent, 0b0011U);
   EXPECT_FALSE(some.is_changed);
@@ -195,7 +190,7 @@ TEST_F(CacheResidents, WhatFailedBelowOrWasRewrittenIsDirtyAgain) {
   residents.unpin(slot);
   EXPECT_EQ(residents.pages(slot).dirty, 0b0011U);
   EXPECT_FALSE(residents[slot].writing);
-  EXPECT_EQ(store.calls.back(), "cleaned 0");
+  EXPECT_EQ(log.calls.back(), "cleaned 0");
 }
 
 TEST_F(CacheResidents, ForgetsCleanPagesOnlyAndRemembersThemAgain) {
