@@ -48,15 +48,6 @@ std::size_t BlockCache::waiting_for_fetches() const {
   return fetches_.waiting();
 }
 
-void BlockCache::close() {
-  if (!store_->is_durable()) return;
-  MutexLock lock(mutex_);
-  const std::vector<Slot> order = residents_.in_eviction_order();
-  lock.unlock();
-  commit();
-  store_->close(order);
-}
-
 void BlockCache::give_back(Slot slot) {
   residents_.unpin(slot);
   changed_.notify_all();

@@ -229,6 +229,7 @@ class BlockCache {
   static void fail_group(WriteBackGroup& group, const Error& error);
   void send_group(Layer& below, WriteBackGroup& group, Durability durability);
   void finish_group(WriteBack& work, WriteBackGroup& group);
+  bool commit_for(WriteBack& work);
   void write_back_zeros(WriteBack& work, const std::vector<Range>& ranges);
   void write_back_zero_run(WriteBack& work, const Range& range);
   void zero_below(Layer& below, const Range& range, bool may_trim, Durability durability) const;

@@ -136,6 +136,15 @@ std::shared_ptr<Fetch> BlockCache::join_or_start_fetch(BlockNumber block, bool s
   return fetches_.join_or_start(block, store, !overtaken, started);
 }
 
+// Missing neighbours that nobody has asked for.
+void BlockCache::widen(const std::shared_ptr<Fetch>& fetch) {
+  fetches_.widen(fetch, settings_.fetch_bytes, [this](BlockNumber block) REQUIRES(mutex_) {
+    const Range range = geometry_.range_of(block);
+    return residents_.find(block) == kNoSlot && !residents_.is_zeros(block) &&
+           !changes_below_.is_bypassed(range);
+  });
+}
+
 // A clean block whose slot cannot be read is as good as absent, and is fetched again. A dirty one
 // is an error: nobody else has its data.
 void BlockCache::copy_cached(ReadPlan& plan, std::span<std::byte> buffer) {

@@ -139,4 +139,13 @@ void BlockCache::make_durable(Layer& below, const Range& range) {
   report_background_failure();
 }
 
+void BlockCache::close() {
+  if (!store_->is_durable()) return;
+  MutexLock lock(mutex_);
+  const std::vector<Slot> order = residents_.in_eviction_order();
+  lock.unlock();
+  commit();
+  store_->close(order);
+}
+
 }  // namespace nbdstack

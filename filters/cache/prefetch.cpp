@@ -1,4 +1,4 @@
-// Loading what nobody waits for: ranges that a client has announced, and neighbours of what is missing.
+// Loading what nobody waits for: ranges that a client has announced.
 #include <algorithm>
 
 #include "common/error.hpp"
@@ -36,14 +36,6 @@ void BlockCache::prefetch(Layer& below, const Range& range) {
     log::debug("cache: prefetch of {} bytes at {} failed: {}", range.length, range.offset,
                error.is_reported() ? "the layer below has reported it" : error.what());
   }
-}
-
-void BlockCache::widen(const std::shared_ptr<Fetch>& fetch) {
-  fetches_.widen(fetch, settings_.fetch_bytes, [this](BlockNumber block) REQUIRES(mutex_) {
-    const Range range = geometry_.range_of(block);
-    return residents_.find(block) == kNoSlot && !residents_.is_zeros(block) &&
-           !changes_below_.is_bypassed(range);
-  });
 }
 
 }  // namespace nbdstack

@@ -41,27 +41,24 @@ struct CacheSettings {
   std::function<bool()> cache_on_read = [] { return false; };  // asked for each read
   bool verbose = false;                                        // a debug message for every block
 
-  // Whether changes go around the cache, and whether flushes are ignored: what the modes differ in.
-  [[nodiscard]] bool writes_through() const {
+  // What the modes differ in.
+  struct ModeRules {
+    bool writes_through = false;   // changes go around the cache
+    bool ignores_flushes = false;  // and FUA
+  };
+  [[nodiscard]] ModeRules rules() const {
     switch (mode) {
-      case CacheMode::writethrough:
-        return true;
       case CacheMode::writeback:
-      case CacheMode::unsafe:
-        return false;
-    }
-    return false;
-  }
-  [[nodiscard]] bool ignores_flushes() const {
-    switch (mode) {
-      case CacheMode::unsafe:
-        return true;
-      case CacheMode::writeback:
+        break;
       case CacheMode::writethrough:
-        return false;
+        return {.writes_through = true};
+      case CacheMode::unsafe:
+        return {.ignores_flushes = true};
     }
-    return false;
+    return {};
   }
+  [[nodiscard]] bool writes_through() const { return rules().writes_through; }
+  [[nodiscard]] bool ignores_flushes() const { return rules().ignores_flushes; }
   // Whether a flush on any connection covers what has gone below: the cache's own promise.
   [[nodiscard]] bool makes_flushes_durable() const {
     return !writes_through() && !ignores_flushes();

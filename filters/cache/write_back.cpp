@@ -97,13 +97,7 @@ void BlockCache::write_back_unchanged(WriteBack& work, BlockNumber block) {
 }
 
 void BlockCache::write_back_dirty(WriteBack& work, const std::vector<BlockNumber>& blocks) {
-  if (blocks.empty()) return;
-  try {
-    commit();
-  } catch (const Error& error) {
-    work.failed(error);
-    return;
-  }
+  if (blocks.empty() || !commit_for(work)) return;
   const LayerTraits& below = work.below.traits();
   const auto in_blocks = [&](std::uint64_t size) {
     return std::max<std::uint64_t>(std::bit_ceil(size) / settings_.block_size, 1);

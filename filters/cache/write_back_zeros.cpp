@@ -16,6 +16,17 @@ constexpr std::uint64_t kLongestZero_bytes = 1ULL << 30U;
 
 }  // namespace
 
+// Returns false where nothing may go below: only what is committed may.
+bool BlockCache::commit_for(WriteBack& work) {
+  try {
+    commit();
+    return true;
+  } catch (const Error& error) {
+    work.failed(error);
+    return false;
+  }
+}
+
 void BlockCache::write_back_zeros(WriteBack& work, const std::vector<Range>& ranges) {
   if (ranges.empty()) return;
   // Numbers instead of a list of the parts: zeros may be exabytes.
@@ -25,12 +36,7 @@ void BlockCache::write_back_zeros(WriteBack& work, const std::vector<Range>& ran
     count += (range.length + kLongestZero_bytes - 1) / kLongestZero_bytes;
     ends.push_back(count);
   }
-  try {
-    commit();
-  } catch (const Error& error) {
-    work.failed(error);
-    return;
-  }
+  if (!commit_for(work)) return;
   run_in_parallel(work.below, writes_, count, [&](std::size_t index) {
     const auto at = std::upper_bound(ends.begin(), ends.end(), index) - ends.begin();
     const std::uint64_t before = at == 0 ? 0 : ends[static_cast<std::size_t>(at) - 1];

@@ -13,7 +13,7 @@ std::shared_ptr<Fetch> Fetches::find(BlockNumber block) const {
 
 std::shared_ptr<Fetch> Fetches::join_or_start(BlockNumber block, bool store, bool may_share,
                                               Started& started) {
-  if (const auto found = find(block)) {
+  if (auto found = find(block)) {
     if (store) found->store[block.value - found->first.value] = true;
     return found;
   }
