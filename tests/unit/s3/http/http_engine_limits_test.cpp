@@ -46,6 +46,14 @@ TEST_F(HttpEngineLimitsTest, ATimeLimitIsOfSilence) {
   EXPECT_EQ(std::get<TransportFailure>(late).put_off, Duration::zero());
 }
 
+TEST_F(HttpEngineLimitsTest, WhatGetsOnForLongerThanAStallIsNoStall) {
+  config.stall_timeout = seconds(2);
+  const std::string slow(13, 'x');
+  std::vector<std::byte> buffer(slow.size());
+  server.then(answer(200, slow).drip(milliseconds(200)));
+  EXPECT_EQ(get(buffer), 200);
+}
+
 TEST_F(HttpEngineLimitsTest, ATrickleIsNoLineThatGetsOn) {
   config.crawl_timeout = milliseconds(500);
   server.then(answer(200, "12345678").drip(milliseconds(100)));

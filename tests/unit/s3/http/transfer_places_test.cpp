@@ -200,6 +200,7 @@ TEST_F(TransferPlacesTest, LargeOnesAreAsManyAsTheLineHasAUseForAndOneMoreWhenIt
 // Nothing ends meanwhile, and something is always under way.
 TEST_F(TransferPlacesTest, OneMoreEntersAsSoonAsTheLineIsSeenToCarryAllOfThemQuickly) {
   most = 16;
+  time = TransferTime::whole;  // what gets on would wait for ever
   std::vector<Place> large;
   for (unsigned i = 0; i < LineConcurrency::kFirst; ++i) {
     large.push_back(enter(TransferClass::large));
@@ -211,7 +212,6 @@ TEST_F(TransferPlacesTest, OneMoreEntersAsSoonAsTheLineIsSeenToCarryAllOfThemQui
   large.push_back(enter(TransferClass::large, seconds(30), they_get_on));
   EXPECT_TRUE(large.back());
   bytes = std::size_t{1} << 40U;
-  time = TransferTime::whole;
   EXPECT_FALSE(enter(TransferClass::large, LineConcurrency::kIdle, they_get_on));
   bytes = kBytes;
   large.push_back(enter(TransferClass::large, seconds(30), they_get_on));
@@ -246,6 +246,18 @@ TEST_F(TransferPlacesTest, NothingIsRepeatedWhilePlacesAreFewerThanUsual) {
   learn_what_is_usual();
   places().learn({.is_refusal = true, .sent = steady_clock::now(), .now = steady_clock::now()});
   EXPECT_FALSE(repeat());
+}
+
+TEST_F(TransferPlacesTest, NothingIsRepeatedWhileTheLineIsSlow) {
+  most = 4;
+  const Place first = enter();
+  learn_what_is_usual();
+  const TimePoint now = steady_clock::now();
+  const TimePoint sent = now - LineConcurrency::kQuick - seconds(1);
+  places().learn({.is_good = true, .is_large = true, .sent = sent, .now = now});
+  EXPECT_FALSE(repeat());
+  learn_that_the_line_is_fast();
+  EXPECT_TRUE(repeat());
 }
 
 TEST_F(TransferPlacesTest, NothingIsRepeatedWhileSomebodyWaits) {

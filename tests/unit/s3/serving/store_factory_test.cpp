@@ -191,5 +191,25 @@ TEST_F(StoreFactoryTest, APublicBucketNeedsNoCredentials) {
   EXPECT_EQ(around.server.requests().at(0).header("x-amz-date"), "");
 }
 
+// As the lease's requests: they are not held up by limits, and one that comes late is of no use.
+TEST_F(StoreFactoryTest, WhatMustComeInTimeHasNoLimitsAndNoMoreTimeForGettingOn) {
+  testing::FakeSurroundings around;
+  StoreSettings settings;
+  settings.bucket = "bucket";
+  settings.endpoint_url = around.server.url();
+  settings.identity.anonymous = true;
+  settings.retries = 0;
+  settings.options.download_limit_bytes_s = 1000;
+  const StoreFactory stores(settings, around.get());
+  const auto store =
+      stores.make({.clock = clock_, .stopping = {}, .timeout = std::chrono::milliseconds(2000)});
+  const std::string large(30'000, 'x');
+  around.server.then(testing::answer(200, large, {{"Content-Range", "bytes 0-29999/30000"}}));
+  EXPECT_EQ(store->get_text("object", large.size()), large);
+  around.server.then(testing::answer(200, "12345678", {{"Content-Range", "bytes 0-7/8"}})
+                         .drip(std::chrono::milliseconds(500)));
+  EXPECT_THROW((void)store->get_text("object", 8), Error);
+}
+
 }  // namespace
 }  // namespace nbdstack
