@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "common/block/layer.hpp"
-#include "common/io/key_value_text.hpp"
+#include "common/parse_number.hpp"
 
 namespace nbdstack {
 namespace {

@@ -4,13 +4,11 @@
 // on its line.
 #pragma once
 
-#include <charconv>
 #include <functional>
 #include <map>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -22,13 +20,6 @@ std::string to_key_value_text(const std::vector<std::pair<std::string, std::stri
 
 // Nothing where the text is not of such lines alone, each with its end.
 std::optional<KeyValues> parse_key_value_text(std::string_view text);
-
-// A whole value that is a decimal number; false: it is none.
-template <typename Number>
-bool parse_number(std::string_view text, Number& value) {
-  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return failure == std::errc() && end == text.data() + text.size();
-}
 
 // 32 hexadecimal digits that nobody else has.
 std::string random_uuid();

@@ -13,7 +13,7 @@
 #include <cstdlib>
 
 #include "common/error.hpp"
-#include "common/io/key_value_text.hpp"
+#include "common/parse_number.hpp"
 
 namespace nbdstack {
 namespace {

@@ -10,7 +10,7 @@
 #include <iterator>
 
 #include "common/error.hpp"
-#include "common/io/key_value_text.hpp"
+#include "common/parse_number.hpp"
 
 namespace nbdstack {
 namespace {

@@ -18,7 +18,6 @@
 #include <array>
 #include <cctype>
 #include <cerrno>
-#include <charconv>
 #include <cinttypes>
 #include <climits>
 #include <cstdint>
@@ -31,6 +30,7 @@
 #include <system_error>
 
 #include "common/log.hpp"
+#include "common/parse_number.hpp"
 
 namespace {
 
@@ -98,9 +98,7 @@ int read_from_terminal(char** password) {
 
 int read_from_descriptor(std::string_view digits, char** password) {
   int descriptor = -1;
-  const char* const end = digits.data() + digits.size();
-  const auto [rest, problem] = std::from_chars(digits.data(), end, descriptor);
-  if (problem != std::errc() || rest != end || descriptor < 0) {
+  if (!nbdstack::parse_number(digits, descriptor) || descriptor < 0) {
     log::error("a password that begins with - must be read from a file: +FILE");
     return -1;
   }

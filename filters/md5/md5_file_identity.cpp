@@ -8,6 +8,7 @@
 #include "common/error.hpp"
 #include "common/hash/xxh3.hpp"
 #include "common/io/key_value_text.hpp"
+#include "common/parse_number.hpp"
 #include "filters/md5/md5_file_layout.hpp"
 
 namespace nbdstack {

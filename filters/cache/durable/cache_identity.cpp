@@ -9,6 +9,7 @@
 
 #include "common/hash/base64.hpp"
 #include "common/io/key_value_text.hpp"
+#include "common/parse_number.hpp"
 
 namespace nbdstack {
 namespace {

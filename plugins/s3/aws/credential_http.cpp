@@ -12,7 +12,7 @@
 #include <string_view>
 
 #include "common/error.hpp"
-#include "common/io/key_value_text.hpp"
+#include "common/parse_number.hpp"
 #include "common/quoted_name.hpp"
 #include "plugins/s3/aws/credential_document.hpp"
 #include "plugins/s3/aws/request_ids.hpp"

@@ -3,9 +3,9 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "common/error.hpp"
+#include "common/parse_number.hpp"
 #include "common/quoted_name.hpp"
 
 namespace nbdstack {
@@ -51,11 +51,11 @@ std::string ObjectNames::descriptor() const {
 std::optional<BlockNumber> ObjectNames::parse_block(std::string_view name) const {
   if (!name.starts_with(prefix_)) return std::nullopt;
   const std::string_view digits = name.substr(prefix_.size());
-  if (digits.size() != kNumberDigits || !std::all_of(digits.begin(), digits.end(), is_lower_hex)) {
+  BlockNumber block;
+  if (digits.size() != kNumberDigits || !std::all_of(digits.begin(), digits.end(), is_lower_hex) ||
+      !parse_number(digits, block.value, 16)) {
     return std::nullopt;
   }
-  BlockNumber block;
-  std::from_chars(digits.data(), digits.data() + digits.size(), block.value, 16);
   return block;
 }
 

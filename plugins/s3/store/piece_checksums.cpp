@@ -9,7 +9,7 @@
 #include "common/hash/base64.hpp"
 #include "common/hash/xxh3.hpp"
 #include "common/io/big_endian.hpp"
-#include "common/io/key_value_text.hpp"
+#include "common/parse_number.hpp"
 
 namespace nbdstack {
 namespace {

@@ -3,7 +3,8 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <charconv>
+
+#include "common/parse_number.hpp"
 
 namespace nbdstack {
 namespace {
@@ -17,11 +18,11 @@ bool is_lower_hex(char c) {
 // Takes the number that `text` begins with off it.
 std::optional<std::uint32_t> take_number(std::string_view& text) {
   const std::string_view digits = text.substr(0, kBlockDigits);
-  if (digits.size() != kBlockDigits || !std::all_of(digits.begin(), digits.end(), is_lower_hex)) {
+  std::uint32_t number = 0;
+  if (digits.size() != kBlockDigits || !std::all_of(digits.begin(), digits.end(), is_lower_hex) ||
+      !parse_number(digits, number, 16)) {
     return std::nullopt;
   }
-  std::uint32_t number = 0;
-  std::from_chars(digits.data(), digits.data() + digits.size(), number, 16);
   text.remove_prefix(kBlockDigits);
   return number;
 }

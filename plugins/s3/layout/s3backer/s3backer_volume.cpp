@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <charconv>
 
 #include "common/crypto/secret_key.hpp"
 #include "common/error.hpp"
+#include "common/parse_number.hpp"
 #include "common/utc_text.hpp"
 
 namespace nbdstack {
@@ -20,12 +20,9 @@ constexpr std::string_view kTokenName = "s3backer-mount-token";
 constexpr std::uint64_t kWrap = std::uint64_t{1} << 32U;
 
 template <typename Number>
-std::optional<Number> parse_number(const std::optional<std::string>& text, int base) {
-  if (!text.has_value()) return std::nullopt;
+std::optional<Number> number_in(const std::optional<std::string>& text, int base) {
   Number number = 0;
-  const char* const end = text->data() + text->size();
-  const auto [stopped, error] = std::from_chars(text->data(), end, number, base);
-  if (error != std::errc() || stopped != end || number == 0) return std::nullopt;
+  if (!text.has_value() || !parse_number(*text, number, base) || number == 0) return std::nullopt;
   return number;
 }
 
@@ -134,8 +131,8 @@ bool is_printable(char c) {
 }  // namespace
 
 S3backerRecord S3backerRecord::parse(const ObjectAttributes& block_0) {
-  return {.size_bytes = parse_number<std::uint64_t>(block_0.metadata_of(kSizeName), 10),
-          .block_size = parse_number<std::uint64_t>(block_0.metadata_of(kBlockSizeName), 10)};
+  return {.size_bytes = number_in<std::uint64_t>(block_0.metadata_of(kSizeName), 10),
+          .block_size = number_in<std::uint64_t>(block_0.metadata_of(kBlockSizeName), 10)};
 }
 
 BlockGeometry s3backer_geometry(const S3backerFindings& found, const S3backerRequest& request,
@@ -161,7 +158,7 @@ S3backerToken S3backerToken::make(std::string_view host, WallTime time) {
 }
 
 std::uint32_t parse_s3backer_token(const ObjectAttributes& attributes) {
-  return parse_number<std::uint32_t>(attributes.metadata_of(kTokenName), 16).value_or(1);
+  return number_in<std::uint32_t>(attributes.metadata_of(kTokenName), 16).value_or(1);
 }
 
 std::string describe_s3backer_token(std::string_view body) {

@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cstring>
 #include <utility>
@@ -11,7 +10,7 @@
 #include "common/error.hpp"
 #include "common/hash/digest.hpp"
 #include "common/hash/xxh3.hpp"
-#include "common/io/key_value_text.hpp"
+#include "common/parse_number.hpp"
 #include "common/quoted_name.hpp"
 #include "plugins/s3/aws/request_ids.hpp"
 #include "plugins/s3/store/service/s3_xml.hpp"
@@ -254,10 +253,11 @@ std::optional<std::uint64_t> object_bytes_of(const HttpResponse& response,
   const std::string got = response.header("content-range").value_or("");
   const std::string expected = fmt::format("bytes {}/", range);
   std::uint64_t object_bytes = 0;
-  const char* const end = got.data() + got.size();
-  if (!got.starts_with(expected)) return std::nullopt;
-  const auto parsed = std::from_chars(got.data() + expected.size(), end, object_bytes);
-  return parsed.ec == std::errc() && parsed.ptr == end ? std::optional(object_bytes) : std::nullopt;
+  if (!got.starts_with(expected) ||
+      !parse_number(std::string_view(got).substr(expected.size()), object_bytes)) {
+    return std::nullopt;
+  }
+  return object_bytes;
 }
 
 std::optional<Failure> judge_part(const HttpResponse& response, const std::string& range,
