@@ -8,15 +8,17 @@ Prints one line of JSON, the last of its output: see main().
 
 import contextlib
 import json
+import os
 import random
 import socket
+import subprocess
 import sys
 import threading
 import time
 
 import nbd
 
-from servers.memory_s3 import MemoryS3
+from servers.memory_s3 import MemoryS3, StoredObject
 from servers.slow_line import SlowLine
 from support import data
 from support.nbdkit import Nbdkit
@@ -107,8 +109,31 @@ def read(handle, count):
         handle.aio_pread(buffer, offset, completion=lambda error, o=offset: done(o, error))
     while handle.aio_in_flight():
         handle.poll(-1)
-    content = b"".join(bytes(each.to_bytearray()) for each in buffers.values())
-    return content, time.monotonic() - begin, errors
+    took_s = time.monotonic() - begin  # before the copies
+    return b"".join(bytes(each.to_bytearray()) for each in buffers.values()), took_s, errors
+
+
+def bare(kind, mib, line, s3):
+    """How long sixteen connections of libcurl alone take for as many objects."""
+    if kind == "get":
+        with s3.lock:
+            for number in range(mib):
+                s3.buckets["disk"][str(number)] = StoredObject(bytes(MIB))
+    begin = time.monotonic()
+    url = f"http://{line.far_address}:{s3.port}/disk"
+    words = [kind, url, mib, MIB, mib, READS_AT_A_TIME]
+    subprocess.run([os.environ["NBDSTACK_BARE_LOOP"], *map(str, words)], check=True)
+    return time.monotonic() - begin
+
+
+def main_bare(wanted):
+    """The same for main()'s `bare`, which is no test but a measure of one."""
+    mib = wanted.get("write_mib", 0) + wanted.get("read_mib", 0)
+    line = SlowLine(wanted["rate_mbit_s"] * 1e6, wanted["round_trip_ms"] / 1e3)
+    with line, MemoryS3({"disk": {}}, address=line.server_address) as s3:
+        share = mib * MIB / bare(wanted["bare"], mib, line, s3) / line.data_bytes_s()
+    what = "write_share" if wanted["bare"] == "put" else "read_share"
+    return {what: share, "errors": [], "is_whole": True, "log": "", "longest_gap_s": 0}
 
 
 def main(wanted):
@@ -116,6 +141,8 @@ def main(wanted):
     wanted    rate_mbit_s, round_trip_ms; queue_s; write_mib; read_mib; rival (true: another flow
               shares the line); congestion (TCP's algorithm: cubic, Linux's default); parameters (of the
               plugin)
+    bare      put or get: as many objects by libcurl alone, with nothing else of what is above but the
+              line (the program is $NBDSTACK_BARE_LOOP)
     printed   write_share, read_share: of what the line carries in full packets (with a rival, of
               the half of that); rival_share; errors; is_whole: what was written is what the service
               has and what is read; renewals, longest_gap_s: of the lease; log
@@ -169,4 +196,8 @@ def main(wanted):
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    arguments = json.loads(sys.argv[1])
+    if "bare" in arguments:
+        print(json.dumps(main_bare(arguments)))
+    else:
+        main(arguments)
