@@ -38,6 +38,7 @@ std::uint64_t used_by_files_in(const std::string& directory) {
 
 std::vector<std::pair<std::string, CachePolicy>> cache_policies() {
   std::vector<std::pair<std::string, CachePolicy>> all;
+  all.reserve(kCachePolicies.size());
   for (const CachePolicy policy : kCachePolicies) all.emplace_back(word_of(policy), policy);
   return all;
 }
