@@ -17,7 +17,7 @@
 //   any time           shorter, and the window small   larger by what has come
 //                      else                            the kernel's affair
 //
-// So on a line that is fast, or whose queue is short, nothing is done. The window itself is the
+// So on a line that is fast, or whose queue is short, nothing is ever narrowed. The window itself is the
 // connection's (the kernel keeps it); here is what is needed to find the next.
 //
 // Not thread-safe: its owner is a transfer.
