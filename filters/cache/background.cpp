@@ -40,7 +40,10 @@ TimePoint BlockCache::background_step_here(TimePoint now) {
 
 TimePoint BlockCache::background_step(Layer& below, TimePoint now) {
   const TimePoint next = background_step_here(now);
-  if (!may_work_below(now)) return next;
+  return may_work_below(now) ? background_step_below(below, now) : next;
+}
+
+TimePoint BlockCache::background_step_below(Layer& below, TimePoint now) {
   std::optional<Error> failure;
   try {
     write_back_due(below, now);

@@ -68,12 +68,10 @@ TimePoint BackgroundThread::careless_step(TimePoint now) {
     rest_at_.reset();
     TimePoint next = TimePoint::max();  // until there is a layer
     below_->with([&](Layer& below) {
-      if (may_write_(below)) {
-        next = cache_.background_step(below, now);
-      } else {
-        cache_.background_step_here(now);
-        next = now + kLookAgain;
-      }
+      next = cache_.background_step_here(now);
+      if (!cache_.may_work_below(now)) return;
+      // This comes last: a commit to a slow disk may take longer than the right to write lasts.
+      next = may_write_(below) ? cache_.background_step_below(below, now) : now + kLookAgain;
     });
     if (!cache_.may_work_below(now)) below_->take_another();
     return cache_.has_work_below() ? next : std::min(next, now + kRestAfter);

@@ -109,7 +109,10 @@ class BlockCache {
   // Not before the pause after a failure is over. Until then only the part of a step that needs no
   // layer below is done.
   [[nodiscard]] bool may_work_below(TimePoint now) const;
+  // The two parts of a step. The first may wait for a local disk: who has to know something of the
+  // layer below before it is written finds it out between the two.
   TimePoint background_step_here(TimePoint now);
+  TimePoint background_step_below(Layer& below, TimePoint now);
   // Whether a step has anything to do with the layer below, now or later. (What waits for a client's
   // flush is no work of the background's.)
   [[nodiscard]] bool has_work_below() const;

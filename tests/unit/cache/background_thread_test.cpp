@@ -124,6 +124,31 @@ TEST_F(CacheBackgroundThread, ClosesALayerOfItsOwnWhenNothingIsToBeDone) {
   EXPECT_EQ(below.content(block(0)), data_);
 }
 
+// Another server takes the disk over while this one waits for its local disk.
+TEST_F(CacheBackgroundThread, TheRightToWriteIsLookedAtAfterTheLocalDiskWasWaitedFor) {
+  layer().flush();
+  std::atomic<bool> is_ours = true;
+  store_hook.set([&](StoreOp op) {
+    if (op == StoreOp::commit) is_ours = false;
+  });
+  Gate asked;
+  asked.open();
+  {
+    const BackgroundThread thread(
+        cache(),
+        std::make_unique<OwnBelow>(
+            [this] { return std::make_unique<ExclusiveLayer>(below, exclusive_); }, clients_),
+        [&](Layer&) {
+          const bool may_write = is_ours;
+          asked.pass();
+          return may_write;
+        });
+    asked.wait_for_arrivals(1);
+  }
+  EXPECT_FALSE(is_ours);
+  EXPECT_TRUE(below.calls(Op::pwrite).empty());
+}
+
 // Of an export with a name: what was dirty before the first client came waits for it.
 TEST_F(CacheBackgroundThread, WritesBackOverAClientsLayerWhileItIsThere) {
   layer().flush();
