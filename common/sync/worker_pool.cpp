@@ -83,13 +83,13 @@ void WorkerPool::wait_for(Job& job) {
   if (job.failure != nullptr) std::rethrow_exception(std::move(job.failure));
 }
 
-// A machine that has no more threads to give makes requests slower, not impossible: callers work
-// alone then.
+// A machine that has no more threads to give, or no memory for them, makes requests slower, not
+// impossible: callers work alone then.
 void WorkerPool::start_threads() {
   threads_.reserve(thread_count_);
   try {
     while (threads_.size() < thread_count_) threads_.emplace_back([this] { thread_main(); });
-  } catch (const std::system_error& error) {
+  } catch (const std::exception& error) {  // std::system_error, std::bad_alloc
     log::error("only {} of {} threads could be started ({}): requests will be slower",
                threads_.size(), thread_count_, error.what());
   }

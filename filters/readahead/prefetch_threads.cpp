@@ -1,5 +1,6 @@
 #include "filters/readahead/prefetch_threads.hpp"
 
+#include <new>
 #include <system_error>
 #include <utility>
 
@@ -22,7 +23,7 @@ bool PrefetchThreads::submit(std::uint64_t bytes, std::function<void()> fetch) {
   if (stopping_ || jobs_.size() >= kMostJobs) return false;
   if (!runner_.joinable()) {
     try {
-      runner_ = std::thread([this] { pool_.run(thread_count_, [this](std::size_t) { work(); }); });
+      runner_ = std::thread([this] { run(); });
     } catch (const std::system_error& error) {
       log::error("readahead: no thread could be started, nothing is fetched ahead: {}",
                  error.what());
@@ -60,6 +61,15 @@ bool PrefetchThreads::can_begin() const {
          (bytes_in_flight_ == 0 || bytes_in_flight_ + jobs_.front().bytes <= most_bytes_in_flight_);
 }
 
+// Without memory for the others it works alone.
+void PrefetchThreads::run() {
+  try {
+    pool_.run(thread_count_, [this](std::size_t) { work(); });
+  } catch (const std::bad_alloc&) {
+    work();
+  }
+}
+
 void PrefetchThreads::work() {
   std::unique_lock lock(mutex_);
   while (true) {
@@ -71,7 +81,10 @@ void PrefetchThreads::work() {
     // What one notification has woken may leave room for another job.
     if (can_begin()) changed_.notify_one();
     lock.unlock();
-    job.fetch();
+    try {
+      job.fetch();
+    } catch (const std::bad_alloc&) {  // it was a hint: whoever reads the range fetches it
+    }
     job.fetch = nullptr;
     lock.lock();
     bytes_in_flight_ -= job.bytes;

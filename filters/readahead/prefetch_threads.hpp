@@ -44,6 +44,7 @@ class PrefetchThreads {
   };
 
   [[nodiscard]] bool can_begin() const;  // with mutex_ held
+  void run();
   void work();
 
   const std::size_t thread_count_;
