@@ -153,7 +153,7 @@ bool CacheFilter::take_directory_over() {
   } catch (const Error& error) {
     log::error(
         "cache: the plugin could not be opened to look after what {} holds; it is tried again: {}",
-        parameters_.cache_dir(), error.is_reported() ? "see the message above" : error.what());
+        parameters_.cache_dir(), error.reason());
     return false;
   }
   const ShownDisk disk = ShownDisk::of(*below);

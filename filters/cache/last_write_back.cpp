@@ -40,7 +40,7 @@ bool LastWriteBack::loses_data(BlockCache& cache,
     failure = Error(ENOMEM, "out of memory");
   }
   if (!failure) return false;
-  const char* reason = failure->is_reported() ? "see the message above" : failure->what();
+  const char* reason = failure->reason();
   const std::uint64_t bytes = cache.unwritten_bytes();
   if (!cache_dir.empty()) {
     log::error(

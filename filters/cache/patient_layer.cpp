@@ -19,7 +19,7 @@ constexpr std::uint64_t kShortestPart_bytes = 64U << 10U;
 }  // namespace
 
 PatientLayer::PatientLayer(Layer& below, Clock& clock, TimePoint since, Duration longest)
-    : below_(below),
+    : ForwardingLayer(below),
       clock_(clock),
       since_(since),
       longest_(longest),
@@ -28,30 +28,30 @@ PatientLayer::PatientLayer(Layer& below, Clock& clock, TimePoint since, Duration
 
 void PatientLayer::pread(std::span<std::byte> buffer, std::uint64_t offset) {
   in_parts({offset, buffer.size()}, [&](std::uint64_t length, std::uint64_t at) {
-    below_.pread(buffer.subspan(at - offset, length), at);
+    below().pread(buffer.subspan(at - offset, length), at);
   });
 }
 
 void PatientLayer::pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
                           Durability durability) {
   in_parts({offset, buffer.size()}, [&](std::uint64_t length, std::uint64_t at) {
-    below_.pwrite(buffer.subspan(at - offset, length), at, durability);
+    below().pwrite(buffer.subspan(at - offset, length), at, durability);
   });
 }
 
 void PatientLayer::flush() {
-  while (!attempt([&] { below_.flush(); })) {
+  while (!attempt([&] { below().flush(); })) {
   }
 }
 
 void PatientLayer::zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) {
   in_parts({offset, length},
-           [&](std::uint64_t part, std::uint64_t at) { below_.zero(part, at, options); });
+           [&](std::uint64_t part, std::uint64_t at) { below().zero(part, at, options); });
 }
 
 void PatientLayer::trim(std::uint64_t length, std::uint64_t offset, Durability durability) {
   in_parts({offset, length},
-           [&](std::uint64_t part, std::uint64_t at) { below_.trim(part, at, durability); });
+           [&](std::uint64_t part, std::uint64_t at) { below().trim(part, at, durability); });
 }
 
 void PatientLayer::in_parts(const Range& range,

@@ -15,31 +15,24 @@
 #include <mutex>
 #include <span>
 
-#include "common/block/layer.hpp"
+#include "common/block/forwarding_layer.hpp"
 #include "common/sync/clock.hpp"
 
 namespace nbdstack {
 
-class PatientLayer final : public Layer {
+class PatientLayer final : public ForwardingLayer {
  public:
   static constexpr Duration kSilence = std::chrono::seconds(15);
 
   // `longest` counts from `since`; 0: no bound. What is referred to outlives this.
   PatientLayer(Layer& below, Clock& clock, TimePoint since, Duration longest);
 
-  [[nodiscard]] const LayerTraits& traits() const override { return below_.traits(); }
-  std::shared_ptr<const DiskIdentity> identity() override { return below_.identity(); }
   void pread(std::span<std::byte> buffer, std::uint64_t offset) override;
   void pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
               Durability durability) override;
   void flush() override;
   void zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) override;
   void trim(std::uint64_t length, std::uint64_t offset, Durability durability) override;
-  void cache(std::uint64_t length, std::uint64_t offset) override { below_.cache(length, offset); }
-  void extents(std::uint64_t length, std::uint64_t offset, bool only_one,
-               ExtentList& extents) override {
-    below_.extents(length, offset, only_one, extents);
-  }
 
  private:
   // Calls part(length, offset) until all of the range has been done.
@@ -49,7 +42,6 @@ class PatientLayer final : public Layer {
   bool attempt(const std::function<void()>& call);
   Duration pause_after_refusal();
 
-  Layer& below_;
   Clock& clock_;
   const TimePoint since_;
   const Duration longest_;
