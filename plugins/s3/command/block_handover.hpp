@@ -7,8 +7,8 @@
 #include "plugins/s3/blocks/block_memory.hpp"
 #include "plugins/s3/blocks/known_blocks.hpp"
 #include "plugins/s3/command/found_volume.hpp"
-#include "plugins/s3/command/held_lease.hpp"
 #include "plugins/s3/layout/volume_request.hpp"
+#include "plugins/s3/lease/lease.hpp"
 #include "plugins/s3/store/object_store.hpp"
 
 namespace nbdstack {
@@ -23,7 +23,7 @@ void say_what_may_be_left(const ObjectStore& store, const KnownBlocks& recorded,
 class BlockHandover {
  public:
   // All outlive this.
-  BlockHandover(ObjectStore& store, HeldLease& lease, const Processes& processes)
+  BlockHandover(ObjectStore& store, const Lease& lease, const Processes& processes)
       : store_(store), lease_(lease), processes_(processes) {}
 
   // What is certain, for who has just taken the lease; nothing where that is not recorded.
@@ -38,7 +38,7 @@ class BlockHandover {
   [[nodiscard]] bool is_recorded() const;
 
   ObjectStore& store_;
-  HeldLease& lease_;
+  const Lease& lease_;
   const Processes& processes_;
 };
 

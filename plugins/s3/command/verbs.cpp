@@ -18,7 +18,6 @@
 #include "plugins/s3/command/block_handover.hpp"
 #include "plugins/s3/command/check_summary.hpp"
 #include "plugins/s3/command/found_volume.hpp"
-#include "plugins/s3/command/held_lease.hpp"
 #include "plugins/s3/command/version_removal.hpp"
 #include "plugins/s3/command/volume_check.hpp"
 #include "plugins/s3/command/volume_create.hpp"
@@ -166,10 +165,10 @@ class VerbRun {
       take_lease();
       const auto store = leased_store();
       const RememberedVolume volume = remembered(layout);
-      if (!lease_->predecessor().has_value()) {
+      if (!lease().predecessor().has_value()) {
         handover(*store).hand_on(volume, no_blocks_stored(volume.block_count));
       }
-      lease_->release();
+      ownership_->give_back();
     } catch (const Error& error) {
       log::error(
           "{}: the volume is created, but not recorded as empty, so that its first server "
@@ -258,8 +257,8 @@ class VerbRun {
       removed = delete_blocks(*store, volume, options);
       say_what_may_be_left(*store, options.recorded, 0, volume.block_count());
       versions = remove_if_wanted(*store, scope, change_options(), true);
-      lease_->check_writable();
-      lease_->release();
+      check_writable();
+      ownership_->give_back();
       finish_deletion(*look, volume.key);
     }
     versions += remove_if_wanted(*look, scope, {.requests = settings_.connections}, false);
@@ -338,23 +337,38 @@ class VerbRun {
                                   ? fmt::format("bucket {}", settings_.request.bucket)
                                   : fmt::format("bucket {}, key {}", settings_.request.bucket, key);
     leased_key_ = key;
-    lease_ = std::make_unique<HeldLease>(place, key, settings_,
-                                         Host{.stores = stores_,
-                                              .clock = clock_,
-                                              .boottime_clock = boottime_clock_,
-                                              .processes = processes_});
+    ownership_ =
+        std::make_unique<VolumeOwnership>(LeaseSettings{.volume = place,
+                                                        .volume_key = key,
+                                                        .ownership = settings_.ownership,
+                                                        .duration = settings_.lease_duration},
+                                          Host{.stores = stores_,
+                                               .clock = clock_,
+                                               .boottime_clock = boottime_clock_,
+                                               .processes = processes_});
+    ownership_->take_lease();
+    ownership_->keep();
   }
 
-  // What lease_ must be there for.
+  // After take_lease().
+  [[nodiscard]] Lease& lease() const { return ownership_->lease(); }
+
+  // To be called before each change of what the disk contains. Throws Error(ESHUTDOWN) with the
+  // reason if this may not write, after it has waited for the renewal that decides.
+  void check_writable() const {
+    lease().await_writable();
+    lease().note_change();
+  }
+
   [[nodiscard]] BlockHandover handover(ObjectStore& store) const {
-    return {store, *lease_, processes_};
+    return {store, lease(), processes_};
   }
 
   // Changes objects only while the lease lasts, if there is one.
   [[nodiscard]] std::unique_ptr<ObjectStore> leased_store() const {
     Waiting waiting{.clock = clock_};
-    if (lease_ != nullptr) {
-      waiting.may_write = [this] { return lease_->may_write(); };
+    if (ownership_ != nullptr) {
+      waiting.may_write = [this] { return lease().may_write(); };
       waiting.volume_key = leased_key_;
     }
     return stores_.make(waiting);
@@ -362,11 +376,11 @@ class VerbRun {
 
   ChangeOptions change_options() {
     ChangeGuard guard{.bound = stores_.timeout(), .clock = &clock_};
-    if (lease_ != nullptr) guard.conditions = lease_->conditions();
+    if (ownership_ != nullptr) guard.conditions = lease().conditions();
     return {.requests = settings_.connections,
             .check_writable =
                 [this] {
-                  if (lease_ != nullptr) lease_->check_writable();
+                  if (ownership_ != nullptr) check_writable();
                 },
             .progress =
                 [this](std::uint64_t removed) {
@@ -384,8 +398,8 @@ class VerbRun {
   LocalProcesses processes_;
   const StoreFactory stores_;
   Progress progress_;
-  std::string leased_key_;  // of the volume that lease_ is for
-  std::unique_ptr<HeldLease> lease_;
+  std::string leased_key_;  // of the volume that ownership_ is for
+  std::unique_ptr<VolumeOwnership> ownership_;
 };
 
 }  // namespace

@@ -36,8 +36,7 @@
 #include "plugins/s3/blocks/presence_map.hpp"
 #include "plugins/s3/layout/volume_request.hpp"
 #include "plugins/s3/lease/lease.hpp"
-#include "plugins/s3/lease/lease_keeper.hpp"
-#include "plugins/s3/serving/store_factory.hpp"
+#include "plugins/s3/serving/volume_ownership.hpp"
 #include "plugins/s3/store/guarded_changes.hpp"
 
 namespace nbdstack {
@@ -47,14 +46,6 @@ struct ServingSettings {
   Ownership ownership = Ownership::automatic;
   std::chrono::milliseconds lease_duration = kLeaseDuration_default;
   std::size_t connections = 16;
-};
-
-// What a volume needs from the process; everything outlives it.
-struct Host {
-  const StoreFactory& stores;
-  Clock& clock;           // of requests
-  Clock& boottime_clock;  // of the lease: counts suspend
-  const Processes& processes;
 };
 
 class ServedVolume {
@@ -84,39 +75,29 @@ class ServedVolume {
 
  private:
   [[nodiscard]] bool wants_ownership() const;
-  [[nodiscard]] std::unique_ptr<ObjectStore> make_lease_store(
-      std::chrono::milliseconds timeout) const;
   void change_descriptor(ObjectStore& store);  // where it has to be
   [[nodiscard]] LeaseSettings lease_settings() const;
-  void take_lease();
-  void take_token(ObjectStore& store);
   [[nodiscard]] ChangeGuard guard() const;
   // What is certain of the blocks from the start on; where nobody else may write.
-  void recall_blocks(ObjectStore& store);
-  // The same for who only reads, as long as nobody has written since.
+  void recall_blocks(ObjectStore& store, const Lease& lease);
+  // The same for a reader, as long as nobody has written since.
   void recall_frozen_blocks(ObjectStore& store);
   [[nodiscard]] std::shared_ptr<PresenceMap> frozen_map();
   void remember_blocks();
   [[nodiscard]] bool writes_unowned() const;
   [[nodiscard]] std::string witness() const;
-  void give_back();
-  void remove_token();
 
   const ServingSettings settings_;
-  const LeaseTiming timing_;
   const Host host_;
   VolumeLayout layout_;                  // from open() on
-  std::optional<std::string> token_;     // of ours in the store
   std::optional<LeaseTerm> term_;        // of who has no lease: the last owner's
   std::optional<BlockMemory> memory_;    // where what is stored is recorded
   KnownBlocks known_blocks_;             // from open() to serve()
   std::shared_ptr<PresenceMap> map_;     // from serve() on, where nobody else may write
   std::optional<SeenLease> last_lease_;  // of who only reads: that of the last owner
 
-  // In the order in which each uses those above it.
-  std::unique_ptr<ObjectStore> lease_store_;
-  std::unique_ptr<Lease> lease_;  // from serve() on always; of own=none where there is none
-  std::unique_ptr<LeaseKeeper> keeper_;
+  // Each uses those above it.
+  std::unique_ptr<VolumeOwnership> ownership_;  // from open() on
   std::unique_ptr<ObjectStore> store_;
   std::unique_ptr<Layer> disk_;
 };
