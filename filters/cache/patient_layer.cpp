@@ -76,7 +76,7 @@ bool PatientLayer::attempt(const std::function<void()>& call) {
   try {
     call();
   } catch (const Error& error) {
-    if (error.code() != ESHUTDOWN) throw;
+    if (error.code() != ESHUTDOWN || right_is_lost()) throw;
     is_refusing_ = true;
     const Duration pause = pause_after_refusal();
     if (pause == Duration::zero()) throw;
@@ -87,6 +87,11 @@ bool PatientLayer::attempt(const std::function<void()>& call) {
   got_on_at_ = clock_.now();
   pause_ = std::max(kFirstPause, pause_ / 4);
   return true;
+}
+
+bool PatientLayer::right_is_lost() {
+  const auto now = below().identity();
+  return now != nullptr && now->right == WriteRight::lost;
 }
 
 // Zero: it is of no use to wait any longer. A refused call uses up what might have passed, so the

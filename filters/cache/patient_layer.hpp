@@ -3,15 +3,15 @@
 // nbdkit ends every sleep at once then, so a filter below that makes requests wait (rate) refuses
 // them with ESHUTDOWN: each takes what may pass at this moment, and asks for more. Such a request is
 // sent again after a pause, in smaller parts, and one at a time, until nothing has got on for
-// kSilence. Other failures are passed on: whoever failed has tried long enough by itself. When
-// `longest` has passed, no request is begun any more.
+// kSilence. Other failures are passed on: whoever failed has tried long enough by itself. So is a
+// refusal of a layer that tells that the right to write is lost. When `longest` has passed, no
+// request is begun any more.
 #pragma once
 
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <functional>
-#include <memory>
 #include <mutex>
 #include <span>
 
@@ -41,6 +41,7 @@ class PatientLayer final : public ForwardingLayer {
   // Returns false where the call was refused and may be made again.
   bool attempt(const std::function<void()>& call);
   Duration pause_after_refusal();
+  bool right_is_lost();
 
   Clock& clock_;
   const TimePoint since_;

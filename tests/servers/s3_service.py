@@ -15,5 +15,5 @@ class S3Service:
     def client(self):
         """An S3Client for it."""
         return S3Client(
-            self.endpoint, self.access_key, self.secret_key, self.region, self.ca_file, timeout_s=60
+            self.endpoint, self.access_key, self.secret_key, self.region, self.ca_file
         )

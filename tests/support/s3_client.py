@@ -73,7 +73,7 @@ class S3Client:
     """The verbs of S3 that tests use. Every request opens a connection of its own."""
 
     def __init__(
-        self, endpoint, access_key, secret_key, region="us-east-1", ca_file=None, timeout_s=30
+        self, endpoint, access_key, secret_key, region="us-east-1", ca_file=None, timeout_s=120
     ):
         self.endpoint = endpoint
         self.access_key, self.secret_key, self.region = access_key, secret_key, region

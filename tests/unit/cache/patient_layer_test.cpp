@@ -74,6 +74,15 @@ TEST_F(CachePatience, ALayerThatLetsNothingPassIsGivenUp) {
   EXPECT_LE(clock.slept(), PatientLayer::kSilence * 2);
 }
 
+// Its refusals look like those of a layer that makes requests wait, and are final.
+TEST_F(CachePatience, ALayerWhoseRightIsLostIsNotWaitedFor) {
+  below.set_identity(DiskIdentity{
+      .id = "x", .size_bytes = kDiskSize, .term = WriterTerm{3, 2}, .right = WriteRight::lost});
+  fail(Op::pwrite, ESHUTDOWN);
+  EXPECT_EQ(write_back(), ESHUTDOWN);
+  EXPECT_EQ(clock.slept(), Duration::zero());
+}
+
 TEST_F(CachePatience, OtherFailuresAreNotWaitedFor) {
   fail(Op::pwrite, EIO);
   EXPECT_EQ(write_back(), EIO);

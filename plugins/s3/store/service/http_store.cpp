@@ -108,11 +108,25 @@ void HttpStore::run(Call& call, const Judge& judge, Retrier& retrier) {
         [&] { return is_over(call); });
     last_minute_.got_on();
   } catch (const Error& error) {
-    if (error.code() != ESHUTDOWN || may_send(call)) throw;
+    if (error.code() != ESHUTDOWN) throw;
+    throw_why_over(call, operation);
+    throw;
+  }
+}
+
+void HttpStore::throw_why_over(const Call& call, const std::string& operation) {
+  if (!may_send(call)) {
     throw Error(ESHUTDOWN,
                 fmt::format("{}: given up, because this server's right to write the volume has "
                             "ended",
                             operation));
+  }
+  if (last_minute_.is_silent()) {
+    throw Error(
+        ETIMEDOUT,
+        fmt::format("{}: given up, because the server is shutting down, and nothing has "
+                    "reached the service for {:.3g} s (the shorter of stop-timeout and timeout)",
+                    operation, std::chrono::duration<double>(last_minute_.grace()).count()));
   }
 }
 

@@ -156,6 +156,8 @@ class HttpStore final : public ObjectStore {
                                      const Sha256Digest& digest) const;
   bool learn_clock(const Call& call, const HttpResponse& response);
   [[nodiscard]] bool is_over(const Call& call);
+  // For a call that was given up: throws if that is not just because the server stops.
+  void throw_why_over(const Call& call, const std::string& operation);
   [[nodiscard]] bool may_send(const Call& call) const;
 
   Call put_call(const std::string& key, std::span<const std::byte> body,

@@ -11,7 +11,8 @@
 //   a write, whenever it was begun      when nothing has got on for the grace period
 //   a read begun after the stop         the same: a write of a part of an object begins with one
 //
-// After such a silence an operation gets no more than its first attempt, until one succeeds.
+// After such a silence an operation gets no more than its first attempt, until one succeeds. It ends
+// with ETIMEDOUT then: ESHUTDOWN would say that the layers above need only ask again.
 //
 // A look whether the server stops takes another thread's turn (common/nbdkit/server_stop.hpp), so
 // one serves all operations for kLookEvery, and none is taken when an operation begins. When the
@@ -87,6 +88,13 @@ class LastMinute {
     if (stopped) has_noticed_ = true;
     return stopped_at_ && is_over_after_stop(operation);
   }
+
+  // Whether nothing has got on for the grace period: what is over is so for that reason.
+  [[nodiscard]] bool is_silent() {
+    const std::lock_guard lock(mutex_);
+    return silent_;
+  }
+  [[nodiscard]] Duration grace() const { return grace_; }
 
  private:
   Operation begin(bool writes) {
