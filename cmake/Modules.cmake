@@ -1,4 +1,4 @@
-# Filters and plugins as loadable modules, where build/nbdkit finds them:
+# Filters and plugins as loadable modules, and the rooms that they are made of. Where build/nbdkit finds modules:
 #   build/filters/NAME/nbdkit-NAME-filter.so    build/plugins/NAME/nbdkit-NAME-plugin.so
 
 function(nbdstack_add_module kind name)
@@ -13,6 +13,14 @@ function(nbdstack_add_module kind name)
   target_link_options(${target} PRIVATE -Wl,--version-script=${script})
   set_property(TARGET ${target} APPEND PROPERTY LINK_DEPENDS ${script})
   set_property(GLOBAL APPEND_STRING PROPERTY NBDSTACK_${kind}S " ${name}")
+endfunction()
+
+# nbdstack_add_room(NAME SOURCES ... USES ... [HIDES ...]): a library of this folder's files; who links it gets what it USES, too.
+function(nbdstack_add_room name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;USES;HIDES" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_link_libraries(${name} PUBLIC ${ARG_USES} PRIVATE ${ARG_HIDES})
+  nbdstack_precompile(${name})
 endfunction()
 
 # nbdstack_add_filter(NAME SOURCES ... LIBRARIES ...)

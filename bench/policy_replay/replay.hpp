@@ -9,7 +9,7 @@
 #include <memory>
 
 #include "bench/policy_replay/trace.hpp"
-#include "filters/cache/eviction_policy.hpp"
+#include "filters/cache/policy/eviction_policy.hpp"
 
 namespace nbdstack {
 

@@ -7,8 +7,8 @@
 
 #include "common/block/disk_registry.hpp"
 #include "common/nbdkit/parameters.hpp"
-#include "filters/cache/durable/taking_over.hpp"
-#include "filters/cache/settings.hpp"
+#include "filters/cache/state/settings.hpp"
+#include "filters/cache/store/durable/taking_over.hpp"
 
 namespace nbdstack {
 

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "common/error.hpp"
-#include "filters/cache/durable/durable_store.hpp"
+#include "filters/cache/store/durable/durable_store.hpp"
 #include "tests/unit/fakes/seeded_cipher.hpp"
 
 namespace nbdstack::testing {

@@ -27,7 +27,7 @@
 
 #include "common/crypto/unit_cipher.hpp"
 #include "common/sync/worker_pool.hpp"
-#include "filters/cache/cache_layer.hpp"
+#include "filters/cache/serving/cache_layer.hpp"
 #include "tests/crash/engine_below.hpp"
 #include "tests/crash/engine_oracle.hpp"
 #include "tests/unit/fakes/simulated_disk.hpp"

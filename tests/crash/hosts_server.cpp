@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "common/error.hpp"
-#include "filters/cache/durable/store_directory.hpp"
+#include "filters/cache/store/durable/store_directory.hpp"
 #include "plugins/s3/blocks/block_record.hpp"
 #include "plugins/s3/layout/object_names.hpp"
 #include "plugins/s3/lease/leased_disk.hpp"

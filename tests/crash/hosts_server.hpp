@@ -8,9 +8,9 @@
 #include <string>
 
 #include "common/sync/worker_pool.hpp"
-#include "filters/cache/cache_layer.hpp"
-#include "filters/cache/disk_watch.hpp"
-#include "filters/cache/durable/taking_over.hpp"
+#include "filters/cache/serving/cache_layer.hpp"
+#include "filters/cache/serving/disk_watch.hpp"
+#include "filters/cache/store/durable/taking_over.hpp"
 #include "plugins/s3/blocks/block_memory.hpp"
 #include "plugins/s3/blocks/presence_map.hpp"
 #include "plugins/s3/layout/volume_request.hpp"

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "common/error.hpp"
-#include "filters/cache/durable/store_directory.hpp"
+#include "filters/cache/store/durable/store_directory.hpp"
 #include "tests/unit/fakes/cheap_scrypt.hpp"
 
 namespace nbdstack::testing {

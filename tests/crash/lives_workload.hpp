@@ -29,9 +29,9 @@
 #include <vector>
 
 #include "common/sync/worker_pool.hpp"
-#include "filters/cache/cache_layer.hpp"
-#include "filters/cache/disk_watch.hpp"
-#include "filters/cache/durable/taking_over.hpp"
+#include "filters/cache/serving/cache_layer.hpp"
+#include "filters/cache/serving/disk_watch.hpp"
+#include "filters/cache/store/durable/taking_over.hpp"
 #include "tests/crash/shared_volume.hpp"
 #include "tests/unit/fakes/simulated_disk.hpp"
 

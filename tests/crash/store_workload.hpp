@@ -25,7 +25,7 @@
 #include <vector>
 
 #include "common/crypto/unit_cipher.hpp"
-#include "filters/cache/durable/durable_store.hpp"
+#include "filters/cache/store/durable/durable_store.hpp"
 #include "tests/crash/page_history.hpp"
 #include "tests/unit/fakes/simulated_disk.hpp"
 

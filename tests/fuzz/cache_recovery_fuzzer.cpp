@@ -14,14 +14,14 @@
 #include <cstring>
 
 #include "common/hash/xxh3.hpp"
-#include "filters/cache/durable/commit_note.hpp"
-#include "filters/cache/durable/index.hpp"
-#include "filters/cache/durable/index_survey.hpp"
-#include "filters/cache/durable/journal.hpp"
-#include "filters/cache/durable/page_files.hpp"
-#include "filters/cache/durable/record.hpp"
-#include "filters/cache/durable/recovery.hpp"
-#include "filters/cache/durable/snapshot.hpp"
+#include "filters/cache/store/durable/commit_note.hpp"
+#include "filters/cache/store/durable/index.hpp"
+#include "filters/cache/store/durable/index_survey.hpp"
+#include "filters/cache/store/durable/journal.hpp"
+#include "filters/cache/store/durable/page_files.hpp"
+#include "filters/cache/store/durable/record.hpp"
+#include "filters/cache/store/durable/recovery.hpp"
+#include "filters/cache/store/durable/snapshot.hpp"
 #include "tests/fuzz/fuzz.hpp"
 #include "tests/unit/fakes/simulated_disk.hpp"
 

@@ -11,7 +11,7 @@
 #include <map>
 #include <set>
 
-#include "filters/cache/durable/durable_store.hpp"
+#include "filters/cache/store/durable/durable_store.hpp"
 #include "tests/fuzz/fuzz.hpp"
 #include "tests/unit/fakes/simulated_disk.hpp"
 

@@ -11,7 +11,7 @@
 #include "common/hash/base64.hpp"
 #include "common/io/key_value_text.hpp"
 #include "common/quoted_name.hpp"
-#include "filters/cache/durable/cache_identity.hpp"
+#include "filters/cache/store/durable/cache_identity.hpp"
 #include "tests/fuzz/fuzz.hpp"
 
 namespace nbdstack::fuzz {

@@ -8,7 +8,7 @@
 #include <filesystem>
 
 #include "common/error.hpp"
-#include "filters/cache/durable/recovery.hpp"
+#include "filters/cache/store/durable/recovery.hpp"
 
 namespace nbdstack {
 namespace {

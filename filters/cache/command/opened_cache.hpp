@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "common/io/file.hpp"
-#include "filters/cache/durable/cache_directory.hpp"
-#include "filters/cache/durable/index_survey.hpp"
+#include "filters/cache/store/durable/cache_directory.hpp"
+#include "filters/cache/store/durable/index_survey.hpp"
 
 namespace nbdstack {
 

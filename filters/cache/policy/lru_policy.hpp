@@ -10,7 +10,7 @@
 #include <memory>
 #include <utility>
 
-#include "filters/cache/eviction_policy.hpp"
+#include "filters/cache/policy/eviction_policy.hpp"
 #include "filters/cache/policy/slot_queue.hpp"
 
 namespace nbdstack {

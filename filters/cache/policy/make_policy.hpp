@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "filters/cache/eviction_policy.hpp"
+#include "filters/cache/policy/eviction_policy.hpp"
 
 namespace nbdstack {
 

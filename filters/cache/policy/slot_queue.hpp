@@ -12,8 +12,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "filters/cache/chunked_vector.hpp"
-#include "filters/cache/slot_list.hpp"
+#include "filters/cache/slots/chunked_vector.hpp"
+#include "filters/cache/slots/slot_list.hpp"
 
 namespace nbdstack {
 

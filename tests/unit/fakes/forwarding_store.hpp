@@ -7,7 +7,7 @@
 #include <string>
 #include <utility>
 
-#include "filters/cache/slot_store.hpp"
+#include "filters/cache/store/slot_store.hpp"
 
 namespace nbdstack::testing {
 

@@ -1,0 +1,57 @@
+// A change of a range that happens in the layer below, around the cache.
+#pragma once
+
+#include <vector>
+
+#include "filters/cache/engine/block_cache.hpp"
+
+namespace nbdstack {
+
+// From construction to destruction the blocks of the range that are cached are pinned, no
+// write-back of them is under way or begins, and nothing that is fetched from below is shared or
+// stored. The owner owns the range in BlockCache::changes_, so no other change of the same bytes
+// runs.
+//
+// A durable store must not bring back, after a crash, clean content that the change has replaced
+// below: such blocks leave the cache, durably, before the change begins. A block may have left it
+// earlier, or be dirty now, and still be clean in what was committed last: so there is a commit in
+// any case.
+class BlockCache::Bypass {
+ public:
+  // Remembered zeros of the blocks concerned go below first; throws when that fails.
+  Bypass(BlockCache& cache, Layer& below, const Range& range);
+  Bypass(const Bypass&) = delete;
+  Bypass& operator=(const Bypass&) = delete;
+  ~Bypass();
+
+  // The change failed: nobody knows what the layer below holds now. What is clean is forgotten;
+  // what is dirty will be written.
+  void forget_clean();
+  // The change succeeded: applies it to what is cached. Whole blocks are dropped, and parts of
+  // blocks become zeros.
+  void apply_zeros();
+  // The same for a trim, after which the content is unspecified: whole blocks are dropped.
+  void drop_whole_blocks();
+  // The same for a write: parts and whole blocks alike take the data that went below.
+  void apply_data(std::span<const std::byte> data);
+  // A durable store: what was dirty before the change does not come back after a crash, to be
+  // written over it. To be called last, before the change is acknowledged.
+  void commit();
+
+ private:
+  Bypass(BlockCache& cache, const Range& range) : cache_(cache), range_(range) {}
+  void forget_clean_pages(Slot slot) REQUIRES(cache_.mutex_);
+  void forget_durably();
+  void store_absent(BlockNumber block, std::span<const std::byte> data);
+  void write_slot(Slot slot, const BlockPiece& piece, std::span<const std::byte> data);
+  bool write_part(Slot slot, std::span<const std::byte> data, std::uint32_t offset_in_block,
+                  PageMask stored_before, bool dirty);
+
+  BlockCache& cache_;
+  const Range range_;
+  ChangesBelow::Place place_;
+  std::vector<Slot> held_;
+  bool held_dirty_ = false;  // some of them had something to be written back
+};
+
+}  // namespace nbdstack

@@ -1,0 +1,79 @@
+// The disk of the cache is full, or broken.
+//
+// What is cached stays. While the disk is full slots are only reused, and what does not fit passes
+// through to the layer below; now and then one more slot is tried, and when it can be stored the
+// cache grows on as before. One line in the log tells of the beginning, one of the end.
+#include <new>
+
+#include "common/io/lack_of_room.hpp"
+#include "common/log.hpp"
+#include "filters/cache/engine/block_cache.hpp"
+
+namespace nbdstack {
+namespace {
+
+// What gives its storage back at once, and how often one commit asks for that.
+constexpr std::size_t kGivenBack_blocks = 64;
+constexpr int kMostTimesGivenBack = 4;
+
+}  // namespace
+
+void BlockCache::publish() {
+  try {
+    store_->publish();
+  } catch (const Error& error) {
+    if (!is_for_lack_of_room(error)) throw;
+    storage_failed(error);
+  }
+}
+
+void BlockCache::commit() {
+  for (int times = 0;; ++times) {
+    try {
+      store_->commit();
+      return;
+    } catch (const Error& error) {
+      if (!is_for_lack_of_room(error)) throw;
+      storage_failed(error);
+      if (times == kMostTimesGivenBack || !give_back_room()) throw;
+    }
+  }
+}
+
+bool BlockCache::give_back_room() {
+  const MutexLock lock(mutex_);
+  const std::size_t given_back = residents_.evict(kGivenBack_blocks, true);
+  discard_dropped();
+  changed_.notify_all();
+  return given_back > 0;
+}
+
+void BlockCache::storage_failed(const Error& error) {
+  if (!is_for_lack_of_room(error)) {
+    log::error("cache: {}: the request passes through to the plugin", error.what());
+    return;
+  }
+  MutexLock lock(mutex_);
+  const bool news = pressure_.disk_is_full(std::chrono::steady_clock::now());
+  residents_.stop_growing();
+  const std::uint64_t size_mib = residents_.cached_bytes() >> 20U;
+  lock.unlock();
+  if (news) {
+    log::error(
+        "cache: {}: going on with the {} MiB that are cached; what does not fit passes "
+        "through to the plugin until there is room again",
+        error.what(), size_mib);
+  }
+}
+
+void BlockCache::storage_worked(Slot slot) {
+  if (!pressure_.stored(slot)) return;
+  residents_.grow_again();
+  try {
+    log::error("cache: there is room for the cache again: it is used as before");
+  } catch (const std::bad_alloc&) {
+    // The slot is used all the same.
+  }
+}
+
+}  // namespace nbdstack

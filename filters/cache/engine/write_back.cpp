@@ -1,0 +1,292 @@
+#include "filters/cache/engine/write_back.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "common/error.hpp"
+#include "common/log.hpp"
+#include "common/sync/insist.hpp"
+#include "filters/cache/engine/durability.hpp"
+
+namespace nbdstack {
+namespace {
+
+// Cuts sorted blocks into parts that are written at the same time. Blocks side by side stay
+// together, to become one request, up to the multiples of the group size; and so do blocks that
+// share a preferred block of the layer below: two writes of one object, each reading and writing
+// all of it, would only wait for each other.
+std::vector<std::span<const BlockNumber>> grouped(const std::vector<BlockNumber>& blocks,
+                                                  std::uint64_t blocks_per_group,
+                                                  std::uint64_t blocks_per_preferred) {
+  const auto together = [&](BlockNumber a, BlockNumber b) {
+    return a.value / blocks_per_group == b.value / blocks_per_group &&
+           (a.next() == b || a.value / blocks_per_preferred == b.value / blocks_per_preferred);
+  };
+  std::vector<std::span<const BlockNumber>> groups;
+  for (std::size_t first = 0; first < blocks.size();) {
+    std::size_t end = first + 1;
+    while (end < blocks.size() && together(blocks[end - 1], blocks[end])) ++end;
+    groups.emplace_back(blocks.data() + first, end - first);
+    first = end;
+  }
+  return groups;
+}
+
+// Fills what a completed request lacks, with one read.
+void read_missing(Layer& below, const WriteRequest& request, std::byte* data) {
+  if (request.missing.empty()) return;
+  const std::uint64_t first = request.missing.front().offset;
+  std::vector<std::byte> old(request.missing.back().end() - first);
+  below.pread(old, first);
+  for (const Range& part : request.missing) {
+    std::memcpy(data + (part.offset - request.range.offset), old.data() + (part.offset - first),
+                part.length);
+  }
+}
+
+}  // namespace
+
+// What somebody else is busy with is looked at again when he is done: then it is below, unless it
+// was changed after he had begun or he failed, and in both cases it is dirty again and ours to
+// write. Waiting happens between the rounds, when nothing is registered as being written by us, so
+// two who wait for each other's blocks cannot exist.
+//
+// A page that a client changes between the commit and its turn is not sent, because what it holds
+// now is not committed, and what was committed is not where it was. Such blocks are tried once more,
+// all together; then one by one, while clients are kept from changing them.
+void BlockCache::write_back(Layer& below, std::vector<BlockNumber> blocks, std::vector<Range> zeros,
+                            Durability durability) {
+  WriteBack work{.below = below, .durability = durability};
+  for (bool is_first = true;; is_first = false) {
+    write_back_dirty(work, blocks);
+    write_back_zeros(work, zeros);
+    blocks = std::exchange(work.busy, {});
+    zeros = std::exchange(work.busy_zeros, {});
+    const std::vector<BlockNumber> changed = std::exchange(work.changed, {});
+    if (blocks.empty() && zeros.empty() && changed.empty()) break;
+    wait_until_not_busy(below, blocks, zeros);
+    if (is_first) {
+      blocks.insert(blocks.end(), changed.begin(), changed.end());
+    } else {
+      for (const BlockNumber block : changed) write_back_unchanged(work, block);
+    }
+    std::sort(blocks.begin(), blocks.end());
+  }
+  if (work.failure) throw Error(*work.failure);
+}
+
+void BlockCache::wait_until_not_busy(const Layer& below, const std::vector<BlockNumber>& blocks,
+                                     const std::vector<Range>& zeros) {
+  const std::uint64_t preferred = below.traits().preferred_block_size;
+  const MutexLock lock(mutex_);
+  for (const BlockNumber block : blocks) {
+    while (changes_below_.is_unit_busy(geometry_.range_of(block), preferred)) changed_.wait(mutex_);
+  }
+  for (const Range& range : zeros) {
+    while (changes_below_.is_busy(range)) changed_.wait(mutex_);
+  }
+}
+
+// The caller owns no range of changes_.
+void BlockCache::write_back_unchanged(WriteBack& work, BlockNumber block) {
+  const RangeLock::Guard unchanged(changes_, geometry_.range_of(block));
+  write_back_dirty(work, {block});
+}
+
+void BlockCache::write_back_dirty(WriteBack& work, const std::vector<BlockNumber>& blocks) {
+  if (blocks.empty() || !commit_for(work)) return;
+  const LayerTraits& below = work.below.traits();
+  const auto in_blocks = [&](std::uint64_t size) {
+    return std::max<std::uint64_t>(std::bit_ceil(size) / settings_.block_size, 1);
+  };
+  const auto groups = grouped(blocks, in_blocks(longest_write_bytes(below)),
+                              in_blocks(std::max(1U, below.preferred_block_size)));
+  run_in_parallel(work.below, writes_, groups.size(),
+                  [&](std::size_t index) { write_back_group(work, groups[index]); });
+}
+
+void BlockCache::write_back_group(WriteBack& work, std::span<const BlockNumber> blocks) {
+  const Turn turn(below_writers_);
+  WriteBackGroup group;
+  group.reserve(blocks.size());
+  if (!claim_group(work, blocks, group)) return;
+  // Others wait for what has been claimed: it is finished, whatever happens.
+  try {
+    for (const auto& block : group.blocks) say("writing back", block.number);
+    plan_group(work.below, group);
+    copy_group(group);
+    if (!group.failure) send_group(work.below, group, work.durability);
+  } catch (const std::bad_alloc&) {
+    fail_group(group, insist([] { return Error(ENOMEM, "cache: out of memory"); }));
+  }
+  finish_group(work, group);
+}
+
+void BlockCache::WriteBackGroup::reserve(std::size_t count) {
+  blocks.reserve(count);
+  pages.reserve(count);
+}
+
+void BlockCache::fail_group(WriteBackGroup& group, const Error& error) {
+  group.all_failed = true;
+  if (!group.failure) group.failure = error;
+}
+
+// Takes what is dirty and committed of these blocks, unless something else is under way below where
+// they, or what they have to be completed with, lie.
+bool BlockCache::claim_group(WriteBack& work, std::span<const BlockNumber> blocks,
+                             WriteBackGroup& group) {
+  MutexLock lock(mutex_);
+  if (work.is_given_up(settings_.give_up_after)) return false;
+  for (const BlockNumber block : blocks) {
+    const Slot slot = residents_.find(block);
+    if (residents_.is_unverified(slot)) verify(slot);
+  }
+  work.changed.reserve(work.changed.size() + blocks.size());
+  // Once a block is claimed nothing runs out of memory.
+  const std::uint64_t first = geometry_.offset_of(blocks.front());
+  const Range range =
+      changes_below_.unit_covering({first, geometry_.range_of(blocks.back()).end() - first},
+                                   work.below.traits().preferred_block_size);
+  if (changes_below_.is_busy(range)) {
+    work.busy.insert(work.busy.end(), blocks.begin(), blocks.end());  // nothing is claimed yet
+    return false;
+  }
+  for (const BlockNumber block : blocks) {
+    const Slot slot = residents_.find(block);
+    if (slot == kNoSlot || residents_.is_unverified(slot)) continue;
+    const auto [pages, sent, is_changed] = residents_.begin_write_back(slot);
+    if (is_changed) work.changed.push_back(block);  // reserved
+    if (sent == 0) continue;
+    const Range block_range = geometry_.range_of(block);
+    const Range wanted = work.wanted.intersection(block_range);
+    const bool all_wanted =
+        !wanted.empty() &&
+        (pages_.touched(static_cast<std::uint32_t>(wanted.offset - block_range.offset),
+                        static_cast<std::uint32_t>(wanted.length)) &
+         ~sent) == 0;
+    group.blocks.push_back({slot, block, all_wanted});
+    group.pages.push_back({.range = block_range,
+                           .pages = sent,
+                           .zero = pages.zero,
+                           .hole = pages.hole,
+                           .readable = pages.valid & ~(pages.unwritten() & ~sent)});
+  }
+  if (group.blocks.empty()) return false;
+  changes_below_.begin_write_back(group.place, range);
+  return true;
+}
+
+void BlockCache::plan_group(const Layer& below, WriteBackGroup& group) const {
+  group.requests =
+      plan_writes(group.pages, {.disk_size_bytes = geometry_.size_bytes(),
+                                .block_size = settings_.block_size,
+                                .preferred_block_size = below.traits().preferred_block_size,
+                                .longest_bytes = longest_write_bytes(below.traits())});
+  group.failed.reserve(group.requests.size());
+}
+
+// Reads the content to be sent from the slots. Changes of the blocks wait for this, and only this,
+// so that no request carries half of a change.
+void BlockCache::copy_group(WriteBackGroup& group) {
+  try {
+    for (const WriteRequest& request : group.requests) {
+      auto& data = group.data.emplace_back();
+      if (request.kind != WriteRequest::Kind::data) continue;
+      data = std::make_unique_for_overwrite<std::byte[]>(request.range.length);
+      for (std::size_t i = 0; i < group.blocks.size(); ++i) {
+        const BlockToWrite& block = group.pages[i];
+        const Range part = request.range.intersection(block.range);
+        if (part.empty()) continue;
+        pages_.for_each_part(static_cast<std::uint32_t>(part.offset - block.range.offset),
+                             static_cast<std::uint32_t>(part.length), block.readable & ~block.zero,
+                             [&](std::uint32_t offset, std::uint32_t length, bool is_stored) {
+                               const std::uint64_t at =
+                                   block.range.offset + offset - request.range.offset;
+                               const std::span part_of_data(data.get() + at, length);
+                               if (is_stored) {
+                                 store_->read(group.blocks[i].slot, part_of_data, offset);
+                               } else {  // zeros, or missing still
+                                 std::fill(part_of_data.begin(), part_of_data.end(), std::byte{0});
+                               }
+                             });
+      }
+    }
+  } catch (const Error& error) {
+    fail_group(group, error);
+  }
+  end_copying(group);
+}
+
+// Once is enough; finish_group() does it where there was no memory for the copy.
+void BlockCache::end_copying(const WriteBackGroup& group) {
+  const MutexLock lock(mutex_);
+  for (const auto& block : group.blocks) residents_.end_copying(block.slot);
+  changed_.notify_all();
+}
+
+// Over a durable store a block that is called clean has to be durable below: what a crash leaves of
+// the store would otherwise claim that the layer below has what it may have lost.
+void BlockCache::send_group(Layer& below, WriteBackGroup& group, Durability durability) {
+  const Durability wanted = store_->is_durable() ? Durability::fua : durability;
+  for (std::size_t i = 0; i < group.requests.size(); ++i) {
+    const WriteRequest& request = group.requests[i];
+    expect_on_disk(request.range);
+    try {
+      switch (request.kind) {
+        case WriteRequest::Kind::data:
+          read_missing(below, request, group.data[i].get());
+          below.pwrite({group.data[i].get(), request.range.length}, request.range.offset,
+                       supported(wanted, below));
+          break;
+        case WriteRequest::Kind::zero:
+          zero_below(below, request.range, false, supported(wanted, below));
+          break;
+        case WriteRequest::Kind::hole:
+          zero_below(below, request.range, true, supported(wanted, below));
+          break;
+      }
+    } catch (const Error& error) {
+      group.failed.push_back(request.range);
+      if (!group.failure) group.failure = error;
+    }
+  }
+  try {
+    if (store_->is_durable()) complete_durability(below, wanted);
+  } catch (const Error& error) {
+    fail_group(group, error);
+  }
+}
+
+void BlockCache::finish_group(WriteBack& work, WriteBackGroup& group) {
+  MutexLock lock(mutex_);
+  for (std::size_t i = 0; i < group.blocks.size(); ++i) {
+    const auto& [slot, number, all_wanted] = group.blocks[i];
+    const BlockToWrite& sent = group.pages[i];
+    PageMask failed = group.all_failed ? sent.pages : 0;
+    for (const Range& range : group.failed) {
+      const Range part = range.intersection(sent.range);
+      if (part.empty()) continue;
+      failed |= pages_.touched(static_cast<std::uint32_t>(part.offset - sent.range.offset),
+                               static_cast<std::uint32_t>(part.length));
+    }
+    failed &= sent.pages;
+    residents_.end_write_back(slot, sent.pages, failed);
+    if (failed == 0 && all_wanted) work.durable_bytes += sent.range.length;
+    give_back(slot);
+  }
+  changes_below_.end_write_back(group.place);
+  if (group.failure) {
+    ledger_.doubt();
+    work.failed(*group.failure);
+  } else {
+    work.succeeded();
+    ++write_backs_done_;
+  }
+  changed_.notify_all();
+}
+
+}  // namespace nbdstack

@@ -1,0 +1,116 @@
+// Remembered zeros, on their way to the layer below.
+#include <algorithm>
+#include <new>
+#include <vector>
+
+#include "common/error.hpp"
+#include "common/sync/insist.hpp"
+#include "filters/cache/engine/durability.hpp"
+#include "filters/cache/engine/write_back.hpp"
+
+namespace nbdstack {
+namespace {
+
+// NBD counts the bytes of a zero in 32 bits.
+constexpr std::uint64_t kLongestZero_bytes = 1ULL << 30U;
+
+}  // namespace
+
+// Returns false where nothing may go below: only what is committed may.
+bool BlockCache::commit_for(WriteBack& work) {
+  try {
+    commit();
+    return true;
+  } catch (const Error& error) {
+    work.failed(error);
+    return false;
+  }
+}
+
+void BlockCache::write_back_zeros(WriteBack& work, const std::vector<Range>& ranges) {
+  if (ranges.empty()) return;
+  // Numbers instead of a list of the parts: zeros may be exabytes.
+  std::vector<std::uint64_t> ends;  // of each range, counted in parts from the first on
+  std::uint64_t count = 0;
+  for (const Range& range : ranges) {
+    count += (range.length + kLongestZero_bytes - 1) / kLongestZero_bytes;
+    ends.push_back(count);
+  }
+  if (!commit_for(work)) return;
+  run_in_parallel(work.below, writes_, count, [&](std::size_t index) {
+    const auto at = std::upper_bound(ends.begin(), ends.end(), index) - ends.begin();
+    const std::uint64_t before = at == 0 ? 0 : ends[static_cast<std::size_t>(at) - 1];
+    const Range& range = ranges[static_cast<std::size_t>(at)];
+    const std::uint64_t begin = (index - before) * kLongestZero_bytes;
+    const Turn turn(below_writers_);
+    write_back_zero_run(work,
+                        {range.offset + begin, std::min(kLongestZero_bytes, range.length - begin)});
+  });
+}
+
+// What is still remembered of the range goes below. A block that a client writes meanwhile leaves
+// the range and is zeroed again before its own turn. Whether the next run is still remembered is
+// asked when its turn comes: what has been written since may be below already.
+//
+// A block of the run may have been written, have gone below and be zeros again since the caller's
+// commit. If it were zeroed below now, a crash could bring back the block, clean, as it was in
+// between. So there is one more commit then. It comes after the run has been registered: nothing of
+// it becomes clean from there on, so what is zeroed later still does no harm.
+void BlockCache::write_back_zero_run(WriteBack& work, const Range& range) {
+  MutexLock lock(mutex_);
+  for (std::uint64_t position = range.offset; position < range.end();) {
+    const auto run = residents_.zeros().next(position);
+    const Range part = run ? run->range.intersection({position, range.end() - position}) : Range{};
+    if (part.empty() || work.is_given_up(settings_.give_up_after)) return;
+    position = part.end();
+    if (changes_below_.is_busy(part)) {
+      work.busy_zeros.push_back(part);
+      continue;
+    }
+    ChangesBelow::Place place;
+    changes_below_.begin_write_back(place, part);
+    const bool committed = residents_.are_zeros_committed(part);
+    lock.unlock();
+    std::optional<Error> failure;
+    try {
+      if (!committed) commit();
+      const Durability wanted = store_->is_durable() ? Durability::fua : work.durability;
+      zero_below(work.below, part, run->value, supported(wanted, work.below));
+      if (store_->is_durable()) complete_durability(work.below, wanted);
+    } catch (const Error& error) {
+      failure = error;
+    } catch (const std::bad_alloc&) {
+      failure = insist([] { return Error(ENOMEM, "cache: out of memory"); });
+    }
+    lock.lock();
+    changes_below_.end_write_back(place);
+    if (failure) {
+      ledger_.doubt();
+      work.failed(*failure);
+    } else {
+      residents_.zeros_are_below(part);
+      work.succeeded();
+      ++write_backs_done_;
+      work.durable_bytes += part.intersection(blocks_covering(work.wanted)).length;
+    }
+    changed_.notify_all();
+  }
+}
+
+void BlockCache::zero_below(Layer& below, const Range& range, bool may_trim,
+                            Durability durability) const {
+  expect_on_disk(range);
+  if (below.traits().zero != Support::none) {
+    below.zero(range.length, range.offset,
+               {.may_trim = may_trim, .fast = false, .durability = durability});
+    return;
+  }
+  const std::uint64_t step = longest_write_bytes(below.traits());
+  const std::vector<std::byte> zeros(std::min(step, range.length));
+  for (std::uint64_t done = 0; done < range.length; done += step) {
+    const std::uint64_t length = std::min(step, range.length - done);
+    below.pwrite(std::span(zeros).first(length), range.offset + done, durability);
+  }
+}
+
+}  // namespace nbdstack

@@ -1,0 +1,94 @@
+#include "filters/cache/serving/background_thread.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <exception>
+#include <utility>
+
+#include "common/error.hpp"
+
+namespace nbdstack {
+namespace {
+
+// Where nothing may be written at the moment.
+constexpr std::chrono::seconds kLookAgain(1);
+// How long a layer below is kept after the last thing to do with it: opening one may take a while.
+constexpr std::chrono::milliseconds kRestAfter(300);
+
+}  // namespace
+
+BackgroundThread::BackgroundThread(BlockCache& cache, std::unique_ptr<BackgroundBelow> below,
+                                   MayWrite may_write)
+    : cache_(cache), below_(std::move(below)), may_write_(std::move(may_write)) {
+  cache_.on_background_wanted([this] { wake(); });
+  thread_ = std::thread([this] { main(); });
+}
+
+BackgroundThread::~BackgroundThread() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_one();
+  thread_.join();
+  cache_.on_background_wanted([] {});
+}
+
+void BackgroundThread::wake() {
+  const std::lock_guard lock(mutex_);
+  wanted_ = true;
+  changed_.notify_one();
+}
+
+void BackgroundThread::main() {
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    wanted_ = false;
+    lock.unlock();
+    const TimePoint next = step(std::chrono::steady_clock::now());
+    lock.lock();
+    changed_.wait_until(lock, next, [&] { return stopping_ || wanted_; });
+  }
+  lock.unlock();
+  below_.reset();
+}
+
+TimePoint BackgroundThread::step(TimePoint now) {
+  try {
+    return careless_step(now);
+  } catch (const std::exception&) {  // no memory, not even to say so
+    return now + std::chrono::seconds(1);
+  }
+}
+
+TimePoint BackgroundThread::careless_step(TimePoint now) {
+  try {
+    if (!cache_.may_work_below(now)) return cache_.background_step_here(now);
+    if (!cache_.has_work_below()) return rest(now);
+    rest_at_.reset();
+    TimePoint next = TimePoint::max();  // until there is a layer
+    below_->with([&](Layer& below) {
+      next = cache_.background_step_here(now);
+      if (!cache_.may_work_below(now)) return;
+      // This comes last: a commit to a slow disk may take longer than the right to write lasts.
+      next = may_write_(below) ? cache_.background_step_below(below, now) : now + kLookAgain;
+    });
+    if (!cache_.may_work_below(now)) below_->take_another();
+    return cache_.has_work_below() ? next : std::min(next, now + kRestAfter);
+  } catch (const Error& error) {
+    return cache_.background_could_not_open(now, error);
+  } catch (const std::exception& error) {
+    below_->take_another();
+    return cache_.background_could_not_open(now, Error(EIO, error.what()));
+  }
+}
+
+TimePoint BackgroundThread::rest(TimePoint now) {
+  const TimePoint next = cache_.background_step_here(now);
+  if (!rest_at_) rest_at_ = now + kRestAfter;
+  if (now < *rest_at_) return std::min(next, *rest_at_);
+  below_->rest();
+  return next;
+}
+
+}  // namespace nbdstack

@@ -1,0 +1,57 @@
+// The thread that drives an export's background work.
+//
+// It works over the layer that BackgroundBelow finds, and sleeps while there is none.
+//
+// Started after the server has forked; stopped before the chain below is gone.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "common/sync/clock.hpp"
+#include "filters/cache/engine/block_cache.hpp"
+#include "filters/cache/serving/background_below.hpp"
+
+namespace nbdstack {
+
+class BackgroundThread {
+ public:
+  // Whether anything may be written there now.
+  using MayWrite = std::function<bool(Layer&)>;
+
+  // Sets the cache's on_background_wanted(); `cache` outlives the thread.
+  BackgroundThread(
+      BlockCache& cache, std::unique_ptr<BackgroundBelow> below,
+      MayWrite may_write = [](Layer&) { return true; });
+  BackgroundThread(const BackgroundThread&) = delete;
+  BackgroundThread& operator=(const BackgroundThread&) = delete;
+  // Waits for a step that is under way.
+  ~BackgroundThread();
+
+  // There may be something to do, or a layer to do it with.
+  void wake();
+
+ private:
+  void main();
+  TimePoint step(TimePoint now);
+  TimePoint careless_step(TimePoint now);
+  // Nothing is to be done below.
+  TimePoint rest(TimePoint now);
+
+  BlockCache& cache_;
+  std::unique_ptr<BackgroundBelow> below_;  // gone when the thread has ended
+  const MayWrite may_write_;
+  std::optional<TimePoint> rest_at_;  // while there is nothing to do: when the layer is closed
+
+  std::mutex mutex_;  // protects everything below but the thread
+  std::condition_variable changed_;
+  bool wanted_ = false;
+  bool stopping_ = false;
+  std::thread thread_;  // last: it uses all of the above
+};
+
+}  // namespace nbdstack

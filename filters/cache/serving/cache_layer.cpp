@@ -1,0 +1,154 @@
+#include "filters/cache/serving/cache_layer.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "filters/cache/serving/stop_extension.hpp"
+
+namespace nbdstack {
+namespace {
+
+// The cache takes requests of any alignment that the layer below allows, and likes whole blocks.
+void prefer_blocks(LayerTraits& traits, std::uint32_t block_size) {
+  if (traits.minimum_block_size == 0) {
+    traits.minimum_block_size = 1;
+    traits.preferred_block_size = block_size;
+    traits.maximum_block_size = 0xffffffff;
+  } else if (traits.maximum_block_size >= block_size) {
+    traits.preferred_block_size = std::max(traits.preferred_block_size, block_size);
+  }
+}
+
+LayerTraits offered(const LayerTraits& below, const CacheSettings& settings) {
+  LayerTraits traits = below;
+  prefer_blocks(traits, settings.block_size);
+  // NBD_CMD_CACHE is what a cache is for.
+  traits.cache = Support::native;
+  if (!traits.can_write) return traits;
+  const bool writethrough = settings.writes_through();
+  // A plugin without flush takes what is written as stored; dirty blocks have to get there all the
+  // same.
+  traits.can_flush = true;
+  // Zeros cost nothing to remember, and are written by the cache itself where the layer below
+  // cannot zero.
+  if (!writethrough) traits.zero = Support::native;
+  if (!writethrough) traits.can_fast_zero = true;
+  // FUA: write the blocks back, with FUA or a flush below. Nothing below is durable without either
+  // of them.
+  if (traits.fua == Support::none || !writethrough) traits.fua = Support::native;
+  // multi-conn promises two things. First, that a write acknowledged on one connection is read on
+  // all others: they share the cache, and what is not in it has gone below before the
+  // acknowledgement. Second, that a flush on one connection makes durable what was acknowledged on
+  // the others: in writeback mode the flush writes back every dirty block on its own connection and
+  // then flushes that, and what went below earlier was flushed at once on its own connection where
+  // the layer below is not multi-conn itself (BlockCache::settle). In writethrough mode the layer
+  // below has to promise it. In unsafe mode nothing is promised about flush at all.
+  if (!writethrough) traits.can_multi_conn = true;
+  return traits;
+}
+
+}  // namespace
+
+CacheLayer::CacheLayer(Layer& below, std::shared_ptr<BlockCache> cache,
+                       const CacheSettings& settings, std::shared_ptr<DiskWatch> watch)
+    : below_(below),
+      cache_(std::move(cache)),
+      watch_(std::move(watch)),
+      traits_(offered(below.traits(), settings)),
+      is_client_(traits_.can_write) {
+  come();
+}
+
+CacheLayer::CacheLayer(std::unique_ptr<Layer> below, std::shared_ptr<BlockCache> cache,
+                       const CacheSettings& settings, std::shared_ptr<DiskWatch> watch)
+    : owned_(std::move(below)),
+      below_(*owned_),
+      cache_(std::move(cache)),
+      watch_(std::move(watch)),
+      traits_(offered(below_.traits(), settings)),
+      is_client_(traits_.can_write) {
+  come();
+}
+
+void CacheLayer::come() {
+  if (!is_client_) return;
+  cache_->client_came();
+  if (watch_ != nullptr) watch_->writer_came();
+}
+
+// A handshake that failed has no finalize().
+CacheLayer::~CacheLayer() {
+  take_back_below();
+  static_cast<void>(leave());
+}
+
+void CacheLayer::lend_below(LentLayers& borrower) {
+  lent_ = std::make_shared<LentLayer>(below_);
+  borrower_ = &borrower;
+  borrower.lend(lent_);
+}
+
+void CacheLayer::take_back_below() {
+  if (lent_ != nullptr) borrower_->take_back(lent_);
+}
+
+bool CacheLayer::leave() {
+  return std::exchange(is_client_, false) && cache_->client_left();
+}
+
+void CacheLayer::pread(std::span<std::byte> buffer, std::uint64_t offset) {
+  admit();
+  cache_->read(below_, buffer, offset);
+}
+
+void CacheLayer::pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
+                        Durability durability) {
+  admit();
+  cache_->write(below_, buffer, offset, durability);
+  confirm(durability);
+}
+
+void CacheLayer::flush() {
+  admit();
+  cache_->flush(below_);
+  confirm(Durability::fua);
+}
+
+void CacheLayer::zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) {
+  admit();
+  cache_->zero(below_, {offset, length}, options);
+  confirm(options.durability);
+}
+
+void CacheLayer::trim(std::uint64_t length, std::uint64_t offset, Durability durability) {
+  admit();
+  cache_->trim(below_, {offset, length}, durability);
+  confirm(durability);
+}
+
+void CacheLayer::cache(std::uint64_t length, std::uint64_t offset) {
+  admit();
+  cache_->prefetch(below_, {offset, length});
+}
+
+void CacheLayer::extents(std::uint64_t length, std::uint64_t offset, bool only_one,
+                         ExtentList& extents) {
+  admit();
+  cache_->extents(below_, {offset, length}, only_one, extents);
+}
+
+// What has become durable on a local disk while somebody else took the disk over is not promised.
+void CacheLayer::confirm(Durability durability) {
+  if (durability == Durability::fua) admit();
+}
+
+void CacheLayer::finalize() {
+  take_back_below();
+  if (!leave()) return;
+  if (watch_ != nullptr && !watch_->may_write_back(below_)) return;
+  // The server may be about to stop, and waits for this.
+  const StopExtension extension([this] { return cache_->write_backs_done(); });
+  cache_->settle_client(below_);
+}
+
+}  // namespace nbdstack

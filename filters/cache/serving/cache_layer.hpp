@@ -1,0 +1,64 @@
+// One connection's view of an export's cache: a Layer over the layer below of that connection.
+#pragma once
+
+#include <memory>
+
+#include "common/block/layer.hpp"
+#include "common/block/lent_layer.hpp"
+#include "filters/cache/engine/block_cache.hpp"
+#include "filters/cache/serving/disk_watch.hpp"
+
+namespace nbdstack {
+
+class CacheLayer final : public Layer {
+ public:
+  // `watch` is asked before each request; null: nobody.
+  CacheLayer(Layer& below, std::shared_ptr<BlockCache> cache, const CacheSettings& settings,
+             std::shared_ptr<DiskWatch> watch = nullptr);
+  // The same over a layer that goes with this one.
+  CacheLayer(std::unique_ptr<Layer> below, std::shared_ptr<BlockCache> cache,
+             const CacheSettings& settings, std::shared_ptr<DiskWatch> watch = nullptr);
+  CacheLayer(const CacheLayer&) = delete;
+  CacheLayer& operator=(const CacheLayer&) = delete;
+  ~CacheLayer() override;
+
+  // Lends the layer below to background work until the client leaves. Once, before the first request.
+  void lend_below(LentLayers& borrower);
+
+  [[nodiscard]] const LayerTraits& traits() const override { return traits_; }
+  std::shared_ptr<const DiskIdentity> identity() override { return below_.identity(); }
+  void pread(std::span<std::byte> buffer, std::uint64_t offset) override;
+  void pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
+              Durability durability) override;
+  void flush() override;
+  void zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) override;
+  void trim(std::uint64_t length, std::uint64_t offset, Durability durability) override;
+  void cache(std::uint64_t length, std::uint64_t offset) override;
+  void extents(std::uint64_t length, std::uint64_t offset, bool only_one,
+               ExtentList& extents) override;
+  // What clients leave behind unflushed goes down with the last of them, except in unsafe mode. One
+  // that leaves others behind does not: the connections of one client end together, and would each
+  // write back what the others have just changed again; and who only asks for the size of a disk in
+  // use must not make the cache write all that its user has not flushed yet.
+  void finalize() override;
+
+ private:
+  void come();
+  [[nodiscard]] bool leave();
+  void admit() {
+    if (watch_ != nullptr) watch_->admit(below_);
+  }
+  void confirm(Durability durability);
+  void take_back_below();
+
+  std::unique_ptr<Layer> owned_;  // below_, or nothing
+  Layer& below_;
+  std::shared_ptr<BlockCache> cache_;
+  std::shared_ptr<DiskWatch> watch_;
+  LayerTraits traits_;
+  LentLayers* borrower_ = nullptr;
+  std::shared_ptr<LentLayer> lent_;
+  bool is_client_;  // one that may write, and has not left
+};
+
+}  // namespace nbdstack

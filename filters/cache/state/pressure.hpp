@@ -1,0 +1,80 @@
+// Externally synchronized, but for the flag that flag() shows: when a cache has to make room.
+//
+//  - Thresholds: above the high one blocks are freed, by requests on their way and in the background,
+//    until the low one is reached.
+//  - Ranges of zeros: more than kMostZeroRanges are written back, so that a client that zeroes every
+//    other block of a large disk does not fill the memory: about 1 MiB of it.
+//  - Turns: one caller at a time writes back to make room; the others wait for what it achieves.
+//  - The cache's disk is full: slots are only reused, and now and then one more slot is tried. When
+//    it can be stored, the cache grows on as before.
+//
+//   state     slots                   next       by
+//   roomy     are taken up to bound   full       disk_is_full()
+//   full      are reused              trying     is_time_to_try(), every full_retry
+//   trying    one more is taken       roomy      stored() of that slot
+//                                     full       disk_is_full()
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include "common/invariant.hpp"
+#include "common/sync/clock.hpp"
+#include "filters/cache/slots/slot_list.hpp"
+#include "filters/cache/state/settings.hpp"
+
+namespace nbdstack {
+
+class Pressure {
+ public:
+  static constexpr std::size_t kMostZeroRanges = 16384;
+
+  explicit Pressure(const CacheSettings& settings);
+
+  // How many slots the cache may have.
+  [[nodiscard]] Slot max_slots() const { return max_slots_; }
+
+  // Whether blocks_to_free() is worth asking for. May be read without synchronization.
+  [[nodiscard]] const std::atomic<bool>& flag() const { return pressed_; }
+  void note_occupied(std::size_t slots) {
+    if (slots > high_slots_) pressed_ = true;
+  }
+  void note_zero_ranges(std::size_t ranges) {
+    if (ranges > kMostZeroRanges) pressed_ = true;
+  }
+  [[nodiscard]] std::size_t blocks_to_free(std::size_t occupied_slots, std::size_t zero_ranges);
+
+  [[nodiscard]] bool is_turn_taken() const { return turn_taken_; }
+  void take_turn() {
+    INVARIANT(!turn_taken_);
+    turn_taken_ = true;
+  }
+  void end_turn() {
+    INVARIANT(turn_taken_);
+    turn_taken_ = false;
+  }
+
+  // Returns whether that is news.
+  bool disk_is_full(TimePoint now);
+  [[nodiscard]] bool is_disk_full() const { return full_until_.has_value(); }
+  // Whether one more slot is to be tried. Only worth asking while the disk is full.
+  [[nodiscard]] bool is_time_to_try(TimePoint now);
+  void trying(Slot slot) { tried_slot_ = slot; }
+  // The slot's storage took what was written to it. Returns whether there is room again.
+  [[nodiscard]] bool stored(Slot slot);
+
+ private:
+  const Slot max_slots_;
+  const Slot high_slots_;
+  const Slot low_slots_;
+  const Duration full_retry_;
+  std::atomic<bool> pressed_ = false;
+  bool relieving_ = false;  // between the high threshold and the low one
+  bool turn_taken_ = false;
+  std::optional<TimePoint> full_until_;  // when one more slot is tried
+  Slot tried_slot_ = kNoSlot;            // the one that tells whether there is room again
+};
+
+}  // namespace nbdstack

@@ -1,0 +1,77 @@
+// Externally synchronized: when the background of a cache has something to do.
+//
+// Time is counted in ticks, eight of them in write_delay or timeout, so that two bytes a block are
+// enough: a block notes the tick in which it became dirty, and that in which its first page was
+// cached. A block is due after nine of them, hence never early and at most an eighth late.
+//
+// After a failure below the background pauses: a second, then twice as long each time, a minute at
+// most. Everything dirty is due when the pause is over.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "common/sync/clock.hpp"
+#include "filters/cache/state/settings.hpp"
+
+namespace nbdstack {
+
+class Schedule {
+ public:
+  using Tick = std::uint16_t;
+
+  Schedule(const CacheSettings& settings, bool store_is_durable)
+      : write_delay_(settings.write_delay),
+        timeout_(settings.timeout),
+        commits_(store_is_durable) {}
+
+  // Whether there is ever anything to do with these settings.
+  [[nodiscard]] bool is_needed() const { return commits_ || is_delaying() || is_expiring(); }
+  // Whether dirty blocks go below after a while, and clean ones leave the cache.
+  [[nodiscard]] bool is_delaying() const { return write_delay_ > Duration::zero(); }
+  [[nodiscard]] bool is_expiring() const { return timeout_ > Duration::zero(); }
+
+  void advance(TimePoint now);
+  // For a block that becomes dirty, or is cached, now.
+  [[nodiscard]] Tick dirty_tick() const { return dirty_tick_; }
+  [[nodiscard]] Tick clean_tick() const { return clean_tick_; }
+  [[nodiscard]] bool is_overdue(Tick dirty_since) const { return is_due(dirty_since, dirty_tick_); }
+  [[nodiscard]] bool is_expired(Tick cached_since) const {
+    return is_due(cached_since, clean_tick_);
+  }
+
+  // Everything dirty is to be written back soon.
+  void want_everything() { everything_wanted_ = true; }
+  [[nodiscard]] bool wants_everything() const { return everything_wanted_; }
+
+  struct Due {
+    bool everything = false;
+    bool overdue = false;  // the blocks that is_overdue() is true of
+    bool zeros = false;    // ranges of zeros: they are as old as the first of them
+  };
+  // What is to be written back now. It is not wanted again by itself.
+  [[nodiscard]] Due take_due(TimePoint now, bool has_zeros);
+
+  [[nodiscard]] bool may_work_below(TimePoint now) const { return !retry_at_ || now >= *retry_at_; }
+  // Returns the pause.
+  Duration failed(TimePoint now);
+  void succeeded();
+  // When to come back at the latest.
+  [[nodiscard]] TimePoint next_step(TimePoint now) const;
+
+ private:
+  [[nodiscard]] static bool is_due(Tick since, Tick now);
+
+  const Duration write_delay_;
+  const Duration timeout_;
+  const bool commits_;
+  Tick dirty_tick_ = 0;  // in parts of write_delay_
+  Tick clean_tick_ = 0;  // in parts of timeout_
+  bool everything_wanted_ = false;
+  std::optional<TimePoint> started_at_;
+  std::optional<TimePoint> zeros_since_;  // ranges of zeros have been waiting at least since then
+  std::optional<TimePoint> retry_at_;     // after a failure: not before
+  Duration pause_{};                      // after the last failure
+};
+
+}  // namespace nbdstack

@@ -1,0 +1,68 @@
+// What the user has chosen, as the engine needs it (man/nbdkit-cache-filter.pod).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+
+#include "common/sync/clock.hpp"
+#include "filters/cache/policy/eviction_policy.hpp"
+
+namespace nbdstack {
+
+//   mode          changes go             flushes and FUA
+//   writeback     to the cache           make what is dirty durable below
+//   writethrough  below, and to the      are passed on
+//                 cache
+//   unsafe        to the cache           do nothing
+enum class CacheMode : std::uint8_t { writeback, writethrough, unsafe };
+
+// What a flush waits for: the layer below, or the cache's own directory.
+enum class FlushTo : std::uint8_t { below, local };
+
+struct CacheSettings {
+  CacheMode mode = CacheMode::writeback;
+  FlushTo flush = FlushTo::below;         // local only over a durable store
+  std::uint32_t block_size = 64U << 10U;  // a power of two
+  std::uint64_t fetch_bytes = 0;          // loaded together on a miss; up to a block: the block
+  std::uint64_t max_size_bytes = 0;       // 0: as large as the disk
+  // Of max_size_bytes: above the high one blocks go, down to the low one.
+  unsigned high_threshold_percent = 95;
+  unsigned low_threshold_percent = 80;
+  std::uint64_t max_dirty_bytes = 0;              // writers wait above it; 0: no bound
+  std::size_t threads = 16;                       // requests of write-backs under way below at once
+  Duration write_delay{};                         // 0: dirty blocks wait for a flush
+  Duration full_retry = std::chrono::seconds(1);  // while the cache's disk is full
+  Duration give_up_after = std::chrono::seconds(60);  // a write-back of which all fails
+  Duration stop_timeout{};  // of the last write-back; 0: as long as it gets on
+  Duration timeout{};       // clean blocks are dropped then; 0: never
+  CachePolicy policy = CachePolicy::lru;
+  std::uint64_t protect_bytes = 0;                             // of the disk: evicted last
+  std::function<bool()> cache_on_read = [] { return false; };  // asked for each read
+  bool verbose = false;                                        // a debug message for every block
+
+  // What the modes differ in.
+  struct ModeRules {
+    bool writes_through = false;   // changes go around the cache
+    bool ignores_flushes = false;  // and FUA
+  };
+  [[nodiscard]] ModeRules rules() const {
+    switch (mode) {
+      case CacheMode::writeback:
+        break;
+      case CacheMode::writethrough:
+        return {.writes_through = true};
+      case CacheMode::unsafe:
+        return {.ignores_flushes = true};
+    }
+    return {};
+  }
+  [[nodiscard]] bool writes_through() const { return rules().writes_through; }
+  [[nodiscard]] bool ignores_flushes() const { return rules().ignores_flushes; }
+  // Whether a flush on any connection covers what has gone below: the cache's own promise.
+  [[nodiscard]] bool makes_flushes_durable() const {
+    return !writes_through() && !ignores_flushes();
+  }
+};
+
+}  // namespace nbdstack

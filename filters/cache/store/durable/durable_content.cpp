@@ -1,0 +1,316 @@
+// DurableStore: the content verbs. Which place a page is written to is in durable_store.hpp.
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <exception>
+
+#include "common/log.hpp"
+#include "filters/cache/store/durable/durable_store.hpp"
+
+namespace nbdstack {
+namespace {
+
+// Of the journal, in memory. Only where it cannot be written it comes to that.
+constexpr std::uint64_t kMostUnwritten_bytes = 4U << 20U;
+
+// `old` and `now` belong to the pages of `pages`, in order: `old` becomes what it is for the pages of
+// `kept`, XOR what `now` is for those of `added`, and 0 for the others.
+void keep_only(std::span<std::uint64_t> old, std::span<const std::uint64_t> now, PageMask pages,
+               PageMask kept, PageMask added) {
+  std::size_t position = 0;
+  for_each_page_run(pages, [&](unsigned first, unsigned count) {
+    for (unsigned page = first; page < first + count; ++page, ++position) {
+      if (((kept >> page) & 1U) == 0) old[position] = 0;
+      if (((added >> page) & 1U) != 0) old[position] ^= now[position];
+    }
+  });
+}
+
+// `values` belong to the pages of `pages`, in order: those of `wanted` alone.
+std::vector<std::uint64_t> those_of(std::span<const std::uint64_t> values, PageMask pages,
+                                    PageMask wanted) {
+  std::vector<std::uint64_t> result;
+  std::size_t position = 0;
+  for_each_page_run(pages, [&](unsigned first, unsigned count) {
+    for (unsigned page = first; page < first + count; ++page, ++position) {
+      if (((wanted >> page) & 1U) != 0) result.push_back(values[position]);
+    }
+  });
+  return result;
+}
+
+}  // namespace
+
+void DurableStore::read(Slot slot, std::span<std::byte> buffer, std::uint32_t offset_in_block) {
+  Lock lock(mutex_);
+  const PageMask copies = marks_.copies(slot);
+  lock.unlock();
+  files_.read(slot, buffer, offset_in_block, copies);
+}
+
+bool DurableStore::must_wait(const Lock& /*lock*/, Slot slot, PageMask touched,
+                             PageMask stored) const {
+  if (punching_.contains(slot)) return true;
+  const PageMask fresh = changes_in(open_, slot).written;
+  const Changes closing = changes_in(closing_, slot);
+  if ((touched & ~fresh & (closing.written | closing.given_up)) != 0) return true;
+  return cutting_ && (touched & fresh & stored & marks_.dirty(slot)) != 0;
+}
+
+DurableStore::Placement DurableStore::place(Lock& lock, Slot slot, PageMask touched,
+                                            PageMask stored) {
+  if (!allows(lock, slot, "write", {SlotUse::taken, SlotUse::named, SlotUse::dropped})) {
+    throw Error(*failure_);
+  }
+  while (true) {
+    if (stale_second_.contains(slot) && !punching_.contains(slot)) {
+      punch_stale(lock, slot);
+    } else if (must_wait(lock, slot, touched, stored)) {
+      if (failure_) throw Error(*failure_);
+      changed_.wait(lock);
+    } else {
+      break;
+    }
+  }
+  const Changes open = changes_in(open_, slot);
+  const PageMask fresh = touched & open.written;
+  const PageMask known = stored | open.given_up;
+  Placement placement;
+  if (marks_.held(slot)) placement.flipped = touched & ~fresh & known;
+  placement.copies = (marks_.copies(slot) ^ placement.flipped) & touched;
+  if (marks_.is_named(slot)) {
+    const PageMask overwritten = touched & stored & ~placement.flipped;
+    placement.rewritten = overwritten & marks_.dirty(slot);
+    placement.forgotten = overwritten & ~placement.rewritten;
+  }
+  if (placement.copies != 0) second_.insert(slot);
+  if (placement.rewritten != 0) ++overwriting_;
+  return placement;
+}
+
+void DurableStore::note_overwriting(Lock& lock, Slot slot, const Placement& placement,
+                                    PageMask pages, std::span<const std::uint64_t> old) {
+  if (placement.forgotten == 0) return;
+  const auto gone = insist([&] { return those_of(old, pages, placement.forgotten); });
+  marks_.set_checksum(slot, marks_.checksum(slot) ^ combined(gone));
+  changes_of(lock, slot).given_up |= placement.forgotten;
+  append([&] {
+    return Record{.kind = Record::Kind::forgotten,
+                  .slot = slot,
+                  .second = placement.forgotten,
+                  .new_checksums = std::vector<std::uint64_t>(gone.size()),
+                  .old_checksums = gone};
+  });
+}
+
+// Where writing has failed, the clean pages are the engine's still: their checksum, `now` that of
+// what has become of them, is part of the slot's again, though not in the journal.
+void DurableStore::end_overwriting(Slot slot, const Placement& placement, PageMask pages,
+                                   std::span<const std::uint64_t> old,
+                                   std::span<const std::uint64_t> now, bool failed) {
+  const Lock lock(mutex_);
+  if (placement.copies != 0) second_written_ = true;
+  if (failed && marks_.is_named(slot)) {
+    const auto back = insist([&] { return those_of(now, pages, placement.forgotten); });
+    marks_.set_checksum(slot, marks_.checksum(slot) ^ combined(back));
+  }
+  if (placement.rewritten == 0) return;
+  if (marks_.is_named(slot)) {
+    const auto gone = insist([&] { return those_of(old, pages, placement.rewritten); });
+    const auto come = insist([&] { return those_of(now, pages, placement.rewritten); });
+    marks_.set_checksum(slot, marks_.checksum(slot) ^ combined(gone) ^ combined(come));
+    append([&] {
+      return Record{.kind = Record::Kind::rewrote,
+                    .slot = slot,
+                    .second = placement.rewritten,
+                    .copies = placement.copies & placement.rewritten,
+                    .new_checksums = come,
+                    .old_checksums = gone};
+    });
+  }
+  --overwriting_;
+  changed_.notify_all();
+}
+
+// The whole pages that a write makes; empty where `data` is that. `old` becomes the checksums of
+// what is stored of them. Nobody else changes these pages or where they are.
+std::vector<std::byte> DurableStore::whole_pages(Slot slot, std::span<const std::byte> data,
+                                                 std::uint32_t offset_in_block, PageMask stored,
+                                                 std::span<std::uint64_t> old) const {
+  const PageGeometry& geometry = files_.pages();
+  const unsigned first = geometry.page_at(offset_in_block);
+  const std::uint32_t begin = geometry.offset_of(first);
+  const std::size_t size = old.size() * geometry.page_size();
+  Lock lock(mutex_);
+  const PageMask copies = marks_.copies(slot);
+  lock.unlock();
+  std::vector<std::byte> whole;
+  const bool partial = offset_in_block != begin || data.size() != size;
+  if (partial) whole.resize(size);
+  for_each_page_run(stored, [&](unsigned run, unsigned count) {
+    std::vector<std::byte> content(std::size_t{count} * geometry.page_size());
+    files_.read_stored(slot, content, geometry.offset_of(run), copies);
+    const auto checksums = files_.checksums(content, run);
+    std::copy(checksums.begin(), checksums.end(),
+              old.begin() + static_cast<std::ptrdiff_t>(run - first));
+    if (!partial) return;
+    if (files_.is_encrypted()) files_.decrypt(slot, content, run, copies);
+    std::memcpy(&whole[geometry.offset_of(run) - begin], content.data(), content.size());
+  });
+  if (partial) std::memcpy(&whole[offset_in_block - begin], data.data(), data.size());
+  return whole;
+}
+
+StoredPages DurableStore::write(Slot slot, std::span<const std::byte> data,
+                                std::uint32_t offset_in_block, PageMask stored) {
+  journal_->write_long_buffer();
+  if (journal_->unwritten_bytes() > kMostUnwritten_bytes) {
+    throw NothingOverwritten(
+        Error(ENOSPC, fmt::format("{}: there is no room for the journal", directory_->path())));
+  }
+  const PageGeometry& geometry = files_.pages();
+  const PageMask touched =
+      geometry.touched(offset_in_block, static_cast<std::uint32_t>(data.size()));
+  const unsigned first = geometry.page_at(offset_in_block);
+  stored &= touched;
+  std::vector<std::uint64_t> old(static_cast<std::size_t>(std::popcount(touched)));
+  std::vector<std::byte> pages = whole_pages(slot, data, offset_in_block, stored, old);
+  if (!pages.empty()) data = pages;
+  if (files_.is_encrypted()) pages.resize(data.size());
+  std::vector<std::uint64_t> now =
+      files_.is_encrypted() ? old : files_.checksums(data, first);  // where to put them, or these
+  now.reserve(2 * now.size());
+  std::vector<std::uint64_t> left(now.size());  // what a write that fails leaves
+
+  // From here to end_overwriting() nothing runs out of memory: a commit may be waiting.
+  Lock lock(mutex_);
+  const Placement placement = place(lock, slot, touched, stored);
+  note_overwriting(lock, slot, placement, touched, old);
+  lock.unlock();
+  try {
+    if (files_.is_encrypted()) {
+      files_.encrypt(slot, data, first, placement.copies, pages);
+      data = pages;
+      std::ranges::copy(files_.checksums(data, first), now.begin());
+    }
+    files_.write(slot, data, first, placement.copies);
+  } catch (const std::exception& failure) {
+    try {
+      left = files_.checksums(slot, touched, placement.copies);
+    } catch (const std::exception&) {
+      std::fill(left.begin(), left.end(), 0);  // no checksum fits
+    }
+    end_overwriting(slot, placement, touched, old, left, true);
+    const auto* const error = dynamic_cast<const Error*>(&failure);
+    const bool intact = (placement.rewritten | placement.forgotten) == 0;
+    if (error != nullptr && intact) throw NothingOverwritten(*error);
+    throw;
+  }
+  end_overwriting(slot, placement, touched, old, now, false);
+
+  // What wrote() has to take out: not what has been taken out already.
+  keep_only(old, now, touched, placement.flipped & stored, placement.rewritten);
+  const std::uint64_t change = combined(now) ^ combined(old);
+  now.insert(now.end(), old.begin(), old.end());
+  return {.pages = touched,
+          .copies = placement.flipped,
+          .rewritten = placement.rewritten,
+          .checksum_change = change,
+          .page_checksums = std::move(now)};
+}
+
+StoredPages DurableStore::forget(Slot slot, PageMask pages, PageMask stored) {
+  Lock lock(mutex_);
+  if (!allows(lock, slot, "forget", {SlotUse::taken, SlotUse::named, SlotUse::dropped})) {
+    throw Error(*failure_);
+  }
+  const PageMask copies = marks_.copies(slot);
+  lock.unlock();
+  const PageMask gone = pages & stored;
+  const std::vector<std::uint64_t> old = files_.checksums(slot, gone, copies);
+  StoredPages result{
+      .pages = pages, .copies = 0, .checksum_change = combined(old), .page_checksums = {}};
+  result.page_checksums.resize(static_cast<std::size_t>(std::popcount(pages)));
+  std::size_t position = 0;
+  std::size_t next = 0;
+  for_each_page_run(pages, [&](unsigned first, unsigned count) {
+    for (unsigned page = first; page < first + count; ++page, ++position) {
+      if (((gone >> page) & 1U) != 0) result.page_checksums[position] = old[next++];
+    }
+  });
+  return result;
+}
+
+bool DurableStore::verify(Slot slot, PageMask stored) {
+  Lock lock(mutex_);
+  if (!allows(lock, slot, "verify", {SlotUse::named, SlotUse::dropped})) return false;
+  const PageMask copies = marks_.copies(slot);
+  const std::uint64_t checksum = marks_.checksum(slot);
+  lock.unlock();
+  bool intact = false;
+  try {
+    intact = combined(files_.checksums(slot, stored, copies)) == checksum;
+  } catch (const Error& error) {
+    log::error("cache: {}", error.what());
+  }
+  if (intact) return true;
+  lock.lock();
+  marks_.set_checksum(slot, 0);
+  if (marks_.is_named(slot)) {
+    changes_of(lock, slot);
+    append([&] { return Record{.kind = Record::Kind::damaged, .slot = slot}; });
+  }
+  return false;
+}
+
+void DurableStore::discard(Slot slot) {
+  Lock lock(mutex_);
+  changed_.wait(lock, [&] { return !punching_.contains(slot); });
+  if (!allows(lock, slot, "discard", {SlotUse::dropped}) || marks_.held(slot)) return;
+  stale_second_.insert(slot);
+  punch_stale(lock, slot);
+  punching_.insert(slot);
+  lock.unlock();
+  std::optional<Error> failure;
+  try {
+    files_.punch(slot, false);
+  } catch (const Error& error) {
+    failure = error;
+  }
+  lock.lock();
+  punching_.erase(slot);
+  changed_.notify_all();
+  if (failure) throw Error(*failure);
+}
+
+// Gives the slot's part of data2 back. A failure is logged: the storage is used on.
+void DurableStore::punch_stale(Lock& lock, Slot slot) {
+  stale_second_.erase(slot);
+  if (!second_.contains(slot)) return;
+  punching_.insert(slot);
+  lock.unlock();
+  bool punched = true;
+  try {
+    files_.punch(slot, true);
+  } catch (const Error& error) {
+    punched = false;
+    log::error("cache: {}", error.what());
+  }
+  lock.lock();
+  if (punched) second_.erase(slot);
+  punching_.erase(slot);
+  changed_.notify_all();
+}
+
+void DurableStore::punch_all_stale(Lock& lock) {
+  while (!stale_second_.empty()) {
+    const Slot slot = *stale_second_.begin();
+    if (punching_.contains(slot)) {
+      changed_.wait(lock);
+    } else {
+      punch_stale(lock, slot);
+    }
+  }
+}
+
+}  // namespace nbdstack

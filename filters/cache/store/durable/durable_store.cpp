@@ -1,0 +1,398 @@
+#include "filters/cache/store/durable/durable_store.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <exception>
+#include <new>
+#include <utility>
+
+#include "common/io/lack_of_room.hpp"
+#include "common/log.hpp"
+#include "common/sync/insist.hpp"
+#include "filters/cache/store/durable/index.hpp"
+#include "filters/cache/store/durable/recovery.hpp"
+#include "filters/cache/store/durable/snapshot.hpp"
+
+namespace nbdstack {
+
+// --- Index ---
+
+DurableStore::Changes DurableStore::changes_in(const Epoch& epoch, Slot slot) {
+  const auto found = epoch.find(slot);
+  return found == epoch.end() ? Changes() : found->second;
+}
+
+// What slot_store.hpp says about the states. A violation is a fault of this program, and must not
+// cost data silently: from now on no commit claims that anything is durable.
+bool DurableStore::allows(const Lock& /*lock*/, Slot slot, const char* verb,
+                          std::initializer_list<SlotUse> uses) {
+  const SlotUse use = marks_.use(slot);
+  if (std::find(uses.begin(), uses.end(), use) != uses.end()) return true;
+  static constexpr std::array kNames{"free", "taken", "named", "dropped"};
+  Error error(
+      EIO, fmt::format("cache: a fault in this program: {} of slot {} in {}, which is {}; "
+                       "what is cached is not durable from now on, start again",
+                       verb, slot, directory_->path(), kNames.at(static_cast<std::size_t>(use))));
+  log::error("{}", error.what());
+  if (!failure_) failure_ = std::move(error);
+  return false;
+}
+
+void DurableStore::taken(Slot slot) {
+  const Lock lock(mutex_);
+  if (allows(lock, slot, "taken", {SlotUse::free}))
+    insist([&] { marks_.set_use(slot, SlotUse::taken); });
+}
+
+DurableStore::Changes& DurableStore::changes_of(const Lock& /*lock*/, Slot slot) {
+  return insist([&]() -> Changes& { return open_[slot]; });
+}
+
+void DurableStore::begin_use(Lock& /*lock*/, Slot slot) {
+  if (marks_.is_named(slot)) return;
+  marks_.set_checksum(slot, 0);
+  marks_.set_dirty(slot, 0);
+  marks_.set_use(slot, SlotUse::named);
+}
+
+void DurableStore::wrote(Slot slot, BlockNumber block, const StoredPages& stored, bool dirty) {
+  Lock lock(mutex_);
+  if (!allows(lock, slot, "wrote", {SlotUse::taken, SlotUse::named})) return;
+  begin_use(lock, slot);
+  marks_.set_checksum(slot, marks_.checksum(slot) ^ stored.checksum_change);
+  marks_.set_copies(slot, marks_.copies(slot) ^ stored.copies);
+  const PageMask before = marks_.dirty(slot);
+  marks_.set_dirty(slot, dirty ? before | stored.pages : before & ~stored.pages);
+  // What was rewritten is fresh in the epoch in which that happened: a commit may have begun since.
+  const PageMask fresh = stored.pages & ~stored.rewritten;
+  if (dirty || marks_.held(slot) || open_.contains(slot)) {
+    Changes& changes = changes_of(lock, slot);
+    changes.replaced |= before & fresh & ~changes.written;
+    changes.written |= fresh;
+  }
+  const auto half = static_cast<std::ptrdiff_t>(stored.page_checksums.size() / 2);
+  append([&] {
+    return Record{
+        .kind = Record::Kind::wrote,
+        .flag = dirty,
+        .slot = slot,
+        .first = block.value,
+        .second = stored.pages,
+        .copies = marks_.copies(slot) & stored.pages,
+        .new_checksums = {stored.page_checksums.begin(), stored.page_checksums.begin() + half},
+        .old_checksums = {stored.page_checksums.begin() + half, stored.page_checksums.end()}};
+  });
+}
+
+void DurableStore::zeroed(Slot slot, BlockNumber block, const StoredPages& given_up,
+                          bool may_trim) {
+  Lock lock(mutex_);
+  if (!allows(lock, slot, "zeroed", {SlotUse::taken, SlotUse::named})) return;
+  begin_use(lock, slot);
+  const bool all = given_up.pages == files_.pages().all(geometry_.length_of(block));
+  marks_.set_checksum(slot, all ? 0 : marks_.checksum(slot) ^ given_up.checksum_change);
+  const PageMask before = marks_.dirty(slot);
+  marks_.set_dirty(slot, before | given_up.pages);
+  Changes& changes = changes_of(lock, slot);
+  changes.replaced |= before & given_up.pages & ~(changes.written | changes.given_up);
+  changes.given_up |= given_up.pages;
+  append([&] {
+    return Record{.kind = Record::Kind::zeroed,
+                  .flag = may_trim,
+                  .slot = slot,
+                  .first = block.value,
+                  .second = given_up.pages,
+                  .new_checksums = std::vector<std::uint64_t>(given_up.page_checksums.size()),
+                  .old_checksums = given_up.page_checksums};
+  });
+}
+
+void DurableStore::forgotten(Slot slot, const StoredPages& given_up) {
+  const Lock lock(mutex_);
+  if (!allows(lock, slot, "forgotten", {SlotUse::named})) return;
+  marks_.set_checksum(slot, marks_.checksum(slot) ^ given_up.checksum_change);
+  marks_.set_dirty(slot, marks_.dirty(slot) & ~given_up.pages);
+  changes_of(lock, slot).given_up |= given_up.pages;
+  append([&] {
+    return Record{.kind = Record::Kind::forgotten,
+                  .slot = slot,
+                  .second = given_up.pages,
+                  .new_checksums = std::vector<std::uint64_t>(given_up.page_checksums.size()),
+                  .old_checksums = given_up.page_checksums};
+  });
+}
+
+void DurableStore::cleaned(Slot slot, PageMask pages) {
+  const Lock lock(mutex_);
+  if (!allows(lock, slot, "cleaned", {SlotUse::named})) return;
+  marks_.set_dirty(slot, marks_.dirty(slot) & ~pages);
+  changes_of(lock, slot);
+  append([&] { return Record{.kind = Record::Kind::cleaned, .slot = slot, .second = pages}; });
+}
+
+void DurableStore::dropped(Slot slot) {
+  const Lock lock(mutex_);
+  if (!allows(lock, slot, "dropped", {SlotUse::taken, SlotUse::named})) return;
+  const bool was_named = marks_.is_named(slot);
+  marks_.set_use(slot, SlotUse::dropped);
+  marks_.set_checksum(slot, 0);
+  marks_.set_dirty(slot, 0);
+  if (!was_named) return;
+  Changes& changes = changes_of(lock, slot);
+  changes.given_up = ~PageMask{0};
+  changes.replaced = 0;
+  append([&] { return Record{.kind = Record::Kind::dropped, .slot = slot}; });
+}
+
+void DurableStore::vacated(Slot slot) {
+  Lock lock(mutex_);
+  if (!allows(lock, slot, "vacated", {SlotUse::dropped})) return;
+  marks_.set_use(slot, SlotUse::free);
+  release_if_unused(lock, slot);
+}
+
+// Nothing of the slot is of use any more, be it now or after a crash. A slot that has been taken
+// again is in use though nothing has been noted of it: a page may be on its way into data2.
+void DurableStore::release_if_unused(Lock& /*lock*/, Slot slot) {
+  if (marks_.use(slot) != SlotUse::free || marks_.held(slot)) return;
+  marks_.set_copies(slot, 0);
+  open_.erase(slot);
+  if (second_.contains(slot)) insist([&] { stale_second_.insert(slot); });
+}
+
+void DurableStore::zeros_added(const Range& range, bool may_trim) {
+  const Lock lock(mutex_);
+  insist([&] { open_zeros_.assign(range, true); });
+  insist([&] { zeros_.assign(range, true); });
+  append([&] {
+    return Record{.kind = Record::Kind::zeros_added,
+                  .flag = may_trim,
+                  .first = range.offset,
+                  .second = range.length};
+  });
+}
+
+void DurableStore::zeros_removed(const Range& range) {
+  const Lock lock(mutex_);
+  insist([&] { zeros_.erase(range); });
+  append([&] {
+    return Record{
+        .kind = Record::Kind::zeros_removed, .first = range.offset, .second = range.length};
+  });
+}
+
+bool DurableStore::zeros_committed(const Range& range) const {
+  const Lock lock(mutex_);
+  return !open_zeros_.overlaps(range) && !closing_zeros_.overlaps(range);
+}
+
+PageMask DurableStore::committed(Slot slot, PageMask dirty) const {
+  const Lock lock(mutex_);
+  const Changes open = changes_in(open_, slot);
+  const Changes closing = changes_in(closing_, slot);
+  return dirty & ~(open.written | open.given_up | closing.written | closing.given_up);
+}
+
+// Both epochs count: of a page that was changed in each, the older change is not committed either.
+PageMask DurableStore::changed_since(Slot slot, PageMask dirty) const {
+  const Lock lock(mutex_);
+  return dirty & (changes_in(open_, slot).replaced | changes_in(closing_, slot).replaced);
+}
+
+bool DurableStore::may_reuse(Slot slot) const {
+  const Lock lock(mutex_);
+  return !marks_.held(slot);
+}
+
+std::size_t DurableStore::extra_slots() const {
+  const Lock lock(mutex_);
+  return second_.size();
+}
+
+// --- Durability ---
+
+void DurableStore::publish() {
+  journal_->write_out();
+}
+
+void DurableStore::commit() {
+  Lock lock(mutex_);
+  const std::uint64_t wanted = journal_->last_sequence();
+  while (true) {
+    if (failure_) throw Error(*failure_);
+    if (committed_sequence_ >= wanted) return punch_all_stale(lock);
+    if (committing_) {
+      changed_.wait(lock);
+      continue;
+    }
+    lead_commit(lock, is_long(lock), {});
+  }
+}
+
+bool DurableStore::is_long(const Lock& /*lock*/) const {
+  return !replacing_ &&
+         journal_->size_bytes() > std::max(shortest_journal_bytes_, 2 * snapshot_bytes_);
+}
+
+// A new journal is a convenience: where there can be none, the old one goes on.
+bool DurableStore::prepare_next() {
+  try {
+    journal_->prepare_next();
+    return true;
+  } catch (const Error& error) {
+    if (!is_for_lack_of_room(error)) {
+      log::error("cache: no new journal was begun: {}", error.what());
+    }
+    return false;
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+}
+
+// The moment at which the epoch ends; returns what the note says of it.
+CommitNote::Commit DurableStore::begin_closing(Lock& lock, bool start_next) {
+  cutting_ = true;
+  changed_.wait(lock, [&] { return overwriting_ == 0; });
+  cutting_ = false;
+  const std::uint64_t covered = journal_->cut(start_next);
+  closing_ = std::exchange(open_, {});
+  closing_zeros_ = std::exchange(open_zeros_, {});
+  for (auto& [slot, changes] : closing_) {
+    changes.dirty_at_end = marks_.dirty(slot);
+    if (changes.dirty_at_end != 0) marks_.set_held(slot, true);
+  }
+  return {covered, marks_.dirty_slots() > 0 || !zeros_.empty()};
+}
+
+void DurableStore::make_durable(const CommitNote::Commit& commit, bool with_second) {
+  journal_->write_out();
+  files_.sync_first();
+  if (with_second) files_.sync_second();
+  journal_->commit(commit.sequence);
+  try {
+    note_->write(commit);
+  } catch (const Error& error) {
+    // The older note says less, and nothing that is not true.
+    if (!is_for_lack_of_room(error)) throw;
+  }
+}
+
+void DurableStore::lead_commit(Lock& lock, bool start_next, std::span<const Slot> order) {
+  committing_ = true;
+  if (start_next) replacing_ = true;
+  lock.unlock();
+  const bool is_next = start_next && prepare_next();
+  lock.lock();
+  const CommitNote::Commit commit = begin_closing(lock, is_next);
+  const bool with_second = std::exchange(second_written_, false);
+  lock.unlock();
+  std::optional<Error> failure;
+  bool has_not_happened = false;
+  try {
+    make_durable(commit, with_second);
+  } catch (const NoRoom& error) {
+    failure = error;
+    has_not_happened = true;
+  } catch (const Error& error) {
+    failure = error;
+  } catch (const std::bad_alloc&) {  // nothing allocates once the commit record is written
+    failure = insist([] { return Error(ENOMEM, "cache: out of memory"); });
+    has_not_happened = true;
+  }
+  lock.lock();
+  if (has_not_happened && !failure_) {
+    second_written_ = second_written_ || with_second;
+    if (start_next) replacing_ = false;
+    reopen_epoch(lock);
+    committing_ = false;
+    changed_.notify_all();
+    throw Error(*failure);
+  }
+  committing_ = false;
+  if (!failure) failure = failure_;  // a fault that was found meanwhile
+  if (failure) {
+    failure_ = failure;
+  } else {
+    committed_sequence_ = commit.sequence;
+    note_written_ = true;
+    end_epoch(lock);
+  }
+  changed_.notify_all();
+  if (failure) throw Error(*failure);
+  punch_all_stale(lock);
+  if (!start_next) return;
+  lock.unlock();
+  if (is_next) replace_snapshot(journal_->generation(), order);
+  lock.lock();
+  replacing_ = false;
+  changed_.notify_all();
+}
+
+// The commit that was to cover it has not happened.
+void DurableStore::reopen_epoch(Lock& lock) {
+  for (const auto& [slot, changes] : closing_) {
+    Changes& open = changes_of(lock, slot);
+    open.written |= changes.written;
+    open.given_up |= changes.given_up;
+    open.replaced |= changes.replaced;
+  }
+  const auto zeros = insist([&] {
+    return closing_zeros_.overlapping({0, geometry_.size_bytes()});
+  });
+  for (const auto& run : zeros) {
+    insist([&] { open_zeros_.assign(run.range, run.value); });
+  }
+  closing_.clear();
+  closing_zeros_.clear();
+}
+
+void DurableStore::end_epoch(Lock& lock) {
+  for (const auto& [slot, changes] : closing_) {
+    if (changes.dirty_at_end != 0) continue;
+    marks_.set_held(slot, false);
+    release_if_unused(lock, slot);
+  }
+  closing_.clear();
+  closing_zeros_.clear();
+}
+
+// What failed is no reason to fail a commit: the old snapshot and all journals since say the same.
+void DurableStore::replace_snapshot(std::uint64_t generation, std::span<const Slot> order) {
+  try {
+    SlotIndex index(geometry_);
+    const LoadedIndex loaded = load_committed(*directory_, generation, files_, index);
+    const std::vector<Slot> as_named = order.empty() ? index.order() : std::vector<Slot>();
+    write_snapshot(*directory_, index, order.empty() ? std::span<const Slot>(as_named) : order,
+                   generation, loaded.sequence);
+    remove_before(*directory_, generation);
+    const Lock lock(mutex_);
+    snapshot_bytes_ =
+        std::uint64_t{index.slots()} * (files_.pages().pages_per_block() <= 16 ? 32 : 64);
+  } catch (const std::exception& error) {
+    log::error("cache: no new index was written: {}", error.what());
+  }
+}
+
+void DurableStore::confirm() {
+  Lock lock(mutex_);
+  if (!std::exchange(note_written_, false)) return;
+  lock.unlock();
+  try {
+    note_->sync();
+  } catch (const Error& error) {
+    log::error("cache: {}", error.what());
+  }
+}
+
+// A last commit, after which a new journal begins, and stays empty: the snapshot says everything.
+void DurableStore::close(std::span<const Slot> least_recent_first) {
+  Lock lock(mutex_);
+  changed_.wait(lock, [&] { return !committing_ && !replacing_; });
+  if (failure_) throw Error(*failure_);
+  lead_commit(lock, true, least_recent_first);
+  lock.unlock();
+  confirm();
+}
+
+}  // namespace nbdstack

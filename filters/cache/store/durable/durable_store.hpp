@@ -1,0 +1,268 @@
+// A cache's content that survives: kill -9, power loss, and an orderly stop.
+//
+// Files in the directory (cache_directory.hpp adds `identity` and `lock`):
+//   data, data2  the pages of the slots, two places for each (page_files.hpp)
+//   index.N      the index at one moment (snapshot.hpp)
+//   journal.N    what has changed since, record by record (record.hpp, journal.hpp)
+//   committed    how far the last commit went (commit_note.hpp)
+//
+// What is promised after any crash, for every page on its own:
+//  - What was noted (wrote(), zeroed(), zeros_added(), ...) before a call of commit() that returned
+//    is there, or something noted or written later is.
+//  - What was published only, and whose content is in the file, is there: after kill -9 all of it
+//    but what was being overwritten at that moment.
+//  - No content is ever taken for another: each page or block is compared with its checksum first.
+//
+// How.
+//
+// An *epoch* is the time between the starts of two commits. A page is *fresh* in an epoch if its
+// content was written in it. A slot is *held* while the committed index may say that some of its
+// pages are dirty: then that index, with all stored pages of that slot, must be good after a crash.
+// The rules of writing, page by page, under the store's mutex:
+//
+//   page                                     is written to
+//   fresh in this epoch                      its current place: no commit knows of it yet
+//   changed in the epoch that is being       (waits for that commit: one of its places is
+//     committed                               committed, and the other one is about to be)
+//   stored, or given up in this epoch, and   its other place: the current one is committed
+//     the slot is held
+//   anything else                            its current place
+//
+// Before stored content is overwritten in place, its page is taken out of the index, where it is
+// clean: a record `forgotten`. The record may not be durable when the data is; but then nothing of
+// the slot was dirty in the committed index, and its checksum finds out. Where it is dirty (and
+// fresh, and so not committed), the page's new checksum is noted when it is written, before
+// wrote(): `rewrote`. A commit starts between such overwrites, never during one: so content that a
+// commit covers is whole when the content is synced. That page is fresh in the epoch in which it was
+// overwritten, whenever its wrote() comes: if a commit has begun in between, it has been committed,
+// and is not overwritten in place again.
+//
+// A commit: (1) at one moment under the mutex the journal is cut, the epoch ends, and slots of the
+// epoch with dirty pages become held; (2) the journal is written out; (3) data, and data2 where it
+// was written, is synced; (4) a commit record is written and synced; (5) slots of that epoch in
+// which nothing was dirty at (1) are not held any more. Between write() and wrote() any of these
+// may happen: where write() puts a page depends on what was held then, and stays right, because (5)
+// gives no storage back of a slot that is not free (slot_store.hpp has the states). A crash before (4) leaves the state of the
+// commit before, whose content has not been touched, or, if the record made it, the new one, whose
+// content was durable by (3). Everything noted after that is the journal's tail (tail.hpp).
+//
+// Damage. Every page, record and chunk of the snapshot has a checksum, records are numbered, and the
+// note of the last commit says how far they must go; so a start notices any change of any of these
+// files, be it damage, a cut, deletion, or an older copy put back, that takes something away which
+// was committed (recovery.hpp says what follows). What cannot be noticed: the note is written, but
+// not synced, by the commit itself, and synced at starts, at stops, and by confirm(), which comes
+// every few seconds. After a power loss it may therefore be behind by what was committed since, and
+// if then, besides, the end of the journal is lost that speaks of those few seconds - the file cut
+// there, or sectors of it read as zeros - that looks like a commit that never ended. Of one commit
+// only: records that were written after it prove it. After a kill of the process the note is right.
+//
+// A slot with pages in data2 takes the room of two (extra_slots()) until it is free and not held;
+// then data2's part is punched: at the next commit, or before the slot is used again.
+//
+// A long journal starts a new one in a commit, and the committer then makes a new snapshot of the
+// old snapshot and the journals before the new one, from the files: that takes memory for the whole
+// index while it lasts, and nobody waits for it but this one call. If that fails it is logged, and
+// tried again when the journal has grown again.
+//
+// Where there is no room for the journal, publish() and commit() say so (journal.hpp), and the epoch
+// goes on as if the commit had not begun: what it covered counts as changed since the commit before,
+// and is fresh. Any later call may succeed. write() fails where too much waits to be written to the
+// journal. Every other failure to write the journal or to sync anything is final: publish() and
+// commit() report it from then on, write() does where it would have to wait for a commit, and reads
+// go on.
+//
+// Memory: 12 bytes and four bits for each slot with up to 16 pages (slot_marks.hpp), and a node for
+// each slot with pages in data2, and for each that became dirty, or was held and changed, since the
+// last commit, and one for each range of zeros since then: who writes much without a commit pays for
+// it. A slot that is filled from below and
+// not held needs none: nothing of it has to survive.
+//
+// Locks: mutex_ protects the marks and the epochs, is taken inside the engine's mutex, and is never
+// held across I/O. The journal has one of its own, inside this one.
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "common/block/range.hpp"
+#include "common/block/run_map.hpp"
+#include "common/error.hpp"
+#include "common/io/directory.hpp"
+#include "common/sync/insist.hpp"
+#include "filters/cache/store/durable/commit_note.hpp"
+#include "filters/cache/store/durable/journal.hpp"
+#include "filters/cache/store/durable/page_files.hpp"
+#include "filters/cache/store/durable/recovery.hpp"
+#include "filters/cache/store/durable/slot_marks.hpp"
+#include "filters/cache/store/slot_store.hpp"
+
+namespace nbdstack {
+
+class SlotIndex;
+
+class DurableStore final : public SlotStore {
+ public:
+  // Takes over the directory: a CacheDirectory whose identity has been claimed.
+  // block_size is a power of two, at least a page. `cipher`: of the pages; null: they lie in the
+  // clear. It is the same one for the whole life of the directory (cache_directory.hpp).
+  DurableStore(std::unique_ptr<Directory> directory, std::uint32_t block_size,
+               std::uint64_t disk_size_bytes, Damaged damaged = Damaged::refuse,
+               std::shared_ptr<const UnitCipher> cipher = nullptr);
+  ~DurableStore() override;
+
+  // Of what recover() finds.
+  enum class Keep : std::uint8_t { all, dirty, nothing };
+  // Decides that before anything is changed, once; what it throws leaves the directory as it was.
+  using Inspect = std::function<Keep(const SlotIndex&, const PageFiles&)>;
+  void set_inspect(Inspect inspect) { inspect_ = std::move(inspect); }
+
+  [[nodiscard]] bool is_durable() const override { return true; }
+  [[nodiscard]] bool is_found_again() const override { return directory_->is_found_again(); }
+  [[nodiscard]] std::string name() const override { return directory_->path() + "/data"; }
+  // Reads the index, and changes nothing. Throws where the files cannot be read, or something that
+  // was committed is missing (recovery.hpp). Part of recover(), where it has not been called
+  // before.
+  void load();
+  // After load() and before recover(): whether anything in it is not below yet.
+  [[nodiscard]] bool holds_unwritten() const;
+  // Throws where the files cannot be read, a new snapshot cannot be written, or something that was
+  // committed is missing (recovery.hpp); then nothing in the directory has been changed.
+  Recovered recover() override;
+
+  void read(Slot slot, std::span<std::byte> buffer, std::uint32_t offset_in_block) override;
+  StoredPages write(Slot slot, std::span<const std::byte> data, std::uint32_t offset_in_block,
+                    PageMask stored) override;
+  StoredPages forget(Slot slot, PageMask pages, PageMask stored) override;
+  // Does nothing while the slot is held: its storage stays until it is used again.
+  void discard(Slot slot) override;
+  bool verify(Slot slot, PageMask stored) override;
+
+  void taken(Slot slot) override;
+  void wrote(Slot slot, BlockNumber block, const StoredPages& stored, bool dirty) override;
+  void zeroed(Slot slot, BlockNumber block, const StoredPages& given_up, bool may_trim) override;
+  void forgotten(Slot slot, const StoredPages& given_up) override;
+  void cleaned(Slot slot, PageMask pages) override;
+  void dropped(Slot slot) override;
+  void vacated(Slot slot) override;
+  void zeros_added(const Range& range, bool may_trim) override;
+  void zeros_removed(const Range& range) override;
+  [[nodiscard]] PageMask committed(Slot slot, PageMask dirty) const override;
+  [[nodiscard]] PageMask changed_since(Slot slot, PageMask dirty) const override;
+  [[nodiscard]] bool zeros_committed(const Range& range) const override;
+  [[nodiscard]] bool may_reuse(Slot slot) const override;
+  [[nodiscard]] std::size_t extra_slots() const override;
+
+  void publish() override;
+  void commit() override;
+  void confirm() override;
+  void close(std::span<const Slot> least_recent_first) override;
+
+  // For tests: journals longer than this, and than twice the snapshot, are replaced.
+  void set_shortest_journal_bytes(std::uint64_t bytes) { shortest_journal_bytes_ = bytes; }
+
+ private:
+  using Lock = std::unique_lock<std::mutex>;
+
+  // What happened to a slot in an epoch.
+  struct Changes {
+    PageMask written = 0;   // fresh
+    PageMask given_up = 0;  // were zeroed, forgotten, or dropped
+    PageMask replaced = 0;  // are new, and were dirty before
+    PageMask dirty_at_end = 0;
+  };
+  using Epoch = std::unordered_map<Slot, Changes>;
+
+  // How a write() is to be done.
+  struct Placement {
+    PageMask copies = 0;     // where it goes
+    PageMask flipped = 0;    // pages that change their place
+    PageMask forgotten = 0;  // clean content that is overwritten
+    PageMask rewritten = 0;  // dirty content that is overwritten
+  };
+
+  std::vector<std::byte> whole_pages(Slot slot, std::span<const std::byte> data,
+                                     std::uint32_t offset_in_block, PageMask stored,
+                                     std::span<std::uint64_t> old) const;
+  [[nodiscard]] static Changes changes_in(const Epoch& epoch, Slot slot);
+  Placement place(Lock& lock, Slot slot, PageMask touched, PageMask stored);
+  [[nodiscard]] bool must_wait(const Lock& lock, Slot slot, PageMask touched,
+                               PageMask stored) const;
+  void note_overwriting(Lock& lock, Slot slot, const Placement& placement, PageMask pages,
+                        std::span<const std::uint64_t> old);
+  void end_overwriting(Slot slot, const Placement& placement, PageMask pages,
+                       std::span<const std::uint64_t> old, std::span<const std::uint64_t> now,
+                       bool failed);
+  bool allows(const Lock& lock, Slot slot, const char* verb, std::initializer_list<SlotUse> uses);
+  void begin_use(Lock& lock, Slot slot);
+  void punch_stale(Lock& lock, Slot slot);
+  void punch_all_stale(Lock& lock);
+  void release_if_unused(Lock& lock, Slot slot);
+  // Index verbs do not fail: they wait for the little memory that they need.
+  template <typename Make>
+  void append(Make&& make) {
+    const Record record = insist(make);
+    insist([&] { journal_->append(record); });
+  }
+  Changes& changes_of(const Lock& lock, Slot slot);
+
+  bool prepare_next();
+  CommitNote::Commit begin_closing(Lock& lock, bool start_next);
+  void make_durable(const CommitNote::Commit& commit, bool with_second);
+  void lead_commit(Lock& lock, bool start_next, std::span<const Slot> order);
+  void end_epoch(Lock& lock);
+  void reopen_epoch(Lock& lock);
+  void replace_snapshot(std::uint64_t generation, std::span<const Slot> order);
+  [[nodiscard]] bool is_long(const Lock& lock) const;
+  struct Loaded;
+  void with_room(SlotIndex& index, const std::function<void()>& write);
+  bool give_back_clean(SlotIndex& index);
+  Recovered take_over(const SlotIndex& index);
+  void punch_unused(const SlotIndex& index);
+
+  std::unique_ptr<Directory> directory_;
+  BlockGeometry geometry_;
+  PageFiles files_;
+  Inspect inspect_;
+  const Damaged damaged_;
+  std::unique_ptr<Loaded> loaded_;  // from load() to recover()
+  // There after recover().
+  std::unique_ptr<Journal> journal_;
+  std::unique_ptr<CommitNote> note_;  // written by the one who commits
+  std::uint64_t shortest_journal_bytes_;
+
+  mutable std::mutex mutex_;  // protects everything below
+  // A commit, a punch, or the last overwriting in place that a commit waits for has ended.
+  std::condition_variable changed_;
+  SlotMarks marks_;
+  Epoch open_;
+  Epoch closing_;  // of the commit under way
+  // Ranges of zeros that were added in the two.
+  RunMap<bool> open_zeros_;
+  RunMap<bool> closing_zeros_;
+  RunMap<bool> zeros_;  // all there are
+  bool committing_ = false;
+  bool replacing_ = false;       // a new snapshot is being made
+  bool cutting_ = false;         // a commit waits for overwriting_ to become 0
+  std::size_t overwriting_ = 0;  // writes over fresh dirty content
+  bool second_written_ = false;  // data2, since it was synced
+  bool note_written_ = false;    // since it was synced
+  std::uint64_t committed_sequence_ = 0;
+  std::uint64_t snapshot_bytes_ = 0;
+  std::optional<Error> failure_;           // for good
+  std::unordered_set<Slot> second_;        // slots with storage in data2
+  std::unordered_set<Slot> stale_second_;  // those of them that are of no use
+  std::unordered_set<Slot> punching_;      // somebody gives storage back
+};
+
+}  // namespace nbdstack

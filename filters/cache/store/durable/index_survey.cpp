@@ -1,0 +1,90 @@
+#include "filters/cache/store/durable/index_survey.hpp"
+
+#include <algorithm>
+
+namespace nbdstack {
+namespace {
+
+// Calls fn(range) for each run of these pages of a block, cut where the disk ends.
+template <typename Fn>
+void for_each_range(const SlotIndex& index, const SlotIndex::Entry& entry, PageMask pages,
+                    Fn&& fn) {
+  const Range block = index.geometry().range_of(entry.block);
+  for_each_page_run(pages, [&](unsigned first, unsigned count) {
+    const Range run{block.offset + index.page_geometry().offset_of(first),
+                    std::uint64_t{count} * index.page_geometry().page_size()};
+    const Range part = block.intersection(run);
+    if (part.length != 0) fn(part);
+  });
+}
+
+std::uint64_t bytes_of(const SlotIndex& index, const SlotIndex::Entry& entry, PageMask pages) {
+  std::uint64_t bytes = 0;
+  for_each_range(index, entry, pages, [&](const Range& range) { bytes += range.length; });
+  return bytes;
+}
+
+}  // namespace
+
+std::vector<UnwrittenPart> unwritten_parts(const SlotIndex& index) {
+  using Kind = UnwrittenPart::Kind;
+  std::vector<UnwrittenPart> parts;
+  for (Slot slot = 0; slot < index.slots(); ++slot) {
+    const SlotIndex::Entry& entry = index[slot];
+    if (!entry.in_use) continue;
+    const auto add = [&](PageMask pages, Kind kind) {
+      for_each_range(index, entry, pages, [&](const Range& range) {
+        parts.push_back({range, kind, slot});
+      });
+    };
+    add(entry.pages.unwritten() & ~entry.pages.zero, Kind::data);
+    add(entry.pages.unwritten() & entry.pages.zero, Kind::zeros);
+    add(entry.pages.damaged(), Kind::damaged);
+  }
+  for (const auto& run : index.zeros().overlapping({0, index.geometry().size_bytes()})) {
+    parts.push_back({run.range, Kind::zeros, kNoSlot});
+  }
+  std::sort(parts.begin(), parts.end(), [](const UnwrittenPart& a, const UnwrittenPart& b) {
+    return a.range.offset < b.range.offset;
+  });
+  return parts;
+}
+
+IndexSurvey survey_of(const SlotIndex& index) {
+  IndexSurvey survey;
+  for (Slot slot = 0; slot < index.slots(); ++slot) {
+    const SlotIndex::Entry& entry = index[slot];
+    if (!entry.in_use) continue;
+    survey.unwritten_bytes += bytes_of(index, entry, entry.pages.dirty);
+    survey.clean_bytes += bytes_of(index, entry, entry.pages.valid & ~entry.pages.dirty);
+  }
+  for (const auto& run : index.zeros().overlapping({0, index.geometry().size_bytes()})) {
+    survey.unwritten_bytes += run.range.length;
+  }
+  return survey;
+}
+
+// The checksum of a block speaks of all its stored pages: before the clean ones go, all of them are
+// compared with it.
+void drop_clean(SlotIndex& index, const PageFiles& files) {
+  for (Slot slot = 0; slot < index.slots(); ++slot) {
+    SlotIndex::Entry& entry = index[slot];
+    if (!entry.in_use) continue;
+    if (entry.pages.dirty == 0) {
+      entry = {};
+      continue;
+    }
+    const PageMask stored = entry.pages.stored();
+    const PageMask clean = stored & ~entry.pages.dirty;
+    if (clean != 0 && combined(files.checksums(slot, stored, entry.copies)) != entry.checksum) {
+      lose_stored(entry);
+    } else if (clean != 0) {
+      entry.checksum ^= combined(files.checksums(slot, clean, entry.copies));
+    }
+    entry.pages.valid &= entry.pages.dirty;
+    entry.pages.zero &= entry.pages.dirty;
+    entry.copies &= entry.pages.stored();
+  }
+}
+
+}  // namespace nbdstack

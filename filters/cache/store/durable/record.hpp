@@ -1,0 +1,85 @@
+// What the journal says: one record for each thing that was told to the index.
+//
+// A record on disk, in the machine's byte order (a cache does not move between machines):
+//
+//   bytes 0-7    checksum of all that follows, seeded with the generation of the journal
+//   bytes 8-11   length of the whole record, a multiple of 8
+//   byte  12     kind
+//   byte  13     flag (dirty, may_trim)
+//   bytes 14-15  how many pages have checksums below
+//   bytes 16-23  sequence: records are numbered through, over all generations. A commit record is
+//                outside of the numbering: its sequence is that of the last record it covers.
+//   bytes 24-31  the last sequence that was known to be durable when the record was written: who
+//                finds this record and misses one up to there knows that it has been damaged, and
+//                not merely never reached the disk.
+//   bytes 32-63  slot (32 bits) and 32 bits of 0, first, second, copies
+//   bytes 64-    the checksums of the new content of all its pages, then those of the old content
+//
+//   kind        slot  first   second  copies  per page  flag      means
+//   wrote       x     block   pages   x       new, old  dirty     pages hold new content
+//   rewrote     x             pages           new, old            dirty pages hold other content
+//   zeroed      x     block   pages           0, old    may_trim  pages are zeros, and dirty
+//   forgotten   x             pages           0, old              pages are not cached
+//   cleaned     x             pages                               pages are not dirty
+//   dropped     x                                                 the slot is nobody's
+//   damaged     x                                                 its content is not what it was
+//   zeros_added       offset  length                    may_trim  blocks are zeros, and dirty
+//   zeros_removed     offset  length
+//   commit                                                        see sequence
+//
+// "old" is 0, or counts for nothing, where the page was not stored before.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "common/block/range.hpp"
+#include "filters/cache/slots/page_mask.hpp"
+#include "filters/cache/slots/slot_list.hpp"
+
+namespace nbdstack {
+
+struct Record {
+  enum class Kind : std::uint8_t {
+    wrote = 1,
+    rewrote,
+    zeroed,
+    forgotten,
+    cleaned,
+    dropped,
+    damaged,
+    zeros_added,
+    zeros_removed,
+    commit
+  };
+
+  Kind kind = Kind::commit;
+  bool flag = false;
+  std::uint64_t sequence = 0;
+  std::uint64_t durable_sequence = 0;
+  Slot slot = kNoSlot;
+  std::uint64_t first = 0;   // block, offset
+  std::uint64_t second = 0;  // pages, length
+  PageMask copies = 0;
+  std::vector<std::uint64_t> new_checksums;  // none, or one for each page
+  std::vector<std::uint64_t> old_checksums;  // as many
+};
+
+// Appends the record to `buffer`.
+void encode(const Record& record, std::uint64_t generation, std::vector<std::byte>& buffer);
+
+struct Decoded {
+  Record record;
+  std::size_t length = 0;
+};
+
+// The record that `bytes` begins with; nothing if there is no intact one of a disk of this geometry:
+// what speaks of blocks, pages or ranges that it has not, or has not a checksum for each page of new
+// content, is as good as damaged, whatever its checksum says.
+std::optional<Decoded> decode(std::span<const std::byte> bytes, std::uint64_t generation,
+                              const BlockGeometry& geometry);
+
+}  // namespace nbdstack

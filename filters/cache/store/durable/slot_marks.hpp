@@ -1,0 +1,106 @@
+// What the durable store remembers of every slot: 8 bytes, two masks of 2 bytes each where a block
+// has up to 16 pages (else of 8), and four bits.
+#pragma once
+
+#include <cstdint>
+
+#include "filters/cache/slots/chunked_vector.hpp"
+#include "filters/cache/slots/page_mask.hpp"
+#include "filters/cache/slots/slot_list.hpp"
+
+namespace nbdstack {
+
+// Whose a slot is, as the engine has said: the table of states in slot_store.hpp.
+enum class SlotUse : std::uint8_t { free, taken, named, dropped };
+
+class SlotMarks {
+ public:
+  explicit SlotMarks(unsigned pages_per_block) : narrow_(pages_per_block <= 16) {}
+
+  // Checksums last: their number is what the others are asked by, and each may run out of memory.
+  void grow_to(std::size_t slots) {
+    bits_.grow_to(slots / kSlotsAByte + 1);
+    if (narrow_) {
+      narrow_masks_.grow_to(slots);
+    } else {
+      wide_masks_.grow_to(slots);
+    }
+    checksums_.grow_to(slots);
+  }
+
+  [[nodiscard]] std::uint64_t checksum(Slot slot) const {
+    return slot < checksums_.size() ? checksums_[slot] : 0;
+  }
+  [[nodiscard]] PageMask copies(Slot slot) const { return masks(slot).copies; }
+  [[nodiscard]] PageMask dirty(Slot slot) const { return masks(slot).dirty; }
+  [[nodiscard]] SlotUse use(Slot slot) const { return static_cast<SlotUse>(bits(slot) & kUseMask); }
+  // The index as it is now says that the slot belongs to a block.
+  [[nodiscard]] bool is_named(Slot slot) const { return use(slot) == SlotUse::named; }
+  // The committed index may call pages of the slot dirty.
+  [[nodiscard]] bool held(Slot slot) const { return (bits(slot) & kHeldMask) != 0; }
+
+  void set_checksum(Slot slot, std::uint64_t checksum) {
+    reach(slot);
+    checksums_[slot] = checksum;
+  }
+  void set_copies(Slot slot, PageMask copies) { set_masks(slot, {copies, dirty(slot)}); }
+  void set_dirty(Slot slot, PageMask dirty) {
+    reach(slot);
+    if (this->dirty(slot) != 0) --dirty_slots_;
+    set_masks(slot, {copies(slot), dirty});
+    if (dirty != 0) ++dirty_slots_;
+  }
+  // How many have dirty pages.
+  [[nodiscard]] std::size_t dirty_slots() const { return dirty_slots_; }
+  void set_use(Slot slot, SlotUse use) { set_bits(slot, kUseMask, static_cast<unsigned>(use)); }
+  void set_held(Slot slot, bool value) { set_bits(slot, kHeldMask, value ? kHeldMask : 0U); }
+
+ private:
+  static constexpr std::size_t kSlotsAByte = 2;
+  static constexpr unsigned kBitsASlot = 4;
+  static constexpr unsigned kUseMask = 0b0011;
+  static constexpr unsigned kHeldMask = 0b0100;
+  template <typename Word>
+  struct Masks {
+    Word copies = 0;
+    Word dirty = 0;
+  };
+
+  void reach(Slot slot) {
+    if (slot >= checksums_.size()) grow_to(slot + std::size_t{1});
+  }
+  [[nodiscard]] Masks<PageMask> masks(Slot slot) const {
+    if (slot >= checksums_.size()) return {};
+    if (!narrow_) return wide_masks_[slot];
+    return {narrow_masks_[slot].copies, narrow_masks_[slot].dirty};
+  }
+  void set_masks(Slot slot, const Masks<PageMask>& masks) {
+    reach(slot);
+    if (narrow_) {
+      narrow_masks_[slot] = {static_cast<std::uint16_t>(masks.copies),
+                             static_cast<std::uint16_t>(masks.dirty)};
+    } else {
+      wide_masks_[slot] = masks;
+    }
+  }
+  [[nodiscard]] static unsigned shift(Slot slot) {
+    return static_cast<unsigned>(slot % kSlotsAByte) * kBitsASlot;
+  }
+  [[nodiscard]] unsigned bits(Slot slot) const {
+    return slot < checksums_.size() ? unsigned{bits_[slot / kSlotsAByte]} >> shift(slot) : 0;
+  }
+  void set_bits(Slot slot, unsigned mask, unsigned value) {
+    reach(slot);
+    std::uint8_t& byte = bits_[slot / kSlotsAByte];
+    byte = static_cast<std::uint8_t>((byte & ~(mask << shift(slot))) | (value << shift(slot)));
+  }
+
+  bool narrow_;
+  std::size_t dirty_slots_ = 0;
+  ChunkedVector<std::uint64_t> checksums_;
+  ChunkedVector<Masks<std::uint16_t>> narrow_masks_;
+  ChunkedVector<Masks<PageMask>> wide_masks_;
+  ChunkedVector<std::uint8_t> bits_;
+};
+
+}  // namespace nbdstack

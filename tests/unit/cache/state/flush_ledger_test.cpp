@@ -1,0 +1,57 @@
+// What a flush of a client has to wait for, and to say.
+#include "filters/cache/state/flush_ledger.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cerrno>
+
+namespace nbdstack::testing {
+namespace {
+
+TEST(CacheFlushLedger, AFailureBelowIsADoubtUntilAFlushHasFollowed) {
+  FlushLedger ledger;
+  EXPECT_FALSE(ledger.is_in_doubt());
+  ledger.doubt();
+  EXPECT_TRUE(ledger.is_in_doubt());
+  ledger.flushed(ledger.doubts());
+  EXPECT_FALSE(ledger.is_in_doubt());
+}
+
+TEST(CacheFlushLedger, AFlushSettlesNoDoubtThatCameWhileItRan) {
+  FlushLedger ledger;
+  ledger.doubt();
+  const auto before = ledger.doubts();
+  ledger.doubt();
+  ledger.flushed(before);
+  EXPECT_TRUE(ledger.is_in_doubt());
+}
+
+TEST(CacheFlushLedger, OnlyOlderTicketsAreWaitedFor) {
+  FlushLedger ledger;
+  const auto first = ledger.open();
+  const auto second = ledger.open();
+  const auto third = ledger.open();
+  EXPECT_TRUE(ledger.is_oldest(first));
+  EXPECT_FALSE(ledger.is_oldest(second));
+  ledger.close(second);
+  EXPECT_FALSE(ledger.is_oldest(third));
+  ledger.close(first);
+  EXPECT_TRUE(ledger.is_oldest(third));
+}
+
+TEST(CacheFlushLedger, AFailureIsReportedOnce) {
+  FlushLedger ledger;
+  EXPECT_FALSE(ledger.take_failure());
+  ledger.remember_failure(Error(ENOSPC, "full"));
+  ledger.remember_failure(Error(EIO, "broken"));
+  const auto failure = ledger.take_failure();
+  ASSERT_TRUE(failure);
+  EXPECT_EQ(failure->code(), EIO);  // the last one
+  EXPECT_FALSE(ledger.take_failure());
+  ledger.remember_failure(Error(EIO, "broken"));
+  ledger.forget_failure();
+  EXPECT_FALSE(ledger.take_failure());
+}
+
+}  // namespace
+}  // namespace nbdstack::testing

@@ -1,0 +1,86 @@
+// When the cache has to make room, and when its disk is full.
+#include "filters/cache/state/pressure.hpp"
+
+#include <gtest/gtest.h>
+
+namespace nbdstack::testing {
+namespace {
+
+class CachePressure : public ::testing::Test {
+ protected:
+  static constexpr TimePoint kNow{std::chrono::hours(1000)};
+  static constexpr Duration kRetry = std::chrono::seconds(1);
+
+  static CacheSettings of_slots(std::uint64_t slots) {
+    CacheSettings settings;
+    settings.max_size_bytes = slots * settings.block_size;
+    settings.full_retry = kRetry;
+    return settings;
+  }
+
+  Pressure pressure{of_slots(100)};  // thresholds at 95 and 80
+};
+
+TEST_F(CachePressure, HasAtLeastOneSlotAndNoBoundWithoutASize) {
+  EXPECT_EQ(pressure.max_slots(), 100U);
+  CacheSettings less_than_a_block;
+  less_than_a_block.max_size_bytes = 1;
+  EXPECT_EQ(Pressure(less_than_a_block).max_slots(), 1U);
+  EXPECT_EQ(Pressure(CacheSettings()).max_slots(), kNoSlot - 2);
+}
+
+TEST_F(CachePressure, BeginsAboveTheHighThresholdAndEndsAtTheLowOne) {
+  pressure.note_occupied(95);
+  EXPECT_FALSE(pressure.flag());
+  EXPECT_EQ(pressure.blocks_to_free(95, 0), 0U);
+  pressure.note_occupied(96);
+  EXPECT_TRUE(pressure.flag());
+  EXPECT_EQ(pressure.blocks_to_free(96, 0), 16U);
+  EXPECT_EQ(pressure.blocks_to_free(81, 0), 1U);
+  EXPECT_TRUE(pressure.flag());
+  EXPECT_EQ(pressure.blocks_to_free(80, 0), 0U);
+  EXPECT_FALSE(pressure.flag());
+  EXPECT_EQ(pressure.blocks_to_free(81, 0), 0U);
+}
+
+TEST_F(CachePressure, IsAlsoOfTooManyRangesOfZeros) {
+  pressure.note_zero_ranges(Pressure::kMostZeroRanges);
+  EXPECT_FALSE(pressure.flag());
+  pressure.note_zero_ranges(Pressure::kMostZeroRanges + 1);
+  EXPECT_TRUE(pressure.flag());
+  EXPECT_EQ(pressure.blocks_to_free(0, Pressure::kMostZeroRanges + 1), 0U);
+  EXPECT_TRUE(pressure.flag());
+  EXPECT_EQ(pressure.blocks_to_free(0, Pressure::kMostZeroRanges), 0U);
+  EXPECT_FALSE(pressure.flag());
+}
+
+TEST_F(CachePressure, AFullDiskIsNewsOnceAndTriedNowAndThen) {
+  EXPECT_FALSE(pressure.is_time_to_try(kNow));
+  EXPECT_TRUE(pressure.disk_is_full(kNow));
+  EXPECT_FALSE(pressure.disk_is_full(kNow));
+  EXPECT_FALSE(pressure.is_time_to_try(kNow + kRetry / 2));
+  EXPECT_TRUE(pressure.is_time_to_try(kNow + kRetry));
+  EXPECT_FALSE(pressure.is_time_to_try(kNow + kRetry));
+  EXPECT_TRUE(pressure.is_time_to_try(kNow + 2 * kRetry));
+}
+
+TEST_F(CachePressure, TheTriedSlotTellsThatThereIsRoomAgain) {
+  EXPECT_TRUE(pressure.disk_is_full(kNow));
+  pressure.trying(7);
+  EXPECT_FALSE(pressure.stored(6));
+  EXPECT_TRUE(pressure.is_disk_full());
+  EXPECT_TRUE(pressure.stored(7));
+  EXPECT_FALSE(pressure.is_disk_full());
+  EXPECT_FALSE(pressure.stored(7));
+}
+
+TEST_F(CachePressure, ATriedSlotThatFailedTellsNothingAnyMore) {
+  EXPECT_TRUE(pressure.disk_is_full(kNow));
+  pressure.trying(7);
+  EXPECT_FALSE(pressure.disk_is_full(kNow));
+  EXPECT_FALSE(pressure.stored(7));
+  EXPECT_TRUE(pressure.is_disk_full());
+}
+
+}  // namespace
+}  // namespace nbdstack::testing
