@@ -38,7 +38,7 @@ struct StoreSettings {
 // How a store's requests wait, and what ends them. The clock outlives the store.
 struct Waiting {
   Clock& clock;
-  // Asked from time to time whether the server has been told to stop (last_minute.hpp tells what
+  // Asked from time to time whether the server has been told to stop (shutdown_grace.hpp tells what
   // that means). Empty: never.
   std::function<bool()> stopping{};
   // Asked whether objects may still be changed: no ends every such request before its next byte is

@@ -34,7 +34,7 @@ struct HttpStore::Call {
 
   [[nodiscard]] bool changes_something() const { return method != "GET" && method != "HEAD"; }
 
-  LastMinute::Operation operation{};  // set when the call begins
+  ShutdownGrace::Operation operation{};  // set when the call begins
   // These four: where the last attempt went, and what it was signed with.
   std::shared_ptr<const BucketPlace> place{};
   std::int64_t clock_offset_s = 0;

@@ -61,7 +61,7 @@ HttpStore::HttpStore(const HttpStoreConfig& config, Clock& clock)
       clock_(clock),
       retrier_({.retries = config.retries, .timeout = milliseconds(config.timeout_ms)}, clock,
                std::random_device{}()),
-      last_minute_(
+      grace_(
           config.stopping, clock,
           milliseconds(std::min<std::uint64_t>(config.options.stop_timeout_ms, config.timeout_ms))),
       removal_pace_(stall_timeout_of(config) / 4),
@@ -93,7 +93,7 @@ HttpClient& HttpStore::client() {
 
 void HttpStore::run(Call& call, const Judge& judge, Retrier& retrier) {
   const std::string operation = fmt::format("{} {}", call.method, url_of(call.key));
-  const LastMinute::Stay stay(last_minute_, call.changes_something());
+  const ShutdownGrace::Stay stay(grace_, call.changes_something());
   call.operation = stay.operation;
   try {
     retrier.run(
@@ -106,7 +106,7 @@ void HttpStore::run(Call& call, const Judge& judge, Retrier& retrier) {
           return failure;
         },
         [&] { return is_over(call); });
-    last_minute_.got_on();
+    grace_.got_on();
   } catch (const Error& error) {
     if (error.code() != ESHUTDOWN) throw;
     throw_why_over(call, operation);
@@ -121,17 +121,17 @@ void HttpStore::throw_why_over(const Call& call, const std::string& operation) {
                             "ended",
                             operation));
   }
-  if (last_minute_.is_silent()) {
+  if (grace_.is_silent()) {
     throw Error(
         ETIMEDOUT,
         fmt::format("{}: given up, because the server is shutting down, and nothing has "
                     "reached the service for {:.3g} s (the shorter of stop-timeout and timeout)",
-                    operation, std::chrono::duration<double>(last_minute_.grace()).count()));
+                    operation, std::chrono::duration<double>(grace_.duration()).count()));
   }
 }
 
 bool HttpStore::is_over(const Call& call) {
-  return last_minute_.is_over_for(call.operation) || !may_send(call);
+  return grace_.is_over_for(call.operation) || !may_send(call);
 }
 
 bool HttpStore::may_send(const Call& call) const {
@@ -225,7 +225,7 @@ HttpOutcome HttpStore::send(Call& call, Duration time_left) {
                       .text_limit = call.text_limit,
                       .is_over = [&] { return is_over(call); },
                       .may_send = [&] { return may_send(call); },
-                      .got_on = [&] { last_minute_.got_on(); },
+                      .got_on = [&] { grace_.got_on(); },
                       .time = config_.time,
                       .fresh_connection = call.fresh_connection};
   if (!signable.query.empty()) request.url += "?" + encode_query(signable.query);

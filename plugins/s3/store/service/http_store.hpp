@@ -63,7 +63,7 @@
 #include "plugins/s3/store/part_read.hpp"
 #include "plugins/s3/store/service/bucket_location.hpp"
 #include "plugins/s3/store/service/express_session.hpp"
-#include "plugins/s3/store/service/last_minute.hpp"
+#include "plugins/s3/store/service/shutdown_grace.hpp"
 #include "plugins/s3/store/service/list_page.hpp"
 #include "plugins/s3/store/service/removal_pace.hpp"
 #include "plugins/s3/store/service/service_options.hpp"
@@ -194,7 +194,7 @@ class HttpStore final : public ObjectStore {
   const HttpStoreConfig config_;
   Clock& clock_;
   Retrier retrier_;
-  LastMinute last_minute_;
+  ShutdownGrace grace_;
   LearnedPieces learned_;
   UnverifiedNotice unverified_;
   enum class Knows : std::uint8_t { not_tried, yes, no };

@@ -33,7 +33,7 @@
 
 namespace nbdstack {
 
-class LastMinute {
+class ShutdownGrace {
  public:
   static constexpr Duration kLookEvery = std::chrono::milliseconds(20);
 
@@ -44,13 +44,13 @@ class LastMinute {
   };
 
   // `has_stopped` is asked from many threads; empty: the server never stops.
-  LastMinute(std::function<bool()> has_stopped, Clock& clock, Duration grace)
+  ShutdownGrace(std::function<bool()> has_stopped, Clock& clock, Duration grace)
       : has_stopped_(std::move(has_stopped)), clock_(clock), grace_(grace) {}
 
   // An operation is under way for as long as this lives.
   class Stay {
    public:
-    Stay(LastMinute& at, bool writes) : operation(at.begin(writes)), at_(at) {}
+    Stay(ShutdownGrace& at, bool writes) : operation(at.begin(writes)), at_(at) {}
     Stay(const Stay&) = delete;
     Stay& operator=(const Stay&) = delete;
     ~Stay() {
@@ -60,7 +60,7 @@ class LastMinute {
     const Operation operation;
 
    private:
-    LastMinute& at_;
+    ShutdownGrace& at_;
   };
 
   // A piece of a body has arrived, or an operation has succeeded.
@@ -94,7 +94,7 @@ class LastMinute {
     const std::lock_guard lock(mutex_);
     return silent_;
   }
-  [[nodiscard]] Duration grace() const { return grace_; }
+  [[nodiscard]] Duration duration() const { return grace_; }
 
  private:
   Operation begin(bool writes) {
