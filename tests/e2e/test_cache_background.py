@@ -17,7 +17,7 @@ KIB, MIB = 1 << 10, 1 << 20
 
 class WriteBack(CacheCase):
     def test_delay(self):
-        """cache-write-delay that writes at once or never, or leaves something for the flush."""
+        """A dirty block is written back when cache-write-delay has passed, not before."""
         handle, written = self.serve("cache-write-delay=500ms").connect(), data.tagged(2, 0, BLOCK)
         start = time.monotonic()
         handle.pwrite(written, 0)
@@ -28,7 +28,7 @@ class WriteBack(CacheCase):
         self.assertEqual([request.kind for request in self.below.requests()], ["flush"])
 
     def test_delay_is_counted_from_the_first_write(self):
-        """A block that is written all the time and therefore never written back."""
+        """A block that is written all the time is written back too: its first write counts."""
         handle = self.serve("cache-write-delay=300ms").connect()
         deadline = time.monotonic() + 10
         while not self.below.requests("pwrite") and time.monotonic() < deadline:
@@ -36,7 +36,7 @@ class WriteBack(CacheCase):
         self.assertTrue(self.below.requests("pwrite"))
 
     def test_units_of_time(self):
-        """A delay of a minute taken for one of a second."""
+        """cache-write-delay takes the units that its manual page names."""
         for text in ("1m", "60", "60s", "60000ms", "1h"):
             with self.subTest(text):
                 server = self.serve(f"cache-write-delay={text}")
@@ -46,7 +46,7 @@ class WriteBack(CacheCase):
                 server.kill()
 
     def test_neighbours_are_one_request(self):
-        """Dirty blocks in a run written back one by one."""
+        """Dirty blocks in a row are written back by one request."""
         handle = self.serve("cache-write-delay=200ms").connect()
         for offset in range(0, 4 * BLOCK, 4 * KIB):
             handle.pwrite(data.tagged(2, offset, 4 * KIB), offset)
@@ -54,8 +54,7 @@ class WriteBack(CacheCase):
         self.assertLessEqual(len(self.below.requests("pwrite")), 2)
 
     def test_failure_is_reported_by_the_next_flush(self):
-        """A failed background write-back that nobody hears of, or that every later flush reports,
-        though the layer below is well again; seen from another connection than the writer's."""
+        """The next flush reports a failed background write-back, once, on any connection."""
         server = self.serve("cache-write-delay=50ms")
         writer, other = server.connect(), server.connect()
         self.below.fail("pwrite")
@@ -68,7 +67,7 @@ class WriteBack(CacheCase):
         self.assertEqual(self.below.stored(0, BLOCK), data.tagged(2, 0, BLOCK))
 
     def test_failure_is_reported_by_the_next_fua(self):
-        """The same, by a write with FUA."""
+        """The next write with FUA reports it, too."""
         handle = self.serve("cache-write-delay=50ms").connect()
         self.below.fail("pwrite")
         handle.pwrite(data.tagged(2, 0, BLOCK), 0)
@@ -80,7 +79,7 @@ class WriteBack(CacheCase):
         self.assertEqual(self.below.stored(0, BLOCK), again)
 
     def test_failure_is_retried_with_growing_pauses(self):
-        """A failed write-back never tried again, or again and again without a pause."""
+        """A failed write-back is tried again after pauses that grow."""
         handle, written = self.serve("cache-write-delay=50ms").connect(), data.tagged(2, 0, BLOCK)
         self.below.fail("pwrite")
         handle.pwrite(written, 0)
@@ -91,7 +90,7 @@ class WriteBack(CacheCase):
         self.below.wait_until_stored(0, written, 60)
 
     def test_threads(self):
-        """More requests below than cache-threads, or one after the other."""
+        """As many write-backs as cache-threads run at once, and no more."""
         handle = self.serve("cache-threads=3").connect()
         self.below.delay("pwrite", 0.02)
         for block in range(0, 64, 2):
@@ -101,7 +100,7 @@ class WriteBack(CacheCase):
         self.assertIn(most, (2, 3))
 
     def test_reads_do_not_wait_for_write_back(self):
-        """A miss queued behind a write-back that takes its time, even with one thread."""
+        """A miss does not wait for a write-back, even with one thread."""
         server = self.serve("cache-threads=1", "cache-write-delay=50ms")
         writer, reader = server.connect(), server.connect()
         self.below.hold("pwrite")
@@ -116,8 +115,7 @@ class WriteBack(CacheCase):
 
 class MaxDirty(CacheCase):
     def test_writers_wait(self):
-        """More dirty data than cache-max-dirty, an error instead of waiting, or no word about it in
-        the debug log."""
+        """Writers wait at cache-max-dirty, without an error; the debug log tells."""
         server = self.serve("cache-max-dirty=1M", verbose=True)
         handle = server.connect()
         self.below.delay("pwrite", 0.01)
@@ -130,7 +128,7 @@ class MaxDirty(CacheCase):
         self.assertEqual(self.below.stored(0, SIZE), data.tagged(2, 0, SIZE))
 
     def test_reads_do_not_wait_with_the_writers(self):
-        """Hits and misses stopped while writers wait for write-back."""
+        """Hits and misses are served while writers wait for write-back."""
         server = self.serve("cache-max-dirty=512K")
         writer, reader = server.connect(), server.connect()
         self.below.hold("pwrite")
@@ -149,7 +147,7 @@ class MaxDirty(CacheCase):
 
 class Ages(CacheCase):
     def test_timeout_drops_clean_blocks(self):
-        """cache-timeout that never comes, or a cache that is of no use before it does."""
+        """Clean blocks are hits until cache-timeout has passed, and are read again after it."""
         handle = self.serve("cache-timeout=2", "cache-on-read=true").connect()
         old, new = data.tagged(1, 0, BLOCK), data.tagged(5, 0, BLOCK)
         self.assertEqual(handle.pread(BLOCK, 0), old)
@@ -160,7 +158,7 @@ class Ages(CacheCase):
         self.assertGreater(time.monotonic() - start, 1)
 
     def test_timeout_keeps_dirty_blocks(self):
-        """Unwritten data dropped because of its age."""
+        """cache-timeout drops no dirty block."""
         handle = self.serve("cache-timeout=200ms").connect()
         self.below.fail("pwrite")
         handle.pwrite(b"x" * BLOCK, 0)
@@ -172,7 +170,7 @@ class Ages(CacheCase):
         self.assertEqual(self.below.stored(0, BLOCK), b"x" * BLOCK)
 
     def test_protected_blocks_go_last(self):
-        """The first blocks of the disk evicted by a scan of the rest, despite cache-protect."""
+        """A scan of the disk does not evict the blocks that cache-protect names."""
         for policy in ("lru", "s3fifo"):
             with self.subTest(policy):
                 server = self.serve(
@@ -188,7 +186,7 @@ class Ages(CacheCase):
                 server.stop()
 
     def test_protection_yields_when_nothing_else_is_left(self):
-        """cache-protect larger than the cache: nothing can be cached, or requests fail."""
+        """With cache-protect larger than the cache, other blocks are cached all the same."""
         handle = self.serve(
             "cache-protect=16M", "cache-max-size=1M", "cache-on-read=true"
         ).connect()
@@ -217,7 +215,7 @@ class ExportsWithNames(unittest.TestCase):
         return server
 
     def test_delayed_write_goes_to_its_own_export(self):
-        """Written back to the default export: lost to its owner, and somebody else's overwritten."""
+        """A delayed write goes to the export that its client opened."""
         handle = self.serve("cache-write-delay=100ms").connect("a")
         handle.pwrite(data.tagged(2, 0, BLOCK), 0)
         deadline = time.monotonic() + 30
@@ -226,7 +224,7 @@ class ExportsWithNames(unittest.TestCase):
         self.assertEqual(self.writes.read_text(), f"[a] {BLOCK} 0\n")
 
     def test_what_a_client_leaves_goes_to_its_own_export(self):
-        """The same when it leaves, or the server stops."""
+        """So does what is dirty when the client leaves, or the server stops."""
         server = self.serve("cache-write-delay=1h")
         server.connect("a").pwrite(data.tagged(2, 0, BLOCK), 0)
         server.terminate()

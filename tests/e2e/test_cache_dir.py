@@ -15,7 +15,7 @@ LOCAL = "cache-flush=local"
 
 class Restart(CacheDirCase):
     def test_second_run_reads_nothing_below(self):
-        """A cache that is empty after a restart."""
+        """What one server has cached, the next one reads from the directory."""
         self.below.tell(5)
         expected = self.fill()
         self.below.tell(6, since=5)
@@ -25,7 +25,7 @@ class Restart(CacheDirCase):
         self.assertEqual(self.below.requests("pread", "pwrite"), [])
 
     def test_clean_blocks_survive_a_crash(self):
-        """The same after SIGKILL, once a flush has been answered."""
+        """So it does after SIGKILL, once a flush has been answered."""
         self.below.tell(5)
         server = self.serve("cache-on-read=true", LOCAL)
         handle = server.connect()
@@ -38,14 +38,14 @@ class Restart(CacheDirCase):
         self.assertEqual(self.below.requests("pread"), [])
 
     def test_dirty_blocks_are_written_back_after_a_crash(self):
-        """Flushed data lost by SIGKILL, or written back only when somebody connects or flushes."""
+        """After SIGKILL the next server writes back what was flushed, without a client."""
         written = self.leave_dirty(5 * BLOCK + 8 * KIB, 7, 3 * BLOCK)
         self.below.heal()
         self.serve(LOCAL)
         self.below.wait_until_stored(5 * BLOCK + 8 * KIB, written)
 
     def test_dirty_blocks_are_served_after_a_crash(self):
-        """Flushed data not shown while it cannot be written below, here for two crashes."""
+        """Flushed data are served after two crashes, though they cannot be written below."""
         written = self.leave_dirty(5 * BLOCK, 7)
         for _ in range(2):
             server = self.serve(LOCAL)
@@ -53,8 +53,8 @@ class Restart(CacheDirCase):
             server.kill()
 
     def test_fua_survives_a_crash(self):
-        """A FUA write acknowledged with cache-flush=local before it is durable; or, with below,
-        before it is stored below."""
+        """An acknowledged FUA write is durable in the directory (local), or stored below (below).
+        """
         self.below.fail("pwrite")
         server, written = self.serve(LOCAL), data.tagged(7, BLOCK, 4 * KIB)
         server.connect().pwrite(written, BLOCK, nbd.CMD_FLAG_FUA)
@@ -69,7 +69,7 @@ class Restart(CacheDirCase):
         self.assertTrue(stored[-1].kind == "flush" or stored[-1].flags & FUA, stored)
 
     def test_flush_below_reaches_below(self):
-        """cache-flush=below, the default, that is content with the cache's own disk."""
+        """With cache-flush=below, the default, a flush is answered by the layer below."""
         handle, written = self.serve().connect(), data.tagged(7, BLOCK, BLOCK)
         handle.pwrite(written, BLOCK)
         handle.flush()
@@ -77,7 +77,7 @@ class Restart(CacheDirCase):
         self.assertEqual(self.below.requests()[-1].kind, "flush")
 
     def test_local_flush_does_not_wait_for_below(self):
-        """cache-flush=local that waits for the layer below."""
+        """With cache-flush=local a flush does not wait for the layer below."""
         self.below.hold("pwrite", "flush")
         handle = self.serve(LOCAL).connect()
         handle.pwrite(data.tagged(7, BLOCK, BLOCK), BLOCK)
@@ -86,8 +86,7 @@ class Restart(CacheDirCase):
         self.below.wait_until_stored(BLOCK, data.tagged(7, BLOCK, BLOCK))
 
     def test_local_flush_of_a_directory_that_is_gone_waits_for_below(self):
-        """Flushes that a removed directory is taken to have made durable, until a kill shows that
-        nothing of it is left."""
+        """When the directory has been removed, a local flush is one below."""
         for gone in (shutil.rmtree, lambda directory: directory.rename(self.scratch / "moved")):
             with self.subTest(gone=gone):
                 written = data.tagged(7, BLOCK, BLOCK)
@@ -106,7 +105,7 @@ class Restart(CacheDirCase):
                 self.assertEqual(server.log().count("is not there any more"), 1)
 
     def test_zeros_survive_a_crash(self):
-        """Zeros, which take no storage, forgotten by a crash."""
+        """Flushed zeros, which take no storage, survive SIGKILL."""
         self.below.fail("pwrite", "zero", "trim")
         server = self.serve(LOCAL)
         handle = server.connect()
@@ -127,8 +126,8 @@ class Bounds(CacheDirCase):
         return sum(file.stat().st_blocks * 512 for file in self.directory.iterdir())
 
     def test_other_size_between_runs_loses_nothing_dirty(self):
-        """Dirty blocks beyond a smaller cache-max-size dropped, or the bound not kept after they
-        have been written back; or anything lost when it grows."""
+        """A smaller cache-max-size keeps dirty blocks until they are written back, then holds; a
+        larger one loses nothing."""
         written = self.leave_dirty(BLOCK, 7, 8 * MIB, ["cache-max-size=16M"])
         server = self.serve(LOCAL, "cache-max-size=1M")
         self.assertEqual(server.connect().pread(8 * MIB, BLOCK), written)
@@ -146,8 +145,8 @@ class Bounds(CacheDirCase):
         data.wait_until(lambda: self.used_bytes() < 2 * MIB, 30, "a cache of the new size")
 
     def test_cache_stays_within_its_bound(self):
-        """More storage in the directory than cache-max-size, beyond the index and what is under
-        way, while data is written, overwritten and read."""
+        """The directory takes no more storage than cache-max-size, the index and what is under way.
+        """
         handle = self.serve(LOCAL, "cache-max-size=2M", "cache-on-read=true").connect()
         for turn in range(3):
             for offset in range(0, SIZE, MIB):
@@ -166,7 +165,7 @@ class Outage(CacheDirCase):
         self.patience_s = 60
 
     def test_cached_blocks_are_read(self):
-        """An error for what the cache has."""
+        """What is cached is read during an outage."""
         handle = self.serve("cache-on-read=true").connect()
         handle.pread(BLOCK, 0)
         self.below.fail()
@@ -176,8 +175,8 @@ class Outage(CacheDirCase):
         self.assertEqual(handle.pread(BLOCK, BLOCK), data.tagged(1, BLOCK, BLOCK))
 
     def test_writes_and_flushes_go_on(self):
-        """Writes or local flushes that fail though the cache has room; or what was written during
-        an outage not written back, by itself, once it is over."""
+        """Writes and local flushes succeed during an outage, and are written back by themselves
+        after it."""
         handle = self.serve(LOCAL, "cache-max-size=8M").connect()
         self.below.fail()
         expected = bytearray(data.tagged(1, 0, SIZE))
@@ -191,8 +190,7 @@ class Outage(CacheDirCase):
         self.below.wait_until_stored(0, bytes(expected), self.patience_s)
 
     def test_flush_below_fails_and_keeps_the_data(self):
-        """A FLUSH that succeeds without the layer below, never ends, or drops what it could not
-        store."""
+        """During an outage a flush below fails, in time, and keeps the data."""
         handle = self.serve("cache-flush=below").connect()
         self.below.fail()
         handle.pwrite(data.tagged(9, BLOCK, BLOCK), BLOCK)
@@ -203,8 +201,8 @@ class Outage(CacheDirCase):
         self.assertEqual(self.below.stored(BLOCK, BLOCK), data.tagged(9, BLOCK, BLOCK))
 
     def test_stop_during_an_outage(self):
-        """What could not be written at SIGTERM passed over in silence, called lost though it is
-        kept, or not written back by the next start."""
+        """What cannot be written at SIGTERM is reported as kept, and written back by the next
+        server."""
         server, written = self.serve(LOCAL), data.tagged(9, BLOCK, 4 * BLOCK)
         handle = server.connect()
         self.below.fail()

@@ -30,8 +30,8 @@ class OtherWriter(CacheDirCase):
         return run_expecting_failure(*self.command(*parameters))[1]
 
     def test_warm_where_nobody_else_wrote(self):
-        """A cache that is read again below, or looked at, though its disk tells that nobody else
-        has written."""
+        """Where the disk tells that nobody else has written, cached blocks are served without a
+        request below."""
         self.below.tell(5)
         expected = self.fill()
         self.below.tell(6, since=5)
@@ -40,8 +40,7 @@ class OtherWriter(CacheDirCase):
         self.assertEqual(self.below.requests("pread", "pwrite", "flush"), [])
 
     def test_clean_blocks_of_an_older_term_are_dropped(self):
-        """Old blocks served after another server has written; or merged with new ones by a write of
-        part of a page; or dropped without a word."""
+        """When another server has written, clean blocks are dropped, with a line in the log."""
         self.below.tell(5)
         self.fill()
         self.below.change(0, data.tagged(9, 0, 32 * BLOCK))
@@ -57,8 +56,8 @@ class OtherWriter(CacheDirCase):
         self.assertRegex(server.log(), rf"\b{32 * BLOCK} bytes.*another server")
 
     def test_dirty_blocks_are_not_written_over_a_newer_term(self):
-        """Another server's flushed data overwritten by what an earlier life left, or a refusal that
-        does not say what has happened and what can be done."""
+        """Dirty blocks of an earlier term are not written over a newer one: the start is refused,
+        and says what can be done."""
         self.leave_dirty_in_term_5()
         for parameters in ((), (LOCAL,), ("-r",)):
             said = self.refused(*parameters)
@@ -69,7 +68,7 @@ class OtherWriter(CacheDirCase):
         self.assertEqual(self.below.requests("pwrite"), [])
 
     def test_the_ways_out(self):
-        """A refusal without a way to see, keep and discard what is dirty."""
+        """After such a refusal, what is dirty can be listed, exported and discarded."""
         written = self.leave_dirty_in_term_5()
         saved = self.scratch / "saved"
         shown = run_command("nbdstack-cache", "show", self.directory)
@@ -92,7 +91,7 @@ class OtherWriter(CacheDirCase):
         self.assertEqual(handle.pread(BLOCK, 3 * BLOCK), data.tagged(9, 3 * BLOCK, BLOCK))
 
     def test_a_directory_in_use_is_not_looked_into(self):
-        """A command that reads or empties a directory under a server."""
+        """nbdstack-cache refuses a directory that a server uses."""
         self.below.tell(5)
         handle = self.serve().connect()
         handle.pwrite(data.tagged(7, 0, BLOCK), 0)
@@ -105,14 +104,14 @@ class OtherWriter(CacheDirCase):
         self.assertFalse((self.scratch / "no").exists())
 
     def test_force_writes_what_is_dirty_and_nothing_else(self):
-        """cache-dirty=force that serves old clean blocks, or does not write the dirty ones."""
+        """cache-dirty=force writes the dirty blocks, and drops the clean ones."""
         written = self.leave_dirty_in_term_5()
         server = self.serve("cache-dirty=force")
         self.below.wait_until_stored(3 * BLOCK, written)
         self.assertRegex(server.log(), rf"\b{BLOCK} bytes.*cache-dirty=force")
 
     def test_discard_says_how_much(self):
-        """cache-dirty=discard that writes, or is silent."""
+        """cache-dirty=discard writes nothing, and says how much is discarded."""
         self.leave_dirty_in_term_5()
         server = self.serve("cache-dirty=discard")
         newer = data.tagged(9, 3 * BLOCK, BLOCK)
@@ -122,8 +121,7 @@ class OtherWriter(CacheDirCase):
         self.assertEqual(self.below.stored(3 * BLOCK, BLOCK), newer)
 
     def test_another_disk_is_refused(self):
-        """The cache of one volume used over another one of the same size and name, or of one that
-        was deleted and made anew."""
+        """A directory is refused over another volume, also one of the same name and size."""
         self.leave_dirty_in_term_5()
         self.below.tell(5, disk="volume-2")
         for policy in ("refuse", "force", "discard"):
@@ -133,7 +131,7 @@ class OtherWriter(CacheDirCase):
         self.assertEqual(self.below.requests("pwrite"), [])
 
     def test_a_restored_copy_of_the_directory(self):
-        """A directory that was put back from a backup writes over what came later."""
+        """A directory restored from a backup does not write over what came later."""
         written = self.leave_dirty_in_term_5()
         self.below.tell(8, since=7)
         self.assertIn("term 5", self.refused())
@@ -144,7 +142,7 @@ class OtherWriter(CacheDirCase):
         self.below.wait_until_stored(3 * BLOCK, written)
 
     def test_names_do_not_matter_to_a_known_disk(self):
-        """A directory that belongs to the name that the first client gave, however wrong."""
+        """The directory of a disk that tells its identity serves every export name of that disk."""
         self.below.tell(5)
         server = self.serve("cache-on-read=true")
         wrong = server.connect("typo")
@@ -172,8 +170,8 @@ class LostRight(CacheDirCase):
             self.assertEqual(error_of(request), "ESHUTDOWN")
 
     def test_a_server_that_was_taken_over_says_so(self):
-        """Writes and flushes acknowledged into cache-dir, or old blocks read from it, by a server
-        that has lost its disk; or its dirty blocks written over the winner's, now or later."""
+        """A server that another one has taken over from refuses requests, and never writes its
+        dirty blocks."""
         self.below.tell(5)
         self.below.fail("pwrite")
         server = self.serve(LOCAL)
@@ -193,7 +191,7 @@ class LostRight(CacheDirCase):
         self.assertIn(f"{BLOCK} bytes", run_expecting_failure(*self.command(LOCAL))[1])
 
     def test_a_doubt_that_ends_well(self):
-        """A server that fails for good because it was suspended, though nobody took its disk."""
+        """A server that was suspended, and whose disk nobody took, serves again."""
         self.below.tell(5)
         server = self.serve(LOCAL)
         handle = server.connect()
@@ -209,7 +207,7 @@ class UnknownDisk(CacheDirCase):
     """The layer below does not tell which disk it is."""
 
     def test_a_change_without_the_cache_is_noticed(self):
-        """Blocks served that somebody has changed without the directory, or merged with new ones."""
+        """Clean blocks are dropped when somebody has written without the directory."""
         self.fill()
         self.below.change(0, data.tagged(9, 0, 32 * BLOCK))
         server = self.serve()
@@ -222,7 +220,7 @@ class UnknownDisk(CacheDirCase):
         self.assertRegex(server.log(), rf"\b{32 * BLOCK} bytes")
 
     def test_dirty_blocks_of_a_changed_disk_are_refused(self):
-        """Dirty blocks written over a disk that somebody has changed, or another one."""
+        """Dirty blocks of a disk that has been changed since are refused."""
         self.fill()
         self.leave_dirty(40 * BLOCK, 7)
         self.below.heal()
@@ -232,7 +230,7 @@ class UnknownDisk(CacheDirCase):
             self.assertIn(text, said)
 
     def test_a_mistyped_name_leaves_no_trace(self):
-        """A directory that belongs for good to a name that a client got wrong."""
+        """A mistyped export name does not bind the directory."""
         server = self.serve()
         server.connect("typo").pread(512, 0)
         server.disconnect()
@@ -243,7 +241,7 @@ class UnknownDisk(CacheDirCase):
         self.assertEqual(self.serve().connect().pread(BLOCK, 0), data.tagged(7, 0, BLOCK))
 
     def test_a_wrong_name_can_be_given_back(self):
-        """The same where the wrong client has stored something."""
+        """A directory that caches for a wrong name can be discarded, and serves the right one then."""
         server = self.serve("cache-on-read=true")
         server.connect("typo").pread(BLOCK, 0)
         server.terminate()
@@ -257,8 +255,7 @@ class UnknownDisk(CacheDirCase):
 
 class ReadOnly(CacheDirCase):
     def test_a_readonly_server_writes_nothing(self):
-        """nbdkit -r that writes what an earlier server left, without a client, with clients, or when
-        it stops; or that does not show what is newest."""
+        """nbdkit -r shows what an earlier server left, and never writes it back."""
         written = self.leave_dirty(3 * BLOCK, 7)
         self.below.heal()
         server = self.serve("-r")

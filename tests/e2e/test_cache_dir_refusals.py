@@ -35,7 +35,7 @@ class Identity(CacheDirCase):
         self.assertLessEqual(len(self.below.requests("pread")), len(expected) // BLOCK // 2)
 
     def test_other_size(self):
-        """A cache of one disk used for another, larger one."""
+        """The directory of a disk of another size is refused."""
         expected = self.fill()
         usual = self.below
         self.set_up_below(size=SIZE + MIB)
@@ -44,26 +44,26 @@ class Identity(CacheDirCase):
         self.check_intact(expected)
 
     def test_other_block_size(self):
-        """A cache read with another block size than it was written with."""
+        """A directory of another block size is refused."""
         expected = self.fill()
         said = self.check_refused("cache-min-block-size=128K")
         self.assertRegex(said, "131072|128K")
         self.check_intact(expected)
 
     def test_other_cache_id(self):
-        """cache-id ignored: the user's own way to tell disks apart."""
+        """A directory of another cache-id is refused."""
         expected = self.fill()
         self.check_refused("cache-id=another", because=["another"])
         self.check_intact(expected)
 
     def test_same_cache_id(self):
-        """A cache refused though its cache-id is the same."""
+        """A directory of the same cache-id is used."""
         expected = self.fill("cache-id=mine")
         handle = self.serve("cache-id=mine").connect()
         self.assertEqual(handle.pread(len(expected), 0), expected)
 
     def test_other_export(self):
-        """A cache of one export used for another one, in a later server or in the same."""
+        """The directory of another export is refused, by the same server and by a later one."""
         expected = self.fill()
         self.check_refused(export="other", because=["other"])
         server = self.serve()
@@ -73,7 +73,7 @@ class Identity(CacheDirCase):
         self.assertIn("cache-exports", server.log())
 
     def test_message_tells_how_to_discard(self):
-        """A refusal that leaves the user without a way out: what it says to do works."""
+        """The way out that a refusal names works."""
         self.fill()
         said = self.check_refused("cache-id=another")
         self.assertRegex(said, "(?i)remove|delete")
@@ -82,7 +82,7 @@ class Identity(CacheDirCase):
         self.serve("cache-id=another").connect().pread(BLOCK, 0)
 
     def test_second_server(self):
-        """Two servers that write one directory."""
+        """A second server is refused a directory in use."""
         first = self.serve()
         handle = first.connect()
         handle.pwrite(data.tagged(7, 0, BLOCK), 0)
@@ -93,27 +93,27 @@ class Identity(CacheDirCase):
         self.serve().connect().pread(BLOCK, 0)  # the lock ends with its holder
 
     def test_directory_of_somebody_else(self):
-        """A directory with other files in it taken over."""
+        """A directory with other files in it is refused."""
         self.directory.mkdir()
         (self.directory / "thesis.tex").write_text("years of work")
         self.check_refused()
         self.assertEqual([file.name for file in self.directory.iterdir()], ["thesis.tex"])
 
     def test_other_users_cannot_look(self):
-        """A cache that anyone may read."""
+        """No other user may look into the directory."""
         self.fill()
         self.assertEqual(self.directory.stat().st_mode & 0o077, 0)
 
 
 class Parameters(CacheDirCase):
     def test_local_flush_needs_a_directory(self):
-        """cache-flush=local accepted for a cache that no restart survives."""
+        """cache-flush=local is refused without cache-dir."""
         _, said = run_expecting_failure("--filter=cache", "memory", "1M", LOCAL)
         self.assertIn("cache-dir", said)
         self.assertIn("cache-flush", said)
 
     def test_directory_must_be_usable(self):
-        """A directory that cannot be used, and an error that does not name it."""
+        """A directory that cannot be used is refused, by name."""
         (self.scratch / "file").touch()
         for path in (str(self.scratch / "file"), "/proc/no-such-directory", ""):
             with self.subTest(path):
@@ -124,7 +124,7 @@ class Parameters(CacheDirCase):
                 self.assertIn(path, said)
 
     def test_size_in_percent(self):
-        """cache-max-size=N% refused, or without bounds of its own."""
+        """cache-max-size=N% is a part of the file system, from 1 to 100."""
         self.serve("cache-max-size=50%").connect().pread(BLOCK, 0)
         for wrong in ("0%", "101%", "%", "-5%", "5%%"):
             with self.subTest(wrong):
@@ -150,7 +150,7 @@ class Damage(CacheDirCase):
         self.assertFalse(missing, "content that the cache does not keep as it is")
 
     def test_damaged_clean_block_is_fetched_again(self):
-        """Damaged content shown, or an error for what the layer below still has."""
+        """A damaged clean block is fetched again."""
         self.below.tell(5)
         expected = self.fill()
         self.damage(expected[3 * BLOCK : 3 * BLOCK + 4 * KIB], expected[20 * BLOCK : 21 * BLOCK])
@@ -160,8 +160,8 @@ class Damage(CacheDirCase):
         self.assertEqual(touched, {3, 20})
 
     def test_damaged_dirty_block_is_reported(self):
-        """Damaged content shown, written below, or replaced by older content without a word; or
-        the rest of the disk not served because of it."""
+        """A damaged dirty block is an error, and is not written below; the rest of the disk is
+        served."""
         at, good_at = 33 * BLOCK, 90 * BLOCK
         good = self.leave_dirty(good_at, 7)
         lost = self.leave_dirty(at, 8)
@@ -182,8 +182,8 @@ class Damage(CacheDirCase):
         self.below.wait_until_stored(at, data.tagged(9, at, BLOCK))
 
     def test_damaged_index_is_no_reason_not_to_start_where_nothing_is_dirty(self):
-        """A start that crashes, refuses, or shows something wrong because of a damaged index, with
-        one bit flipped somewhere, or cut short, though the layer below has everything."""
+        """Where nothing is dirty, a server starts over any damaged or shortened index, and shows
+        the layer below."""
         expected = self.fill()
         original = {file: file.read_bytes() for file in self.directory.iterdir()}
         for file in original:
@@ -236,7 +236,7 @@ class Damage(CacheDirCase):
         self.assertEqual(now, before)
 
     def test_journal_that_has_lost_flushed_changes_is_refused(self):
-        """Old data shown as good where the journal was damaged, cut, or deleted."""
+        """A journal that lacks flushed changes is refused, be it damaged, cut or deleted."""
         self.leave_two_flushes()
         journal = self.only("journal.*")
         whole = journal.read_bytes()
@@ -253,7 +253,7 @@ class Damage(CacheDirCase):
         self.serve(LOCAL)
 
     def test_index_that_has_lost_flushed_changes_is_refused(self):
-        """The same for the index that the journal goes on from."""
+        """So is an index that lacks them."""
         self.leave_two_flushes()
         index = self.only("index.*")
         whole = index.read_bytes()
@@ -269,7 +269,7 @@ class Damage(CacheDirCase):
         self.serve(LOCAL)
 
     def test_older_copy_of_the_journal_is_refused(self):
-        """Old data shown as good where a restore has put an older journal back."""
+        """An older copy of the journal is refused."""
         at = 90 * BLOCK
         self.below.fail("pwrite", "zero", "trim")
         server = self.serve(LOCAL)
@@ -285,8 +285,8 @@ class Damage(CacheDirCase):
         self.check_refused_before_the_fork(journal)
 
     def test_what_can_be_proven_is_salvaged(self):
-        """cache-salvage=true that loses what is there, or a start without it that does not say what
-        it was worth."""
+        """cache-salvage=true keeps all that can be proven; the refusal before says how much that
+        is."""
         (good_at, good), (lost_at, _) = self.leave_two_flushes()[0]
         self.only("journal.*").unlink()
         server = self.serve(LOCAL, "cache-salvage=true")
@@ -302,7 +302,7 @@ class Damage(CacheDirCase):
         self.assertNotIn("LOST", self.serve(LOCAL).log())
 
     def test_note_of_the_last_commit_may_be_lost_alone(self):
-        """A start that is refused, or says nothing, where nothing but the note is missing."""
+        """Where only the note of the last commit is missing, the server starts, and says so."""
         (good_at, good), (other_at, other) = self.leave_two_flushes()[0]
         (self.directory / "committed").unlink()
         server = self.serve(LOCAL)

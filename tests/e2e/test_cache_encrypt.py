@@ -60,8 +60,8 @@ class EncryptedDirectory(CacheDirCase):
         return run_expecting_failure(*self.command(*parameters))[1]
 
     def test_no_file_of_the_directory_holds_the_content(self):
-        """Any of the disk in the clear, in any file of the directory, while the server runs, after
-        it was killed, and after a stop; and a search that would not have found it."""
+        """No file of the directory holds the disk's content, while the server runs, after SIGKILL
+        and after a stop."""
         server = self.fill_with_secret(self.encrypt)
         self.assertGreater(sum(file.stat().st_size for file in self.files()), 4 * BLOCK)
         self.assertEqual(files_with_secret(self.files()), [])
@@ -79,8 +79,7 @@ class EncryptedDirectory(CacheDirCase):
         self.assertEqual(files_with_secret(self.files()), ["data", "data2"])
 
     def test_hits_after_a_restart(self):
-        """A cache that is read again below after a restart with the right passphrase, given in any
-        way; or that serves something else than was stored."""
+        """With the right passphrase, given in any way, cached blocks are served after a restart."""
         self.below.tell(5)
         expected = self.fill(self.encrypt)
         self.below.tell(6, since=5)
@@ -90,7 +89,7 @@ class EncryptedDirectory(CacheDirCase):
         self.assertEqual(self.below.requests("pread", "pwrite", "flush"), [])
 
     def test_dirty_blocks_outlive_a_kill(self):
-        """Flushed data that a kill loses, or that is written back as noise."""
+        """Flushed data survive SIGKILL and are written back decrypted."""
         written = self.leave_dirty(3 * BLOCK, 7, parameters=(self.encrypt,))
         self.below.heal()
         server = self.serve(self.encrypt)
@@ -99,8 +98,8 @@ class EncryptedDirectory(CacheDirCase):
         self.assertEqual(server.terminate(), 0, server.log())
 
     def test_other_passphrases_are_refused(self):
-        """A wrong passphrase, or none, that serves noise, or that changes what is there; a refusal
-        that does not say what to do, or says the passphrase."""
+        """A wrong passphrase, or none, is refused with what to do; nothing is changed, and no
+        passphrase shown."""
         written = self.leave_dirty(3 * BLOCK, 7, parameters=(self.encrypt,))
         said = self.refused("cache-encrypt=Tr0ub4dor")
         for text in (str(self.directory), "cache-encrypt", "not the passphrase", "nbdstack-cache"):
@@ -115,8 +114,8 @@ class EncryptedDirectory(CacheDirCase):
         self.below.wait_until_stored(3 * BLOCK, written)
 
     def test_a_directory_in_the_clear_is_refused(self):
-        """A directory that goes on lying in the clear though cache-encrypt was given; and the way
-        out that the refusal names."""
+        """An unencrypted directory is refused with cache-encrypt, and the way out that the refusal
+        names works."""
         self.fill()
         said = self.refused(self.encrypt)
         for text in (str(self.directory), "not encrypted", "nbdstack-cache discard"):
@@ -125,8 +124,8 @@ class EncryptedDirectory(CacheDirCase):
         self.serve(self.encrypt).connect().pwrite(secret(BLOCK), 0)
 
     def test_the_command(self):
-        """nbdstack-cache that needs the passphrase for what it can do without, exports noise, or
-        leaves a file where it cannot export."""
+        """nbdstack-cache needs the passphrase for an export only; a failed export leaves no file.
+        """
         written = self.leave_dirty(3 * BLOCK, 7, parameters=(self.encrypt,))
         shown = run_command("nbdstack-cache", "show", self.directory)
         self.assertEqual(shown.returncode, 0, shown.stderr)
@@ -153,7 +152,7 @@ class EncryptedDirectory(CacheDirCase):
         self.assertEqual(handle.pread(BLOCK, 3 * BLOCK), data.tagged(1, 3 * BLOCK, BLOCK))
 
     def test_a_damaged_dirty_page_is_an_error(self):
-        """A bit of a page that is flipped on the disk and served as data."""
+        """A damaged dirty page is an error."""
         self.leave_dirty(3 * BLOCK, 7, parameters=(self.encrypt,))
         with open(self.directory / "data", "r+b") as file:
             byte = file.read(1)
@@ -182,7 +181,7 @@ class EncryptedTemporaryFile(CacheCase):
         return server
 
     def test_the_temporary_file_does_not_hold_the_content(self):
-        """The disk in the clear in the cache's temporary file; or not what was written below."""
+        """The temporary file does not hold the content, and what is written below is decrypted."""
         server = self.serve_secret("cache-encrypt=whatever")
         self.assertNotEqual(self.temporary_files(server), [])
         self.assertEqual(files_with_secret(self.temporary_files(server)), [])

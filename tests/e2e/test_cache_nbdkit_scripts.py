@@ -41,7 +41,7 @@ class _Scripts(unittest.TestCase):
 
 class Scripts(_Scripts):
     def test_cache(self):
-        """test-cache.sh: a file system written through the cache that is not one below."""
+        """test-cache.sh: a file system written through the cache is one below."""
         size = 64 * MIB
         source, image = self.scratch / "source", self.image(size)
         source.mkdir()
@@ -74,15 +74,15 @@ class Scripts(_Scripts):
         self.assertEqual(image.read_bytes(), bytes(BLOCK // 2) + written + bytes(BLOCK // 2))
 
     def test_cache_block_size(self):
-        """test-cache-block-size.sh: two half blocks that spoil their other halves."""
+        """test-cache-block-size.sh: writes of half a block leave the other half alone."""
         self.check_written_across_blocks("cache-min-block-size=64K")
 
     def test_cache_on_read(self):
-        """test-cache-on-read.sh: the same where reads are cached."""
+        """test-cache-on-read.sh: so they do where reads are cached."""
         self.check_written_across_blocks("cache-on-read=true")
 
     def test_cache_unaligned(self):
-        """test-cache-unaligned.sh: a disk that ends inside a page."""
+        """test-cache-unaligned.sh: a disk may end inside a page."""
         image, written = self.image(130000), b"abcdefghijklm" * 10000
         handle = self.serve("file", image).connect()
         handle.pwrite(written, 0)
@@ -102,8 +102,8 @@ class Scripts(_Scripts):
         self.assertEqual(below.requests("pwrite"), [])
 
     def test_cache_max_size(self):
-        """test-cache-max-size.sh: more than 11 MiB, or no file at all, open under a relative TMPDIR
-        as soon as qemu-io has gone."""
+        """test-cache-max-size.sh: the file under a relative TMPDIR takes at most 11 MiB once
+        qemu-io has gone."""
         image, directory = self.image(1 << 30), "cache-max-size.d"
         (self.scratch / directory).mkdir()
         before = os.getcwd()
@@ -175,8 +175,8 @@ class MultiConn(_Scripts):
         return server, [server.connect() for _ in range(number)]
 
     def test_plugins_mode_over_the_cache(self):
-        """A FUA write, or a write that another connection has flushed, not seen by a connection
-        that had the old bytes cached."""
+        """A connection that has cached a block sees FUA writes of others, and what they have
+        flushed."""
         _, (a, b, c) = self.connections(
             3, "--filter=multi-conn", "--filter=cache", "multi-conn-mode=plugin"
         )
@@ -189,7 +189,7 @@ class MultiConn(_Scripts):
         self.assertEqual(a.pread(12, 0), b"Hello world.")
 
     def test_serialized_connections_have_no_multi_conn(self):
-        """multi-conn offered by a server that serves one connection at a time."""
+        """A server of serialized connections offers no multi-conn."""
         _, (only,) = self.connections(
             1, "--filter=noparallel", "--filter=multi-conn", "--filter=cache",
             "serialize=connections",
@@ -211,8 +211,7 @@ class MultiConn(_Scripts):
         return int(found[1]) if found else 0
 
     def test_flush_counts(self):
-        """Another number of flushes than the multi-conn filter needs where the layer below it has
-        multi-conn, which is what the cache promises."""
+        """The multi-conn filter sends the flushes that a layer with multi-conn needs."""
 
         def idle(h):
             h[0].flush()

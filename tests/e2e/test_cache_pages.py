@@ -19,7 +19,7 @@ LARGEST = (1 << 63) - 1
 
 class Pages(CacheCase):
     def test_aligned_write_reads_nothing(self):
-        """A block fetched because a page of it is written."""
+        """A write of whole pages fetches nothing."""
         handle = self.serve().connect()
         handle.pwrite(b"x" * 4 * KIB, BLOCK + 8 * KIB)
         handle.pwrite(b"y" * 12 * KIB, 3 * BLOCK - 8 * KIB)  # in two blocks
@@ -31,7 +31,8 @@ class Pages(CacheCase):
         )
 
     def test_ragged_write_reads_its_pages(self):
-        """More read than the pages that a write begins and ends in, or their content spoilt."""
+        """A write that begins or ends inside a page fetches that page only, and keeps the rest of
+        it."""
         handle, expected = self.serve().connect(), bytearray(data.tagged(1, 0, 2 * BLOCK))
         handle.pwrite(b"x" * 10000, 5000)
         expected[5000:15000] = b"x" * 10000
@@ -43,8 +44,7 @@ class Pages(CacheCase):
         self.assertEqual(self.below.stored(0, 2 * BLOCK), expected)
 
     def test_miss_joins_dirty_pages_with_the_rest(self):
-        """A read of a partly cached block that shows the layer below's old pages, or reads page
-        by page."""
+        """A miss in a partly dirty block is one read below, and shows the dirty pages."""
         handle = self.serve("cache-on-read=true").connect()
         expected = bytearray(data.tagged(1, 0, BLOCK))
         for page in (1, 5, 6, 15):
@@ -54,8 +54,8 @@ class Pages(CacheCase):
         self.assertEqual([request.range for request in self.below.requests("pread")], [(0, BLOCK)])
 
     def test_block_is_completed_where_that_is_cheaper(self):
-        """Several pages sent one by one to a layer whose blocks are as large as ours: it reads,
-        changes and writes its block for each."""
+        """Where the layer below has blocks as large as ours, a partly dirty block is completed
+        before write-back."""
         self.set_up_below(f"preferred={BLOCK}")
         handle = self.serve().connect()
         for page in range(0, 16, 2):
@@ -73,7 +73,7 @@ class Pages(CacheCase):
 
 class Zeros(CacheCase):
     def test_large_range_takes_no_storage(self):
-        """Zeros stored, read from below, or sent below as data or in many small pieces."""
+        """A large range of zeros takes no storage, and is one zero request below."""
         self.set_up_below(size=8 * GIB)
         server = self.serve()
         handle = server.connect()
@@ -92,7 +92,7 @@ class Zeros(CacheCase):
         self.assertEqual(self.below.stored(0, MIB), bytes(MIB))
 
     def test_dirty_data_under_zeros_is_not_written(self):
-        """Data written below that was zeroed since."""
+        """Dirty data that were zeroed since are not written."""
         handle = self.serve().connect()
         for kind in (handle.zero, handle.trim):
             handle.pwrite(b"x" * 8 * BLOCK, 0)
@@ -102,7 +102,7 @@ class Zeros(CacheCase):
             self.assertEqual(handle.pread(8 * BLOCK, 0), bytes(8 * BLOCK))
 
     def test_zeros_with_ragged_ends(self):
-        """What surrounds zeros of no whole pages spoilt, or fetched in whole blocks."""
+        """Zeros that begin or end inside a page fetch that page only, and keep the rest of it."""
         handle = self.serve().connect()
         handle.zero(3 * BLOCK, BLOCK // 2 + 100)
         expected = bytearray(data.tagged(1, 0, 5 * BLOCK))
@@ -113,7 +113,7 @@ class Zeros(CacheCase):
         self.assertEqual(self.below.stored(0, 5 * BLOCK), expected)
 
     def test_no_hole_is_passed_on(self):
-        """Storage below given back though the client asked to keep it, or the other way round."""
+        """The no-hole flag reaches the layer below as the client gave it."""
         handle = self.serve().connect()
         handle.zero(4 * BLOCK, 0, nbd.CMD_FLAG_NO_HOLE)
         handle.flush()
@@ -126,7 +126,7 @@ class Zeros(CacheCase):
             self.assertTrue(request.flags & MAY_TRIM)
 
     def test_fast_zero_is_remembered(self):
-        """A fast zero that waits for the layer below, or is refused because that is slow."""
+        """A fast zero is remembered, whatever the layer below can do."""
         handle = self.serve().connect()
         self.assertTrue(handle.can_fast_zero())
         self.below.refuse_fast_zeros()
@@ -140,7 +140,7 @@ class Zeros(CacheCase):
         self.assertTrue(all(not r.flags & FAST_ZERO for r in self.below.requests("zero")))
 
     def test_fast_zero_through_the_cache_is_honoured(self):
-        """Where zeros are not remembered, a fast zero done slowly instead of refused."""
+        """Where zeros are not remembered, a fast zero that the layer below refuses is refused."""
         handle = self.serve("cache=writethrough").connect()
         handle.zero(BLOCK, 0, nbd.CMD_FLAG_FAST_ZERO)
         self.assertEqual(self.below.stored(0, BLOCK), bytes(BLOCK))
@@ -153,8 +153,7 @@ class Zeros(CacheCase):
 
 class LargestDisk(CacheCase):
     def test_opens_at_once(self):
-        """A start that takes time or memory for the size of the disk, or arithmetic that overflows
-        at its end."""
+        """A disk of the largest size opens at once, and its end can be used."""
         start = time.monotonic()
         with Nbdkit("--filter=cache", "memory", str(LARGEST)) as server:
             handle = server.connect()

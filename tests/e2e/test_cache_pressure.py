@@ -36,7 +36,7 @@ class Damaged(CacheDirCase):
         self.below.heal()
 
     def test_other_blocks_are_served(self):
-        """A cache that is full of damaged dirty blocks, and keeps everybody waiting for room."""
+        """A cache full of damaged dirty blocks serves the other blocks."""
         server = self.serve(*self.parameters)
         handle, written = server.connect(), data.tagged(9, 40 * BLOCK, BLOCK)
         self.assertIsNone(with_patience(lambda: handle.pwrite(written, 40 * BLOCK)))
@@ -51,7 +51,7 @@ class Damaged(CacheDirCase):
         server.terminate()
 
     def test_healing(self):
-        """A damaged block that is an error for ever, or flushes that are, or that say nothing."""
+        """A damaged block is healed by an overwrite; flushes report it until then."""
         server = self.serve(*self.parameters)
         handle = server.connect()
         for number in range(SLOTS):
@@ -115,8 +115,8 @@ class FullDisk(CacheCase):
         return expected
 
     def test_requests_pass_through(self):
-        """Requests that fail while the disk is full, or for ever after; or a log that is full of
-        it; or anything lost."""
+        """While the local disk is full, requests pass through to the layer below; a line tells when
+        that begins and ends."""
         for mode in self.MODES:
             with self.subTest(mode=mode):
                 server, handle = self.start(*mode)

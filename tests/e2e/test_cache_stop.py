@@ -39,7 +39,7 @@ class OverS3(unittest.TestCase):
             return bytes(server.connect().pread(self.volume.SIZE, 0))
 
     def test_takes_the_time_it_needs(self):
-        """Data that a slow service takes, piece by piece, given up when some time has passed."""
+        """The last write-back lasts as long as a slow service takes data."""
         server = self.serve("upload-limit=2M", "stop-timeout=1")
         handle = server.connect()
         handle.pwrite(self.new, 0)
@@ -49,8 +49,8 @@ class OverS3(unittest.TestCase):
         self.assertEqual(self.stored(), self.new)
 
     def test_client_that_stays_after_the_signal(self):
-        """Time in which a client is connected and wants nothing taken for a service that does not
-        answer."""
+        """The time of a client that stays connected after the signal is no silence of the service.
+        """
         server = self.serve("stop-timeout=1", cache="writeback")
         handle = server.connect()
         handle.pwrite(self.new, 0)
@@ -61,7 +61,7 @@ class OverS3(unittest.TestCase):
         self.assertEqual(self.stored(), self.new)
 
     def test_loss_over_a_service_that_is_silent(self):
-        """A stop that never ends; or a loss that the exit status does not tell."""
+        """Over a silent service a stop ends, and the exit status tells the loss."""
         server = self.serve("stop-timeout=1")
         server.connect().pwrite(self.new, 0)
         self.volume.stall(lambda request: request.method == "PUT")
@@ -71,7 +71,7 @@ class OverS3(unittest.TestCase):
         self.assertRegex(server.log(), rf"error: .*\b{len(self.new)} bytes .*unsafe.* are LOST")
 
     def test_loss_gives_back_the_lease(self):
-        """An exit status that costs the volume's lease: the next server has to wait for it."""
+        """A stop with a loss gives the lease back."""
         server = self.serve()
         server.connect().pwrite(self.new, 0)
         refused = faults.status(403, "AccessDenied")
@@ -85,7 +85,7 @@ class OverS3(unittest.TestCase):
 
 class OverOtherLayers(CacheCase):
     def test_loss_is_counted_and_named(self):
-        """Bytes that are lost counted by blocks; or a loss after which the status is 0."""
+        """The message counts the lost bytes and names the export."""
         server = self.serve()
         handle = server.connect()
         handle.pwrite(data.tagged(2, 0, 5 * 4096), 0)
@@ -96,7 +96,7 @@ class OverOtherLayers(CacheCase):
         self.assertRegex(server.log(), rf"error: .*\b{lost} bytes .*no flush.* are LOST")
 
     def test_status_is_0_where_nothing_is_lost(self):
-        """A failure that a later attempt has made good in the exit status."""
+        """The exit status is 0 when a later attempt has stored everything."""
         server = self.serve()
         handle, written = server.connect(), data.tagged(2, 0, BLOCK)
         handle.pwrite(written, 0)
@@ -107,7 +107,8 @@ class OverOtherLayers(CacheCase):
         self.assertEqual(self.below.stored(0, BLOCK), written)
 
     def test_layer_that_refuses_to_wait(self):
-        """Data lost over nbdkit's rate filter, which lets no request wait once the server stops."""
+        """Everything is written back over nbdkit's rate filter, which lets no request wait once the
+        server stops."""
         written = data.tagged(2, 0, 16 * MIB)
         server = Nbdkit(
             "--filter=cache", "--filter=rate", "file", self.below.disk, "rate=64M", "cache=unsafe"
@@ -118,7 +119,7 @@ class OverOtherLayers(CacheCase):
         self.assertEqual(self.below.stored(0, 16 * MIB), written)
 
     def test_bound(self):
-        """cache-stop-timeout that does not bound the last write-back."""
+        """cache-stop-timeout bounds the last write-back."""
         server = self.serve("cache-stop-timeout=1", "cache=unsafe", "cache-threads=1")
         server.connect().pwrite(data.tagged(2, 0, 16 * MIB), 0)
         self.below.delay("pwrite", 2)
@@ -128,7 +129,7 @@ class OverOtherLayers(CacheCase):
         self.assertRegex(server.log(), r"error: .* are LOST: .*cache-stop-timeout")
 
     def test_service_manager_is_told(self):
-        """A write-back during which systemd would kill the server."""
+        """systemd is told of the last write-back, and asked for more time while it gets on."""
         with tempfile.TemporaryDirectory() as directory:
             name = pathlib.Path(directory, "notify")
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
@@ -142,7 +143,7 @@ class OverOtherLayers(CacheCase):
                 self.assertRegex(manager.recv(100), rb"^EXTEND_TIMEOUT_USEC=\d+$")
 
     def test_captive_client_that_fails(self):
-        """Data lost with --run when the client fails, or its status."""
+        """With --run, data of a client that fails are written back, and its status is passed on."""
         written = data.tagged(2, 0, MIB)
         source = self.scratch / "written"
         source.write_bytes(written)
@@ -159,7 +160,7 @@ class OverOtherLayers(CacheCase):
 
 class WithDirectory(CacheDirCase):
     def test_what_stays_is_no_loss(self):
-        """A status that says that something is lost, where it waits for the next start."""
+        """The exit status is 0 where data stay in cache-dir."""
         server, written = self.serve("cache-flush=local"), data.tagged(2, 0, BLOCK)
         server.connect().pwrite(written, 0)
         self.below.fail("pwrite")

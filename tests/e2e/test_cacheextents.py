@@ -168,8 +168,8 @@ class Scanning(CacheextentsCase):
     """The scan fails, or takes its time when the server is to end."""
 
     def test_scan_that_fails_changes_nothing(self):
-        """Always, and half of the time: every other server. The clients' requests are all right,
-        and so is the map, once the layer below tells it."""
+        """A scan that fails always, or half of the time, fails no request of a client and leaves a
+        true map."""
         for rate in ("100%", "50%"):
             with self.subTest(rate):
                 fail = self.scratch / "fail"
@@ -203,7 +203,7 @@ class Scanning(CacheextentsCase):
         self.assertLess(seconds_to_end(server), AT_ONCE_S)
 
     def test_question_that_a_plugin_cannot_give_up(self):
-        """It is waited for, and no other is asked."""
+        """The server waits for the query, and makes no other."""
         below = SlowExtents(self.scratch)
         server = self.serve(*below.arguments, "cacheextents-scan=on", verbose=True)
         self.assertEqual(server.connect().pread(10, 0), b"\7" * 10)

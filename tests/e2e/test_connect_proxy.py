@@ -91,7 +91,7 @@ class ConnectProxy(unittest.TestCase):
             server.connect().pwrite(CONTENT, 0)
 
     def test_proxy_that_dies_and_comes_back(self):
-        """An outage like one of the service: nobody gets an error."""
+        """A proxy that is away for a moment causes no error."""
         proxy = self.start()
         with Nbdkit(*self.words(), environment={"https_proxy": proxy.url}) as server:
             handle = server.connect()
@@ -106,7 +106,7 @@ class ConnectProxy(unittest.TestCase):
             self.assertEqual(handle.pread(4 * MIB, 0), CONTENT)
 
     def test_proxy_that_stays_away(self):
-        """An error when the timeout is over, and none any more once it is back."""
+        """A proxy that stays away is an error after timeout=, and none once it is back."""
         proxy = self.start()
         environment = {"https_proxy": proxy.url}
         with Nbdkit(*self.words("timeout=2"), environment=environment) as server:

@@ -118,15 +118,15 @@ class Copies:
         self.assertEqual(data_objects, touched_objects())
 
     def test_nbdcopy(self):
-        """A copy that differs, stores zeros as data, or fills the holes of the copy coming out."""
+        """A copy is the same, stores no zeros, and comes out with its holes."""
         self.check_round_trip(copy_with_nbdcopy)
 
     def test_qemu_img_convert(self):
-        """A copy that differs, stores zeros as data, or fills the holes of the copy coming out."""
+        """A copy is the same, stores no zeros, and comes out with its holes."""
         self.check_round_trip(copy_with_qemu_img)
 
     def test_copy_over_old_data(self):
-        """Old data left under the holes of a new image: the zeroes of the copy did not arrive."""
+        """The holes of a new image are zeros where old data were."""
         image, copied = self.scratch / "image", self.scratch / "copied"
         server = self.serve(size=SIZE, object_size=OBJECT)
         handle = server.connect()
@@ -142,8 +142,7 @@ class Copies:
         run("cmp", image, copied)
 
     def test_copy_sees_what_was_never_flushed(self):
-        """Data that only the cache has, reported as the hole that the store below has there: a
-        copy taken meanwhile lacks it."""
+        """A copy has the data that only the cache has, which are a hole below."""
         server = self.serve(size=SIZE, object_size=OBJECT)
         handle = server.connect()
         for number, (offset, count) in enumerate(PIECES):
@@ -157,7 +156,7 @@ class LocalCopies(Copies, unittest.TestCase):
     make_store = LocalStore
 
     def test_objects_take_the_space_of_the_data(self):
-        """Objects that are sparse in name only: a stored object takes what is in it."""
+        """Objects take the space of their data."""
         make_image(self.scratch / "image")
         server = self.serve(size=SIZE, object_size=OBJECT)
         copy_with_nbdcopy(self.scratch / "image", server.uri())

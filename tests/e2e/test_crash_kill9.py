@@ -17,8 +17,8 @@ class KillNine(unittest.TestCase):
         return Harness(pathlib.Path(folder.name), SEED, cache)
 
     def test_cache_directory_survives(self):
-        """Flushed data lost, or old, torn or misplaced data shown, after a crash in the middle of
-        requests, of the write-back, of a start; with cache-flush=local and below."""
+        """Flushed data survive a kill in the middle of requests, of write-back and of a start, with
+        either cache-flush."""
         harness = self.harness("directory")
         harness.run(100)
         self.assertGreaterEqual(harness.totals.killed, 70)
@@ -27,7 +27,7 @@ class KillNine(unittest.TestCase):
         self.assertGreater(harness.totals.choice, 1000)
 
     def test_encrypted_cache_directory_survives(self):
-        """The same with cache-encrypt; or noise, where a page was being overwritten."""
+        """So they do with cache-encrypt, also where a page was being overwritten."""
         harness = self.harness("encrypted")
         harness.run(30)
         self.assertGreaterEqual(harness.totals.killed, 20)
@@ -35,12 +35,12 @@ class KillNine(unittest.TestCase):
         self.assertGreater(harness.totals.choice, 200)
 
     def test_cache_without_directory_stores_below(self):
-        """A FLUSH answered while something is in the temporary file only."""
+        """Without cache-dir, what a FLUSH has acknowledged is below."""
         self.harness("temporary").run(30)
 
     def test_harness_can_fail(self):
-        """A harness that finds nothing in nbdkit's own filter, which drops dirty blocks when it is
-        full."""
+        """The control: nbdkit's own filter, which drops dirty blocks when it is full, is found out.
+        """
         with self.assertRaisesRegex(RoundFailed, "sector .* right would be"):
             self.harness("peer").run(100)
 

@@ -52,7 +52,8 @@ class KnownDisk(ExportsCase):
             self.assertEqual(server.connect("other").pread(BLOCK, 0), b"x" * BLOCK)
 
     def test_what_is_remembered_is_not_used_without_the_right_to_write(self):
-        """By filters that can ask below instead; the cache refuses all requests then."""
+        """Without the right to write, filters ask the layer below, and the cache refuses all
+        requests."""
         asking = [name for name in FILTERS if name != "cache"]
         disk = self.disks.folder / "default"
         for right in ("doubtful", "lost"):
@@ -207,7 +208,8 @@ class Tls(ExportsCase):
 
 class OneConnectionAtATime(ExportsCase):
     def test_background_work_opens_no_second_one(self):
-        """nbdkit's ext2 filter would open its file system twice, and destroy it."""
+        """Background work opens no second connection below: nbdkit's ext2 filter would destroy its
+        file system."""
         source = scratch_of(self) / "source"
         source.mkdir()
         with open(source / "disk.img", "wb") as image:

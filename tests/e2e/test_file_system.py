@@ -94,8 +94,7 @@ class FileSystem:
             self.assertEqual(answer.strip(), "ok")
 
     def test_files_are_the_same_after_a_restart(self):
-        """A block lost or changed on the way through cache, md5 and objects, in the order and the
-        sizes in which a real file system writes."""
+        """Files of a real file system are the same after a restart."""
         with self.serve(size="256M", object_size="256K") as server:
             with BlockDevice(server) as disk:
                 run("mkfs.ext4", "-q", "-F", disk.device)
@@ -107,8 +106,7 @@ class FileSystem:
             self.check_contents(disk.device, expected)
 
     def test_committed_data_survive_a_crash_of_the_server(self):
-        """sync(1) returned before the data were objects: a server that is killed right afterwards
-        takes files along that the file system was promised to have."""
+        """What sync(1) has committed survives a kill of the server."""
         with self.serve(size="256M", object_size="256K") as server:
             with BlockDevice(server) as disk:
                 run("mkfs.ext4", "-q", "-F", disk.device)

@@ -38,24 +38,24 @@ class Https(unittest.TestCase):
             self.assertIn(words, errors)
 
     def test_certificate_of_a_trusted_authority(self):
-        """ca-file= that is not used."""
+        """A certificate of the authority in ca-file= is accepted."""
         self.check_works(ca_file=self.gateway.ca_file)
 
     def test_certificate_of_somebody(self):
-        """Requests, and the key's signature, sent to whoever answers."""
+        """A certificate of an unknown authority is refused before anything is sent."""
         self.check_refused("certificate")
         self.assertEqual(self.store.keys(), [])
 
     def test_certificate_that_is_not_looked_at(self):
-        """tls-verify=false that still refuses."""
+        """With tls-verify=false any certificate is accepted."""
         self.check_works(tls_verify="false")
 
     def test_authorities_that_cannot_be_read(self):
-        """A mistyped ca-file= replaced by the system's authorities, or by none."""
+        """A ca-file= that cannot be read ends the start."""
         self.check_refused("/nonexistent", ca_file="/nonexistent")
 
     def test_the_lease_is_given_back_where_the_start_fails_late(self):
-        """By the process's last act: the library that encrypts must not have been shut down yet."""
+        """A start that fails late gives the lease back, over TLS."""
         volume = self.store.volume(size="1M", ca_file=self.gateway.ca_file)
         cache = "--filter=cache"
         for words in (
@@ -67,7 +67,7 @@ class Https(unittest.TestCase):
             self.assertEqual(lease_record(self.store)["state"], "released")
 
     def test_bucket_in_the_host_name(self):
-        """virtual-host=true that signs or asks for another host or path."""
+        """With virtual-host=true the bucket is in the host's name, in request and signature."""
         self.check_works(
             endpoint_url=self.gateway.virtual_host_endpoint, virtual_host="true",
             ca_file=self.gateway.ca_file,

@@ -60,7 +60,7 @@ class NbdkitS3Interop(unittest.TestCase):
         self.assertEqual(server.connect().pread(SIZE, 0), self.expected)
 
     def test_theirs_then_ours_then_theirs(self):
-        """Blocks at other names or of other lengths than nbdkit's plugin expects."""
+        """A volume of nbdkit's plugin is read and changed by ours, and then read by theirs."""
         with self.theirs() as server:
             self.write_some(server.connect(), 10)
         with self.ours(size=SIZE, object_size=OBJECT_SIZE) as server:
@@ -71,7 +71,7 @@ class NbdkitS3Interop(unittest.TestCase):
         self.assertNotIn(f"{KEY}/nbdstack-volume.json", self.store.keys())
 
     def test_ours_then_theirs_then_ours(self):
-        """A volume that we have created is one that nbdkit's plugin cannot read or change."""
+        """A volume of ours is read and changed by nbdkit's plugin, and then read by ours."""
         with self.ours(size=SIZE, object_size=OBJECT_SIZE) as server:
             self.write_some(server.connect(), 30)
             self.write_parts(server.connect(), 35)
@@ -82,7 +82,7 @@ class NbdkitS3Interop(unittest.TestCase):
             self.expect_all(server)
 
     def test_the_same_data_are_the_same_objects(self):
-        """Names and bodies."""
+        """The same data are objects of the same names and bodies."""
         with self.theirs() as server:
             self.write_some(server.connect(), 50)
         by_theirs = {key: self.store.body(key) for key in self.store.keys()}

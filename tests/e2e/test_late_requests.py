@@ -64,7 +64,7 @@ class _LateRequests(unittest.TestCase):
 
 class ConditionsAreKept(_LateRequests):
     def test_a_late_put_does_nothing(self):
-        """A flushed write undone by the first attempt of an earlier one."""
+        """A PUT that arrives late does not undo a newer write."""
         for filters in STACKS:
             for before in (b"", b"0"):
                 with self.subTest(filters=filters, before=before):
@@ -85,7 +85,7 @@ class ConditionsAreKept(_LateRequests):
                     server.stop()
 
     def test_a_late_removal_does_nothing(self):
-        """Flushed writes removed by the first attempt of an earlier trim, of one object and of many."""
+        """A removal that arrives late, of one object or of many, removes no newer write."""
         for blocks, method in ((1, "POST"), (64, "POST")):
             with self.subTest(blocks=blocks):
                 self.s3.buckets["disk"].clear()
@@ -109,7 +109,8 @@ class ConditionsAreKept(_LateRequests):
                 self.s3.buckets["disk"][FIRST] = StoredObject(body.ljust(OBJECT))
 
     def test_an_object_that_somebody_else_changed_is_not_written_over(self):
-        """Another writer's data lost without a word, or a block that nobody can write any more."""
+        """An object that another writer has changed is not overwritten, and can be written again
+        once it was read."""
         changes = {"put": b"somebody's" * (OBJECT // 10), "removed": None}
         for how, body in changes.items():
             for what in ("whole", "part", "zero"):
@@ -145,7 +146,8 @@ class ConditionsAreKept(_LateRequests):
                     server.stop()
 
     def test_a_cache_that_holds_the_whole_block_goes_on_when_the_object_is_removed(self):
-        """A block that no read reaches, and that cannot be flushed until a restart."""
+        """A cache that holds the whole of a block stores it although somebody has removed its
+        object."""
         server = self.serve("--filter=cache")
         handle = server.connect()
         handle.pwrite(b"1" * OBJECT, 0)
@@ -162,7 +164,7 @@ class ConditionsAreKept(_LateRequests):
         self.assertEqual(server.log().count("as this server knows it again"), 1)
 
     def test_what_changes_cost(self):
-        """A request more than before for what the server knows, from a listing or its own writes."""
+        """A change of what the server knows costs one request."""
         count = 4
         with self.serve() as server:
             server.connect().pwrite(b"1" * count * OBJECT, 0)
@@ -209,7 +211,7 @@ class ConditionsAreNotKept(_LateRequests):
         self.assertEqual(errors, [])
 
     def test_a_newer_write_waits_for_an_older_one(self):
-        """The same where no condition helps: the newer one must be the last."""
+        """Without conditions, a newer write waits until an older one can come no more."""
         cases = {
             "ignored": {}, "unknown": {}, "honoured": {"own": "none"},
         }  # fmt: skip
@@ -228,7 +230,8 @@ class ConditionsAreNotKept(_LateRequests):
                 server.stop()
 
     def test_a_newer_write_waits_for_an_older_removal(self):
-        """A service such as Ceph RGW 16, which keeps conditions of PUTs only."""
+        """Where conditions hold for PUTs only, as in Ceph RGW 16, a newer write waits for an older
+        removal."""
         self.s3.conditions_of_removals = Conditions.IGNORED
         handle = self.serve(timeout=4).connect()
         handle.pwrite(b"1" * SIZE, 0)
@@ -238,7 +241,7 @@ class ConditionsAreNotKept(_LateRequests):
         self.assertEqual([self.stored(i) for i in range(SIZE // OBJECT)], [b"2"] * (SIZE // OBJECT))
 
     def test_others_may_write_a_volume_that_is_shared_on_purpose(self):
-        """own=none: what somebody else has changed is no error."""
+        """With own=none, an object that somebody else has changed is written."""
         handle = self.serve(own="none").connect()
         handle.pwrite(b"1" * OBJECT, 0)
         with self.s3.lock:
@@ -249,7 +252,7 @@ class ConditionsAreNotKept(_LateRequests):
 
 class InADirectory(unittest.TestCase):
     def test_a_file_that_somebody_else_changed_is_not_written_over(self):
-        """Another writer's data lost without a word, or a file removed that is not the one meant."""
+        """A file that somebody else has changed is neither overwritten nor removed."""
         folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         words = [f"endpoint-url=file://{folder}", f"size={SIZE}", f"object-size={OBJECT}"]
         with Nbdkit("s3", "bucket=disk", *words) as server:

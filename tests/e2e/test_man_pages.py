@@ -84,19 +84,19 @@ def words_of_command_page(command):
 
 class ManPages(unittest.TestCase):
     def test_every_page_is_there(self):
-        """A module without a page, or a page that no test looks at."""
+        """Every module has a page, and every page a test."""
         pages = {path.stem for path in (ROOT / "man").glob("*.pod")}
         self.assertEqual(pages, {*PAGES, *COMMANDS, OVERVIEW, SETTINGS})
 
     def test_overview_leads_to_every_page(self):
-        """A layer that the page about all of them leaves out."""
+        """nbdstack(7) names every page."""
         text = (ROOT / "man" / f"{OVERVIEW}.pod").read_text()
         see_also = text[text.index("=head1 SEE ALSO") :]
         ours = set(re.findall(r"L<(nbd(?:kit-\w+-(?:filter|plugin)|stack-[\w-]+))\([17]\)>", see_also))
         self.assertEqual(ours, {*PAGES, *COMMANDS, SETTINGS})
 
     def test_page_of_a_command_is_its_help(self):
-        """A verb or option that is not documented, or documented and not there."""
+        """The page of a command documents the verbs and options of --help, and no others."""
         some = {
             "nbdstack-cache": {"show", "export", "discard", "--yes"},
             "nbdstack-md5-verify": {"--requests", "--json", "--help"},
@@ -109,7 +109,7 @@ class ManPages(unittest.TestCase):
                 self.assertEqual(words_of_command_page(command), offered)
 
     def test_parameters_are_those_of_help(self):
-        """A parameter that is not documented, or documented and not there."""
+        """A page documents the parameters of --help, and no others."""
         for page, command in PAGES.items():
             with self.subTest(page):
                 offered = parameters_of_help(command)
@@ -117,7 +117,7 @@ class ManPages(unittest.TestCase):
                 self.assertEqual(set(sections_of_page(page)), set(offered))
 
     def test_defaults_are_those_of_help(self):
-        """A default that was changed in the code alone."""
+        """The defaults of a page are those of --help."""
         for page, command in PAGES.items():
             sections = sections_of_page(page)
             for name, default in parameters_of_help(command).items():
@@ -141,7 +141,7 @@ class ManPages(unittest.TestCase):
             self.assertRegex(text, rf"(?<![\w.]){re.escape(figure)}(?!\w)")
 
     def test_pod_is_clean(self):
-        """A page that is rendered with its mark-up or with parts missing."""
+        """Every page is free of POD errors."""
         for page in (*PAGES, *COMMANDS, OVERVIEW, SETTINGS):
             with self.subTest(page):
                 done = subprocess.run(

@@ -280,8 +280,8 @@ class FullFileSystem(_DiskCase):
 
 
     def test_full_for_a_moment(self):
-        """Blocks that are right accused because their digests found no room; or digests that are not
-        kept any more when there is room again."""
+        """While the disk is full no right block is accused; digests are kept again once there is
+        room."""
         small = self.directory / "small"
         small.mkdir()
         launcher = in_small_file_system(small, "1M")

@@ -49,7 +49,7 @@ class OnAFile(VerifyCase):
         return verify(*options, self.md5_file, self.serve_disk().uri(), code=code)
 
     def test_a_disk_as_it_was_written(self):
-        """A good block that is accused, or something that is changed by looking at it."""
+        """A disk as it was written passes, and a pass changes nothing."""
         self.write((0, content(1, 10)), (12, content(2)))
         before = self.disk.read_bytes(), self.md5_file.read_bytes(), os.stat(self.md5_file).st_mtime
         done = self.verify_disk()
@@ -59,7 +59,7 @@ class OnAFile(VerifyCase):
         self.assertEqual(after, before)
 
     def test_damaged_blocks_are_named(self):
-        """Damage that is not found, or is called something else."""
+        """Damaged blocks are named, with the kind of damage."""
         self.write((0, content(1, BLOCKS)))
         self.write((3, content(2)), (4, content(3)))
         self.overwrite(3, content(1, BLOCKS)[3 * BLOCK : 4 * BLOCK])
@@ -70,7 +70,7 @@ class OnAFile(VerifyCase):
         self.assertIn("13 verified, 0 unknown, 3 damaged (1 lost, 1 old)", done.stderr)
 
     def test_json(self):
-        """A document that no program understands, or that says something else."""
+        """The JSON document parses, and tells the same."""
         self.write((0, content(1, 10)))
         self.overwrite(5, bytes(BLOCK))
         server = self.serve_disk()
@@ -94,7 +94,7 @@ class OnAFile(VerifyCase):
         self.assertEqual(json.loads(self.verify_disk("--json").stdout)["findings"], [])
 
     def test_another_disks_file_is_called_that(self):
-        """A long list of damage, and no word about the mistake."""
+        """The md5-file of another disk is reported as that."""
         self.write((0, content(1, BLOCKS)))
         self.overwrite(0, content(2, BLOCKS))
         done = self.verify_disk(code=1)
@@ -103,7 +103,7 @@ class OnAFile(VerifyCase):
         self.assertIn("another disk's", done.stderr)
 
     def test_copy_that_was_cut_short_is_refused(self):
-        """Blocks that are missing, and do not count."""
+        """A copy that was cut short is refused."""
         self.write((0, content(1, BLOCKS)))
         os.truncate(self.disk, 10 * BLOCK)
         done = self.verify_disk(code=2)
@@ -115,13 +115,13 @@ class OnAFile(VerifyCase):
         self.assertRegex(self.verify_disk().stderr, r"10 blocks: .*10 (verified|right)")
 
     def test_disk_that_has_grown(self):
-        """The parts that were added look damaged, or the rest is not verified."""
+        """Of a disk that has grown, the former part is verified."""
         self.write((0, content(1, BLOCKS)))
         os.truncate(self.disk, 20 * BLOCK)
         self.assertIn("20 blocks: 16 verified, 4 unknown", self.verify_disk().stderr)
 
     def test_what_a_killed_server_has_not_flushed_is_doubtful(self):
-        """A write that a crash has undone is called damage."""
+        """What a killed server has not flushed is doubtful, not damaged."""
         self.write((0, content(1, BLOCKS)))
         server = self.serve_disk(filtered=True)
         server.connect().pwrite(content(2), 5 * BLOCK)
@@ -132,7 +132,7 @@ class OnAFile(VerifyCase):
     # --- beside a server that runs ---
 
     def test_beside_a_writer_nothing_is_accused(self):
-        """A change that is under way is called damage; or damage is overlooked, there."""
+        """Beside a writer only true damage is reported."""
         server = self.serve_disk(filtered=True)
         server.connect().pwrite(content(0, BLOCKS), 0)
         beside = self.serve_disk()
@@ -180,7 +180,7 @@ class OnAFile(VerifyCase):
             time.sleep(0.001)
 
     def test_what_a_cache_holds_back_is_no_damage(self):
-        """Data newer than all that the filter was told is called damage."""
+        """What a cache above holds back is no damage."""
         self.write((0, content(1, BLOCKS)))
         server = self.serve_disk(filtered=True, filters=("cache",))
         handle = server.connect()
@@ -191,7 +191,7 @@ class OnAFile(VerifyCase):
     # --- what is shown meanwhile ---
 
     def test_progress_on_a_terminal(self):
-        """Nothing is seen for hours."""
+        """On a terminal progress is shown."""
         self.write((0, content(1, BLOCKS)))
         slow = Nbdkit("--filter=delay", "file", self.disk, "rdelay=300ms")
         self.addCleanup(slow.stop)
@@ -215,7 +215,7 @@ class OnAFile(VerifyCase):
         )
 
     def test_no_progress_elsewhere_unless_it_is_asked_for(self):
-        """A log with control characters."""
+        """Elsewhere no progress is shown unless it is asked for."""
         self.write((0, content(1, 2)))
         for options in ((), ("--progress",)):
             done = self.verify_disk(*options)
@@ -237,7 +237,7 @@ class OnObjects(VerifyCase):
         )
 
     def test_lost_old_and_unreadable_objects(self):
-        """An object that was removed, replaced by an old copy, or damaged, and is not named."""
+        """Removed, old and damaged objects are named."""
         server = self.serve_volume(filtered=True)
         handle = server.connect()
         handle.pwrite(content(1, BLOCKS), 0)
@@ -257,7 +257,7 @@ class OnObjects(VerifyCase):
         self.assertIn("13 verified, 0 unknown, 2 damaged (1 lost, 1 old), 1 unread", done.stderr)
 
     def test_as_the_command_of_nbdkit(self):
-        """An exit status that is not handed on."""
+        """As the command of nbdkit --run, its exit status is passed on."""
         server = self.serve_volume(filtered=True)
         handle = server.connect()
         handle.pwrite(content(1, BLOCKS), 0)

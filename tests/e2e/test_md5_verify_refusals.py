@@ -48,7 +48,7 @@ class Refusals(VerifyCase):
         return server.uri()
 
     def test_command_lines_that_are_not_understood(self):
-        """Something else is done than what was meant."""
+        """A command line that is not understood is refused."""
         self.make_md5_file()
         uri = self.server.uri()
         self.assertIn("URI", self.refused(self.md5_file))
@@ -57,7 +57,7 @@ class Refusals(VerifyCase):
         self.assertIn("--requests=0", self.refused("--requests=0", self.md5_file, uri))
 
     def test_files_that_are_none(self):
-        """A disk that is held against nothing, and passes."""
+        """A file that is no md5-file is refused."""
         uri = self.server.uri()
         self.assertIn(str(self.md5_file), self.refused(self.md5_file, uri))
         self.assertFalse(self.md5_file.exists())
@@ -67,24 +67,24 @@ class Refusals(VerifyCase):
         self.assertIn("not an md5-file", self.refused(self.md5_file, uri))
 
     def test_servers_that_cannot_be_reached(self):
-        """A disk that was not read, and passes."""
+        """A server that cannot be reached is an error."""
         self.make_md5_file()
         self.refused(self.md5_file, "nbd+unix:///?socket=/nowhere/socket")
         self.refused(self.md5_file, "what")
 
     def test_connection_that_is_lost(self):
-        """Blocks are called unreadable that nobody read."""
+        """A lost connection is an error, and makes no block unreadable."""
         self.make_md5_file()
         server = FaultyDisk(self, DYING_DISK).serve(filters=())
         self.assertIn("connection", self.refused(self.md5_file, server.uri()))
 
     def test_help_and_version(self):
-        """A script that asks for them fails."""
+        """--help and --version print to standard output, with status 0."""
         self.assertIn("--requests=N", verify("--help", code=0).stdout)
         self.assertRegex(verify("--version", code=0).stdout, rf"^{NAME} \d+\.\d+\.\d+\n$")
 
     def test_output_that_cannot_be_written(self):
-        """A result that did not arrive looks like one."""
+        """Output that cannot be written is an error."""
         uri = self.make_md5_file()
         with open("/dev/full", "w", encoding="ascii") as full:
             done = subprocess.run(

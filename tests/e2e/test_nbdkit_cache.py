@@ -49,7 +49,7 @@ class _Cache(unittest.TestCase):
 
 class Sizes(_Cache):
     def test_disk_whose_size_is_no_multiple_of_anything(self):
-        """The last bytes of a disk dropped, or written beyond its end."""
+        """The last bytes of a disk of any size are kept, and nothing is written beyond them."""
         for size in (1, 511, 4095, 4097, BLOCK - 1, BLOCK + 1, 3 * BLOCK + 12345):
             with self.subTest(size):
                 self.disk.unlink(missing_ok=True)
@@ -63,7 +63,7 @@ class Sizes(_Cache):
                 server.stop()
 
     def test_write_across_the_boundary_of_two_blocks(self):
-        """What surrounds a partial write in its blocks changed by it."""
+        """A write across two blocks leaves the rest of both alone."""
         server = self.serve(4 * BLOCK, content=b"o" * 4 * BLOCK)
         handle = server.connect()
         handle.pwrite(b"N" * BLOCK, BLOCK // 2)
@@ -75,7 +75,7 @@ class Sizes(_Cache):
 
 class RequestsBelow(_Cache):
     def test_nothing_is_written_below_before_a_flush(self):
-        """Write-back that writes through."""
+        """Nothing is written below before a flush."""
         handle = self.serve(MIB).connect()
         handle.pwrite(b"x" * BLOCK, 0)
         self.assertEqual((self.below("Write"), self.disk.read_bytes().count(b"x")), ([], 0))
@@ -84,7 +84,7 @@ class RequestsBelow(_Cache):
         self.assertEqual(self.disk.read_bytes().count(b"x"), BLOCK)
 
     def test_write_of_a_whole_block_reads_nothing(self):
-        """A block fetched only to be overwritten."""
+        """A write of a whole block fetches nothing."""
         handle = self.serve(MIB).connect()
         handle.pwrite(b"x" * 3 * BLOCK, 2 * BLOCK)
         self.assertEqual(handle.pread(BLOCK, 3 * BLOCK), b"x" * BLOCK)
@@ -92,21 +92,21 @@ class RequestsBelow(_Cache):
         self.assertEqual(self.below("Read"), [])
 
     def test_miss_fetches_whole_blocks_once(self):
-        """A small read that makes small requests below, or every time another one."""
+        """A miss fetches whole blocks, once."""
         handle = self.serve(MIB, "cache-on-read=true", content=data.tagged(1, 0, MIB)).connect()
         for offset in (BLOCK + 5, BLOCK + 60000, BLOCK, 2 * BLOCK - 1):
             self.assertEqual(handle.pread(1, offset), data.tagged(1, offset, 1))
         self.assertEqual(self.below("Read"), [(BLOCK, BLOCK)])
 
     def test_reads_are_not_cached_unless_asked_for(self):
-        """A cache of writes filled up by reads: cache-on-read is false unless given."""
+        """Reads are not cached unless cache-on-read is given."""
         handle = self.serve(MIB).connect()
         for _ in range(3):
             handle.pread(BLOCK, 0)
         self.assertEqual(len(self.below("Read")), 3)
 
     def test_cache_request_fetches(self):
-        """NBD_CMD_CACHE that fetches nothing, or what it fetched read again."""
+        """NBD_CMD_CACHE fetches, and the next read is a hit."""
         handle = self.serve(MIB, content=data.tagged(1, 0, MIB)).connect()
         handle.cache(2 * BLOCK, BLOCK)
         fetched = sum(count for _, count in self.below("Read"))
@@ -114,7 +114,7 @@ class RequestsBelow(_Cache):
         self.assertEqual((fetched, len(self.below("Read"))), (2 * BLOCK, 1))
 
     def test_flush_reaches_the_layer_below(self):
-        """A flush answered by the cache alone; with nothing dirty, one flush and no write."""
+        """A flush reaches the layer below; with nothing dirty, as one flush without a write."""
         handle = self.serve(MIB).connect()
         for number in range(1, 4):
             handle.flush()
@@ -125,21 +125,21 @@ class RequestsBelow(_Cache):
         self.assertEqual((len(self.below("Flush")), len(self.below("Write"))), (5, 1))
 
     def test_unsafe_mode_does_not_flush(self):
-        """cache=unsafe that still waits for the layer below."""
+        """With cache=unsafe a flush does not reach the layer below."""
         handle = self.serve(MIB, "cache=unsafe").connect()
         handle.pwrite(b"x", 0)
         handle.flush()
         self.assertEqual((self.below("Flush"), self.below("Write")), ([], []))
 
     def test_writethrough_writes_at_once(self):
-        """cache=writethrough that keeps a write back."""
+        """With cache=writethrough a write is below when it is answered."""
         handle = self.serve(MIB, "cache=writethrough").connect()
         handle.pwrite(b"x" * BLOCK, BLOCK)
         self.assertEqual(self.disk.read_bytes().count(b"x"), BLOCK)
         self.assertEqual(handle.pread(BLOCK, BLOCK), b"x" * BLOCK)
 
     def test_fua_write_is_stored_when_it_is_answered(self):
-        """A FUA write that is dirty in the cache after its answer."""
+        """A FUA write is below when it is answered."""
         handle = self.serve(MIB).connect()
         handle.pwrite(b"later" * 1000, 3 * BLOCK)
         handle.pwrite(b"x" * 100, BLOCK + 5, nbd.CMD_FLAG_FUA)
@@ -147,7 +147,7 @@ class RequestsBelow(_Cache):
         self.assertEqual((stored.count(b"x"), stored.find(b"x")), (100, BLOCK + 5))
 
     def test_smallest_block_size(self):
-        """cache-min-block-size=4096 that still moves 64 KiB at a time."""
+        """With cache-min-block-size=4096 blocks of 4 KiB are moved."""
         if os.statvfs(self.scratch).f_bsize > 4096:
             self.fail("TMPDIR must have blocks of 4096 bytes or less for this test")
         handle = self.serve(MIB, "cache-min-block-size=4096", "cache-on-read=true").connect()
@@ -157,7 +157,7 @@ class RequestsBelow(_Cache):
 
 class CacheOnRead(_Cache):
     def test_switched_while_it_runs(self):
-        """cache-on-read=/PATH looked at only once."""
+        """cache-on-read=/PATH follows the file while the server runs."""
         switch = self.scratch / "switch"
         handle = self.serve(MIB, f"cache-on-read={switch}").connect()
 
@@ -175,7 +175,7 @@ class CacheOnRead(_Cache):
         self.assertEqual(reads_for_two(2), 0)  # still cached
 
     def test_second_read_does_not_wait_for_the_layer_below(self):
-        """A cached block that takes as long as an uncached one."""
+        """A second read does not wait for the layer below."""
         with Nbdkit(
             "--filter=cache", "--filter=delay", "memory", "1M", "cache-on-read=true", "rdelay=2"
         ) as server:
@@ -190,8 +190,8 @@ class CacheOnRead(_Cache):
 
 class CacheFile(_Cache):
     def test_bounded_and_found_by_its_path(self):
-        """A cache file elsewhere than in TMPDIR (here relative, and the server changes directory),
-        visible to others, or larger than cache-max-size once the client has gone."""
+        """The cache file lies in TMPDIR, also a relative one, hidden from others and within
+        cache-max-size."""
         (self.scratch / "cache").mkdir()
         before = os.getcwd()
         os.chdir(self.scratch)
@@ -272,7 +272,7 @@ class ManyConnections(_Cache):
         return server
 
     def test_plugin_without_multi_conn_shows_connections_apart(self):
-        """The plugin of these tests does not do what they rely on."""
+        """The control: this plugin shows a connection's writes to others after a flush only."""
         server = self.serve_separate()
         a, b = server.connect(), server.connect()
         self.assertFalse(a.can_multi_conn())
@@ -282,8 +282,7 @@ class ManyConnections(_Cache):
         self.assertEqual((a.pread(4, 0), b.pread(4, 0)), (b"Init", b"next"))
 
     def test_cache_makes_connections_consistent(self):
-        """multi-conn offered, and a write of one connection not seen by another one, or left out
-        when another one flushes."""
+        """Over it the cache offers multi-conn, and keeps its promise."""
         server = self.serve_separate("--filter=cache")
         a, b, c = (server.connect() for _ in range(3))
         self.assertTrue(a.can_multi_conn())
@@ -296,7 +295,7 @@ class ManyConnections(_Cache):
         server.kill()
 
     def test_flush_of_another_connection_makes_durable(self):
-        """What one connection wrote kept from the plugin when another one flushes."""
+        """A flush of one connection makes the writes of another one durable."""
         server = self.serve_separate("--filter=cache")
         a, b = server.connect(), server.connect()
         a.pwrite(b"durable!", 8)
@@ -304,7 +303,7 @@ class ManyConnections(_Cache):
         self.assertEqual(self.store.read_bytes()[:16], b"Initial durable!")
 
     def test_writethrough_over_such_a_plugin_offers_no_multi_conn(self):
-        """A promise that only the plugin could keep."""
+        """With writethrough over such a plugin, multi-conn is not offered."""
         server = self.serve_separate("--filter=cache", parameters=["cache=writethrough"])
         self.assertFalse(server.connect().can_multi_conn())
 

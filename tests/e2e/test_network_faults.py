@@ -117,23 +117,22 @@ class Reading(_Faults):
                 self.assertEqual(handle.pread(count, offset), expected)
 
     def test_whole_object(self):
-        """Half an object, two objects in one, an error page or somebody else's data returned to
-        the client as what the disk holds."""
+        """A whole object that arrives wrong in any way is fetched again."""
         self.check_all(BAD_OBJECTS, OBJECT, 3 * OBJECT)
 
     def test_part_of_an_object(self):
-        """The wrong part of an object returned, since the answer to a range is not looked at."""
+        """A part of an object that is not the one asked for is fetched again."""
         self.check_all(BAD_RANGES, 1000, 3 * OBJECT + 5000)
 
     def test_absent_object_is_believed_only_from_s3(self):
-        """Any 404, of a proxy or a wrong address, read as zeros: a hole where there is data."""
+        """Only an S3 service's own 404 makes an object absent."""
         handle = self.serve(retries=0).connect()
         for fault in (faults.status(404), faults.status(404, "NoSuchBucket")):
             self.assertIsNone(self.read_through(fault, handle, OBJECT, 0))
             self.assertIsNone(self.read_through(fault, handle, 100, 0))
 
     def test_stray_bytes_behind_an_answer(self):
-        """Bytes behind the announced end of a body taken for the start of the next answer."""
+        """Stray bytes behind an answer do not become the next one."""
         handle = self.serve(connections=1).connect()
         for number in range(SIZE // OBJECT):
             self.proxy.script(STRAY_BYTES, method="GET")
@@ -141,7 +140,7 @@ class Reading(_Faults):
             self.assertEqual(handle.pread(OBJECT, offset), CONTENT[offset : offset + OBJECT])
 
     def test_slow_down_is_waited_out(self):
-        """A service that says 503 SlowDown gives the client an error."""
+        """503 SlowDown is waited out."""
         handle = self.serve().connect()
         slow = faults.status(503, "SlowDown", "busy")
         self.proxy.script(slow, slow, slow, method="GET", path=self.direct.block_keys()[0])
@@ -149,7 +148,7 @@ class Reading(_Faults):
         self.assertEqual(self.proxy.count("GET", self.direct.block_keys()[0]), 4)
 
     def test_listing_that_is_cut_short(self):
-        """Blocks missing from a listing that broke off: reported as holes, and not copied."""
+        """A listing that is cut short makes no block a hole."""
         for fault in (faults.cut_body(300), faults.shorter_body(200), faults.replace_body(b"")):
             handle = self.serve(retries=1, timeout=5).connect()
             self.proxy.behaviour = lambda _, fault=fault: fault
@@ -170,7 +169,7 @@ class Writing(_Faults):
         self.create()
 
     def test_failed_put_once(self):
-        """One failed answer to a PUT: the write is lost, or an error though a retry would do."""
+        """A PUT that fails once is sent again."""
         handle = self.serve().connect()
         once = {
             name: fault for name, fault in BAD_ANSWERS.items()
@@ -185,7 +184,7 @@ class Writing(_Faults):
                 self.assertEqual(self.stored(), written + CONTENT[OBJECT:])
 
     def test_failed_put_for_ever(self):
-        """A write acknowledged though its PUT never succeeded, or flushed in the cache alone."""
+        """A PUT that fails for ever fails the flush."""
         for filters in ((), STACK):
             with self.subTest(filters=filters):
                 server = self.serve(*filters, retries=2)
@@ -200,7 +199,7 @@ class Writing(_Faults):
                 self.assertEqual(self.stored(), CONTENT)
 
     def test_wrong_answer_to_a_put(self):
-        """A PUT taken for done though the answer does not say so."""
+        """A PUT is done only if its answer says so."""
         for fault in (faults.status(304), faults.status(403, "AccessDenied"), faults.status(404)):
             handle = self.serve(retries=1).connect()
             self.proxy.script(*[fault] * 4, method="PUT")
@@ -214,7 +213,7 @@ class Writing(_Faults):
             self.addCleanup(self.proxy.close)
 
     def test_body_that_was_damaged_on_its_way(self):
-        """A PUT that arrives damaged is stored: the service was given no digest to check."""
+        """A body damaged on its way is refused by the service, and sent again."""
 
         def damaged(exchange):
             body = bytearray(exchange.request.body)
@@ -231,7 +230,7 @@ class Writing(_Faults):
         self.assertEqual(blocks[0].status, 400)
 
     def test_never_two_puts_of_one_object(self):
-        """Two PUTs of one object on their way at the same time: the older may arrive last."""
+        """No two PUTs of one object are ever under way at the same time."""
         slow = random.Random(1)
         for filters in ((), ("--filter=cache",), STACK):
             with self.subTest(filters=filters):
@@ -257,7 +256,7 @@ class Writing(_Faults):
                 self.create()
 
     def test_requests_of_other_objects_do_not_wait(self):
-        """A PUT that takes for ever holds up reads and writes of everything else."""
+        """Requests of other objects do not wait for a PUT that hangs."""
         release = threading.Event()
         self.addCleanup(release.set)
         stuck, handle = (server := self.serve()).connect(), server.connect()

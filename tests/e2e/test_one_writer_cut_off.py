@@ -59,7 +59,7 @@ class CutOff(LoadCase):
         self.expect_only_the_successors(self.store, self.model, self.server)
 
     def test_somebody_came_meanwhile(self):
-        """By another way to the store: the one that was cut off never writes again."""
+        """When another server came meanwhile, the one that was cut off never writes again."""
         self.cut_off()
         successor = self.serve(self.store, own="lease")
         content = self.take_over(self.model, successor)

@@ -90,7 +90,7 @@ class Terms(unittest.TestCase):
         self.assertEqual(len({life["id"] for life in lives}), 1)
 
     def test_a_restored_bucket_gives_no_term_a_second_time(self):
-        """What is remembered of a writer that the bucket has forgotten must not be believed."""
+        """A bucket restored from a backup gives no term a second time."""
         self.live(changes=True)
         bucket = self.store.directory / self.store.bucket
         backup = self.store.directory / "backup"
@@ -103,7 +103,7 @@ class Terms(unittest.TestCase):
             self.assertFalse(forgotten & {life["term"], life["since"], *life["unchanged"]})
 
     def test_a_count_that_was_lost_begins_elsewhere(self):
-        """Terms that come again would make old memories believable."""
+        """A count of terms that was lost begins at another number."""
         first = self.live(changes=True)
         self._remove("nbdstack-lease.json")
         second = self.live(changes=True)

@@ -29,7 +29,7 @@ class Wakes(LoadCase):
         os.kill(server.pid, signal.SIGCONT)
 
     def test_the_first_flush_through_a_cache(self):
-        """What a file system does first: were it to fail, ext4 would go read-only."""
+        """The first flush after a wake-up succeeds: were it to fail, ext4 would go read-only."""
         store = LocalStore()
         self.addCleanup(store.close)
         words = store.volume(size=SIZE, lease_time=LEASE_TIME)

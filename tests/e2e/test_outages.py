@@ -107,17 +107,17 @@ class GatewayKilled(_Outage):
         return disk
 
     def test_requests_survive_a_restart_of_the_service(self):
-        """A service that is restarted in the middle of requests: errors for the client though
-        timeout= was long enough, or requests done twice or not at all."""
+        """A restart of the service within timeout= causes no error, and every request is done once.
+        """
         self.check_objects(self.ride_out(requests=700, mix=Mix(cache=0)))
 
     def test_writes_back_through_a_restart_of_the_service(self):
-        """The same below the cache, whose write-back nobody watches."""
+        """Write-back of the cache survives a restart of the service."""
         mix = Mix(flush=6, fua_share=0.2)
         self.check_objects(self.ride_out(*STACK, requests=700, mix=mix))
 
     def test_every_kind_of_request_ends_in_time(self):
-        """A request that waits for ever for a service that does not come back."""
+        """Every kind of request fails in time when the service does not come back."""
         server = self.serve(size=SIZE, object_size=OBJECT, timeout=2)
         handle = server.connect()
         handle.pwrite(b"x" * 4 * OBJECT, 0)
@@ -136,8 +136,7 @@ class GatewayKilled(_Outage):
         self.assertIn(str(self.gateway.port), server.log())
 
     def test_request_of_many_objects_takes_no_longer_than_one(self):
-        """Each of a request's hundreds of objects waited for in turn, each for timeout= seconds:
-        a flush that takes hours before it fails."""
+        """A request of hundreds of objects fails in the time of one."""
         server = self.serve(size=SIZE, object_size=4 * KIB, timeout=2)
         handle = server.connect()
         self.gateway.kill_gateway()
@@ -145,7 +144,7 @@ class GatewayKilled(_Outage):
         self.check_error(UNREACHABLE, lambda: handle.pread(4 * MIB, 0))
 
     def test_flush_fails_and_keeps_the_data(self):
-        """A FLUSH that succeeds, or drops what it could not write, while nothing can be stored."""
+        """While nothing can be stored a FLUSH fails, and keeps the data."""
         server = self.serve(*STACK, size=SIZE, object_size=OBJECT, timeout=2)
         handle, disk = server.connect(), ShadowDisk(SIZE)
         self.gateway.kill_gateway()
@@ -161,8 +160,8 @@ class GatewayKilled(_Outage):
         self.check_objects(disk)
 
     def test_server_that_cannot_write_back_ends_and_says_so(self):
-        """SIGTERM ignored for as long as the service is gone, or unwritten data lost without a
-        word."""
+        """A server that cannot write back when it is told to stop ends, and says how much is lost.
+        """
         server = self.serve(*STACK, size=SIZE, object_size=OBJECT, timeout=2)
         handle = server.connect()
         handle.pwrite(b"x" * 16 * MIB, 0)
@@ -173,7 +172,7 @@ class GatewayKilled(_Outage):
 
 class ServiceSaysNo(_Outage):
     def test_key_revoked_while_serving(self):
-        """A key that was revoked: requests retried for ever, or an error that does not tell."""
+        """A revoked key is EPERM, and the log has the reason."""
         for filters in ((), STACK):
             with self.subTest(filters=filters):
                 server = self.serve(*filters, size=SIZE, object_size=OBJECT)
@@ -186,7 +185,7 @@ class ServiceSaysNo(_Outage):
                     self.gateway.enable_user()
 
     def test_unwritten_data_survive_a_key_that_is_revoked_for_a_while(self):
-        """Dirty blocks given up because one write-back was refused."""
+        """Dirty blocks survive a key that is revoked for a while."""
         server, disk = self.serve(*STACK, size=SIZE, object_size=OBJECT), ShadowDisk(SIZE)
         handle = server.connect()
         written = data.tagged(1, 0, 3 * OBJECT)
@@ -201,7 +200,7 @@ class ServiceSaysNo(_Outage):
         self.check_objects(disk)
 
     def test_quota(self):
-        """A full bucket: retried for ever, told as an I/O error, or the data given up."""
+        """A full bucket is ENOSPC, at once, and the data are kept."""
         for filters in ((), STACK):
             with self.subTest(filters=filters):
                 server, disk = self.serve(*filters, size=SIZE, object_size=OBJECT), ShadowDisk(SIZE)

@@ -119,33 +119,32 @@ class BadValues(unittest.TestCase):
                 self.assertIn(expected, errors)
 
     def test_cache(self):
-        """A bad value taken for another one, or refused in words that do not name it."""
+        """Bad values are refused, by the parameter's name."""
         self.check_table(BAD_CACHE, "--filter=cache", "null", "1M")
 
     def test_md5(self):
-        """A bad value taken for another one, or refused in words that do not name it."""
+        """Bad values are refused, by the parameter's name."""
         self.check_table(BAD_MD5, "--filter=md5", "null", "1M")
 
     def test_other_filters(self):
-        """A bad value taken for another one, or refused in words that do not name it."""
+        """Bad values are refused, by the parameter's name."""
         self.check_table(BAD_CACHEEXTENTS, "--filter=cacheextents", "null", "1M")
         self.check_table(BAD_READAHEAD, "--filter=readahead", "null", "1M")
         self.check_table(BAD_ZEROBLOCK, "--filter=zeroblock", "null", "1M")
 
     def test_s3(self):
-        """A bad value taken for another one, or refused in words that do not name it."""
+        """Bad values are refused, by the parameter's name."""
         self.check_table(BAD_S3, "s3")
 
     def test_cache_directory_that_cannot_be_used(self):
-        """A cache that finds out at the first write that it has no place."""
+        """A cache directory that cannot be used ends the start."""
         _, errors = run_expecting_failure(
             "--filter=cache", "null", "1M", environment={"TMPDIR": "/nonexistent"}
         )
         self.assertIn("/nonexistent", errors)
 
     def test_words_are_those_of_nbdkit(self):
-        """The table above invented what nbdkit says: its own filter refuses in the same words,
-        wherever both refuse."""
+        """Where nbdkit's own filter refuses a value, ours refuses it in the same words."""
         same = 0
         for words, expected in BAD_CACHE:
             if " " not in expected:
@@ -164,7 +163,7 @@ class BadValues(unittest.TestCase):
 
 class GoodValues(unittest.TestCase):
     def test_values_at_their_bounds(self):
-        """A documented value that is refused."""
+        """Values at their documented bounds are accepted."""
         with tempfile.TemporaryDirectory() as directory:
             cache = [
                 "cache=writethrough", "cache=unsafe", "cache=writeback",
@@ -204,7 +203,7 @@ class Modules(unittest.TestCase):
         ).stdout
 
     def test_help(self):
-        """--help that fails, is nbdkit's own filter's, or does not name the parameters."""
+        """--help is ours, and names every parameter."""
         helps = {name: self.run_nbdkit(f"--filter={name}", "null", "--help") for name in FILTERS}
         helps |= {name: self.run_nbdkit(name, "--help") for name in PLUGINS}
         for name, text in helps.items():
@@ -212,21 +211,20 @@ class Modules(unittest.TestCase):
             self.assertIn("bucket=" if name == "s3" else f"{name}-", text)
 
     def test_a_filter_given_twice(self):
-        """Two of them that share what they know: a server that hangs."""
+        """A filter given twice is refused."""
         for name in FILTERS:
             twice = [f"--filter={name}", f"--filter={name}"]
             _, errors = run_expecting_failure(*twice, "null", timeout_s=10)
             self.assertIn(f"--filter={name} is given twice", errors)
 
     def test_filters_named_behind_the_plugin(self):
-        """nbdkit takes its options in any place: a filter named behind the plugin is nbdkit's own
-        one of that name, without a word."""
+        """A filter that is named behind the plugin is ours, too."""
         for name in FILTERS:
             self.assertIn("nbdstack", self.run_nbdkit("null", f"--filter={name}", "--help"))
             self.assertIn("nbdstack", self.run_nbdkit("null", "1M", "--filter", name, "--help"))
 
     def test_dump_plugin(self):
-        """--dump-plugin that needs the parameters it is asked about."""
+        """--dump-plugin needs no parameters."""
         fields = dict(line.split("=", 1) for line in self.run_nbdkit("s3", "--dump-plugin").split())
         self.assertEqual((fields["name"], fields["thread_model"]), ("s3", "parallel"))
         self.assertEqual(fields["magic_config_key"], "bucket")
@@ -235,7 +233,7 @@ class Modules(unittest.TestCase):
         self.assertIn("name=s3", text)
 
     def test_only_the_entry_point_is_exported(self):
-        """Symbols of one of our modules taken by the loader for those of another one."""
+        """A module exports its entry point only."""
         build = pathlib.Path(our_nbdkit()).parent
         modules = sorted(build.glob("*/*/nbdkit-*.so"))
         self.assertEqual(len(modules), len(FILTERS) + len(PLUGINS))
@@ -251,7 +249,7 @@ class Modules(unittest.TestCase):
             self.assertEqual([s for s in exported if not allowed.fullmatch(s)], [], module)
 
     def test_debug_flags(self):
-        """-D NAME.verbose=1 refused, or without effect."""
+        """-D NAME.verbose=1 prints debug messages."""
         stack = [f"--filter={name}" for name in ("readahead", *sorted(set(FILTERS) - {"readahead"}))]
         verbose = [word for name in FILTERS for word in ("-D", f"{name}.verbose=1")]
         logs = []

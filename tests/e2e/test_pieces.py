@@ -126,15 +126,15 @@ class Rot(_Volume):
         self.assertLess(refused, 10 * ROUNDS)
 
     def test_over_http(self):
-        """Data with a flipped bit in it, from a service."""
+        """A flipped bit of a piece is found, over HTTP."""
         self.check_store(self.fill(_MemoryStore()), lambda _: OBJECT)
 
     def test_over_a_directory(self):
-        """The same of files, where also what vouches for the data may rot."""
+        """It is found in files, too, and so is one in the checksums."""
         self.check_store(self.fill(LocalStore()), len)
 
     def test_compressed_and_encrypted(self):
-        """Frames, which are read whole."""
+        """It is found in compressed and encrypted objects, which are read whole."""
         for coding in ({"compress": "zstd"}, {"passphrase": "secret"}):
             store = self.fill(_MemoryStore(), **coding)
             key = store.block_keys()[1]
@@ -146,7 +146,7 @@ class Rot(_Volume):
             self.assertEqual(handle.pread(512, 0), CONTENT[:512])
 
     def test_a_write_of_a_part_does_not_vouch_for_damage(self):
-        """A damaged object that gets new checksums when a client writes a part of it."""
+        """A write of a part does not give a damaged object new checksums."""
         store = self.fill(_MemoryStore())
         flip(store, store.block_keys()[1], 8 * 700_000)
         damaged = store.body(store.block_keys()[1])
@@ -158,7 +158,7 @@ class Rot(_Volume):
             self.assertEqual(store.body(store.block_keys()[1]), damaged)
 
     def test_metadata_of_another_version(self):
-        """A body with the checksums of what was there before it, or the other way round."""
+        """Checksums of another version than the body are noticed."""
         store = self.fill(_MemoryStore())
         first, second = store.block_keys()[:2]
         store.objects[first].headers, store.objects[second].headers = (
@@ -172,7 +172,7 @@ class Rot(_Volume):
         self.assertEqual(handle.pread(PIECE, 2 * OBJECT), CONTENT[2 * OBJECT :][:PIECE])
 
     def test_lists_that_do_not_belong_to_their_object(self):
-        """A list of pieces that is cut, too long or of another length, taken for none."""
+        """A list of pieces that does not belong to its object is an error."""
         store = self.fill(_MemoryStore())
         key = store.block_keys()[0]
         good = store.objects[key].headers[PIECES]
@@ -185,7 +185,7 @@ class Rot(_Volume):
 
 class Cost(_Volume):
     def test_blocks_of_a_cache_cost_what_they_did(self):
-        """More requests, or more bytes, because of checksums: 64 KiB blocks of 1 MiB objects."""
+        """Checksums cost blocks of 64 KiB of objects of 1 MiB neither requests nor bytes."""
         store = self.fill(_MemoryStore())
         handle = self.serve(store, "--filter=cache").connect()
         handle.pread(512, 3 * OBJECT)  # whatever a first read costs
@@ -197,7 +197,7 @@ class Cost(_Volume):
         self.assertEqual(store.s3.body_bytes["GET"] - received, 20 * PIECE)
 
     def test_without_a_cache_a_piece_is_read(self):
-        """Bytes that the manual does not admit to: 4 KiB cost 64 KiB, and one request."""
+        """Without a cache a read of 4 KiB is one request of 64 KiB, as the manual page says."""
         store = self.fill(_MemoryStore())
         handle = self.serve(store).connect()
         handle.pread(512, 3 * OBJECT)
@@ -217,7 +217,8 @@ class OldObjects(_Volume):
         return done.stderr
 
     def test_of_an_earlier_version(self):
-        """Old objects read unverified, or whole for every part of them."""
+        """Objects of an earlier version are verified by the checksum of the whole, once, and
+        `check --renew` gives the good ones pieces."""
         store = self.fill(_MemoryStore())
         keys = store.block_keys()
         for key in keys[:3]:
@@ -239,7 +240,7 @@ class OldObjects(_Volume):
         self.assertNotIn("--renew", self.check_volume(store, code=1))
 
     def test_of_another_program(self):
-        """Objects without checksums refused, or read without a word about it."""
+        """Objects of another program, without checksums, are read, with a line in the log."""
         store = self.fill(_MemoryStore())
         keys = store.block_keys()
         for key in keys:
@@ -257,13 +258,13 @@ class OldObjects(_Volume):
             self.serve(store).connect().pread(100, 0)
 
     def test_renewing_is_refused_while_a_server_has_the_volume(self):
-        """Two writers."""
+        """Renewing is refused while a server has the volume."""
         store = self.fill(LocalStore())
         with Nbdkit(*store.volume()):
             self.assertIn("nbdstack-s3: error: ", self.check_volume(store, "--renew", code=1))
 
     def test_in_a_directory(self):
-        """The same of files."""
+        """So it is in a directory."""
         store = self.fill(LocalStore())
         keys = store.block_keys()
         store.replace(keys[0], store.body(keys[0])[:OBJECT])
@@ -295,7 +296,7 @@ class Images(unittest.TestCase):
         self.assertRegex(server.log(), "(?i)restart the server")
 
     def test_over_http(self):
-        """Half of the old image and half of the new one."""
+        """An image that is replaced while it is read is an error, not half of each."""
         with MemoryS3({"disk": {"image.raw": StoredObject(self.OLD)}}) as s3:
             words = [f"{n}={v}" for n, v in s3.parameters("disk").items()]
 
@@ -307,7 +308,7 @@ class Images(unittest.TestCase):
                 self.check(server, replace)
 
     def test_at_the_gateway(self):
-        """The same at a service that has its own idea of conditions."""
+        """So it is at Ceph's gateway."""
         store = GatewayStore(gateway())
         self.addCleanup(store.close)
         store.client.put(store.bucket, "image.raw", self.OLD)
@@ -315,7 +316,7 @@ class Images(unittest.TestCase):
             self.check(server, lambda body: store.client.put(store.bucket, "image.raw", body))
 
     def test_in_a_directory(self):
-        """The same of a file that is renamed into place, or written over."""
+        """So it is of a file that is renamed into place, or written over."""
         store = LocalStore()
         self.addCleanup(store.close)
         path = store.directory / store.bucket / "image.raw"
@@ -332,7 +333,7 @@ class Images(unittest.TestCase):
                 self.check(server, replace)
 
     def test_an_image_without_a_checksum_is_served(self):
-        """An image that only its owner can vouch for, refused."""
+        """An image without a checksum is served."""
         with MemoryS3({"disk": {"image.raw": StoredObject(self.OLD)}}) as s3:
             words = [f"{n}={v}" for n, v in s3.parameters("disk").items()]
             with Nbdkit("s3", *words, "key=image.raw") as server:

@@ -60,7 +60,7 @@ class RandomStacks(StackCheck, unittest.TestCase):
         self.check_stack(SEED, RECOMMENDED, [])
 
     def test_any_layers_in_any_order(self):
-        """A layer that takes for granted what another one does."""
+        """Any layers in any order keep a disk's content."""
         for seed in range(SEED * 1000, SEED * 1000 + STACKS):
             self.check_stack(seed, *random_stack(seed))
 

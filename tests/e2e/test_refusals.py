@@ -45,13 +45,13 @@ class Gateway(_Refusals):
         self.addCleanup(self.store.close)
 
     def test_wrong_access_key(self):
-        """A server that starts with a key nobody knows."""
+        """A wrong access key ends the start."""
         self.check_refused(
             "access-key", self.store.bucket, "403", "InvalidAccessKeyId", access_key="NOBODY"
         )
 
     def test_wrong_secret_key(self):
-        """A server that starts with a wrong secret, or a message that shows it."""
+        """A wrong secret key ends the start, and is not shown."""
         wrong = "a-wrong-secret"
         errors = self.check_refused(
             "secret-key", self.store.bucket, "403", "SignatureDoesNotMatch", secret_key=wrong
@@ -59,42 +59,42 @@ class Gateway(_Refusals):
         self.assertNotIn(wrong, errors)
 
     def test_wrong_bucket(self):
-        """A mistyped bucket that is created silently, or noticed at the first write."""
+        """A bucket that is not there ends the start, and is not created."""
         self.check_refused("no-such-bucket", "404", "NoSuchBucket", bucket="no-such-bucket")
         self.check_refused("no-such-bucket", "NoSuchBucket", bucket="no-such-bucket", size=None)
 
     def test_suspended_user(self):
-        """An account that may not do anything any more, retried instead of told."""
+        """A suspended user is an error at once."""
         self.gateway.suspend_user()
         self.addCleanup(self.gateway.enable_user)
         self.check_refused(self.store.bucket, "403", "UserSuspended")
 
     def test_nobody_listens(self):
-        """An endpoint that is down, waited for in silence."""
+        """An endpoint where nobody listens ends the start, and is named."""
         port = data.free_port()
         self.check_refused("127.0.0.1", str(port), endpoint_url=f"http://127.0.0.1:{port}")
 
     def test_unknown_host(self):
-        """A mistyped endpoint reported in words that do not name it."""
+        """An unknown host is named."""
         host = "no-such-host.invalid"
         errors = self.check_refused(endpoint_url=f"http://{host}")
         self.assertRegex(errors, f"(?i)resolve.*{host}")
 
     def test_endpoint_that_never_answers(self):
-        """A silent endpoint that is waited for longer than timeout= allows."""
+        """An endpoint that never answers ends the start within timeout=."""
         never = threading.Event()
         with FaultyProxy(self.gateway.endpoint, lambda _: faults.stall(never)) as proxy:
             self.check_refused("timeout", endpoint_url=proxy.endpoint, timeout=2)
 
     def test_endpoint_that_is_no_s3_service(self):
-        """Any web page taken for an empty bucket, over which a volume is created."""
+        """An endpoint that is no S3 service is refused."""
         page = faults.replace_body(b"<html><body>It works!</body></html>")
         with FaultyProxy(self.gateway.endpoint, lambda _: page) as proxy:
             self.check_refused("endpoint-url", endpoint_url=proxy.endpoint)
         self.assertEqual(self.store.keys(), [])
 
     def test_redirected_bucket(self):
-        """A redirect to another region followed with a signature that does not fit there."""
+        """A redirect that names no region is an error that says which parameters to set."""
         moved = faults.status(301, "PermanentRedirect", "use the other endpoint")
         with FaultyProxy(self.gateway.endpoint, lambda _: moved) as proxy:
             self.check_refused(
@@ -102,27 +102,27 @@ class Gateway(_Refusals):
             )
 
     def test_plain_http_service_behind_https(self):
-        """A TLS failure whose message does not say that it is one."""
+        """A plain HTTP service behind https: is reported as a failure of TLS."""
         endpoint = f"https://127.0.0.1:{self.gateway.port}"
         self.assertRegex(self.check_refused(endpoint_url=endpoint), "(?i)ssl|tls")
 
     def test_no_credentials(self):
-        """Anonymous requests sent because no key was found anywhere."""
+        """A start without credentials is refused."""
         self.check_refused(
             "access-key", "AWS_ACCESS_KEY_ID", "credentials", access_key=None, secret_key=None
         )
 
     def test_half_of_the_credentials(self):
-        """A key from here paired with a secret from there."""
+        """Half of the credentials is refused, not completed from elsewhere."""
         self.check_refused("access-key and secret-key", secret_key=None)
         self.check_refused("access-key and secret-key", access_key=None)
 
     def test_unknown_profile(self):
-        """A mistyped profile replaced by the default one."""
+        """An unknown profile is refused."""
         self.check_refused("profile", "nobody", profile="nobody", access_key=None, secret_key=None)
 
     def test_no_volume_and_no_size(self):
-        """A volume of some size made up because none was there."""
+        """Without a volume and a size the start is refused."""
         self.check_refused("size=", self.store.bucket, size=None)
         self.check_refused("size=", "my/key", size=None, key="my/key")
         self.assertEqual(self.store.keys(), [])
@@ -139,33 +139,33 @@ class Volume(_Refusals):
             server.connect().pwrite(b"x", 0)
 
     def test_directory_that_is_not_there(self):
-        """A directory made up by a mistyped path, where nobody will look for the data."""
+        """A directory that does not exist is refused, and not made."""
         missing = self.store.directory / "missing"
         errors = self.check_refused(str(missing), endpoint_url=f"file://{missing}")
         self.assertIn("endpoint-url", errors)
         self.assertFalse(missing.exists())
 
     def test_bucket_that_is_not_there(self):
-        """A mistyped bucket created though no volume was asked for."""
+        """A bucket directory that does not exist is refused where no new volume is asked for."""
         self.check_refused("elsewhere", bucket="elsewhere", size=None)
         self.assertFalse((self.store.directory / "elsewhere").exists())
 
     def test_bucket_that_leads_elsewhere(self):
-        """bucket=../x: objects written outside of the directory given."""
+        """A bucket's name that leads out of the directory is refused."""
         self.check_refused("bucket", bucket="../outside")
 
     def test_size_that_contradicts_the_volume(self):
-        """A volume cut or blown up because a parameter says so."""
+        """A size that contradicts the volume is refused."""
         self.create()
         self.check_refused("size=2097152", "1048576", size="2M")
 
     def test_object_size_that_contradicts_the_volume(self):
-        """Blocks read under a numbering they were not written with."""
+        """An object size that contradicts the volume is refused."""
         self.create()
         self.check_refused("object-size=4096", "65536", object_size="4K")
 
     def test_descriptor_that_is_damaged(self):
-        """A volume whose description cannot be read, described anew over its blocks."""
+        """A damaged descriptor is refused, and not replaced."""
         self.create()
         path = next(self.store.directory.rglob("nbdstack-volume.json"))
         for text in ("", "{", '{"format": "nbdstack-volume"}', "[]", "\0" * 200):
@@ -174,7 +174,7 @@ class Volume(_Refusals):
             self.assertEqual(path.read_text(), text)
 
     def test_volume_of_a_later_version(self):
-        """A format that this program does not know, written to as if it did."""
+        """A volume of a later version is refused."""
         self.create()
         path = next(self.store.directory.rglob("nbdstack-volume.json"))
         body = path.read_bytes()[: path.read_bytes().rindex(b"}") + 1]
@@ -182,19 +182,19 @@ class Volume(_Refusals):
         self.assertIn("version", self.check_refused("nbdstack-volume.json", size=None))
 
     def test_new_volume_of_objects_that_are_too_small_or_too_large(self):
-        """Sizes that only s3backer's volumes may have."""
+        """A new volume of objects of 2 KiB or 64 MiB is refused."""
         for size in ("2K", "64M"):
             self.check_refused("object-size=", size="1G", object_size=size)
 
     def test_blocks_of_another_program(self):
-        """Blocks without a description, overwritten by a new volume."""
+        """Blocks without a descriptor are not overwritten by a new volume."""
         self.create()
         next(self.store.directory.rglob("nbdstack-volume.json")).unlink()
         self.check_refused("object-size", size="1M")
         self.check_refused("object-size", "65536", size="1M", object_size="4K")
 
     def test_secret_file_that_is_not_there(self):
-        """A missing file of the secret taken for an empty secret."""
+        """A secret's file that does not exist is refused."""
         path = pathlib.Path(tempfile.gettempdir()) / "nbdstack-no-such-secret"
         self.check_refused(
             "secret-key", str(path), endpoint_url="http://127.0.0.1:1", access_key="A",

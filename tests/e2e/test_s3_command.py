@@ -29,7 +29,7 @@ class Verbs:
     # --- create, show, list ---
 
     def test_a_volume_that_was_created_is_served_and_shown(self):
-        """Another volume than the one that was asked for."""
+        """A created volume is served, and `show` describes it."""
         done = self.run_verb("create", size="1M", object_size="64K")
         self.assertIn(str(SIZE), done.stdout)
         self.write(CONTENT[: 3 * OBJECT])
@@ -44,7 +44,7 @@ class Verbs:
         self.assertIn("owner: nobody", text)
 
     def test_create_refuses_what_exists(self):
-        """A volume that is opened, or overwritten, where a new one was wanted."""
+        """`create` refuses a volume that exists."""
         self.fill()
         before = sorted(self.store.keys())
         done = self.run_verb("create", size="1M", object_size="64K", code=1)
@@ -52,7 +52,7 @@ class Verbs:
         self.assertEqual(sorted(self.store.keys()), before)
 
     def test_list_names_the_volumes(self):
-        """A volume that is missing, or an object taken for one."""
+        """`list` names every volume, and nothing else."""
         for name in ("vms/a", "vms/b b", "vms/c/d"):
             self.run_verb("create", size="1M", key=name)
         self.assertEqual(self.run_verb("list", key="vms").stdout, "a\nb b\n")
@@ -61,7 +61,7 @@ class Verbs:
         self.assertEqual(self.run_verb("list", key="nothing").stdout, "")
 
     def test_the_owner_is_shown_while_it_serves(self):
-        """A volume in use that looks free, or a free one that looks used."""
+        """`show` names the owner while a server has the volume, and none after it."""
         self.run_verb("create", size="1M")
         server = self.serve()
         self.assertIn(f"pid {server.pid}", self.shown()["owner"]["words"])
@@ -71,7 +71,7 @@ class Verbs:
     # --- resize ---
 
     def test_resize_up_and_down(self):
-        """Data lost, or data back that was cut off."""
+        """`resize` keeps the data within the new size, and what it cuts off does not come back."""
         self.fill()
         self.run_verb("resize", size="4M")
         self.assertEqual(self.read(4 * MIB), CONTENT + bytes(3 * MIB))
@@ -84,7 +84,7 @@ class Verbs:
         self.assertEqual(self.read(2 * MIB), CONTENT[:kept] + bytes(2 * MIB - kept))
 
     def test_resize_under_a_running_server_is_refused(self):
-        """A disk that changes its size under its owner."""
+        """`resize` is refused while a server has the volume."""
         self.fill()
         server = self.serve()
         for options, size in ((), "4M"), (("--force",), "512K"):
@@ -97,7 +97,8 @@ class Verbs:
     # --- passphrase ---
 
     def test_passphrase_is_changed_without_writing_a_block(self):
-        """A passphrase that still opens, data that cannot be read any more."""
+        """A changed passphrase opens the volume, and the former one does not; no block is written.
+        """
         self.fill(encrypt="aes-256-gcm", passphrase="secret")
         blocks = {key: self.store.body(key) for key in self.store.block_keys()}
         with tempfile.TemporaryDirectory() as directory:
@@ -113,7 +114,7 @@ class Verbs:
         self.run_verb("resize", size="2M", passphrase="another one")
 
     def test_passphrases_are_read_from_where_they_are(self):
-        """A secret that has to stand on the command line."""
+        """Passphrases are read from a file, a descriptor or standard input."""
         secret = {"encrypt": "aes-256-gcm", "passphrase": "-"}
         self.run_verb("create", size="1M", input_text="one\n", **secret)
         reading, writing = os.pipe()
@@ -126,7 +127,7 @@ class Verbs:
         self.run_verb("check", passphrase="two")
 
     def test_a_wrong_passphrase_changes_nothing_and_is_not_shown(self):
-        """A volume locked for good, or a secret in a log."""
+        """A wrong passphrase changes nothing, and is not shown."""
         self.fill(encrypt="aes-256-gcm", passphrase="secret")
         done = self.run_verb("passphrase", passphrase="hidden1", new_passphrase="hidden2", code=1)
         self.assertNotIn("hidden", done.stderr)
@@ -135,7 +136,7 @@ class Verbs:
     # --- what is refused ---
 
     def test_readonly_changes_nothing(self):
-        """readonly=true overheard."""
+        """With readonly=true nothing is changed."""
         self.fill()
         for verb, more in (
             ("create", {"size": "1M", "key": "new"}),
@@ -148,7 +149,7 @@ class Verbs:
         self.assertEqual(self.read(SIZE), CONTENT)
 
     def test_nothing_there(self):
-        """A volume that is made, or taken for an empty one, where none is."""
+        """Where there is no volume, each verb says so, and makes none."""
         self.run_verb("create", size="1M", key="other")
         for verb, more in ("show", {}), ("check", {}), ("resize", {"size": "1M"}), ("delete", {}):
             options = ("--yes",) if verb == "delete" else ()
@@ -163,7 +164,7 @@ class VerbsOnAService(Verbs, OnAService, VerbsCase):
     """Ceph's gateway."""
 
     def test_wrong_credentials(self):
-        """A refusal that does not say what is wrong, or takes forever."""
+        """Wrong credentials are an error at once, which says so."""
         self.fill()
         for verb in ("show", "check", "delete"):
             options = ("--yes",) if verb == "delete" else ()
@@ -176,7 +177,7 @@ class S3backerVerbs(unittest.TestCase):
     """Volumes of s3backer's layout."""
 
     def test_show_check_and_delete(self):
-        """A layout that only the server understands."""
+        """The verbs understand every layout."""
         store = GatewayStore(gateway())  # a directory keeps no metadata, which the layout needs
         self.addCleanup(store.close)
         for hashed in ("false", "true"):
@@ -205,7 +206,7 @@ class CommandLine(unittest.TestCase):
     """Exit codes and --help, without a store."""
 
     def test_usage(self):
-        """A mistake in the command line that looks like damage, or like success."""
+        """A mistake in the command line has an exit status of its own."""
         for words in (
             (), ("frob",), ("show",), ("show", "bucket=b", "colour=red"), ("create", "bucket=b"),
             ("show", "bucket=b", "--yes"), ("check", "bucket=b", "connections=0"),
@@ -216,7 +217,7 @@ class CommandLine(unittest.TestCase):
             self.assertEqual(done.stdout, "")
 
     def test_help_and_version(self):
-        """Help that fails, or goes where nobody looks."""
+        """--help and --version print to standard output, with status 0."""
         for words in ("--help",), ("check", "--help"):
             done = run_s3_command(*words)
             self.assertEqual((done.returncode, done.stderr), (0, ""))

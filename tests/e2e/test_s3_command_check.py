@@ -11,14 +11,14 @@ class Check:
     """The same on every store."""
 
     def test_check_finds_nothing_in_a_good_volume(self):
-        """A false alarm."""
+        """`check` finds nothing in a good volume."""
         self.fill()
         done = self.run_verb("check")
         self.assertEqual(done.stdout, "")
         self.assertIn(f"{FULL} object(s) checked", done.stderr)
 
     def test_check_names_what_is_damaged(self):
-        """Damage that is not found, or the wrong objects named."""
+        """`check` names the damaged objects, and no others."""
         self.fill()
         keys = self.store.block_keys()
         self.store.corrupt(keys[3], 100)
@@ -32,7 +32,7 @@ class Check:
         self.run_verb("check")
 
     def test_check_of_an_encrypted_volume(self):
-        """Damage under a seal, and a block in another one's place."""
+        """`check` finds damage in an encrypted volume, and a block in another one's place."""
         self.fill(encrypt="aes-256-gcm", passphrase="secret", compress="zstd")
         self.run_verb("check", passphrase="secret")
         self.run_verb("check", passphrase="wrong", code=1)
@@ -51,7 +51,7 @@ class CheckOnAService(Check, OnAService, VerbsCase):
     """Ceph's gateway."""
 
     def test_check_of_a_service_that_goes_away_blames_no_object(self):
-        """Every object of a volume called damaged because a cable is."""
+        """When the service goes away, `check` ends with an error, and calls no object damaged."""
         self.fill()
         with FaultyProxy(self.store.server.endpoint) as proxy:
             proxy.behaviour = lambda request: (

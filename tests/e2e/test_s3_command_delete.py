@@ -18,7 +18,7 @@ class Delete:
     """The same on every store."""
 
     def test_delete_asks_first(self):
-        """Data gone without a question."""
+        """`delete` asks first."""
         self.fill()
         done = self.run_verb("delete", input_text="vm\n", code=1)
         self.assertIn("--yes", done.stderr)
@@ -51,7 +51,7 @@ class Delete:
         return process.wait(60), shown.decode()
 
     def test_delete_leaves_what_is_not_the_volumes(self):
-        """Another volume or somebody's file deleted as well, or a rest left behind."""
+        """`delete` removes all of the volume, and nothing else."""
         self.fill()
         self.run_verb("create", size="1M", key="vm2")
         others = sorted(key for key in self.store.keys() if not key.startswith("vm/"))
@@ -61,7 +61,7 @@ class Delete:
         self.run_verb("create", size="1M")
 
     def test_delete_under_a_running_server_is_refused(self):
-        """Objects removed under their owner."""
+        """`delete` is refused while a server has the volume."""
         self.fill()
         server = self.serve()
         done = self.run_verb("delete", "--yes", code=1)
@@ -80,7 +80,7 @@ class DeleteOnAService(Delete, OnAService, VerbsCase):
     """Ceph's gateway."""
 
     def test_a_delete_that_was_killed_is_finished_by_the_next(self):
-        """A half-deleted volume that opens with holes in it, or can never be deleted."""
+        """A volume whose `delete` was killed does not open, and the next `delete` finishes it."""
         small = 4 * KIB
         content = data.tagged(2, 0, 2500 * small)
         self.run_verb("create", size=len(content), object_size=small)

@@ -108,11 +108,12 @@ class FaultsThatPass(_FaultTest):
         print(f"{faults.total} faults: {dict(faults.counts)}")
 
     def test_ten_thousand_faulty_requests(self):
-        """Wrong or lost data, or an error for the client, though a retry would have helped."""
+        """Of ten thousand faulty requests none reaches the client: neither wrong data nor an error.
+        """
         self.ride_out(faulty=10_000, rounds_of=1250, mix=Mix(cache=0, flush=1))
 
     def test_below_cache_and_md5(self):
-        """The same where reads and write-back come from filters."""
+        """So it is where reads and write-back come from filters."""
         self.ride_out(*STACK, faulty=1_500, rounds_of=1000, mix=Mix(flush=3, fua_share=0.2))
 
 
@@ -257,19 +258,19 @@ class FaultsThatLast(_FaultTest):
             self.assertRegex(said[4], reason)
 
     def test_refusals(self):
-        """A refusal that is retried for ever, taken for success or for a hole, or not explained."""
+        """A refusal is an error at once, which explains itself."""
         for kind, (errors, reason) in REFUSALS.items():
             with self.subTest(kind):
                 self.go_through(kind, 0.3, errors, reason)
 
     def test_outages(self):
-        """A client that waits for ever, or acknowledged data lost, since retries did not help."""
+        """During an outage requests fail in time, and no acknowledged data are lost."""
         for kind, reason in OUTAGES.items():
             with self.subTest(kind):
                 self.go_through(kind, 0.3, {"EIO", "ETIMEDOUT"}, f"{GAVE_UP}({reason})")
 
     def test_busy_service_is_named(self):
-        """The reason hidden behind its consequence: requests that wait for their turn."""
+        """An error names the busy service, not the wait for a turn that follows from it."""
         handles = [self.server.connect() for _ in range(8)]
         handles[0].pwrite(b"x" * self.size, 0)
         logged, failed = len(self.server.log()), 0

@@ -59,8 +59,8 @@ class Headers(unittest.TestCase):
         return with_it, {each.key for each in puts} - with_it
 
     def test_storage_class_of_blocks(self):
-        """The lease, which is put again every few seconds, is paid for as 128 KiB for 30 days each
-        time, and so are the descriptor, the record of blocks and the probes."""
+        """Blocks alone have the storage class: a lease of that class would be paid for as 128 KiB
+        for 30 days at each renewal."""
         self.live(storage_class="STANDARD_IA")
         self.run_verb("resize", "--force", storage_class="STANDARD_IA", size=MIB - 512)
         block = max(key for key in self.s3.buckets["disk"] if "nbdstack" not in key)
@@ -79,7 +79,7 @@ class Headers(unittest.TestCase):
             self.assertEqual(kept, "STANDARD_IA" if key in in_class else None, key)
 
     def test_storage_class_of_s3backers_blocks(self):
-        """The same with s3backer's mount token."""
+        """So it is with s3backer's blocks and mount token."""
         self.live(storage_class="STANDARD_IA", layout="s3backer")
         in_class, others = self.puts("x-amz-storage-class")
         self.assertEqual(len(in_class), MIB // OBJECT, in_class)
@@ -87,7 +87,7 @@ class Headers(unittest.TestCase):
         self.assertFalse(any(key.endswith("s3backer-mounted") for key in in_class), in_class)
 
     def test_requester_pays(self):
-        """A request without it is refused by such a bucket, and one that does not sign it by all."""
+        """With requester-pays every request has the header, and signs it."""
         self.live(requester_pays="true")
         for verb in ("list",), ("show",), ("check",), ("delete", "--yes"):
             self.run_verb(*verb, requester_pays="true")

@@ -14,7 +14,7 @@ from support.nbdkit import Nbdkit, NbdkitError
 
 class HiddenBlocks(ListingCase):
     def test_after_a_clean_stop(self):
-        """Zeros read, written over, left behind or reported where a listing lags."""
+        """After a clean stop, a listing that lags makes no block a hole."""
         self.check_hidden_blocks(self.write_volume())
 
     def test_the_log_says_what_is_not_shown(self):
@@ -27,14 +27,14 @@ class HiddenBlocks(ListingCase):
             self.assertEqual(server.log().count("does not show 4 of 16 objects"), 1)
 
     def test_after_a_crash(self):
-        """The record of the server before the one that crashed, believed."""
+        """After a crash, no earlier record is believed."""
         self.write_volume()
         content = os.urandom(16 * OBJECT)
         self.write_and_crash(content)
         self.check_hidden_blocks(content)
 
     def test_after_a_crash_of_what_was_empty(self):
-        """Blocks that were absent by the record, and were written before the crash."""
+        """After a crash of a volume that was empty, what was written before the crash is found."""
         with self.served(size=SIZE, object_size="64K"):
             pass
         content = os.urandom(16 * OBJECT)
@@ -45,7 +45,7 @@ class HiddenBlocks(ListingCase):
         self.check_hidden_blocks(self.write_volume(own="none"), own="none")
 
     def test_of_a_server_without_a_lease_in_between(self):
-        """What it has written is not in the record of the owner before it."""
+        """What a server without a lease has written between two owners is found."""
         with self.served(size=SIZE, object_size="64K"):
             pass
         content = os.urandom(16 * OBJECT)
@@ -54,7 +54,7 @@ class HiddenBlocks(ListingCase):
         self.check_hidden_blocks(content)
 
     def test_of_a_server_without_a_lease_at_the_same_time(self):
-        """The owner ends last, and does not know what the other has written."""
+        """What a server without a lease has written beside the owner is found."""
         content = os.urandom(16 * OBJECT)
         with self.served(size=SIZE, object_size="64K"), self.served(own="none") as handle:
             handle.pwrite(content, 0)
@@ -77,7 +77,7 @@ class HiddenBlocks(ListingCase):
 
 class OldVersions(ListingCase):
     def test_an_old_etag_in_a_listing_is_no_error(self):
-        """A write, a zero and a trim that fail because a listing lags."""
+        """An old ETag in a listing fails no write, zero or trim."""
         self.write_volume()
         with self.s3.lock:
             old = dict(self.objects)
@@ -102,14 +102,15 @@ class HiddenBlocksWithoutConditions(ListingCase):
     conditions = Conditions.UNKNOWN
 
     def test_after_a_clean_stop(self):
-        """A plain token instead of a lease: nothing is remembered, and everything asked for."""
+        """With a plain token instead of a lease nothing is remembered, and every object is asked
+        for."""
         self.check_hidden_blocks(self.write_volume())
         self.assertNotIn(RECORD, self.objects)
 
 
 class OneVolumeOneKey(ListingCase):
     def test_slashes_name_nothing(self):
-        """Two leases, and two writers, of one volume."""
+        """Slashes at the ends of a key name nothing: the volume, and its lease, are the same."""
         content = self.write_volume(key="vm")
         names = set(self.objects)
         for key in ("vm/", "/vm", "//vm//"):
@@ -126,7 +127,7 @@ class OneVolumeOneKey(ListingCase):
         self.assertEqual(self.objects, {})
 
     def test_a_volume_under_a_key_with_a_slash_opens_where_it_lies(self):
-        """A volume that an earlier version made of key=vm/, created anew and empty beside it."""
+        """A volume that an earlier version made of key=vm/ opens where it lies."""
         content = self.write_volume(key="vm")
         for name in list(self.objects):
             self.objects[name.replace("vm/", "vm//")] = self.objects.pop(name)
@@ -151,7 +152,7 @@ class ExportsOfABucket(ListingCase):
         return False
 
     def test_only_volumes_are_served(self):
-        """Any object below the key, to whoever knows or guesses its name."""
+        """Only volumes are served by name, not any object below the key."""
         with Nbdkit(*self.words(key="vols", volumes="true")) as server:
             self.assertFalse(self.refused(server, "vm"))
             for name in ("passwords.txt", "dir", "dir/file", "vm/nbdstack-volume.json",

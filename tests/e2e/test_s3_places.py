@@ -43,7 +43,7 @@ class Places(unittest.TestCase):
         return Nbdkit("s3", *self.parameters, *words, environment=self.environment)
 
     def test_a_bucket_in_another_region_is_found_once(self):
-        """Every request takes the detour, or none gets there."""
+        """A bucket in another region is found by one request, and all others go there."""
         with self.serve(f"size={len(CONTENT)}") as server:
             disk = server.connect()
             disk.pwrite(CONTENT, 0)
@@ -58,7 +58,7 @@ class Places(unittest.TestCase):
             self.assertNotIn("is in region", server.log())
 
     def test_the_command_finds_it_too(self):
-        """nbdstack-s3 stops at the redirect."""
+        """nbdstack-s3 finds it, too."""
         with self.serve(f"size={len(CONTENT)}"):
             pass
         done = run_s3_command("show", *self.parameters, environment=self.environment)
@@ -66,14 +66,14 @@ class Places(unittest.TestCase):
         self.assertIn("bucket disk is in region eu-west-1", done.stderr)
 
     def test_a_second_redirect_says_what_to_set(self):
-        """A server that is sent in circles, or an error that leaves its user alone."""
+        """A second redirect is an error that says what to set."""
         self.moved[THERE] = {"x-amz-bucket-region": "ap-south-1"}
         with self.assertRaisesRegex(NbdkitError, "301 PermanentRedirect.*set region"):
             self.serve("size=1M")
         self.assertEqual(set(self.signed_for), {(HERE, "us-east-1"), (THERE, "eu-west-1")})
 
     def test_foreign_hosts_and_partitions_get_nothing(self):
-        """Credentials for whoever a forged or misled answer names."""
+        """A redirect to a foreign host or partition is not followed: no credentials go there."""
         for headers, named in (
             ({"Location": "https://evil.example/disk", "x-amz-bucket-region": "eu-west-1"},
              "evil.example"),
@@ -107,7 +107,7 @@ class Places(unittest.TestCase):
             self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_an_access_point(self):
-        """An ARN in a bucket's place, asked for at some other host or region."""
+        """The ARN of an access point is asked for at its own host and region."""
         arn = "arn:aws:s3:eu-west-1:123456789012:accesspoint/disks"
         vpce = "vpce-1.s3.eu-west-1.vpce.amazonaws.com"
         host = f"disks-123456789012.{vpce}"
@@ -117,7 +117,7 @@ class Places(unittest.TestCase):
         self.assertEqual(self.s3.buckets["disk"], {})
 
     def test_an_arn_that_is_none_is_refused(self):
-        """A start with an ARN for a bucket's name, or an error that does not say what is wrong."""
+        """A malformed ARN is refused, with what is wrong with it."""
         with self.assertRaisesRegex(NbdkitError, "bucket: arn:.*SigV4A"):
             Nbdkit(
                 "s3", "bucket=arn:aws:s3::123456789012:accesspoint/x.mrap", "access-key=any",
@@ -125,7 +125,7 @@ class Places(unittest.TestCase):
             )  # fmt: skip
 
     def test_a_url_is_a_bucket_and_a_key(self):
-        """s3:// taken for a part of the name."""
+        """bucket=s3://BUCKET/KEY is a bucket and a key."""
         self.moved = {}
         self.live("s3://disk/vol", HERE)
         self.parameters[0] = "s3://disk/vol"  # the magic key
@@ -134,7 +134,8 @@ class Places(unittest.TestCase):
             self.assertTrue(self.s3.buckets["disk"])
 
     def test_a_directory_bucket(self):
-        """Sessions that are not asked for, or end; what general purpose buckets alone know."""
+        """A directory bucket is used by sessions that are renewed, and without what only general
+        purpose buckets know."""
         name = "disk--use1-az4--x-s3"
         zonal = "s3express-use1-az4.us-east-1.amazonaws.com"
         self.s3.buckets[name] = {}

@@ -36,7 +36,7 @@ class Policies(unittest.TestCase):
         self.s3.refusal = refusal
 
     def test_who_may_list_below_a_prefix_only(self):
-        """A start that lists with the key itself, which such a policy refuses."""
+        """A user who may list only below a prefix can use a volume there."""
         self.allow_below("v/")
         with Nbdkit("s3", *self.words(key="v"), "size=4M") as server:
             disk = server.connect()
@@ -51,7 +51,7 @@ class Policies(unittest.TestCase):
             self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_who_may_get_one_public_object(self):
-        """A public image that nobody may list cannot be read."""
+        """A public object that may only be fetched can be read."""
         key = "images/debian.raw"
         self.s3.buckets["disk"][key] = StoredObject(CONTENT)
         self.s3.refusal = lambda request: (
@@ -64,7 +64,7 @@ class Policies(unittest.TestCase):
                 pass
 
     def test_who_may_not_remove(self):
-        """A trim that says it is done, or a server that does not start."""
+        """Without the right to remove, the server starts, and a trim is an error."""
         self.s3.refusal = lambda request: (
             (403, "AccessDenied")
             if request.command in ("DELETE", "POST") and "nbdstack-" not in request.key

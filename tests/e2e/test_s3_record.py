@@ -12,7 +12,7 @@ from support.nbdkit import Nbdkit
 
 class WhatIsRemembered(ListingCase):
     def test_an_empty_disk_costs_no_requests_in_its_second_life_either(self):
-        """Holes that are asked for, one by one, after every restart."""
+        """An empty disk costs no requests for holes after a restart."""
         with self.served(size=SIZE, object_size="64K"):
             pass
         with self.served_quietly() as handle:
@@ -23,7 +23,7 @@ class WhatIsRemembered(ListingCase):
             self.assertEqual(self.requests(), before)
 
     def test_a_disk_that_was_created_by_the_command_costs_no_requests_either(self):
-        """Holes that are asked for, one by one, after nbdstack-s3 create."""
+        """Nor does it after nbdstack-s3 create."""
         self.run_verb("create", size=SIZE, object_size="64K")
         self.assertIn(RECORD, self.objects)
         with self.served_quietly() as handle:
@@ -33,14 +33,14 @@ class WhatIsRemembered(ListingCase):
             self.assertEqual(self.requests(), before)
 
     def test_the_record_of_the_creation_is_not_believed_after_a_crash(self):
-        """Blocks taken for absent that the first server has written."""
+        """The record of the creation is not believed after a crash of the first server."""
         self.run_verb("create", size=SIZE, object_size="64K")
         content = os.urandom(16 * OBJECT)
         self.write_and_crash(content)
         self.check_hidden_blocks(content)
 
     def test_verbs_that_take_the_lease_hand_the_record_on(self):
-        """Holes that are forgotten because of a resize or a check."""
+        """A resize or a check hands the record on."""
         self.write_volume()
         self.run_verb("check", "--renew")
         with self.served() as handle:
@@ -53,7 +53,7 @@ class WhatIsRemembered(ListingCase):
             self.assertEqual(self.extents(handle), [(0, 16, 0), (16, 16, 3)])
 
     def test_verbs_remove_what_a_listing_hides(self):
-        """Objects of a deleted volume that are found again by the next one of that name."""
+        """`delete` removes objects that a listing hides."""
         self.write_volume()
         self.hide(*range(12, 16))
         done = self.run_verb("resize", "--force", size=8 * OBJECT)
@@ -96,7 +96,7 @@ class WhatIsRemembered(ListingCase):
         self.assertLessEqual(len(seen), 4, seen)
 
     def test_who_only_reads_is_told_of_holes_until_somebody_writes(self):
-        """Holes that are read, one by one, or told of where somebody has written since."""
+        """A reader is told of holes until somebody writes."""
         for writer in ({}, {"own": "none"}):
             with self.subTest(writer):
                 self.objects.clear()
@@ -119,7 +119,7 @@ class WhatIsRemembered(ListingCase):
             self.assertEqual(handle.pread(16 * OBJECT, 32 * OBJECT), content)
 
     def test_a_damaged_record_is_not_believed(self):
-        """One flipped bit that makes stored blocks absent, or ends the start."""
+        """A damaged record is not believed, and does not end the start."""
         content = self.write_volume()
         record = self.objects[RECORD].body
         for at in range(0, len(record), 29):
@@ -129,7 +129,7 @@ class WhatIsRemembered(ListingCase):
                 self.assertEqual(handle.pread(16 * OBJECT, 0), content)
 
     def test_the_record_of_a_deleted_volume_is_another_volumes(self):
-        """Old blocks taken for those of a new volume under the same key."""
+        """The record of a deleted volume is not believed for a new one under the same key."""
         self.write_volume()
         record = self.objects[RECORD]
         self.objects.clear()
@@ -139,7 +139,7 @@ class WhatIsRemembered(ListingCase):
             self.assertEqual(handle.pread(16 * OBJECT, 0), content)
 
     def test_an_object_that_is_lost_is_an_error(self):
-        """Zeros instead of data that the service has lost."""
+        """An object that the service has lost is an error, not zeros."""
         self.write_volume()
         del self.objects[name_of(3)]
         with self.served() as handle:
@@ -153,7 +153,7 @@ class WhatIsRemembered(ListingCase):
         self.assertIn(f"{name_of(3)} is missing", self.log)
 
     def test_trusted_listings_tell_of_holes(self):
-        """The way out for who knows his service: holes of a volume without a record."""
+        """With trusted listings, a volume without a record has holes."""
         self.write_volume()
         del self.objects[RECORD]
         for parameters in ({}, {"readonly": "true"}, {"own": "none"}):

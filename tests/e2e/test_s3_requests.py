@@ -39,7 +39,7 @@ class AnEmptyTebibyte(unittest.TestCase):
             return sum(self.s3.requests.values()) - before, time.monotonic() - start
 
     def test_trimming_all_of_it(self):
-        """A request, or a listing, for every object that is not there."""
+        """Trimming the whole of a disk costs no request for objects that are not there."""
         handle = self.server.connect()
         handle.pread(1, 0)
 
@@ -53,7 +53,7 @@ class AnEmptyTebibyte(unittest.TestCase):
         self.assertLess(seconds, 30)
 
     def test_a_file_system_on_it(self):
-        """mkfs and fstrim that read, list or remove what was never stored."""
+        """mkfs and fstrim read, list and remove nothing that was never stored."""
         require_root_and_tools()
         with BlockDevice(self.server) as disk:
             requests, seconds = self.count(lambda: run("mkfs.ext4", "-q", disk.device))
@@ -97,15 +97,14 @@ class BackgroundListing(unittest.TestCase):
         disk.compare_with(self.serve().connect())
 
     def test_listing_that_always_fails_is_no_error(self):
-        """Reads and writes refused, or blocks taken for holes, where listing is not allowed."""
+        """A listing that always fails is no error, and makes no block a hole."""
         self.volume.meet(self.volume.is_listing, faults.status(403, "AccessDenied"))
         server = self.serve()
         data.wait_until(lambda: "the listing of what is stored ended" in server.log(), 30, "403")
         self.check_all_requests(server, Mix(cache=0, trim=0, zero=0, zero_no_hole=0), seed=1)
 
     def test_listings_that_fail_at_random_are_no_error(self):
-        """The same where every other listing fails in one way or another, and with requests that
-        list themselves: they try again."""
+        """So it is with listings that fail at random; requests that list try again."""
         rng = random.Random(1)
         ways = [
             faults.status(500, "InternalError"), faults.status(503, "SlowDown"),
@@ -123,7 +122,7 @@ class BackgroundListing(unittest.TestCase):
         self.assertEqual(server.connect().pread(self.volume.SIZE, 0), self.volume.content)
 
     def test_server_ends_in_the_midst_of_it(self):
-        """A server that waits for a service that does not answer: a minute, by default."""
+        """A server that is listing a silent service ends at once."""
         for client in ("none", "has left"):
             with self.subTest(client):
                 self.volume.stall(self.volume.is_listing)
@@ -137,7 +136,7 @@ class BackgroundListing(unittest.TestCase):
                 self.assertLess(seconds_to_end(server), AT_ONCE_S)
 
     def test_server_ends_in_the_midst_of_many_pages(self):
-        """Several listings under way at once, of which each would be waited for."""
+        """So it does with several listings under way."""
         volume = StallingVolume(disk_bytes=1 << 30)
         self.addCleanup(volume.close)
         with volume.s3.lock:

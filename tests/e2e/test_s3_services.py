@@ -60,14 +60,14 @@ class Services(unittest.TestCase):
         return log
 
     def test_without_a_removal_of_many(self):
-        """A service that knows no DeleteObjects cannot be trimmed, and its volumes not be deleted."""
+        """Over a service without DeleteObjects, trims and `delete` work."""
         for status, code in (501, "NotImplemented"), (400, "InvalidArgument"), (405, ""):
             with self.subTest(status=status):
                 self.s3.refusal = refusing(_is_for_many, status, code)
                 self.assertIn("does not remove many objects with one request", self.live())
 
     def test_without_conditions(self):
-        """A service that refuses them otherwise than by 501 has no volumes."""
+        """A service may refuse conditions in any way: volumes can be made there."""
         for status, code in (
             (400, "InvalidArgument"), (403, "SignatureDoesNotMatch"), (405, "MethodNotAllowed"),
             (409, "Conflict"), (501, "NotImplemented"),
@@ -87,7 +87,7 @@ class Services(unittest.TestCase):
                 pass
 
     def test_proxies_own_statuses_pass(self):
-        """An answer of a proxy that no list has ends with an error what a moment later goes on."""
+        """Statuses that proxies made up pass: the request is sent again."""
         for status in 423, 425, 499, 509, 520, 522, 524, 525, 529, 530, 598, 599:
             with self.subTest(status=status):
                 left = [3]

@@ -28,7 +28,7 @@ class Unsorted(ListingCase):
         data.wait_until(lambda: "objects are listed" in self.server.log(), 30, "the listing's end")
 
     def test_a_life(self):
-        """Blocks taken for holes, or a volume that does not open, in a server that lists it."""
+        """A volume lives on a service that lists without order."""
         content = self.write_volume()
         with self.served() as handle:
             self.wait_until_listed()
@@ -45,7 +45,7 @@ class Unsorted(ListingCase):
             self.assertEqual(self.extents(handle)[-1][2], 3)
 
     def test_the_verbs(self):
-        """Objects that a check or a removal does not see."""
+        """The verbs see every object there."""
         self.write_volume()
         self.assertIn("16 of 64 objects", self.run_verb("show").stdout)
         self.assertIn("16 object(s) checked", self.run_verb("check").stderr)
@@ -94,7 +94,7 @@ class ListOfVolumes(ListingCase):
         return done.stdout.split(), self.requests() - before
 
     def test_one_request_lists_them_all(self):
-        """A listing, and a look, for each directory."""
+        """One listing finds all volumes; each is looked at once."""
         names, requests = self.listed()
         self.assertEqual(names, self.names)
         self.assertEqual(requests, 1 + 1 + 12, "the look at the bucket, the listing, the looks")

@@ -48,7 +48,7 @@ class OnCeph(OnAService, VerbsCase):
             )
 
     def test_a_life_that_leaves_nothing(self):
-        """Gigabytes of old blocks that nobody sees and somebody pays for."""
+        """delete --versions leaves no version behind."""
         self.fill()
         self.write(CONTENT[::-1])
         self.store.client.put(self.store.bucket, "vm/notes.txt", b"mine")
@@ -95,7 +95,7 @@ class OnOthers(ListingCase):
         self.assertNotIn("version", self.delete())
 
     def test_who_may_not_list_versions_loses_nothing(self):
-        """A volume that is gone while its data are not."""
+        """A user who may not list versions is refused, before anything is removed."""
         self.write_volume()
         before = dict(self.objects)
         self.delete("--versions", code=1)  # 501
@@ -116,7 +116,7 @@ class OnOthers(ListingCase):
             }
 
     def test_beside_a_server(self):
-        """The past of a volume that is written, removed by somebody who owns nothing."""
+        """Beside a server delete --versions is refused."""
         self.keep()
         self.write_volume()
         with self.served() as handle:
@@ -144,7 +144,7 @@ class OnOthers(ListingCase):
         self.assertEqual(self.kept.history, {})
 
     def test_where_they_are_suspended(self):
-        """Markers of an id that a new volume's objects would have, too."""
+        """Where versions are suspended, markers of the null version are removed, too."""
         self.write_volume()
         self.keep(suspended=True)
         self.assertIn("keeps old versions", self.delete())

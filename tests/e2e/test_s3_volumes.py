@@ -31,7 +31,7 @@ class Volumes(unittest.TestCase):
         return server.connect(name)
 
     def test_the_export_name_says_which(self):
-        """Everybody shown the same volume, or one client's writes in another's."""
+        """The export name says which volume is served."""
         server = self.serve()
         handles = {name: self.connect(server, name) for name in SIZES}
         for name, handle in handles.items():
@@ -41,7 +41,7 @@ class Volumes(unittest.TestCase):
         self.assertEqual(handles["one"].pread(3, 500_000), b"one")
 
     def test_all_are_listed(self):
-        """`nbdinfo --list` that shows nothing, or cannot open what it shows."""
+        """`nbdinfo --list` shows every volume, and each can be opened."""
         listed = subprocess.run(
             ["nbdinfo", "--list", self.serve().uri()], capture_output=True, text=True, check=True
         ).stdout
@@ -50,7 +50,7 @@ class Volumes(unittest.TestCase):
             self.assertIn(f"export-size: {size}", listed)
 
     def test_unknown_names_are_refused_and_change_nothing(self):
-        """A volume created by a misspelt name, or a name that leads out of the key."""
+        """An unknown name is refused, and creates nothing."""
         server = self.serve()
         before = self.store.keys()
         for name in ("", "three", "..", "../vm/one", "one/0"):
@@ -59,7 +59,7 @@ class Volumes(unittest.TestCase):
         self.assertEqual(self.store.keys(), before)
 
     def test_a_volume_has_one_writer_still(self):
-        """A lease forgotten because the volume was opened late, or kept after the end."""
+        """A volume that was opened late has one writer, and its lease is given back at the end."""
         server = self.serve()
         self.connect(server, "one").pread(1, 0)
         beside = self.serve(readonly="true")

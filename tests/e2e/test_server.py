@@ -23,8 +23,7 @@ EACH = ("cache-exports=each", "md5-exports=each")
 
 class Exports(unittest.TestCase):
     def test_exports_do_not_see_each_others_data(self):
-        """What one export has cached, or its digests, taken for another one's: wrong bytes, or a
-        read that is refused because another disk was written."""
+        """What is cached of one export, and its digests, are not used for another."""
         with tempfile.TemporaryDirectory() as directory:
             for name in ("a", "b"):
                 (pathlib.Path(directory) / name).write_bytes(name.encode() * MIB)
@@ -50,7 +49,7 @@ class Exports(unittest.TestCase):
                 self.assertEqual(found.find(name.upper().encode()), place * BLOCK)
 
     def test_dirty_blocks_of_every_export_are_written_at_the_end(self):
-        """Only the last export, or the default one, written back when the server stops."""
+        """Dirty blocks of every export are written back when the server stops."""
         names = [f"disk{number}" for number in range(5)]
         with tempfile.TemporaryDirectory() as directory:
             for name in names:
@@ -68,8 +67,7 @@ class Exports(unittest.TestCase):
 
 class Errors(unittest.TestCase):
     def test_error_of_the_plugin_reaches_the_client(self):
-        """A full or write-protected disk told to the client as an I/O error, because the code was
-        lost in a filter."""
+        """The plugin's error code reaches the client through every filter."""
         for filters in (["--filter=cache"], ["--filter=md5"], STACK):
             for code in ("ENOSPC", "EPERM", "ENOMEM", "EIO"):
                 fails = f"echo {code} planted >&2; exit 1"
@@ -120,7 +118,7 @@ class EndOfTheServer(unittest.TestCase):
             self.assertEqual(plain.connect().pread(len(self.written), 0), self.written)
 
     def test_client_that_leaves_without_flush(self):
-        """Data written by a client who said good-bye kept in the cache until the server ends."""
+        """What a client that leaves without a flush has written is written back then."""
         self.write_with_slow_puts(2 * MIB)
         self.server.disconnect()
         data.wait_until(lambda: len(self.store.block_keys()) == 32, 30, "write-back")
@@ -129,8 +127,7 @@ class EndOfTheServer(unittest.TestCase):
         self.check_stored()
 
     def test_stopped_while_it_writes_back(self):
-        """A write-back that is broken off because the server was told to stop: data lost though
-        the service is there, and all it takes is a second."""
+        """A stop lets a write-back under way finish."""
         self.write_with_slow_puts(8 * MIB)
         self.server.disconnect()
         self.proxy.wait_for(1, "PUT")
@@ -139,8 +136,8 @@ class EndOfTheServer(unittest.TestCase):
         self.check_stored()
 
     def test_stopped_with_an_idle_client(self):
-        """Dirty data forgotten, or a server that never ends, when a client is connected and does
-        nothing: nbdkit waits for it to leave, and then all is written."""
+        """With an idle client connected, a stop waits for it to leave, and then writes everything
+        back."""
         self.write_with_slow_puts(4 * MIB)
         self.server.process.terminate()
         self.server.disconnect()
@@ -148,7 +145,7 @@ class EndOfTheServer(unittest.TestCase):
         self.check_stored()
 
     def test_stopped_while_a_client_is_busy(self):
-        """Requests under way at SIGTERM that neither succeed nor fail."""
+        """Each request under way at SIGTERM succeeds or fails."""
         self.write_with_slow_puts(4 * MIB)
         buffers = [nbd.Buffer(BLOCK) for _ in range(8)]
         for number, buffer in enumerate(buffers):
@@ -176,7 +173,7 @@ class EndOfTheServer(unittest.TestCase):
         return data.wait_until(answer, 30, "an answer") == "done"
 
     def test_client_that_hangs_up(self):
-        """A client that vanishes in the middle of its requests takes its data along."""
+        """What a client that hangs up has had acknowledged is stored."""
         self.write_with_slow_puts(4 * MIB)
         self.handle.aio_flush()
         self.handle.poll(100)
@@ -191,7 +188,7 @@ class EnormousDisks(unittest.TestCase):
     LARGEST = (1 << 63) - 1
 
     def test_largest_disk_opens_and_works_at_its_end(self):
-        """8 EiB - 1: tables of the disk's size, sums that overflow, a last block beyond the end."""
+        """A disk of 8 EiB - 1 opens, and its last bytes can be used."""
         with contextlib.closing(LocalStore()) as store:
             for below in (["null", str(self.LARGEST)], store.volume(size=self.LARGEST)):
                 with self.subTest(below[0]), Nbdkit(*STACK, *below) as server:
@@ -214,7 +211,7 @@ class EnormousDisks(unittest.TestCase):
                     self.assertLess(resident, 256 * MIB)
 
     def test_pattern_at_the_end_of_the_largest_disk(self):
-        """Offsets cut to 32 or 52 bits on their way through the filters."""
+        """Offsets at the end of the largest disk pass through the filters whole."""
         with Nbdkit(*STACK, "pattern", str(self.LARGEST), "cache-on-read=true") as server:
             handle = server.connect()
             for offset in (0, (1 << 32) - 8, (1 << 52) - 8, (1 << 62) + 8, self.LARGEST - 15):
@@ -224,7 +221,7 @@ class EnormousDisks(unittest.TestCase):
 
 class Secrets(unittest.TestCase):
     def test_secrets_stay_secret(self):
-        """A secret key shown by ps, in the log of nbdkit -v, or to the client in an error."""
+        """A secret key is shown neither by ps, nor in the log of nbdkit -v, nor to the client."""
         store = GatewayStore(gateway())
         self.addCleanup(store.close)
         secret = gateway().secret_key

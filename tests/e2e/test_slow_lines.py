@@ -57,7 +57,7 @@ class SlowLines(unittest.TestCase):
                 of(CASES[name], result)
 
     def test_nothing_is_lost_and_nothing_fails(self):
-        """Requests that get on are given up for their size, and what was sent is sent again."""
+        """On a slow line nothing is lost, nothing fails, and nothing is sent twice."""
 
         def of(_, result):
             self.assertEqual(result["errors"], [])
@@ -67,7 +67,7 @@ class SlowLines(unittest.TestCase):
         self.check(of)
 
     def test_the_lease_is_renewed_in_time(self):
-        """Its renewal stands behind megabytes, in a queue of ours or on the line."""
+        """The lease is renewed in time, before megabytes that wait."""
 
         def of(_, result):
             self.assertGreaterEqual(result["renewals"], 2)
@@ -76,7 +76,7 @@ class SlowLines(unittest.TestCase):
         self.check(of)
 
     def test_the_line_is_full_of_data(self):
-        """It idles between objects, or carries the same bytes again and again."""
+        """The line is full of data that are carried once."""
 
         def of(wanted, result):
             least = SHARED_MIN if wanted.get("rival") else SHARE_MIN

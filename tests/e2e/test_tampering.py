@@ -57,7 +57,7 @@ class Tampering:
         self.assertEqual(self.serve().connect().pread(SIZE, 0), CONTENT)
 
     def test_corrupted_object(self):
-        """A flipped bit served as data, by the plugin or through the filters."""
+        """A flipped bit in an object is an error, in the plugin and through the filters."""
         for index in (0, OBJECT // 2, OBJECT - 1):
             self.store.corrupt(self.keys[3], index)
             for filters in ((), STACK):
@@ -67,7 +67,7 @@ class Tampering:
         self.check_cured(3)
 
     def test_truncated_object(self):
-        """The missing end of an object read as zeros, or as what was in the buffer."""
+        """A truncated object is an error."""
         whole = self.store.body(self.keys[5])
         for size in (0, 1, OBJECT // 2, OBJECT - 1):
             self.store.replace(self.keys[5], whole)
@@ -77,13 +77,13 @@ class Tampering:
         self.check_cured(5)
 
     def test_object_that_is_too_long(self):
-        """An object with more in it than was ever written there, served as if nothing were."""
+        """An object that is too long is an error."""
         self.store.replace(self.keys[2], self.store.body(self.keys[2]) + b"more")
         for filters in ((), STACK):
             self.check_refused(2, *filters)
 
     def test_range_beyond_a_truncated_object(self):
-        """A part of an object that does not reach that far."""
+        """A part beyond the end of a truncated object is an error."""
         self.store.truncate(self.keys[5], 1000)
         handle = self.serve().connect()
         with self.assertRaisesRegex(nbd.Error, "EIO"):
@@ -96,7 +96,7 @@ class LocalTampering(Tampering, unittest.TestCase):
     make_store = LocalStore
 
     def test_trailer_of_an_object(self):
-        """A file whose checksum was damaged, believed because nothing vouches for it any more."""
+        """A file whose trailer is damaged is an error."""
         whole = self.store.body(self.keys[4])
         for index in range(OBJECT, len(whole)):
             self.store.corrupt(self.keys[4], index)

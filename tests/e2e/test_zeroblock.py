@@ -279,7 +279,7 @@ class Starting(unittest.TestCase):
         self.assertIn("zeroblock-size is 1048576, but the layer below takes", server.log())
 
     def test_constraints_of_the_layer_below_are_kept(self):
-        """A widened write that a strict layer below would refuse."""
+        """Constraints of the layer below are kept, also by a widened write."""
         server = Nbdkit(
             "--filter=zeroblock", "--filter=blocksize-policy", "memory", "1M",
             "blocksize-minimum=512", "blocksize-preferred=4096", "blocksize-maximum=8192",

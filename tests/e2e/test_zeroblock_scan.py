@@ -58,7 +58,7 @@ class Scanning(unittest.TestCase):
         self.assertEqual((self.logged("Extents"), self.logged("Read")), (0, 1))
 
     def test_scan_that_fails_changes_nothing(self):
-        """Always, and half of the time: every other server."""
+        """A scan that fails always, or half of the time, changes nothing."""
         content = self.disk.read_bytes()
         for rate in ("100%", "50%"):
             with self.subTest(rate):
@@ -128,7 +128,7 @@ class ScanOverASlowLayer(unittest.TestCase):
         return server, server.connect()
 
     def test_question_that_a_plugin_cannot_give_up(self):
-        """It is waited for, and no other is asked."""
+        """The server waits for the query, and makes no other."""
         below = SlowExtents(scratch_of(self))
         server, handle = self.serve(*below.arguments)
         below.wait_for_question()

@@ -194,7 +194,7 @@ class Passing(_ProxyTest):
 
 class OnTheWay(_ProxyTest):
     def test_every_kind_is_tested_here(self):
-        """A kind that nobody has seen at work: a fault test that tests nothing."""
+        """Every kind of fault has a test here."""
         with open(__file__, encoding="utf-8") as text:
             tested = text.read()
         for kind in KINDS:

@@ -28,7 +28,7 @@ class Choosing(unittest.TestCase):
         self.assertTrue(0.4 < sum(self.chosen(1, 2000)) / 2000 < 0.6)
 
     def test_most(self):
-        """An operation that meets so many faults that no client would have gone on."""
+        """An operation meets only so many faults that a client goes on."""
         faults = SeededFaults(1, 0.99, {"close": 1, "stall": 1})
         met = [faults.choose(self.request(n)) for n in range(400)]
         self.assertEqual(sum(each is not None for each in met), 3)

@@ -32,8 +32,8 @@ class Oracle(unittest.TestCase):
         self.model.settle(right)
 
     def test_sector_not_flushed_is_old_or_new(self):
-        """A version between the flushed one and the last one, or the flushed one, taken for an
-        error; or an older one accepted."""
+        """A sector that was not flushed may have any version from the flushed one on, and none
+        before it."""
         for right in (1, 2, 3):
             with self.subTest(right):
                 self.model = SectorModel(2)
@@ -44,14 +44,14 @@ class Oracle(unittest.TestCase):
                 self.check_crash(disk(right, 0), disk(0, 0), disk(4, 0))
 
     def test_flushed_sector_is_there(self):
-        """Loss of what was flushed accepted."""
+        """A flushed sector must be there."""
         self.change(1)
         self.change(2)
         self.flush()
         self.check_crash(disk(2, 0), disk(1, 0), disk(0, 0))
 
     def test_flush_covers_only_what_was_done_when_it_was_sent(self):
-        """A write that overtook the flush expected to be stored."""
+        """A flush covers only what was done when it was sent."""
         self.change(1)
         mark = self.model.flush_sent()
         self.change(2)
@@ -59,13 +59,13 @@ class Oracle(unittest.TestCase):
         self.check_crash(disk(1, 0), disk(0, 0))
 
     def test_fua_covers_its_own_sectors(self):
-        """FUA taken for a flush of everything, or for nothing."""
+        """FUA covers its own sectors, and no others."""
         self.change(1, first=1)
         self.change(2, fua=True)
         self.check_crash(disk(2, 0), disk(0, 0), disk(0, 1))
 
     def test_failed_and_unanswered_changes_are_old_or_new(self):
-        """Certainty about what nobody promised."""
+        """After a failed or unanswered change a sector is old or new."""
         for right in (0, 1):
             with self.subTest(right):
                 self.model = SectorModel(2)
@@ -76,7 +76,7 @@ class Oracle(unittest.TestCase):
                 self.check_crash(disk(right, 2 * right), disk(right, 1))
 
     def test_trimmed_sector_is_what_it_was_or_zeros(self):
-        """A trim taken for a zero, or for permission to show anything."""
+        """A trimmed sector is what it was, or zeros."""
         for right in (1, 0):
             with self.subTest(right):
                 self.model = SectorModel(2)
@@ -87,14 +87,14 @@ class Oracle(unittest.TestCase):
                 self.check_crash(disk(right, 0), disk(2, 0))
 
     def test_what_is_shown_after_a_crash_stays(self):
-        """Old content that comes back at the second crash."""
+        """What was shown after a crash stays, also after a second one."""
         self.change(1)
         self.change(2)
         self.model.settle(disk(2, 0))
         self.check_crash(disk(2, 0), disk(1, 0), disk(0, 0))
 
     def test_torn_and_misplaced_sectors_are_noticed(self):
-        """Content judged by its first bytes alone."""
+        """Torn and misplaced sectors are noticed."""
         self.change(1, count=2)
         self.flush()
         torn = disk(1, 1)[: SECTOR_BYTES - 16] + bytes(16) + disk(1, 1)[SECTOR_BYTES:]
@@ -102,7 +102,7 @@ class Oracle(unittest.TestCase):
         self.check_crash(disk(1, 1), torn, misplaced)
 
     def test_reads_must_see_the_last_version(self):
-        """A running server that shows an older version."""
+        """Reads must see the last version."""
         self.change(1)
         self.change(2)
         self.model.check_read(0, disk(2))
@@ -110,7 +110,7 @@ class Oracle(unittest.TestCase):
             self.model.check_read(0, disk(1))
 
     def test_reads_may_see_what_failed_or_what_was_there(self):
-        """After a failure: certainty about what nobody promised, or anything accepted."""
+        """Reads may see what failed, or what was there before."""
         self.change(1)
         self.change(2)
         self.model.sent(3, "write", 0, 1)
@@ -129,7 +129,7 @@ class Oracle(unittest.TestCase):
             self.model.check_read(0, disk(3))
 
     def test_random_ranges_lie_on_the_disk(self):
-        """Requests beyond the end, empty ones, or never a small or a large one."""
+        """Random ranges lie on the disk, are not empty, and come small and large."""
         rng, seen = random.Random(1), set()
         for _ in range(2000):
             first, count = random_range(rng, 1000, 256, 128)
