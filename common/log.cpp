@@ -20,11 +20,11 @@ Sink& current() {
 void set_sink(const Sink& sink) {
   current() = sink;
 }
-void write_error(const std::string& message) {
-  current().error(message.c_str());
+void write_error(const char* message) noexcept {
+  current().error(message);
 }
-void write_debug(const std::string& message) {
-  current().debug(message.c_str());
+void write_debug(const char* message) noexcept {
+  current().debug(message);
 }
 
 }  // namespace nbdstack::log

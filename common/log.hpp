@@ -1,11 +1,14 @@
 // Where messages go. Engines log through here and do not know nbdkit; the boundary points the sink
 // at nbdkit_debug and nbdkit_error when a filter or plugin is loaded. Until then, and in unit
 // tests, errors go to stderr and debug messages nowhere.
+//
+// Nothing is thrown: what is logged is often a failure, in a place that must not fail, and there may
+// be no memory left. A message that there is no memory for is logged without its values.
 #pragma once
 
 #include <fmt/core.h>
 
-#include <string>
+#include <exception>
 #include <utility>
 
 namespace nbdstack::log {
@@ -19,21 +22,31 @@ struct Sink {
 // Set once, before any thread is started.
 void set_sink(const Sink& sink);
 
-void write_error(const std::string& message);
-void write_debug(const std::string& message);
+void write_error(const char* message) noexcept;
+void write_debug(const char* message) noexcept;
+
+template <typename... Args>
+void write(void (*to)(const char*) noexcept, fmt::format_string<Args...> format,
+           Args&&... args) noexcept {
+  try {
+    to(fmt::format(format, std::forward<Args>(args)...).c_str());
+  } catch (const std::exception&) {
+    to(fmt::string_view(format).data());  // a literal, so it ends with a zero
+  }
+}
 
 // For what the user must see although no request can carry it: a failed background write, a
 // degraded mode, lost ownership.
 template <typename... Args>
-void error(fmt::format_string<Args...> format, Args&&... args) {
-  write_error(fmt::format(format, std::forward<Args>(args)...));
+void error(fmt::format_string<Args...> format, Args&&... args) noexcept {
+  write<Args...>(write_error, format, std::forward<Args>(args)...);
 }
 
 // Shown with nbdkit -v. For paths taken once in a while; a message per block belongs behind a debug
 // flag of the layer.
 template <typename... Args>
-void debug(fmt::format_string<Args...> format, Args&&... args) {
-  write_debug(fmt::format(format, std::forward<Args>(args)...));
+void debug(fmt::format_string<Args...> format, Args&&... args) noexcept {
+  write<Args...>(write_debug, format, std::forward<Args>(args)...);
 }
 
 }  // namespace nbdstack::log

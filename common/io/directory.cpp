@@ -1,13 +1,14 @@
 #include "common/io/directory.hpp"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <filesystem>
-#include <system_error>
+#include <memory>
+#include <utility>
 
 #include "common/error.hpp"
 
@@ -48,14 +49,17 @@ void read_padded(const StorageFile& file, std::span<std::byte> buffer, std::uint
   std::fill(buffer.begin() + static_cast<std::ptrdiff_t>(count), buffer.end(), std::byte{0});
 }
 
-std::vector<std::string> SystemDirectory::names() const {
+std::vector<std::string> names_in(const std::string& path) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(path.c_str()), &::closedir);
   std::vector<std::string> names;
-  std::error_code failure;
-  std::filesystem::directory_iterator at(path_, failure);
-  for (; !failure && at != std::filesystem::directory_iterator(); at.increment(failure)) {
-    names.push_back(at->path().filename().string());
+  while (directory != nullptr) {
+    errno = 0;
+    const dirent* const entry = ::readdir(directory.get());
+    if (entry == nullptr) break;
+    std::string name = static_cast<const char*>(entry->d_name);
+    if (name != "." && name != "..") names.push_back(std::move(name));
   }
-  if (failure) throw system_error(failure.value(), "list the directory {}", path_);
+  if (errno != 0) throw system_error(errno, "list the directory {}", path);
   return names;
 }
 

@@ -67,6 +67,10 @@ class Directory {
   [[nodiscard]] virtual bool is_found_again() const { return true; }
 };
 
+// What is in the directory `path`, in no order. Throws Error that names it. (Where there is no memory
+// for a name, std::filesystem's iterators end the process.)
+std::vector<std::string> names_in(const std::string& path);
+
 // The file system's own.
 class SystemDirectory : public Directory {
  public:
@@ -74,7 +78,7 @@ class SystemDirectory : public Directory {
   explicit SystemDirectory(std::string path) : path_(std::move(path)) {}
 
   [[nodiscard]] const std::string& path() const override { return path_; }
-  [[nodiscard]] std::vector<std::string> names() const override;
+  [[nodiscard]] std::vector<std::string> names() const override { return names_in(path_); }
   [[nodiscard]] std::unique_ptr<StorageFile> open(const std::string& name) override;
   void rename(const std::string& from, const std::string& to) override;
   void remove(const std::string& name) override;

@@ -4,35 +4,26 @@
 
 namespace nbdstack {
 
-ServerStop::~ServerStop() {
-  {
-    const std::lock_guard lock(mutex_);
-    ended_ = true;
-  }
-  changed_.notify_all();
-  thread_.join();
-}
-
 bool ServerStop::has_begun() {
   std::unique_lock lock(mutex_);
   const std::uint64_t mine = ++asked_;
-  changed_.notify_all();
+  thread_.wake();
   changed_.wait(lock, [&] { return begun_ || answered_ >= mine; });
   return begun_;
 }
 
-void ServerStop::look_when_asked() {
-  std::unique_lock lock(mutex_);
-  while (!begun_) {
-    changed_.wait(lock, [&] { return asked_ > answered_ || ended_; });
-    if (ended_) return;
+void ServerStop::look_when_asked(StoppableThread& self) {
+  while (self.pause()) {
+    std::unique_lock lock(mutex_);
     const std::uint64_t answering = asked_;
+    if (answering == answered_) continue;  // by the last look
     lock.unlock();
     const bool cut_off = nbdkit_nanosleep(0, 1) == -1;
     lock.lock();
     begun_ = cut_off;
     answered_ = answering;
     changed_.notify_all();
+    if (begun_) return;
   }
 }
 

@@ -13,32 +13,29 @@
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
-#include <thread>
+
+#include "common/sync/stoppable_thread.hpp"
 
 namespace nbdstack {
 
 class ServerStop {
  public:
   // Starts the thread: not before after_fork.
-  ServerStop() : thread_([this] { look_when_asked(); }) {}
-  ServerStop(const ServerStop&) = delete;
-  ServerStop& operator=(const ServerStop&) = delete;
-  ~ServerStop();
+  ServerStop() : thread_([this](StoppableThread& self) { look_when_asked(self); }) {}
 
   // Takes a look, which is a matter of microseconds. To be called again and again while something
   // takes long.
   bool has_begun();
 
  private:
-  void look_when_asked();
+  void look_when_asked(StoppableThread& self);
 
   std::mutex mutex_;  // protects everything below but the thread
   std::condition_variable changed_;
   std::uint64_t asked_ = 0;     // looks asked for
   std::uint64_t answered_ = 0;  // looks taken
   bool begun_ = false;
-  bool ended_ = false;
-  std::thread thread_;  // last: it uses all of the above
+  StoppableThread thread_;  // last: it uses all of the above
 };
 
 }  // namespace nbdstack

@@ -17,6 +17,7 @@
 //    mutex held takes that as a parameter: `void settle(State& state) REQUIRES(state.mutex);`
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 
@@ -89,6 +90,13 @@ class ConditionVariable {
     std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
     changed_.wait(lock);
     lock.release();  // the caller holds it on
+  }
+  // The same until `end`. Returns false from then on.
+  bool wait_until(Mutex& mutex, std::chrono::steady_clock::time_point end) REQUIRES(mutex) {
+    std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
+    const bool is_early = changed_.wait_until(lock, end) == std::cv_status::no_timeout;
+    lock.release();
+    return is_early;
   }
   void notify_one() { changed_.notify_one(); }
   void notify_all() { changed_.notify_all(); }

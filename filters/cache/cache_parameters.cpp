@@ -10,9 +10,9 @@
 #include <charconv>
 #include <chrono>
 #include <cstdlib>
-#include <filesystem>
 
 #include "common/error.hpp"
+#include "common/io/directory.hpp"
 #include "common/log.hpp"
 #include "common/nbdkit/exports_parameter.hpp"
 
@@ -26,10 +26,9 @@ constexpr std::uint64_t kMostThreads = 256;
 
 std::uint64_t used_by_files_in(const std::string& directory) {
   std::uint64_t bytes = 0;
-  std::error_code gone;
-  for (const auto& entry : std::filesystem::directory_iterator(directory, gone)) {
+  for (const std::string& name : names_in(directory)) {
     struct stat status {};
-    if (::stat(entry.path().c_str(), &status) == 0) {
+    if (::stat((directory + "/" + name).c_str(), &status) == 0) {
       bytes += static_cast<std::uint64_t>(status.st_blocks) * 512;
     }
   }

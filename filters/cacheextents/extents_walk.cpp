@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <exception>
 #include <string>
-#include <system_error>
 #include <utility>
 
 #include "common/log.hpp"
@@ -13,18 +12,13 @@ namespace nbdstack {
 ExtentsWalk::ExtentsWalk(KnownExtents& known, std::string export_name, OpenBelow open_below)
     : known_(known), export_name_(std::move(export_name)), open_below_(std::move(open_below)) {
   try {
-    thread_ = std::thread([this] { main(); });
-  } catch (const std::system_error& error) {
+    thread_.start([this](StoppableThread& /*self*/) { main(); });
+  } catch (const std::exception& error) {  // std::system_error, std::bad_alloc
     ended_ = true;
     log::error(
         "cacheextents: export {}: no thread could be started to walk it (cacheextents-scan): {}",
         export_name_, error.what());
   }
-}
-
-ExtentsWalk::~ExtentsWalk() {
-  stop();
-  if (thread_.joinable()) thread_.join();
 }
 
 void ExtentsWalk::main() {
@@ -33,8 +27,8 @@ void ExtentsWalk::main() {
     walk(*below);
   } catch (const std::exception& error) {
     // Empty where the layer below has logged the reason itself.
-    const std::string reason = *error.what() == '\0' ? "see the message above" : error.what();
-    log::debug("cacheextents: export {}: the walk has ended early: {}", export_name_, reason);
+    log::debug("cacheextents: export {}: the walk has ended early: {}", export_name_,
+               *error.what() == '\0' ? "see the message above" : error.what());
   }
   ended_ = true;
   ended_.notify_all();
@@ -47,7 +41,7 @@ void ExtentsWalk::walk(Layer& below) {
   const std::uint64_t size = below.traits().size_bytes;
   const std::uint64_t block = std::max(below.traits().minimum_block_size, 1U);
   for (std::uint64_t position = 0; position < size;) {
-    if (stopping_) return;
+    if (thread_.is_stopping()) return;
     if (known_.has_forgotten()) {
       log::debug(
           "cacheextents: export {}: the walk ends at {} of {} bytes: there is no room for more "

@@ -13,9 +13,9 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <thread>
 
 #include "common/block/layer.hpp"
+#include "common/sync/stoppable_thread.hpp"
 #include "filters/cacheextents/known_extents.hpp"
 
 namespace nbdstack {
@@ -26,12 +26,9 @@ class ExtentsWalk {
 
   // `known` outlives the walk. The export's name is for the log, and fit for it (quoted_name()).
   ExtentsWalk(KnownExtents& known, std::string export_name, OpenBelow open_below);
-  ExtentsWalk(const ExtentsWalk&) = delete;
-  ExtentsWalk& operator=(const ExtentsWalk&) = delete;
-  ~ExtentsWalk();  // stops it
 
   // No further question is begun.
-  void stop() { stopping_ = true; }
+  void stop() { thread_.request_stop(); }
   // Until it has ended, one way or the other.
   void wait() const { ended_.wait(false); }
 
@@ -43,9 +40,8 @@ class ExtentsWalk {
   KnownExtents& known_;
   const std::string export_name_;
   const OpenBelow open_below_;
-  std::atomic<bool> stopping_{false};
   std::atomic<bool> ended_{false};
-  std::thread thread_;  // last: it uses all of the above
+  StoppableThread thread_;  // last: it uses all of the above
 };
 
 }  // namespace nbdstack

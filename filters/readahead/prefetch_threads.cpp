@@ -21,9 +21,9 @@ PrefetchThreads::PrefetchThreads(std::size_t threads, std::uint64_t most_bytes_i
 bool PrefetchThreads::submit(std::uint64_t bytes, std::function<void()> fetch) {
   const std::lock_guard lock(mutex_);
   if (stopping_ || jobs_.size() >= kMostJobs) return false;
-  if (!runner_.joinable()) {
+  if (!runner_.has_thread()) {
     try {
-      runner_ = std::thread([this] { run(); });
+      runner_.start([this](StoppableThread& /*self*/) { run(); });
     } catch (const std::system_error& error) {
       log::error("readahead: no thread could be started, nothing is fetched ahead: {}",
                  error.what());
@@ -37,7 +37,7 @@ bool PrefetchThreads::submit(std::uint64_t bytes, std::function<void()> fetch) {
 }
 
 void PrefetchThreads::give_up() {
-  std::deque<Job> dropped;
+  std::list<Job> dropped;  // outside of the lock; an empty list takes no memory
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
@@ -48,7 +48,7 @@ void PrefetchThreads::give_up() {
 
 void PrefetchThreads::stop() {
   give_up();
-  if (runner_.joinable()) runner_.join();
+  runner_.stop();
 }
 
 bool PrefetchThreads::is_stopping() {

@@ -10,11 +10,11 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
+#include <list>
 #include <mutex>
-#include <thread>
 
+#include "common/sync/stoppable_thread.hpp"
 #include "common/sync/worker_pool.hpp"
 
 namespace nbdstack {
@@ -52,11 +52,11 @@ class PrefetchThreads {
 
   std::mutex mutex_;  // protects everything below but the pool
   std::condition_variable changed_;
-  std::deque<Job> jobs_;
+  std::list<Job> jobs_;
   std::uint64_t bytes_in_flight_ = 0;
   bool stopping_ = false;
   WorkerPool pool_;
-  std::thread runner_;  // of the pool, from the first job on; last: it uses all of the above
+  StoppableThread runner_;  // of the pool, from the first job on
 };
 
 }  // namespace nbdstack

@@ -21,36 +21,20 @@ BackgroundThread::BackgroundThread(BlockCache& cache, std::unique_ptr<Background
                                    MayWrite may_write)
     : cache_(cache), below_(std::move(below)), may_write_(std::move(may_write)) {
   cache_.on_background_wanted([this] { wake(); });
-  thread_ = std::thread([this] { main(); });
+  try {
+    thread_.start([this](StoppableThread& self) {
+      while (!self.is_stopping()) self.pause_until(step(std::chrono::steady_clock::now()));
+      below_.reset();
+    });
+  } catch (...) {
+    cache_.on_background_wanted([] {});
+    throw;
+  }
 }
 
 BackgroundThread::~BackgroundThread() {
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
-  changed_.notify_one();
-  thread_.join();
+  thread_.stop();
   cache_.on_background_wanted([] {});
-}
-
-void BackgroundThread::wake() {
-  const std::lock_guard lock(mutex_);
-  wanted_ = true;
-  changed_.notify_one();
-}
-
-void BackgroundThread::main() {
-  std::unique_lock lock(mutex_);
-  while (!stopping_) {
-    wanted_ = false;
-    lock.unlock();
-    const TimePoint next = step(std::chrono::steady_clock::now());
-    lock.lock();
-    changed_.wait_until(lock, next, [&] { return stopping_ || wanted_; });
-  }
-  lock.unlock();
-  below_.reset();
 }
 
 TimePoint BackgroundThread::step(TimePoint now) {

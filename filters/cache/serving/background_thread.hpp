@@ -5,14 +5,12 @@
 // Started after the server has forked; stopped before the chain below is gone.
 #pragma once
 
-#include <condition_variable>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
-#include <thread>
 
 #include "common/sync/clock.hpp"
+#include "common/sync/stoppable_thread.hpp"
 #include "filters/cache/engine/block_cache.hpp"
 #include "filters/cache/serving/background_below.hpp"
 
@@ -33,10 +31,9 @@ class BackgroundThread {
   ~BackgroundThread();
 
   // There may be something to do, or a layer to do it with.
-  void wake();
+  void wake() { thread_.wake(); }
 
  private:
-  void main();
   TimePoint step(TimePoint now);
   TimePoint careless_step(TimePoint now);
   // Nothing is to be done below.
@@ -46,12 +43,7 @@ class BackgroundThread {
   std::unique_ptr<BackgroundBelow> below_;  // gone when the thread has ended
   const MayWrite may_write_;
   std::optional<TimePoint> rest_at_;  // while there is nothing to do: when the layer is closed
-
-  std::mutex mutex_;  // protects everything below but the thread
-  std::condition_variable changed_;
-  bool wanted_ = false;
-  bool stopping_ = false;
-  std::thread thread_;  // last: it uses all of the above
+  StoppableThread thread_;            // last: it uses all of the above
 };
 
 }  // namespace nbdstack

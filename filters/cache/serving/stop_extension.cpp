@@ -17,33 +17,20 @@ constexpr const char* kTwoMinutes = "EXTEND_TIMEOUT_USEC=120000000";
 
 }  // namespace
 
-StopExtension::StopExtension(std::function<std::uint64_t()> progress)
-    : progress_(std::move(progress)) {
+StopExtension::StopExtension(std::function<std::uint64_t()> progress) {
   if (!has_service_manager()) return;
   tell_service_manager(kTwoMinutes);
   try {
-    thread_ = std::thread([this] { main(); });
+    thread_.start([progress = std::move(progress)](StoppableThread& self) {
+      std::uint64_t before = progress();
+      while (self.pause_for(kLookEvery)) {
+        const std::uint64_t now = progress();
+        if (now != before) tell_service_manager(kTwoMinutes);
+        before = now;
+      }
+    });
   } catch (const std::exception& error) {
     log::debug("cache: the service manager is not asked for more time: {}", error.what());
-  }
-}
-
-StopExtension::~StopExtension() {
-  {
-    const std::lock_guard lock(mutex_);
-    ended_ = true;
-  }
-  changed_.notify_all();
-  if (thread_.joinable()) thread_.join();
-}
-
-void StopExtension::main() {
-  std::uint64_t before = progress_();
-  std::unique_lock lock(mutex_);
-  while (!changed_.wait_for(lock, kLookEvery, [this] { return ended_; })) {
-    const std::uint64_t now = progress_();
-    if (now != before) tell_service_manager(kTwoMinutes);
-    before = now;
   }
 }
 

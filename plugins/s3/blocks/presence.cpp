@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <exception>
-#include <system_error>
 #include <utility>
 
 #include "common/error.hpp"
@@ -19,17 +18,12 @@ Presence::Presence(BlockObjects& objects, PresenceSettings settings)
       listed_(!map_.is_in_use()) {
   if (listed_) return;
   try {
-    lister_ = std::thread([this] { list(); });
-  } catch (const std::system_error& error) {
+    lister_.start([this](StoppableThread& /*self*/) { list(); });
+  } catch (const std::exception& error) {  // std::system_error, std::bad_alloc
     listed_ = true;
     log::error("no thread could be started to list what is stored ({}): requests will be slower",
                error.what());
   }
-}
-
-Presence::~Presence() {
-  stopping_ = true;
-  if (lister_.joinable()) lister_.join();
 }
 
 // One look for as long as the volume is served: what a service does to names it does to all of
@@ -55,10 +49,10 @@ void Presence::list() {
     listing.run({0}, {settings_.block_count}, [&](const ListedBlocks& listed) {
       learn(listed);
       count += listed.blocks.size();
-      return !stopping_;
+      return !lister_.is_stopping();
     });
     log::debug("{} objects are listed, in {} runs", count, map_.runs());
-    if (!stopping_) say_contradictions();
+    if (!lister_.is_stopping()) say_contradictions();
   } catch (const std::exception& error) {
     log::debug("the listing of what is stored ended after {} objects: {}", count, error.what());
   }

@@ -37,7 +37,6 @@
 // Any thread; nothing is locked while the store works.
 #pragma once
 
-#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <functional>
@@ -45,9 +44,9 @@
 #include <mutex>
 #include <span>
 #include <string>
-#include <thread>
 #include <vector>
 
+#include "common/sync/stoppable_thread.hpp"
 #include "plugins/s3/blocks/block_listing.hpp"
 #include "plugins/s3/blocks/block_objects.hpp"
 #include "plugins/s3/blocks/presence_map.hpp"
@@ -75,10 +74,7 @@ class Presence {
   // `objects` outlives this. Starts the listing, unless the map is not in use: then nobody knows
   // who else writes.
   Presence(BlockObjects& objects, PresenceSettings settings);
-  Presence(const Presence&) = delete;
-  Presence& operator=(const Presence&) = delete;
-  // Waits for the requests of the listing that are under way.
-  ~Presence();
+  // The end waits for the requests of the listing that are under way.
 
   // Without asking the store; false also where it is not known.
   [[nodiscard]] bool is_absent(BlockNumber block) const { return map_.is_absent(block); }
@@ -129,11 +125,10 @@ class Presence {
   Doubts doubts_;
   std::once_flag judged_;
   bool are_proof_ = false;  // from judged_ on
-  std::atomic<bool> stopping_{false};
-  std::mutex mutex_;  // protects listed_
+  std::mutex mutex_;        // protects listed_
   std::condition_variable has_listed_;
   bool listed_ = false;
-  std::thread lister_;  // last: it uses all of the above
+  StoppableThread lister_;  // last: it uses all of the above
 };
 
 }  // namespace nbdstack

@@ -20,11 +20,16 @@ namespace nbdstack {
 template <typename Item>
 class BoundedWork {
  public:
-  // Starts the threads, at least one. `work` is called by several of them at a time.
+  // Starts the threads, at least one, and as many as there is memory for. `work` is called by several
+  // of them at a time.
   BoundedWork(std::size_t threads, std::function<void(Item&)> work)
       : work_(std::move(work)), waiting_max_(2 * threads) {
     threads_.reserve(threads);
-    for (std::size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { thread_main(); });
+    try {
+      while (threads_.size() < threads) threads_.emplace_back([this] { thread_main(); });
+    } catch (const std::exception&) {  // std::system_error, std::bad_alloc
+      if (threads_.empty()) throw;
+    }
   }
   BoundedWork(const BoundedWork&) = delete;
   BoundedWork& operator=(const BoundedWork&) = delete;

@@ -4,11 +4,10 @@
 // after a suspend, which a sleep does not count, the lease must be renewed at once.
 #pragma once
 
-#include <condition_variable>
-#include <mutex>
-#include <thread>
+#include <exception>
 
-#include "common/sync/clock.hpp"
+#include "common/log.hpp"
+#include "common/sync/stoppable_thread.hpp"
 #include "plugins/s3/lease/lease.hpp"
 
 namespace nbdstack {
@@ -17,25 +16,29 @@ class LeaseKeeper {
  public:
   // Starts the thread: not before the server has gone into the background. `lease` outlives this,
   // and nobody else drives it until stop().
-  LeaseKeeper(Lease& lease, Duration pause);
-  LeaseKeeper(const LeaseKeeper&) = delete;
-  LeaseKeeper& operator=(const LeaseKeeper&) = delete;
-  ~LeaseKeeper() { stop(); }
+  LeaseKeeper(Lease& lease, Duration pause)
+      : thread_([&lease, pause](StoppableThread& self) {
+          do {
+            tend(lease);
+          } while (self.pause_for(pause));
+        }) {}
 
   // Joins the thread, which takes no longer than the renewal that is under way, if one is: a request
   // that gets no answer ends it, so that is about the timeout of the lease's store. May be called
   // again.
-  void stop();
+  void stop() { thread_.stop(); }
 
  private:
-  void keep();
+  static void tend(Lease& lease) {
+    try {
+      lease.tend();
+    } catch (const std::exception& error) {
+      // No memory, say. The lease runs out by itself if that goes on.
+      log::error("the lease was not renewed: {}", error.what());
+    }
+  }
 
-  Lease& lease_;
-  const Duration pause_;
-  std::mutex mutex_;  // protects stopping_
-  std::condition_variable changed_;
-  bool stopping_ = false;
-  std::thread thread_;  // last: it uses all of the above
+  StoppableThread thread_;
 };
 
 }  // namespace nbdstack

@@ -8,10 +8,12 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <limits>
 #include <optional>
 #include <sstream>
+
+#include "common/error.hpp"
+#include "common/io/directory.hpp"
 
 namespace nbdstack {
 namespace {
@@ -60,9 +62,11 @@ std::optional<ProcessStatus> status_of(std::int64_t pid) {
 // before the others: the process is in state Z then, too.)
 bool is_only_a_zombie(std::int64_t pid, const ProcessStatus& status) {
   if (status.state != 'Z' && status.state != 'X') return false;
-  std::error_code failure;
-  const std::filesystem::directory_iterator threads(fmt::format("/proc/{}/task", pid), failure);
-  return !failure && std::distance(begin(threads), end(threads)) == 1;
+  try {
+    return names_in(fmt::format("/proc/{}/task", pid)).size() == 1;
+  } catch (const Error&) {
+    return false;
+  }
 }
 
 }  // namespace

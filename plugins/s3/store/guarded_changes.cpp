@@ -125,9 +125,9 @@ void GuardedChanges::wait_until_harmless(const Target& target, const ObjectVersi
       "the next one waits for {:.1f} s, so that it is not undone",
       target.key, std::chrono::duration<double>(left).count());
   if (left > ChangeGuard::kEndedBound) {
-    log::write_error(text);
+    log::error("{}", text);
   } else {
-    log::write_debug(text);
+    log::debug("{}", text);
   }
   while (left > Duration::zero()) {
     clock_.sleep_for(left);

@@ -1,4 +1,4 @@
-// One history for each allocation that fails in it.
+// One history for each allocation that fails in it. For programs that link failing_memory.cpp.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -7,10 +7,24 @@
 #include <cstdio>
 #include <cstdlib>
 #include <future>
+#include <new>
 
 #include "common/log.hpp"
+#include "tests/unit/fakes/failing_memory.hpp"
 
 namespace nbdstack::testing {
+
+// Runs `body`, which may run out of memory, while the `number`-th allocation fails. Returns whether
+// that one has come.
+template <typename Body>
+bool with_failing(long number, const Body& body) {
+  fail_allocation(number);
+  try {
+    body();
+  } catch (const std::bad_alloc&) {
+  }
+  return stop_failing() == 0;
+}
 
 // `history(n)` returns whether its n-th allocation has come. Returns how many there are.
 template <typename History>

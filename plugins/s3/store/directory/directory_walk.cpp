@@ -12,7 +12,7 @@
 namespace nbdstack {
 namespace {
 
-using Directory = std::unique_ptr<DIR, int (*)(DIR*)>;
+using OpenDirectory = std::unique_ptr<DIR, int (*)(DIR*)>;
 
 enum class EntryKind : std::uint8_t { file, directory, other };
 
@@ -32,7 +32,7 @@ EntryKind kind_of(const std::string& path, unsigned char type) {
 // Calls visit(name, kind) for what is in a directory; false: it does not exist.
 template <typename Visit>
 bool for_each_entry(const std::string& path, Visit&& visit) {
-  const Directory directory(::opendir(path.c_str()), &::closedir);
+  const OpenDirectory directory(::opendir(path.c_str()), &::closedir);
   if (directory == nullptr) {
     if (errno == ENOENT || errno == ENOTDIR) return false;
     throw system_error(errno, "open directory {}", path);

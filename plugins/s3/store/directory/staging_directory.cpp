@@ -6,9 +6,11 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <utility>
 #include <vector>
 
 #include "common/error.hpp"
+#include "common/io/directory.hpp"
 #include "common/log.hpp"
 #include "plugins/s3/store/directory/directory_walk.hpp"
 
@@ -29,9 +31,9 @@ std::string make_directory(const std::string& parent, const char* kind) {
 std::vector<std::string> find_directories(const std::string& parent, const char* kind) {
   const std::string beginning = fmt::format("{}{}-", kTemporaryPrefix, kind);
   std::vector<std::string> found;
-  for (const auto& entry : fs::directory_iterator(parent)) {
-    const std::string name = entry.path().filename();
-    if (name.starts_with(beginning) && entry.is_directory()) found.push_back(entry.path());
+  for (const std::string& name : names_in(parent)) {
+    std::string path = parent + "/" + name;
+    if (name.starts_with(beginning) && fs::is_directory(path)) found.push_back(std::move(path));
   }
   return found;
 }
