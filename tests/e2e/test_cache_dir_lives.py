@@ -241,7 +241,7 @@ class UnknownDisk(CacheDirCase):
         self.assertEqual(self.serve().connect().pread(BLOCK, 0), data.tagged(7, 0, BLOCK))
 
     def test_a_wrong_name_can_be_given_back(self):
-        """A directory that caches for a wrong name can be discarded, and serves the right one then."""
+        """A directory that has cached for a wrong name can be discarded."""
         server = self.serve("cache-on-read=true")
         server.connect("typo").pread(BLOCK, 0)
         server.terminate()
