@@ -11,8 +11,8 @@ namespace {
 
 // Room appears when an entry expires, which can be computed, and when somebody unpins one, which
 // cannot: hence a look now and then.
-constexpr Duration kShortestWait = std::chrono::milliseconds(1);
-constexpr Duration kLongestWait = std::chrono::milliseconds(100);
+constexpr Duration kWait_min = std::chrono::milliseconds(1);
+constexpr Duration kWait_max = std::chrono::milliseconds(100);
 
 }  // namespace
 
@@ -200,11 +200,11 @@ bool DigestTable::wait_for_room(TimePoint deadline) {
         options_.capacity);
     return false;
   }
-  Duration wait = kLongestWait;
+  Duration wait = kWait_max;
   {
     const std::lock_guard lock(mutex_);
     if (!by_age_.empty()) {
-      wait = std::clamp(by_age_.begin()->first + retention_ - now, kShortestWait, kLongestWait);
+      wait = std::clamp(by_age_.begin()->first + retention_ - now, kWait_min, kWait_max);
     }
   }
   try {

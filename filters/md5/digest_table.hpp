@@ -42,7 +42,7 @@
 #include "common/block/range.hpp"
 #include "common/hash/digest.hpp"
 #include "common/sync/clock.hpp"
-#include "filters/md5/digest_record.hpp"
+#include "filters/md5/md5_file_record.hpp"
 
 namespace nbdstack {
 
@@ -50,7 +50,7 @@ namespace nbdstack {
 struct Expectation {
   Md5Digest settled{};
   std::optional<Md5Digest> coming;  // while a write is under way: either is right
-  bool doubtful = false;            // settled may be out of date (digest_file.hpp)
+  bool doubtful = false;            // settled may be out of date (md5_file.hpp)
 
   [[nodiscard]] bool accepts(const Md5Digest& found) const {
     return found == settled || found == coming;
@@ -74,7 +74,7 @@ class DigestTable {
     Duration cache_time{};           // zero: for ever
     Duration min_write_delay{};      // at most cache_time, where that is not zero
     Duration longest_time_pinned{};  // added to the bound of waiting for room
-    // Whether what was written stays here. Where a DigestFile keeps it, the table is for what is
+    // Whether what was written stays here. Where a Md5File keeps it, the table is for what is
     // under way only, and cache_time is min_write_delay.
     bool keeps_written = true;
   };

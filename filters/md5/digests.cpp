@@ -8,7 +8,7 @@
 namespace nbdstack {
 namespace {
 
-constexpr unsigned kMostLooks = 100;
+constexpr unsigned kLooks_max = 100;
 
 void flush_if_it_can(Layer& below) {
   if (below.traits().can_flush) below.flush();
@@ -22,13 +22,12 @@ DigestTable::Options for_what_is_under_way(DigestTable::Options options) {
 
 }  // namespace
 
-Digests::Digests(const DigestTable::Options& options, Clock& clock,
-                 std::unique_ptr<DigestFile> file)
+Digests::Digests(const DigestTable::Options& options, Clock& clock, std::unique_ptr<Md5File> file)
     : file_(std::move(file)),
       table_(file_ == nullptr ? options : for_what_is_under_way(options), clock) {}
 
 std::uint64_t Digests::most_in_a_change() const {
-  return file_ == nullptr ? std::numeric_limits<std::uint64_t>::max() : DigestFile::kLongestChange;
+  return file_ == nullptr ? std::numeric_limits<std::uint64_t>::max() : Md5File::kChange_blocks_max;
 }
 
 // A change that ends between a look at the file and one at the table was known to neither: then
@@ -40,7 +39,7 @@ Digests::Watch Digests::watch(const Range& range, const BlockGeometry& geometry)
     const std::uint64_t ended_before = changes_ended_;
     Watch watch = look(range, geometry);
     const bool all_known = watch.blocks.size() == count;
-    if (file_ == nullptr || all_known || changes_ended_ == ended_before || looks == kMostLooks) {
+    if (file_ == nullptr || all_known || changes_ended_ == ended_before || looks == kLooks_max) {
       return watch;
     }
   }
@@ -49,7 +48,7 @@ Digests::Watch Digests::watch(const Range& range, const BlockGeometry& geometry)
 Digests::Watch Digests::look(const Range& range, const BlockGeometry& geometry) {
   const BlockNumber first = geometry.block_at(range.offset);
   const BlockNumber last = geometry.block_at(range.end() - 1);
-  DigestFile::Records records;
+  Md5File::Records records;
   if (file_ != nullptr) records = file_->load(first, last.value - first.value + 1);
   auto under_way = table_.watch(range, geometry);
   Watch watch{std::move(under_way.pins), {}};
@@ -74,14 +73,14 @@ Digests::Watch Digests::look(const Range& range, const BlockGeometry& geometry) 
   return watch;
 }
 
-std::optional<DigestRecord> Digests::known(BlockNumber block, std::uint32_t length) {
+std::optional<Md5FileRecord> Digests::known(BlockNumber block, std::uint32_t length) {
   if (file_ != nullptr) {
     auto record = file_->load(block, 1).front();
     return record && record->content.length == length ? record : std::nullopt;
   }
   const auto digest = table_.remembered(block, length);
   if (!digest) return std::nullopt;
-  return DigestRecord{.content = {*digest, length}, .previous = std::nullopt};
+  return Md5FileRecord{.content = {*digest, length}, .previous = std::nullopt};
 }
 
 // --- Changes ---
@@ -91,9 +90,9 @@ Digests::Change::Change(Digests& digests, Layer& below, const BlockGeometry& geo
     : digests_(digests), first_(geometry.block_at(run.offset)) {
   const BlockNumber last = geometry.block_at(run.end() - 1);
   count_ = last.value - first_.value + 1;
-  DigestFile* const file = digests_.file_.get();
-  const bool recorded = file != nullptr && count_ <= DigestFile::kLongestChange;
-  const auto before = recorded ? file->load(first_, count_) : DigestFile::Records();
+  Md5File* const file = digests_.file_.get();
+  const bool recorded = file != nullptr && count_ <= Md5File::kChange_blocks_max;
+  const auto before = recorded ? file->load(first_, count_) : Md5File::Records();
   std::vector<PlannedBlock> plan;
   for (const BlockNumber block : digests_.table_.entries_in(first_, count_)) {
     PlannedBlock planned{.block = block, .length = 0, .before = std::nullopt};
@@ -110,9 +109,8 @@ Digests::Change::Change(Digests& digests, Layer& below, const BlockGeometry& geo
   if (file != nullptr) begin_in_file(*file, below, before);
 }
 
-void Digests::Change::begin_in_file(DigestFile& file, Layer& below,
-                                    const DigestFile::Records& before) {
-  if (count_ > DigestFile::kLongestChange) {
+void Digests::Change::begin_in_file(Md5File& file, Layer& below, const Md5File::Records& before) {
+  if (count_ > Md5File::kChange_blocks_max) {
     while (!file.forget(first_, count_)) digests_.make_room(file, below);
     return;
   }
@@ -186,7 +184,7 @@ void Digests::flush(Layer& below) {
   }
 }
 
-void Digests::make_room(DigestFile& file, Layer& below) {
+void Digests::make_room(Md5File& file, Layer& below) {
   const auto quiet = file.quiet();
   if (quiet.empty()) {
     file.wait_for_a_change_to_end();

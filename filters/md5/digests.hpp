@@ -1,5 +1,5 @@
 // What is known of the blocks of an export: in memory for what was written lately (DigestTable),
-// and with an md5-file for everything that was ever written (DigestFile).
+// and with an md5-file for everything that was ever written (Md5File).
 //
 //                     without md5-file          with md5-file
 //   writing           the table                 the table
@@ -25,9 +25,9 @@
 #include "common/block/layer.hpp"
 #include "common/block/range.hpp"
 #include "common/sync/clock.hpp"
-#include "filters/md5/digest_file.hpp"
-#include "filters/md5/digest_record.hpp"
 #include "filters/md5/digest_table.hpp"
+#include "filters/md5/md5_file.hpp"
+#include "filters/md5/md5_file_record.hpp"
 
 namespace nbdstack {
 
@@ -61,25 +61,25 @@ class Digests {
     void undo();
 
    private:
-    void begin_in_file(DigestFile& file, Layer& below, const DigestFile::Records& before);
+    void begin_in_file(Md5File& file, Layer& below, const Md5File::Records& before);
 
     Digests& digests_;
     BlockNumber first_{};
     std::uint64_t count_ = 0;
     std::optional<DigestTable::Change> table_change_;
-    std::optional<DigestFile::Change> file_change_;
+    std::optional<Md5File::Change> file_change_;
   };
 
   // `file` may be none.
-  Digests(const DigestTable::Options& options, Clock& clock, std::unique_ptr<DigestFile> file);
+  Digests(const DigestTable::Options& options, Clock& clock, std::unique_ptr<Md5File> file);
 
   [[nodiscard]] DigestTable& table() { return table_; }
-  [[nodiscard]] const DigestFile* file() const { return file_.get(); }
+  [[nodiscard]] const Md5File* file() const { return file_.get(); }
 
   // What a read has to hold its blocks against.
   [[nodiscard]] Watch watch(const Range& range, const BlockGeometry& geometry);
   // What is known of a block of this length. The caller owns its range.
-  [[nodiscard]] std::optional<DigestRecord> known(BlockNumber block, std::uint32_t length);
+  [[nodiscard]] std::optional<Md5FileRecord> known(BlockNumber block, std::uint32_t length);
 
   // A doubtful block, whose range the caller owns, was read and is right or not. May flush `below`.
   void resolve(Layer& below, BlockNumber block, bool right);
@@ -97,9 +97,9 @@ class Digests {
 
  private:
   Watch look(const Range& range, const BlockGeometry& geometry);
-  void make_room(DigestFile& file, Layer& below);
+  void make_room(Md5File& file, Layer& below);
 
-  const std::unique_ptr<DigestFile> file_;
+  const std::unique_ptr<Md5File> file_;
   DigestTable table_;
   // Changes that are in the file, and about to leave the table.
   std::atomic<std::uint64_t> changes_ended_{0};

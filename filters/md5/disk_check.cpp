@@ -20,13 +20,13 @@ struct Sample {
 
 // The first blocks at each place that can be judged. Most are never read: one that is right is
 // enough.
-std::vector<Sample> samples_of(const DigestFile& file, const BlockGeometry& geometry) {
+std::vector<Sample> samples_of(const Md5File& file, const BlockGeometry& geometry) {
   std::vector<Sample> samples;
   const std::uint64_t blocks = geometry.block_count();
   for (std::uint64_t place = 0; place < kPlaces; ++place) {
     const BlockNumber first{blocks / kPlaces * place};
     const std::uint64_t count = std::min(kRecordsPerPlace, blocks - first.value);
-    const DigestFile::Records records = file.load(first, count);
+    const Md5File::Records records = file.load(first, count);
     const std::size_t enough = samples.size() + kSamplesPerPlace;
     for (std::uint64_t i = 0; i < count && samples.size() < enough; ++i) {
       const BlockNumber block{first.value + i};
@@ -43,7 +43,7 @@ std::vector<Sample> samples_of(const DigestFile& file, const BlockGeometry& geom
 
 }  // namespace
 
-bool expect_same_disk(const DigestFile& file, Layer& below, const BlockGeometry& geometry) {
+bool expect_same_disk(const Md5File& file, Layer& below, const BlockGeometry& geometry) {
   const std::vector<Sample> samples = samples_of(file, geometry);
   if (samples.size() < kTooFew) return false;
   for (const Sample& sample : samples) {

@@ -17,7 +17,7 @@
 #include "common/quoted_name.hpp"
 #include "filters/md5/disk_check.hpp"
 #include "filters/md5/file_binding.hpp"
-#include "filters/md5/locked_digest_file.hpp"
+#include "filters/md5/locked_md5_file.hpp"
 #include "filters/md5/md5_layer.hpp"
 
 // Set by nbdkit for -D md5.verbose=1, before the filter is configured.
@@ -39,7 +39,7 @@ class Md5Filter final : public Filter {
                        {.minimum = 512, .maximum = 32U << 20U, .power_of_two = true},
                        "what the layer below prefers, else 64K; with md5-file at most 64K",
                        "bytes that have one digest"),
-        number_parameter("md5-cache-size", cache_size_, 1, kMostBlocks,
+        number_parameter("md5-cache-size", cache_size_, 1, kBlocks_max,
                          "blocks whose digest is remembered"),
         duration_parameter("md5-cache-time", cache_time_ms_,
                            "how long a digest is remembered, 0 for ever"),
@@ -101,7 +101,7 @@ class Md5Filter final : public Filter {
   }
 
  private:
-  static constexpr unsigned kMostBlocks = 100'000'000;  // some 20 GB of memory
+  static constexpr unsigned kBlocks_max = 100'000'000;  // some 20 GB of memory
 
   [[nodiscard]] std::shared_ptr<Md5Export> make_export(Layer& below, const ShownDisk& disk,
                                                        const std::string& export_name) {
@@ -111,7 +111,7 @@ class Md5Filter final : public Filter {
     // What is remembered for ever is read in whole blocks for ever: a cache that misses 64 KiB must
     // not fetch an object of 1 MiB each time. (NBD allows no greater minimum than this.)
     if (file_ && wanted == 0) size = std::min(size, kDefaultBlockSize);
-    std::unique_ptr<DigestFile> file;
+    std::unique_ptr<Md5File> file;
     if (file_) {
       const FileBinding binding = bind_file(found, file_->path(), export_name, disk, size);
       file = open_file(below, binding, BlockGeometry(disk.size_bytes, size));
@@ -122,8 +122,8 @@ class Md5Filter final : public Filter {
     return std::make_shared<Md5Export>(options(), size, clock_, std::move(file), disk.identity);
   }
 
-  [[nodiscard]] std::unique_ptr<DigestFile> open_file(Layer& below, const FileBinding& binding,
-                                                      const BlockGeometry& geometry) {
+  [[nodiscard]] std::unique_ptr<Md5File> open_file(Layer& below, const FileBinding& binding,
+                                                   const BlockGeometry& geometry) {
     auto file = file_->open(binding);
     if (binding.worth == FileBinding::Worth::compared) {
       const bool matches = expect_same_disk(*file, below, geometry);
@@ -160,7 +160,7 @@ class Md5Filter final : public Filter {
   std::uint64_t retry_time_ms_ = 30'000;
 
   NbdkitClock clock_;
-  std::optional<LockedDigestFile> file_;  // from get_ready on, with md5-file
+  std::optional<LockedMd5File> file_;  // from get_ready on, with md5-file
   ExportRule exports_ = ExportRule::found_out;
   DiskRegistry<Md5Export> disks_{{.filter = "md5"}, exports_};
 };

@@ -1,8 +1,8 @@
 // Where things lie in an md5-file.
 //
-//   0      identity: lines of text (digest_file.hpp), padded with zeros
+//   0      identity: lines of text (md5_file_identity.hpp), padded with zeros
 //   16 KiB the list of regions that are, or were lately, being changed (open_regions.hpp)
-//   64 KiB one record for each block of the disk (digest_record.hpp), as far as any was written:
+//   64 KiB one record for each block of the disk (md5_file_record.hpp), as far as any was written:
 //          holes, and what is behind the end, are blocks of which nothing is known
 //
 // A region is what the list speaks of: the records of 256 neighbouring blocks.
@@ -12,7 +12,7 @@
 #include <cstdint>
 
 #include "common/block/range.hpp"
-#include "filters/md5/digest_record.hpp"
+#include "filters/md5/md5_file_record.hpp"
 
 namespace nbdstack {
 

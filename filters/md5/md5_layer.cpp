@@ -19,7 +19,7 @@ Md5Digest md5_of_zeros(std::uint32_t length) {
 }  // namespace
 
 Md5Export::Md5Export(const Md5Options& md5_options, std::uint32_t block_size_bytes,
-                     Clock& the_clock, std::unique_ptr<DigestFile> file,
+                     Clock& the_clock, std::unique_ptr<Md5File> file,
                      const std::shared_ptr<const DiskIdentity>& identity)
     : options(md5_options),
       block_size(block_size_bytes),

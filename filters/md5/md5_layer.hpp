@@ -29,7 +29,7 @@
 // Digests accuse and vouch only while nobody else can have written (writer_watch.hpp). Without the
 // right to write, reads pass, and a part of a block is written as it is.
 //
-// With an md5-file (digest_file.hpp) every block that was written is remembered, also by the next
+// With an md5-file (md5_file.hpp) every block that was written is remembered, also by the next
 // server. Those that are doubtful after a crash are confirmed by the first read that finds them
 // right, and unknown after one that does not.
 #pragma once
@@ -66,7 +66,7 @@ struct Md5Options {
 struct Md5Export {
   // `file` may be none. `identity`: what the layer below tells of its disk, or null.
   Md5Export(const Md5Options& md5_options, std::uint32_t block_size_bytes, Clock& the_clock,
-            std::unique_ptr<DigestFile> file = nullptr,
+            std::unique_ptr<Md5File> file = nullptr,
             const std::shared_ptr<const DiskIdentity>& identity = nullptr);
 
   const Md5Options options;
@@ -102,7 +102,7 @@ class Md5Layer final : public ForwardingLayer {
   // Whether the range of a block that is read again is owned already.
   enum class Owner : std::uint8_t { nobody, caller };
   struct Mismatch {
-    DigestRecord expected;
+    Md5FileRecord expected;
     Md5Digest found;
     bool all_zeros;
   };

@@ -7,20 +7,20 @@
 #include "common/block/zeros.hpp"
 #include "common/error.hpp"
 #include "common/utc_text.hpp"
-#include "filters/md5/hashing.hpp"
 #include "filters/md5/md5_layer.hpp"
+#include "filters/md5/parallel_md5.hpp"
 
 namespace nbdstack {
 namespace {
 
 constexpr Duration kFirstPause = std::chrono::milliseconds(20);
-constexpr Duration kLongestPause = std::chrono::seconds(2);
+constexpr Duration kPause_max = std::chrono::seconds(2);
 
 std::int64_t in_ms(Duration duration) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
 }
 
-std::string written_at(const DigestRecord& record) {
+std::string written_at(const Md5FileRecord& record) {
   if (record.written_at_s == 0) return "";
   return ", written " + utc_text(record.written_at_s);
 }
@@ -108,7 +108,7 @@ void Md5Layer::read_until_right(BlockNumber block, std::span<std::byte> data, Ow
       give_up(block, *wrong, reads, now - deadline + retry_time);
     }
     clock.sleep_for(std::min(pause, deadline - now));
-    pause = std::min(pause * 2, kLongestPause);
+    pause = std::min(pause * 2, kPause_max);
   }
 }
 

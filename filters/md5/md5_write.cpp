@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "common/error.hpp"
-#include "filters/md5/hashing.hpp"
 #include "filters/md5/md5_layer.hpp"
+#include "filters/md5/parallel_md5.hpp"
 
 namespace nbdstack {
 

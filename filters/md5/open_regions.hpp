@@ -47,12 +47,12 @@ class OpenRegions {
   static constexpr std::size_t kEntries = 1024;
   static constexpr std::size_t kEntry_bytes = 32;
 
-  // Consecutive regions; at most kMostAtOnce of them.
+  // Consecutive regions; at most kRegionsAtOnce_max of them.
   struct Regions {
     std::uint64_t first;
     std::uint64_t count;
   };
-  static constexpr std::uint64_t kMostAtOnce = kEntries / 2;
+  static constexpr std::uint64_t kRegionsAtOnce_max = kEntries / 2;
 
   // Keeps regions open for as long as it lives: somebody changes their blocks.
   class Hold {

@@ -70,10 +70,10 @@ Stream* Planner::stream_of(const Range& read) {
 }
 
 Stream* Planner::start_stream(const Range& read) {
-  const auto course = strangers_.add(read);
-  if (!course) return nullptr;
+  const auto pattern = strangers_.add(read);
+  if (!pattern) return nullptr;
   if (streams_.size() == options_.streams) end_stream(std::prev(streams_.end()));
-  return &streams_.emplace_front(*course, options_.disk_size_bytes, options_.window);
+  return &streams_.emplace_front(*pattern, options_.disk_size_bytes, options_.window);
 }
 
 void Planner::end_stream(Streams::iterator stream) {

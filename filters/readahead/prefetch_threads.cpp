@@ -10,7 +10,7 @@ namespace nbdstack {
 namespace {
 
 // More than that wait only where the layer below hardly moves.
-constexpr std::size_t kMostJobs = 1024;
+constexpr std::size_t kJobs_max = 1024;
 
 }  // namespace
 
@@ -20,7 +20,7 @@ PrefetchThreads::PrefetchThreads(std::size_t threads, std::uint64_t most_bytes_i
 
 bool PrefetchThreads::submit(std::uint64_t bytes, std::function<void()> fetch) {
   const std::lock_guard lock(mutex_);
-  if (stopping_ || jobs_.size() >= kMostJobs) return false;
+  if (stopping_ || jobs_.size() >= kJobs_max) return false;
   if (!runner_.has_thread()) {
     try {
       runner_.start([this](StoppableThread& /*self*/) { run(); });

@@ -30,7 +30,7 @@ class ReadaheadFilter final : public Filter {
   ParameterTable parameters() override {
     const SizeRange window{.minimum = 4096, .maximum = 1U << 30U};
     return ParameterTable({
-        number_parameter("readahead-streams", options_.streams, 1, kMostStreams,
+        number_parameter("readahead-streams", options_.streams, 1, kStreams_max,
                          "streams that are followed at once on each disk"),
         size_parameter("readahead-min", options_.first_window_bytes, window, "128K",
                        "bytes that a new stream is ahead"),
@@ -73,7 +73,7 @@ class ReadaheadFilter final : public Filter {
   void cleanup(Backend& /*backend*/) override { threads_->stop(); }
 
  private:
-  static constexpr unsigned kMostStreams = 1000;
+  static constexpr unsigned kStreams_max = 1000;
 
   // nbdkit offers to cache in place of a plugin that does not, but reads and throws away.
   void say_that_nothing_caches() {

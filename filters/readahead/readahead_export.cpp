@@ -10,11 +10,11 @@
 namespace nbdstack {
 namespace {
 
-constexpr std::uint64_t kLargestPiece_bytes = 1ULL << 20U;
+constexpr std::uint64_t kPiece_bytes_max = 1ULL << 20U;
 
 // Objects of the layer below are fetched whole, in requests that it takes.
 std::uint64_t largest_piece(const ReadaheadOptions& options, const LayerTraits& below) {
-  std::uint64_t piece = std::max<std::uint64_t>(kLargestPiece_bytes, below.preferred_block_size);
+  std::uint64_t piece = std::max<std::uint64_t>(kPiece_bytes_max, below.preferred_block_size);
   if (below.maximum_block_size != 0) {
     piece = std::min<std::uint64_t>(piece, below.maximum_block_size);
   }

@@ -8,7 +8,7 @@ namespace nbdstack {
 namespace {
 
 constexpr std::size_t kReadsOfStride = 5;
-constexpr std::uint64_t kLongestStride_bytes = 16ULL << 20U;
+constexpr std::uint64_t kStride_bytes_max = 16ULL << 20U;
 // Room for the reads of a stride, and some that belong to nothing, for each stream.
 constexpr std::size_t kRememberedPerStream = 8;
 // Of these, a sequence is looked for among the latest.
@@ -33,10 +33,10 @@ std::uint64_t distance(const Range& a, const Range& b) {
 
 RecentReads::RecentReads(std::size_t streams) : reads_(streams * kRememberedPerStream) {}
 
-std::optional<Course> RecentReads::add(const Range& range) {
+std::optional<AccessPattern> RecentReads::add(const Range& range) {
   const Read read{range, ++arrivals_};
-  if (const auto course = find_sequence(read)) return course;
-  if (const auto course = find_stride(read)) return course;
+  if (const auto pattern = find_sequence(read)) return pattern;
+  if (const auto pattern = find_stride(read)) return pattern;
   reads_[oldest_] = read;
   oldest_ = (oldest_ + 1) % reads_.size();
   return std::nullopt;
@@ -67,7 +67,7 @@ RecentReads::Read* RecentReads::nearest_above(const Range& range) {
   return nearest;
 }
 
-std::optional<Course> RecentReads::find_sequence(const Read& read) {
+std::optional<AccessPattern> RecentReads::find_sequence(const Read& read) {
   std::vector<Read*> below;
   for (Read* next = nearest_below(read.range); next != nullptr; next = nearest_below(next->range)) {
     below.push_back(next);
@@ -87,9 +87,9 @@ std::optional<Course> RecentReads::find_sequence(const Read& read) {
   if (std::abs(evidence) < kEvidence) return std::nullopt;
   for (Read* other : below) *other = {};
   for (Read* other : above) *other = {};
-  if (evidence > 0) return Course{.next = chain.back().range.end()};
-  return Course{.direction = Direction::backward,
-                .next = along(Direction::backward, chain.front().range).end()};
+  if (evidence > 0) return AccessPattern{.next = chain.back().range.end()};
+  return AccessPattern{.direction = Direction::backward,
+                       .next = along(Direction::backward, chain.front().range).end()};
 }
 
 int RecentReads::evidence_for_forward(const std::vector<Read>& chain) {
@@ -107,19 +107,19 @@ int RecentReads::evidence_for_forward(const std::vector<Read>& chain) {
   return evidence;
 }
 
-std::optional<Course> RecentReads::find_stride(const Read& read) const {
+std::optional<AccessPattern> RecentReads::find_stride(const Read& read) const {
   for (const Read& before : reads_) {
     const std::uint64_t step = distance(read.range, before.range);
     if (before.range.length != read.range.length || step <= read.range.length ||
-        step > kLongestStride_bytes || !continues_stride(read, before)) {
+        step > kStride_bytes_max || !continues_stride(read, before)) {
       continue;
     }
     const Direction direction =
         before.range.offset < read.range.offset ? Direction::forward : Direction::backward;
-    return Course{.direction = direction,
-                  .next = along(direction, read.range).offset + step,
-                  .step = step,
-                  .length = read.range.length};
+    return AccessPattern{.direction = direction,
+                         .next = along(direction, read.range).offset + step,
+                         .step = step,
+                         .length = read.range.length};
   }
   return std::nullopt;
 }

@@ -26,7 +26,7 @@
 #include <optional>
 #include <vector>
 
-#include "filters/readahead/course.hpp"
+#include "filters/readahead/access_pattern.hpp"
 
 namespace nbdstack {
 
@@ -36,7 +36,7 @@ class RecentReads {
   explicit RecentReads(std::size_t streams);
 
   // The stream that `read` proves; its reads are forgotten here. Otherwise the read is remembered.
-  std::optional<Course> add(const Range& read);
+  std::optional<AccessPattern> add(const Range& read);
 
  private:
   struct Read {
@@ -44,10 +44,10 @@ class RecentReads {
     std::uint64_t arrival = 0;  // later reads have higher numbers
   };
 
-  std::optional<Course> find_sequence(const Read& read);
+  std::optional<AccessPattern> find_sequence(const Read& read);
   // What the neighbours in `chain`, from the lowest on, say for forward; below 0: for backward.
   [[nodiscard]] static int evidence_for_forward(const std::vector<Read>& chain);
-  [[nodiscard]] std::optional<Course> find_stride(const Read& read) const;
+  [[nodiscard]] std::optional<AccessPattern> find_stride(const Read& read) const;
   [[nodiscard]] bool continues_stride(const Read& read, const Read& before) const;
   [[nodiscard]] Read* nearest_below(const Range& range);
   [[nodiscard]] Read* nearest_above(const Range& range);

@@ -5,26 +5,27 @@
 namespace nbdstack {
 namespace {
 
-constexpr std::uint64_t kMostOvertaken = 16;  // reads; nbdkit's threads for a connection
-constexpr std::uint64_t kMostStepsAhead = 64;
-constexpr std::uint64_t kLeastPart = 8;  // of a window: what is worth a request
-constexpr std::size_t kMostGaps = 16;
+constexpr std::uint64_t kOvertakenReads_max = 16;  // reads; nbdkit's threads for a connection
+constexpr std::uint64_t kStepsAhead_max = 64;
+constexpr std::uint64_t kParts_max = 8;  // of a window: what is worth a request
+constexpr std::size_t kGaps_max = 16;
 
 constexpr int kFirstScore = 4;
-constexpr int kHighestScore = 8;
+constexpr int kScore_max = 8;
 constexpr int kWorthOfNext = 1;
 constexpr int kWorthOfGap = 2;
 
 }  // namespace
 
-Stream::Stream(const Course& course, std::uint64_t disk_size_bytes, const WindowLimits& limits)
-    : direction_(course.direction),
-      step_(course.step),
-      length_(course.length),
-      end_(course.direction == Direction::forward ? disk_size_bytes : kAddressSpaceEnd),
+Stream::Stream(const AccessPattern& pattern, std::uint64_t disk_size_bytes,
+               const WindowLimits& limits)
+    : direction_(pattern.direction),
+      step_(pattern.step),
+      length_(pattern.length),
+      end_(pattern.direction == Direction::forward ? disk_size_bytes : kAddressSpaceEnd),
       limits_(limits),
-      next_(course.next),
-      asked_to_(course.next),
+      next_(pattern.next),
+      asked_to_(pattern.next),
       window_(limits.first_bytes),
       score_(kFirstScore) {}
 
@@ -37,14 +38,14 @@ Stream::Match Stream::match(const Range& read, bool others_under_way) const {
   }
   if (step_ != 0) return match_step(place);
   const std::uint64_t left_out = place.offset - std::min(place.offset, next_);
-  const std::uint64_t tolerated = place.length * (others_under_way ? kMostOvertaken : 1);
+  const std::uint64_t tolerated = place.length * (others_under_way ? kOvertakenReads_max : 1);
   if (left_out > std::max(asked_to_ - next_, tolerated)) return {};
   return {Relation::next, left_out};
 }
 
 Stream::Match Stream::match_step(const Range& place) const {
   const std::uint64_t left_out = place.offset - next_;
-  if (place.length != length_ || left_out % step_ != 0 || left_out / step_ > kMostOvertaken) {
+  if (place.length != length_ || left_out % step_ != 0 || left_out / step_ > kOvertakenReads_max) {
     return {};
   }
   return {Relation::next, left_out};
@@ -54,18 +55,18 @@ std::optional<Range> Stream::take(const Range& read, Relation relation) {
   const Range place = along(direction_, read);
   if (relation == Relation::late) {
     gaps_.erase(place);
-    score_ = std::min(score_ + kWorthOfGap, kHighestScore);
+    score_ = std::min(score_ + kWorthOfGap, kScore_max);
     skipped_ = false;
     return std::nullopt;
   }
   const std::uint64_t left_out = place.offset - std::min(place.offset, next_);
   if (left_out > 0) gaps_.assign({next_, left_out}, true);
   skipped_ = left_out >= place.length;
-  score_ = skipped_ ? score_ - kWorthOfGap : std::min(score_ + kWorthOfNext, kHighestScore);
+  score_ = skipped_ ? score_ - kWorthOfGap : std::min(score_ + kWorthOfNext, kScore_max);
   if (!skipped_) ++in_order_;
   next_ = step_ == 0 ? place.end() : place.offset + step_;
   asked_to_ = std::max(asked_to_, next_);
-  if (gaps_.size() <= kMostGaps) return std::nullopt;
+  if (gaps_.size() <= kGaps_max) return std::nullopt;
   const Range oldest = gaps_.first()->range;
   gaps_.erase(oldest);
   return along(direction_, oldest);
@@ -81,7 +82,7 @@ std::vector<Range> Stream::move_sequence(std::uint64_t allowed_bytes) {
   if (ahead > window_ / 2) return {};
   const std::uint64_t wanted = window_ - ahead;
   // Little is not worth a request: there will be more.
-  const std::uint64_t worth = std::max(limits_.first_bytes, window_ / kLeastPart);
+  const std::uint64_t worth = std::max(limits_.first_bytes, window_ / kParts_max);
   if (allowed_bytes < std::min(wanted, worth)) return {};
   const std::uint64_t end =
       on_bound(asked_to_ + std::min({wanted, allowed_bytes, end_ - asked_to_}));
@@ -101,7 +102,7 @@ std::uint64_t Stream::on_bound(std::uint64_t end) const {
 
 std::vector<Range> Stream::move_steps(std::uint64_t allowed_bytes) {
   const std::uint64_t ahead = (asked_to_ - next_) / step_;
-  const std::uint64_t window = std::clamp<std::uint64_t>(window_ / length_, 1, kMostStepsAhead);
+  const std::uint64_t window = std::clamp<std::uint64_t>(window_ / length_, 1, kStepsAhead_max);
   if (ahead > window / 2) return {};
   const std::uint64_t wanted = window - ahead;
   const std::uint64_t count = std::min(wanted, allowed_bytes / length_);

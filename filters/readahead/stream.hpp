@@ -27,7 +27,7 @@
 #include <vector>
 
 #include "common/block/run_map.hpp"
-#include "filters/readahead/course.hpp"
+#include "filters/readahead/access_pattern.hpp"
 
 namespace nbdstack {
 
@@ -41,7 +41,7 @@ struct WindowLimits {
 
 class Stream {
  public:
-  Stream(const Course& course, std::uint64_t disk_size_bytes, const WindowLimits& limits);
+  Stream(const AccessPattern& pattern, std::uint64_t disk_size_bytes, const WindowLimits& limits);
 
   enum class Relation : std::uint8_t {
     stranger,
@@ -92,7 +92,7 @@ class Stream {
   std::uint64_t next_;
   std::uint64_t asked_to_;  // not below next_; with a step, a multiple of it from next_
   std::uint64_t window_;    // in bytes to be read
-  RunMap<bool> gaps_;       // along the way; at most kMostGaps
+  RunMap<bool> gaps_;       // along the way; at most kGaps_max
   int score_;
   std::uint64_t in_order_ = 0;  // reads that left out nothing
   bool skipped_ = false;        // by the last read: it is no reason to ask for anything

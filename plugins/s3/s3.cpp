@@ -17,7 +17,7 @@
 #include "plugins/s3/s3_parameters.hpp"
 #include "plugins/s3/serving/served_volume.hpp"
 #include "plugins/s3/serving/volume_set.hpp"
-#include "plugins/s3/volume/client_view.hpp"
+#include "plugins/s3/volume/per_client_volume.hpp"
 
 namespace nbdstack {
 namespace {
@@ -41,7 +41,7 @@ class S3Plugin final : public Plugin {
   }
 
   void get_ready() override {
-    stores_ = std::make_unique<StoreFactory>(parameters_.store(), Surroundings::of_process());
+    stores_ = std::make_unique<StoreFactory>(parameters_.store(), Environment::of_process());
     if (parameters_.serves_many()) {
       const auto checked =
           stores_->make_checked(parameters_.serving().request.key, false, {.clock = clock_});
@@ -68,7 +68,8 @@ class S3Plugin final : public Plugin {
   // One volume under every export name, as with nbdkit's own S3 plugin, unless there are many.
   std::unique_ptr<Layer> open(bool readonly, const std::string& export_name) override {
     Layer& disk = volume_ != nullptr ? volume_->disk() : volumes_->disk(export_name);
-    return std::make_unique<ClientView>(disk, readonly || parameters_.serving().request.readonly);
+    return std::make_unique<PerClientVolume>(disk,
+                                             readonly || parameters_.serving().request.readonly);
   }
 
   std::vector<std::string> exports() override {

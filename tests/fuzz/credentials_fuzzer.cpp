@@ -20,7 +20,7 @@
 #include "plugins/s3/aws/credential_chain.hpp"
 #include "plugins/s3/aws/credential_document.hpp"
 #include "plugins/s3/aws/credential_http.hpp"
-#include "plugins/s3/aws/surroundings.hpp"
+#include "plugins/s3/aws/environment.hpp"
 #include "tests/fuzz/fuzz.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"
 
@@ -89,9 +89,9 @@ class World {
  public:
   explicit World(const std::vector<std::string>& texts) : texts_(texts) {}
 
-  Surroundings surroundings() {
-    Surroundings world;
-    world.environment = [this](const std::string& name) { return variable(name); };
+  Environment environment() {
+    Environment world;
+    world.find_variable = [this](const std::string& name) { return variable(name); };
     world.read_file = [this](const std::string& path) { return file(path); };
     world.replace_file = [](const auto& /*path*/, const auto& make) {
       must(!make().empty(), "a file that is replaced has content");
@@ -142,8 +142,8 @@ class World {
 
 void check_world(const std::vector<std::string>& texts, const CredentialParameters& parameters) {
   World world(texts);
-  const Surroundings surroundings = world.surroundings();
-  const auto identity = accepted([&] { return find_identity(parameters, surroundings); });
+  const Environment environment = world.environment();
+  const auto identity = accepted([&] { return find_identity(parameters, environment); });
   if (!identity.has_value()) return;
   must(!identity->credentials.access_key.empty() && !identity->credentials.secret_key.empty(),
        "credentials that are found are whole");

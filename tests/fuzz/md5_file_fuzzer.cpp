@@ -1,4 +1,4 @@
-// The md5-file (digest_file.hpp): its identity, its list of open regions, its records.
+// The md5-file (md5_file.hpp): its identity, its list of open regions, its records.
 //
 //   the input      is a file's first lines up to an empty line, then a list of regions of 4 entries of
 //                  32 bytes, then records of 64 bytes. It is taken as it is, and as a file of which
@@ -12,7 +12,7 @@
 #include <cstring>
 
 #include "common/hash/xxh3.hpp"
-#include "filters/md5/digest_file.hpp"
+#include "filters/md5/md5_file.hpp"
 #include "filters/md5/md5_file_layout.hpp"
 #include "tests/fuzz/fuzz.hpp"
 #include "tests/unit/fakes/simulated_disk.hpp"
@@ -78,11 +78,11 @@ std::vector<std::byte> file_of(const Input& input) {
   return file;
 }
 
-void check_change(DigestFile& file, BlockNumber first) {
+void check_change(Md5File& file, BlockNumber first) {
   const auto before = file.load(first, 3);
   auto change = file.begin(first, before);
   must(change.has_value(), "there is room for one change");
-  must(file.load(first, 1) == DigestFile::Records(1), "what is being changed is unknown");
+  must(file.load(first, 1) == Md5File::Records(1), "what is being changed is unknown");
   const std::vector<std::optional<Content>> contents(3, Content{.digest = {}, .length = 4096});
   change->record(contents);
   must(file.load(first, 1).front()->content == contents.front(), "what was recorded is known");
@@ -90,9 +90,9 @@ void check_change(DigestFile& file, BlockNumber first) {
 
 void check_use(testing::SimulatedDisk& disk) {
   const std::shared_ptr<StorageFile> storage = disk.directory()->open(kName);
-  const auto identity = DigestFile::identity_of(*storage);
+  const auto identity = Md5File::identity_of(*storage);
   if (!identity.has_value()) return;
-  DigestFile file(storage, *identity, {});
+  Md5File file(storage, *identity, {});
   const auto records = file.load({0}, kBlocks);
   must(records.size() == kBlocks, "there is a record of each block, or none");
   if (std::any_of(records.begin(), records.end(),
@@ -101,13 +101,13 @@ void check_use(testing::SimulatedDisk& disk) {
   }
   check_change(file, {255});
   must(file.forget({0}, 10), "there is room to forget");
-  must(file.load({0}, 10) == DigestFile::Records(10), "what is forgotten is unknown");
+  must(file.load({0}, 10) == Md5File::Records(10), "what is forgotten is unknown");
   file.settle(file.quiet());
   file.doubt_all(7);
   file.store_identity();
-  must(DigestFile::identity_of(*storage) == file.identity(),
+  must(Md5File::identity_of(*storage) == file.identity(),
        "an identity is the same when it is written");
-  const DigestFile again(storage, file.identity(), {});
+  const Md5File again(storage, file.identity(), {});
   must(again.load({0}, kBlocks) == file.load({0}, kBlocks),
        "a file says the same when it is opened again");
 }
@@ -119,10 +119,10 @@ void check_file(const Input& input) {
 }
 
 void check_record(std::span<const std::byte> bytes, std::uint64_t choice) {
-  DigestRecord record{.content = {.digest = {}, .length = static_cast<std::uint32_t>(choice)},
-                      .previous = std::nullopt,
-                      .written_at_s = static_cast<std::int64_t>(choice),
-                      .doubtful = choice % 2 == 0};
+  Md5FileRecord record{.content = {.digest = {}, .length = static_cast<std::uint32_t>(choice)},
+                       .previous = std::nullopt,
+                       .written_at_s = static_cast<std::int64_t>(choice),
+                       .doubtful = choice % 2 == 0};
   std::copy_n(bytes.begin(), std::min(bytes.size(), record.content.digest.size()),
               record.content.digest.begin());
   if (choice % 3 == 0) record.previous = Content{.digest = record.content.digest, .length = 1};

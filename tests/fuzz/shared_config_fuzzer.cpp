@@ -19,9 +19,9 @@
 namespace nbdstack::fuzz {
 namespace {
 
-Surroundings with_files(const std::string& credentials, const std::string& config) {
-  Surroundings world;
-  world.environment = [](const std::string&) { return std::nullopt; };
+Environment with_files(const std::string& credentials, const std::string& config) {
+  Environment world;
+  world.find_variable = [](const std::string&) { return std::nullopt; };
   world.read_file = [credentials, config](const std::string& path) {
     return std::optional(path.ends_with("/config") ? config : credentials);
   };

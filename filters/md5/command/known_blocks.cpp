@@ -17,8 +17,8 @@ constexpr std::uint64_t kLongStep_blocks =
 constexpr std::chrono::seconds kListIsFresh{1};
 constexpr unsigned kReadsOfList = 10;
 
-DigestFile::Identity identity_in(const StorageFile& file) {
-  auto identity = DigestFile::identity_of(file);
+Md5File::Identity identity_in(const StorageFile& file) {
+  auto identity = Md5File::identity_of(file);
   if (identity) return *identity;
   throw Error(EINVAL, fmt::format("{} is no md5-file yet: no server has written to its disk with "
                                   "md5-file= naming it",
@@ -63,7 +63,7 @@ void KnownBlocks::expect_nothing_behind_end() const {
     at = skip_hole(next_data_, at);
     if (at >= end) return;
     const std::uint64_t count = std::min(kLongStep_blocks, end - at);
-    const auto records = DigestFile::read_records(file_, identity_, {at}, count);
+    const auto records = Md5File::read_records(file_, identity_, {at}, count);
     const auto known = std::find_if(records.begin(), records.end(),
                                     [](const auto& record) { return record.has_value(); });
     if (known != records.end()) {
@@ -89,7 +89,7 @@ std::vector<KnownBlock> KnownBlocks::next() {
       return {};
     }
     const std::uint64_t count = std::min(kStep_blocks, end - position_);
-    const auto records = DigestFile::read_records(file_, identity_, {position_}, count);
+    const auto records = Md5File::read_records(file_, identity_, {position_}, count);
     refresh_list();
     auto known = known_among({position_}, records);
     position_ += count;
@@ -104,7 +104,7 @@ double KnownBlocks::percent_done() const {
 }
 
 std::vector<KnownBlock> KnownBlocks::known_among(BlockNumber first,
-                                                 const DigestFile::Records& records) const {
+                                                 const Md5File::Records& records) const {
   std::vector<KnownBlock> known;
   for (std::size_t i = 0; i < records.size(); ++i) {
     const BlockNumber block{first.value + i};
@@ -128,13 +128,13 @@ void KnownBlocks::refresh_list() {
 
 // A server may have begun a new generation of records, in the same file.
 void KnownBlocks::refresh_identity() {
-  const auto now = DigestFile::identity_of(file_);
+  const auto now = Md5File::identity_of(file_);
   if (now && now->uuid == identity_.uuid) identity_ = *now;
 }
 
-std::optional<DigestRecord> KnownBlocks::look(BlockNumber block) {
+std::optional<Md5FileRecord> KnownBlocks::look(BlockNumber block) {
   refresh_identity();
-  auto record = DigestFile::read_records(file_, identity_, block, 1).front();
+  auto record = Md5File::read_records(file_, identity_, block, 1).front();
   if (record && doubts_all_) record->doubtful = true;
   return record && record->content.length == geometry_.length_of(block) ? record : std::nullopt;
 }
@@ -147,7 +147,7 @@ bool KnownBlocks::is_on_list(BlockNumber block) const {
 std::vector<std::uint64_t> KnownBlocks::doubted(std::optional<std::uint64_t> only) const {
   for (unsigned reads = 1;; ++reads) {
     try {
-      return DigestFile::doubted_regions(file_, identity_, only);
+      return Md5File::doubted_regions(file_, identity_, only);
     } catch (const Error& error) {
       if (error.code() != EINVAL || reads == kReadsOfList) throw;
     }

@@ -1,7 +1,7 @@
 // What an md5-file says about an export, seen from outside: a server may be using the file.
 //
 // A record of this file is no promise by itself. There are three reasons to doubt it:
-//  - it says so ("doubtful", digest_record.hpp), or the file says it of all records at once when a
+//  - it says so ("doubtful", md5_file_record.hpp), or the file says it of all records at once when a
 //    server finds that others have written to the disk (md5_file_identity.hpp);
 //  - its region is on the list of those that are to be doubted (open_regions.hpp): it was changed,
 //    and the disk was not flushed since. Whether the server that did it still runs, or has crashed,
@@ -26,13 +26,13 @@
 #include "common/block/disk_identity.hpp"
 #include "common/block/range.hpp"
 #include "common/sync/clock.hpp"
-#include "filters/md5/digest_file.hpp"
+#include "filters/md5/md5_file.hpp"
 
 namespace nbdstack {
 
 struct KnownBlock {
   BlockNumber block;
-  DigestRecord record;
+  Md5FileRecord record;
 };
 
 class KnownBlocks {
@@ -58,7 +58,7 @@ class KnownBlocks {
   [[nodiscard]] double percent_done() const;
 
   // What the file says now. Nothing: unknown, or just being written.
-  [[nodiscard]] std::optional<DigestRecord> look(BlockNumber block);
+  [[nodiscard]] std::optional<Md5FileRecord> look(BlockNumber block);
   // Whether the list says now that records of this block's region are to be doubted.
   [[nodiscard]] bool is_on_list(BlockNumber block) const;
 
@@ -69,10 +69,10 @@ class KnownBlocks {
   void refresh_list();
   void refresh_identity();
   [[nodiscard]] std::vector<KnownBlock> known_among(BlockNumber first,
-                                                    const DigestFile::Records& records) const;
+                                                    const Md5File::Records& records) const;
 
   StorageFile& file_;
-  DigestFile::Identity identity_;  // as seen last
+  Md5File::Identity identity_;  // as seen last
   const BlockGeometry geometry_;
   Clock& clock_;
   const NextData next_data_;

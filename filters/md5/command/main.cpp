@@ -23,7 +23,7 @@
 namespace nbdstack {
 namespace {
 
-constexpr unsigned kMostHelpers = 7;
+constexpr unsigned kHelpers_max = 7;
 
 void say(const char* kind, const std::string& message) {
   fmt::print(stderr, "nbdstack-md5-verify: {}: {}\n", kind, message);
@@ -57,7 +57,7 @@ int verify(const VerifyOptions& options) {
                     "doubtful: a block that differs is no damage",
                     reason));
   }
-  WorkerPool hashing(std::min(std::max(std::thread::hardware_concurrency(), 1U) - 1, kMostHelpers));
+  WorkerPool hashing(std::min(std::max(std::thread::hardware_concurrency(), 1U) - 1, kHelpers_max));
   Progress progress(style_on_stderr(options.progress), clock, print_on_stderr);
   std::vector<Finding> findings;
   VerifyPass pass(known, reader, hashing, clock, {.requests = options.requests},

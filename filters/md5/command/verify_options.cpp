@@ -10,15 +10,15 @@ namespace nbdstack {
 namespace {
 
 constexpr std::string_view kRequests = "--requests=";
-constexpr std::size_t kMostRequests = 1024;
+constexpr std::size_t kRequests_max = 1024;
 
 std::size_t parse_requests(std::string_view text) {
   std::size_t number = 0;
   const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
   const bool is_number = failure == std::errc() && end == text.data() + text.size();
-  if (!is_number || number < 1 || number > kMostRequests) {
+  if (!is_number || number < 1 || number > kRequests_max) {
     throw UsageError(
-        fmt::format("--requests={} must be a number from 1 to {}", text, kMostRequests));
+        fmt::format("--requests={} must be a number from 1 to {}", text, kRequests_max));
   }
   return number;
 }

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "common/block/zeros.hpp"
-#include "filters/md5/hashing.hpp"
+#include "filters/md5/parallel_md5.hpp"
 
 namespace nbdstack {
 
@@ -166,7 +166,7 @@ void VerifyPass::judge_different(const KnownBlock& known) {
 
 // Steps 4 and 5.
 void VerifyPass::judge_again(Suspect suspect, const Found& found) {
-  const DigestRecord& record = suspect.known.record;
+  const Md5FileRecord& record = suspect.known.record;
   const bool on_list = known_.is_on_list(suspect.known.block);
   const auto now = known_.look(suspect.known.block);
   if (now != record) {
@@ -183,7 +183,7 @@ void VerifyPass::judge_again(Suspect suspect, const Found& found) {
 }
 
 void VerifyPass::look_again(Suspect suspect) {
-  if (++suspect.looks >= kMostLooks) {
+  if (++suspect.looks >= kLooks_max) {
     ++result_.changed;
     return;
   }
@@ -191,7 +191,7 @@ void VerifyPass::look_again(Suspect suspect) {
   suspects_.push_back(std::move(suspect));
 }
 
-void VerifyPass::count_right(const DigestRecord& record) {
+void VerifyPass::count_right(const Md5FileRecord& record) {
   ++(record.doubtful ? result_.doubtful_right : result_.verified);
 }
 

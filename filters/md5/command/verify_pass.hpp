@@ -118,7 +118,7 @@ class VerifyPass {
   };
   static constexpr Duration kPause = std::chrono::milliseconds(1100);
   static constexpr unsigned kWrongReads = 2;  // of a suspect
-  static constexpr unsigned kMostLooks = 6;   // at a suspect
+  static constexpr unsigned kLooks_max = 6;   // at a suspect
 
   // All outlive this.
   VerifyPass(KnownBlocks& known, ExportReader& reader, WorkerPool& hashing, Clock& clock,
@@ -156,7 +156,7 @@ class VerifyPass {
   void judge_different(const KnownBlock& known);
   void judge_again(Suspect suspect, const Found& found);
   void look_again(Suspect suspect);
-  void count_right(const DigestRecord& record);
+  void count_right(const Md5FileRecord& record);
   void report_wrong(const KnownBlock& known, const Found& found);
   void report(const KnownBlock& known, Damage damage, const std::string& failure);
 

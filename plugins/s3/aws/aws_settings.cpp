@@ -12,11 +12,11 @@ namespace {
 
 constexpr const char* kDefaultRegion = "us-east-1";
 
-std::string name_of_profile(const Surroundings& surroundings,
+std::string name_of_profile(const Environment& environment,
                             const CredentialParameters& parameters) {
   std::string name = parameters.profile;
-  if (name.empty()) name = surroundings.variable("AWS_DEFAULT_PROFILE");
-  if (name.empty()) name = surroundings.variable("AWS_PROFILE");
+  if (name.empty()) name = environment.variable("AWS_DEFAULT_PROFILE");
+  if (name.empty()) name = environment.variable("AWS_PROFILE");
   return name.empty() ? "default" : name;
 }
 
@@ -27,18 +27,18 @@ std::string upper_case(std::string text) {
 
 }  // namespace
 
-AwsSettings::AwsSettings(const Surroundings& surroundings, const CredentialParameters& parameters)
-    : surroundings_(surroundings),
-      config_(SharedConfig::read(surroundings)),
-      profile_name_(name_of_profile(surroundings, parameters)),
+AwsSettings::AwsSettings(const Environment& environment, const CredentialParameters& parameters)
+    : environment_(environment),
+      config_(SharedConfig::read(environment)),
+      profile_name_(name_of_profile(environment, parameters)),
       profile_(config_.find(profile_name_)),
       region_(parameters.region),
-      ca_file_(surroundings.expand_home(setting("AWS_CA_BUNDLE", "ca_bundle"))) {
-  if (region_.empty()) region_ = surroundings.variable("AWS_REGION");
+      ca_file_(environment.expand_home(setting("AWS_CA_BUNDLE", "ca_bundle"))) {
+  if (region_.empty()) region_ = environment.variable("AWS_REGION");
   if (region_.empty()) region_ = setting("AWS_DEFAULT_REGION", "region");
   if (region_.empty()) region_ = kDefaultRegion;
-  surroundings_.exchange = [exchange = surroundings.exchange, ca_file = ca_file_](
-                               const HttpRequest& request, ExchangeOptions options) {
+  environment_.exchange = [exchange = environment.exchange, ca_file = ca_file_](
+                              const HttpRequest& request, ExchangeOptions options) {
     options.ca_file = ca_file;
     return exchange(request, options);
   };
@@ -46,7 +46,7 @@ AwsSettings::AwsSettings(const Surroundings& surroundings, const CredentialParam
 
 std::string AwsSettings::setting(const std::string& variable,
                                  const std::string& lower_case_name) const {
-  std::string value = variable.empty() ? std::string() : surroundings_.variable(variable);
+  std::string value = variable.empty() ? std::string() : environment_.variable(variable);
   if (value.empty() && profile_ != nullptr) value = profile_->setting(lower_case_name);
   return value;
 }
@@ -59,7 +59,7 @@ ConfiguredUrl AwsSettings::endpoint_url(const std::string& service) const {
   if (is_true("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "ignore_configured_endpoint_urls")) return {};
   for (const std::string& name :
        {"AWS_ENDPOINT_URL_" + upper_case(service), std::string("AWS_ENDPOINT_URL")}) {
-    const std::string url = surroundings_.variable(name);
+    const std::string url = environment_.variable(name);
     if (!url.empty()) return {url, name};
   }
   if (profile_ == nullptr) return {};

@@ -18,9 +18,9 @@
 #include <string>
 
 #include "plugins/s3/aws/credentials.hpp"
+#include "plugins/s3/aws/environment.hpp"
 #include "plugins/s3/aws/retry.hpp"
 #include "plugins/s3/aws/shared_config.hpp"
-#include "plugins/s3/aws/surroundings.hpp"
 
 namespace nbdstack {
 
@@ -32,12 +32,12 @@ struct ConfiguredUrl {
 class AwsSettings {
  public:
   // Throws what SharedConfig::read() throws. A profile that neither file has is no error here.
-  AwsSettings(const Surroundings& surroundings, const CredentialParameters& parameters);
+  AwsSettings(const Environment& environment, const CredentialParameters& parameters);
   AwsSettings(const AwsSettings&) = delete;
   AwsSettings& operator=(const AwsSettings&) = delete;
 
   // Requests made through these trust ca_file().
-  [[nodiscard]] const Surroundings& surroundings() const { return surroundings_; }
+  [[nodiscard]] const Environment& environment() const { return environment_; }
   [[nodiscard]] const SharedConfig& config() const { return config_; }
   [[nodiscard]] const std::string& profile_name() const { return profile_name_; }
   [[nodiscard]] const Profile* profile() const { return profile_; }  // null: neither file has it
@@ -62,7 +62,7 @@ class AwsSettings {
   [[nodiscard]] bool s3_is_virtual_host() const;
 
  private:
-  Surroundings surroundings_;
+  Environment environment_;
   SharedConfig config_;
   std::string profile_name_;
   const Profile* profile_ = nullptr;

@@ -16,8 +16,8 @@ namespace {
 
 class Chain {
  public:
-  Chain(const CredentialParameters& parameters, const Surroundings& surroundings)
-      : parameters_(parameters), settings_(surroundings, parameters), of_profile_(settings_) {}
+  Chain(const CredentialParameters& parameters, const Environment& environment)
+      : parameters_(parameters), settings_(environment, parameters), of_profile_(settings_) {}
 
   Identity find() {
     for (const auto& [step, origin, source] : kSteps) {
@@ -70,7 +70,7 @@ class Chain {
 
   Found from_environment() {
     if (!parameters_.profile.empty()) return std::nullopt;
-    return credentials_of_environment(settings_.surroundings());
+    return credentials_of_environment(settings_.environment());
   }
 
   Found from_role() {
@@ -94,7 +94,7 @@ class Chain {
                   "AWS_WEB_IDENTITY_TOKEN_FILE (web_identity_token_file in a profile) needs "
                   "AWS_ROLE_ARN (role_arn), too");
     }
-    return assume_role_with_web_identity(role, settings_.surroundings().expand_home(token_path),
+    return assume_role_with_web_identity(role, settings_.environment().expand_home(token_path),
                                          settings_);
   }
 
@@ -165,13 +165,13 @@ const std::array<Chain::Step, 7> Chain::kSteps{{
 
 }  // namespace
 
-Identity find_identity(const CredentialParameters& parameters, const Surroundings& surroundings) {
-  return Chain(parameters, surroundings).find();
+Identity find_identity(const CredentialParameters& parameters, const Environment& environment) {
+  return Chain(parameters, environment).find();
 }
 
-Credentials find_again(const CredentialParameters& parameters, const Surroundings& surroundings,
+Credentials find_again(const CredentialParameters& parameters, const Environment& environment,
                        CredentialOrigin origin) {
-  return Chain(parameters, surroundings).find_at(origin);
+  return Chain(parameters, environment).find_at(origin);
 }
 
 }  // namespace nbdstack

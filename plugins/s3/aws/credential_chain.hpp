@@ -30,7 +30,7 @@
 
 #include "plugins/s3/aws/aws_settings.hpp"
 #include "plugins/s3/aws/credentials.hpp"
-#include "plugins/s3/aws/surroundings.hpp"
+#include "plugins/s3/aws/environment.hpp"
 
 namespace nbdstack {
 
@@ -56,11 +56,11 @@ struct Identity {
 
 // Throws Error(EACCES) that lists where was looked when there are no credentials, Error(EINVAL) for
 // what was set up wrongly, and what the source throws that fails.
-Identity find_identity(const CredentialParameters& parameters, const Surroundings& surroundings);
+Identity find_identity(const CredentialParameters& parameters, const Environment& environment);
 
 // New credentials from where the first ones came from, and from nowhere else. Files, environment
 // and services are read anew. Throws as above.
-Credentials find_again(const CredentialParameters& parameters, const Surroundings& surroundings,
+Credentials find_again(const CredentialParameters& parameters, const Environment& environment,
                        CredentialOrigin origin);
 
 }  // namespace nbdstack

@@ -44,12 +44,12 @@ HttpRequest get(const std::string& url, HeaderList headers) {
 }
 
 // The answer to `request`, with any status that will not pass by itself.
-HttpResponse ask(const HttpRequest& request, const Surroundings& surroundings,
+HttpResponse ask(const HttpRequest& request, const Environment& environment,
                  const std::string& origin, const Patience& patience) {
   HttpResponse response;
-  Retrier retrier(patience.policy, *surroundings.clock, /*seed=*/1);
+  Retrier retrier(patience.policy, *environment.clock, /*seed=*/1);
   retrier.run(origin, [&](const Attempt& /*number*/) -> std::optional<Failure> {
-    const HttpOutcome outcome = surroundings.exchange(request, patience.options);
+    const HttpOutcome outcome = environment.exchange(request, patience.options);
     if (const auto* failure = std::get_if<TransportFailure>(&outcome)) return failure_of(*failure);
     response = std::get<HttpResponse>(outcome);
     if (response.status == 429 || response.status >= 500) return unexpected(response);
@@ -117,12 +117,12 @@ bool is_trusted_without_tls(const std::string& host) {
 }
 
 // What the container's endpoint wants to see as proof; empty: nothing.
-std::string container_token(const Surroundings& surroundings) {
+std::string container_token(const Environment& environment) {
   constexpr const char* kFileVariable = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
-  const std::string path = surroundings.variable(kFileVariable);
-  std::string token = surroundings.variable("AWS_CONTAINER_AUTHORIZATION_TOKEN");
+  const std::string path = environment.variable(kFileVariable);
+  std::string token = environment.variable("AWS_CONTAINER_AUTHORIZATION_TOKEN");
   if (!path.empty()) {
-    const auto text = surroundings.read_file(path);
+    const auto text = environment.read_file(path);
     if (!text) throw Error(ENOENT, fmt::format("{}: there is no {}", kFileVariable, path));
     token = text->substr(0, text->find_last_not_of("\r\n") + 1);
   }
@@ -218,7 +218,7 @@ MetadataAccess metadata_access(const std::string& endpoint, const AwsSettings& s
                             .buffer = {}};
   std::string why_not;
   for (unsigned attempt = 1; attempt <= patience.token_attempts; ++attempt) {
-    const HttpOutcome outcome = settings.surroundings().exchange(request, patience.token_options);
+    const HttpOutcome outcome = settings.environment().exchange(request, patience.token_options);
     if (const auto access = access_of(outcome)) return *access;
     const auto* const failure = std::get_if<TransportFailure>(&outcome);
     why_not = failure != nullptr ? failure->message : no_token_in(std::get<HttpResponse>(outcome));
@@ -247,9 +247,9 @@ std::string role_in(const HttpResponse& response, const MetadataAccess& access,
 }  // namespace
 
 std::optional<Credentials> credentials_of_container(const AwsSettings& settings) {
-  const Surroundings& surroundings = settings.surroundings();
-  const std::string relative = surroundings.variable("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
-  const std::string full = surroundings.variable("AWS_CONTAINER_CREDENTIALS_FULL_URI");
+  const Environment& environment = settings.environment();
+  const std::string relative = environment.variable("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
+  const std::string full = environment.variable("AWS_CONTAINER_CREDENTIALS_FULL_URI");
   if (relative.empty() && full.empty()) return std::nullopt;
   const std::string url = relative.empty() ? full : "http://169.254.170.2" + relative;
   const std::string origin =
@@ -264,15 +264,15 @@ std::optional<Credentials> credentials_of_container(const AwsSettings& settings)
                                     origin, quotable(host)));
   }
   HeaderList headers{{"accept", "application/json"}};
-  const std::string token = container_token(surroundings);
+  const std::string token = container_token(environment);
   if (!token.empty()) headers.emplace_back("authorization", token);
-  return credentials_in(ask(get(url, headers), surroundings, origin, Patience()), origin);
+  return credentials_in(ask(get(url, headers), environment, origin, Patience()), origin);
 }
 
 std::optional<Credentials> credentials_of_instance(const AwsSettings& settings,
                                                    std::string& why_not) {
-  const Surroundings& surroundings = settings.surroundings();
-  if (in_lower_case(surroundings.variable("AWS_EC2_METADATA_DISABLED")) == "true") {
+  const Environment& environment = settings.environment();
+  if (in_lower_case(environment.variable("AWS_EC2_METADATA_DISABLED")) == "true") {
     why_not = "switched off by AWS_EC2_METADATA_DISABLED";
     return std::nullopt;
   }
@@ -289,13 +289,13 @@ std::optional<Credentials> credentials_of_instance(const AwsSettings& settings,
   const std::string origin = fmt::format("the EC2 metadata service at {}", endpoint);
   const std::string roles_url = endpoint + std::string(kRolesPath);
   const std::string role =
-      role_in(ask(get(roles_url, access.headers), surroundings, origin, patience), access, origin);
+      role_in(ask(get(roles_url, access.headers), environment, origin, patience), access, origin);
   if (role.empty()) {
     why_not = "this instance has no role";
     return std::nullopt;
   }
   return credentials_in(
-      ask(get(roles_url + uri_encode(role), access.headers), surroundings, origin, patience),
+      ask(get(roles_url + uri_encode(role), access.headers), environment, origin, patience),
       origin);
 }
 

@@ -1,4 +1,4 @@
-// Credentials that the machine's own surroundings hand out over HTTP: the container's endpoint
+// Credentials that the machine's own platform hands out over HTTP: the container's endpoint
 // (ECS, EKS Pod Identity) and the instance metadata service of EC2.
 //
 // Whoever hears these requests gets the credentials. Therefore the container's endpoint must be

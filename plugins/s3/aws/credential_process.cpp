@@ -51,11 +51,11 @@ std::vector<std::string> split_command(const std::string& command) {
 }
 
 Credentials credentials_of_process(const std::string& profile, const std::string& command,
-                                   const Surroundings& surroundings) {
+                                   const Environment& environment) {
   const std::string origin = fmt::format("credential_process of profile \"{}\"", profile);
   try {
     const std::vector<std::string> arguments = split_command(command);
-    const ProcessOutcome outcome = surroundings.run(arguments, kCredentialProcessLimit);
+    const ProcessOutcome outcome = environment.run(arguments, kCredentialProcessLimit);
     if (outcome.exit_code != 0) {
       const std::string errors = quotable(outcome.errors);
       throw Error(EACCES, fmt::format("{} ended with exit code {}{}{}", arguments.front(),

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "plugins/s3/aws/credentials.hpp"
-#include "plugins/s3/aws/surroundings.hpp"
+#include "plugins/s3/aws/environment.hpp"
 
 namespace nbdstack {
 
@@ -23,6 +23,6 @@ std::vector<std::string> split_command(const std::string& command);
 // and program, with the exit code and the first line of stderr where it failed. The program's
 // arguments and its output are secrets and not said.
 Credentials credentials_of_process(const std::string& profile, const std::string& command,
-                                   const Surroundings& surroundings);
+                                   const Environment& environment);
 
 }  // namespace nbdstack

@@ -16,7 +16,7 @@ using std::chrono::seconds;
 
 constexpr seconds kMargin_max = std::chrono::minutes(5);
 constexpr seconds kFirstPause{1};
-constexpr seconds kLongestPause{60};
+constexpr seconds kPause_max{60};
 constexpr seconds kRejectionRemembered{60};
 
 seconds margin_of(const Credentials& credentials, WallTime now) {
@@ -140,7 +140,7 @@ void CredentialSource::take_failure(const std::string& reason, WallTime now) {
   if (is_new || has_just_ended) tell_failure(now);
   goes_on_ = has_ended(now) && at_their_end_ == AtTheirEnd::go_on;
   failed_at_ = now;
-  pause_ = std::clamp(pause_ * 2, kFirstPause, kLongestPause);
+  pause_ = std::clamp(pause_ * 2, kFirstPause, kPause_max);
 }
 
 void CredentialSource::tell_failure(WallTime now) const {
@@ -157,20 +157,20 @@ void CredentialSource::tell_failure(WallTime now) const {
 }
 
 FoundCredentials find_credentials(const CredentialParameters& parameters,
-                                  const Surroundings& surroundings) {
-  const Identity identity = find_identity(parameters, surroundings);
+                                  const Environment& environment) {
+  const Identity identity = find_identity(parameters, environment);
   log::debug("credentials from {}, region {}", identity.source, identity.region);
   // Neither parameters nor the environment of a running process change.
   const bool can_change = identity.origin != CredentialOrigin::parameters &&
                           identity.origin != CredentialOrigin::environment;
   std::function<Credentials()> renew;
   if (can_change) {
-    renew = [=] { return find_again(parameters, surroundings, identity.origin); };
+    renew = [=] { return find_again(parameters, environment, identity.origin); };
   }
   const bool is_handed_out = identity.origin == CredentialOrigin::container ||
                              identity.origin == CredentialOrigin::instance;
   return {std::make_shared<CredentialSource>(identity.credentials, identity.source, renew,
-                                             surroundings.wall_time,
+                                             environment.wall_time,
                                              is_handed_out ? AtTheirEnd::go_on : AtTheirEnd::stop),
           identity.region, identity.endpoint, identity.ca_file, identity.virtual_host};
 }

@@ -14,7 +14,7 @@
 // that fails is tried again, after a second at first, then up to a minute. The log says when that
 // begins, when they end meanwhile, and when it is over.
 //
-// Going on is for what the machine's own surroundings hand out (metadata service, container): when
+// Going on is for what the machine's own platform hands out (metadata service, container): when
 // those cannot renew it, they may still hand out what has ended, and S3 may accept it ("static
 // stability" in AWS's SDKs; botocore: "Attempting credential expiration extension").
 //
@@ -34,7 +34,7 @@
 #include "common/wall_time.hpp"
 #include "plugins/s3/aws/credential_chain.hpp"
 #include "plugins/s3/aws/credentials.hpp"
-#include "plugins/s3/aws/surroundings.hpp"
+#include "plugins/s3/aws/environment.hpp"
 
 namespace nbdstack {
 
@@ -97,8 +97,8 @@ struct FoundCredentials {
 };
 
 // Looks for credentials by the order in credential_chain.hpp, and throws what find_identity throws.
-// They are renewed from where they were found, and from nowhere else. The surroundings are copied.
+// They are renewed from where they were found, and from nowhere else. The environment is copied.
 FoundCredentials find_credentials(const CredentialParameters& parameters,
-                                  const Surroundings& surroundings);
+                                  const Environment& environment);
 
 }  // namespace nbdstack

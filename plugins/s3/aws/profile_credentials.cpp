@@ -72,11 +72,11 @@ RoleRequest role_of(const Profile& profile) {
           .duration_s = duration_of(profile)};
 }
 
-std::optional<Credentials> credentials_of_environment(const Surroundings& surroundings) {
-  Credentials found{.access_key = surroundings.variable("AWS_ACCESS_KEY_ID"),
-                    .secret_key = surroundings.variable("AWS_SECRET_ACCESS_KEY"),
-                    .session_token = surroundings.variable("AWS_SECURITY_TOKEN")};
-  if (found.session_token.empty()) found.session_token = surroundings.variable("AWS_SESSION_TOKEN");
+std::optional<Credentials> credentials_of_environment(const Environment& environment) {
+  Credentials found{.access_key = environment.variable("AWS_ACCESS_KEY_ID"),
+                    .secret_key = environment.variable("AWS_SECRET_ACCESS_KEY"),
+                    .session_token = environment.variable("AWS_SECURITY_TOKEN")};
+  if (found.session_token.empty()) found.session_token = environment.variable("AWS_SESSION_TOKEN");
   if (found.access_key.empty() && found.secret_key.empty()) return std::nullopt;
   if (found.access_key.empty() || found.secret_key.empty()) {
     throw Error(EINVAL,
@@ -99,7 +99,7 @@ std::optional<Credentials> ProfileCredentials::of_others(const Profile& profile)
       refuse(profile, "web_identity_token_file needs a role_arn");
     }
     return assume_role_with_web_identity(
-        role_of(profile), settings_.surroundings().expand_home(token_path), settings_);
+        role_of(profile), settings_.environment().expand_home(token_path), settings_);
   }
   if (auto found = credentials_of_single_sign_on(profile, settings_)) return found;
   if (auto found =
@@ -108,7 +108,7 @@ std::optional<Credentials> ProfileCredentials::of_others(const Profile& profile)
   }
   const std::string command = profile.setting("credential_process");
   if (!command.empty())
-    return credentials_of_process(profile.name, command, settings_.surroundings());
+    return credentials_of_process(profile.name, command, settings_.environment());
   if (auto found = of_keys(profile, profile.in_config, settings_.config().config_path()))
     return found;
   refuse_other_sign_in(profile);
@@ -180,7 +180,7 @@ Credentials ProfileCredentials::named_source(const Profile& profile,
   std::optional<Credentials> found;
   std::string why_not;
   if (source == "Environment") {
-    found = credentials_of_environment(settings_.surroundings());
+    found = credentials_of_environment(settings_.environment());
     why_not = "AWS_ACCESS_KEY_ID is not set";
   } else if (source == "EcsContainer") {
     found = credentials_of_container(settings_);

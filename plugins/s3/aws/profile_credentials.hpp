@@ -24,15 +24,15 @@
 
 #include "plugins/s3/aws/aws_settings.hpp"
 #include "plugins/s3/aws/credentials.hpp"
+#include "plugins/s3/aws/environment.hpp"
 #include "plugins/s3/aws/shared_config.hpp"
 #include "plugins/s3/aws/sts.hpp"
-#include "plugins/s3/aws/surroundings.hpp"
 
 namespace nbdstack {
 
 // AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, and AWS_SECURITY_TOKEN (as it was once called) or
 // AWS_SESSION_TOKEN. Nothing where neither key is set. Error(EINVAL) where one of them is missing.
-std::optional<Credentials> credentials_of_environment(const Surroundings& surroundings);
+std::optional<Credentials> credentials_of_environment(const Environment& environment);
 
 // The role that a profile names. Throws Error(EINVAL) for a duration_seconds that is none.
 RoleRequest role_of(const Profile& profile);

@@ -15,7 +15,7 @@ namespace {
 constexpr Duration kLookEvery = std::chrono::milliseconds(100);
 
 // An attempt that has less time than this is not worth starting.
-constexpr Duration kShortestAttempt = std::chrono::milliseconds(10);
+constexpr Duration kAttempt_min = std::chrono::milliseconds(10);
 
 // 407, or a proxy that refuses to connect to the service.
 constexpr const char* kProxyAdvice =
@@ -215,8 +215,8 @@ void Retrier::wait(Duration pause, const std::string& operation,
 
 std::optional<Duration> Retrier::pause_after(unsigned attempts, const Failure& failure,
                                              Duration time_left) {
-  if (time_left < 2 * kShortestAttempt) return std::nullopt;
-  if (failure.retry_after && *failure.retry_after > time_left - kShortestAttempt) {
+  if (time_left < 2 * kAttempt_min) return std::nullopt;
+  if (failure.retry_after && *failure.retry_after > time_left - kAttempt_min) {
     return std::nullopt;
   }
   // A long pause does not eat the time of the attempt that it is for.

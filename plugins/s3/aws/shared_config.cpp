@@ -84,21 +84,21 @@ class SectionReader {
 };
 
 // `fault` becomes why it could not be opened.
-Sections read_sections(const std::string& path, const Surroundings& surroundings,
+Sections read_sections(const std::string& path, const Environment& environment,
                        std::string& fault) {
   std::optional<std::string> text;
   try {
-    text = surroundings.read_file(path);
+    text = environment.read_file(path);
   } catch (const Error& error) {
     if (fault.empty()) fault = error.what();
   }
   return text ? SectionReader(path).read(*text) : Sections();
 }
 
-std::string path_of(const Surroundings& surroundings, const std::string& variable,
+std::string path_of(const Environment& environment, const std::string& variable,
                     const std::string& fallback) {
-  const std::string path = surroundings.variable(variable);
-  return surroundings.expand_home(path.empty() ? fallback : path);
+  const std::string path = environment.variable(variable);
+  return environment.expand_home(path.empty() ? fallback : path);
 }
 
 // "profile work" and "profile 'my work'": the name; empty for a section that is no "profile".
@@ -124,18 +124,17 @@ std::string Profile::setting(const std::string& lower_case_name) const {
   return first.empty() ? value_of(in_config, lower_case_name) : first;
 }
 
-SharedConfig SharedConfig::read(const Surroundings& surroundings) {
+SharedConfig SharedConfig::read(const Environment& environment) {
   SharedConfig config;
   config.credentials_path_ =
-      path_of(surroundings, "AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials");
-  config.config_path_ = path_of(surroundings, "AWS_CONFIG_FILE", "~/.aws/config");
+      path_of(environment, "AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials");
+  config.config_path_ = path_of(environment, "AWS_CONFIG_FILE", "~/.aws/config");
   for (auto& [section, settings] :
-       read_sections(config.credentials_path_, surroundings, config.fault_)) {
+       read_sections(config.credentials_path_, environment, config.fault_)) {
     config.profiles_[section] = {section, settings, {}};
   }
   // In the order of a map, "default" comes before "profile default", which therefore wins.
-  for (auto& [section, settings] :
-       read_sections(config.config_path_, surroundings, config.fault_)) {
+  for (auto& [section, settings] : read_sections(config.config_path_, environment, config.fault_)) {
     const std::string services = name_of(section, "services");
     if (!services.empty()) config.services_[services] = settings;
     const std::string sso_session = name_of(section, "sso-session");

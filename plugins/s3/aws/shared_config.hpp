@@ -19,7 +19,7 @@
 #include <string>
 #include <string_view>
 
-#include "plugins/s3/aws/surroundings.hpp"
+#include "plugins/s3/aws/environment.hpp"
 
 namespace nbdstack {
 
@@ -39,7 +39,7 @@ class SharedConfig {
  public:
   // From AWS_SHARED_CREDENTIALS_FILE and AWS_CONFIG_FILE or their defaults. Throws Error(EINVAL)
   // that names file and line for what is no such file.
-  static SharedConfig read(const Surroundings& surroundings);
+  static SharedConfig read(const Environment& environment);
 
   // Why a file could not be opened; empty where both were, or are not there.
   [[nodiscard]] const std::string& fault() const { return fault_; }

@@ -123,9 +123,9 @@ std::optional<Credentials> credentials_of_single_sign_on(const Profile& profile,
       fmt::format("profile \"{}\": GetRoleCredentials of role {} in account {}", profile.name,
                   quotable(role.role_name), quotable(role.account_id));
   HttpResponse answer;
-  Retrier retrier(kServicePatience, *settings.surroundings().clock, /*seed=*/1);
+  Retrier retrier(kServicePatience, *settings.environment().clock, /*seed=*/1);
   retrier.run(operation, [&](const Attempt& /*number*/) -> std::optional<Failure> {
-    const HttpOutcome outcome = settings.surroundings().exchange(request, service_exchange());
+    const HttpOutcome outcome = settings.environment().exchange(request, service_exchange());
     if (const auto* failure = std::get_if<TransportFailure>(&outcome)) return failure_of(*failure);
     const auto& response = std::get<HttpResponse>(outcome);
     if (response.status != 200) return refusal_in(response, role);

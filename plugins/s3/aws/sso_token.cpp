@@ -45,7 +45,7 @@ struct CachedToken {
 class TokenCache {
  public:
   TokenCache(const SsoSession& session, const AwsSettings& settings)
-      : session_(session), settings_(settings), around_(settings.surroundings()) {
+      : session_(session), settings_(settings), around_(settings.environment()) {
     const std::string& named = session.name.empty() ? session.start_url : session.name;
     path_ = around_.expand_home("~/.aws/sso/cache/" +
                                 to_hex(sha1(std::as_bytes(std::span(named)))) + ".json");
@@ -200,7 +200,7 @@ class TokenCache {
 
   const SsoSession& session_;
   const AwsSettings& settings_;
-  const Surroundings& around_;
+  const Environment& around_;
   std::string path_;
 };
 

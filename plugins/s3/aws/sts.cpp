@@ -44,17 +44,16 @@ Sts find_sts(const AwsSettings& settings) {
   return {service_address(settings, "sts", "sts", settings.region()), settings.region()};
 }
 
-std::string session_name_of(const RoleRequest& role, const Surroundings& surroundings) {
+std::string session_name_of(const RoleRequest& role, const Environment& environment) {
   if (!role.session_name.empty()) return role.session_name;
-  return fmt::format("nbdkit-s3-{}",
-                     std::chrono::system_clock::to_time_t(surroundings.wall_time()));
+  return fmt::format("nbdkit-s3-{}", std::chrono::system_clock::to_time_t(environment.wall_time()));
 }
 
-QueryList form_of(const char* action, const RoleRequest& role, const Surroundings& surroundings) {
+QueryList form_of(const char* action, const RoleRequest& role, const Environment& environment) {
   QueryList form{{"Action", action},
                  {"Version", "2011-06-15"},
                  {"RoleArn", role.role_arn},
-                 {"RoleSessionName", session_name_of(role, surroundings)}};
+                 {"RoleSessionName", session_name_of(role, environment)}};
   if (!role.external_id.empty()) form.emplace_back("ExternalId", role.external_id);
   if (role.duration_s) form.emplace_back("DurationSeconds", std::to_string(*role.duration_s));
   return form;
@@ -101,14 +100,14 @@ Credentials credentials_in(const HttpResponse& answer, const std::string& action
 // Signed where `as` is given.
 Credentials call(const QueryList& form, const std::string& role_arn, const Credentials* as,
                  const AwsSettings& settings) {
-  const Surroundings& surroundings = settings.surroundings();
+  const Environment& environment = settings.environment();
   const std::string& action = form.front().second;
   const std::string operation = fmt::format("{} {}", action, role_arn);
   const Sts sts = find_sts(settings);
   const std::string text = encode_query(form);
   const auto body = std::as_bytes(std::span(text));
   HttpResponse answer;
-  Retrier retrier(kServicePatience, *surroundings.clock, /*seed=*/1);
+  Retrier retrier(kServicePatience, *environment.clock, /*seed=*/1);
   retrier.run(operation, [&](const Attempt& /*number*/) -> std::optional<Failure> {
     HeaderList headers{{"host", sts.address.host},
                        {"content-type", "application/x-www-form-urlencoded; charset=utf-8"}};
@@ -119,14 +118,14 @@ Credentials call(const QueryList& form, const std::string& role_arn, const Crede
                           .query = {},
                           .headers = headers,
                           .payload_sha256 = to_hex(sha256(body))},
-                         *as, {.region = sts.region, .service = "sts"}, surroundings.wall_time());
+                         *as, {.region = sts.region, .service = "sts"}, environment.wall_time());
     }
-    const HttpOutcome outcome = surroundings.exchange({.method = "POST",
-                                                       .url = sts.address.origin + sts.address.path,
-                                                       .headers = headers,
-                                                       .body = body,
-                                                       .buffer = {}},
-                                                      service_exchange());
+    const HttpOutcome outcome = environment.exchange({.method = "POST",
+                                                      .url = sts.address.origin + sts.address.path,
+                                                      .headers = headers,
+                                                      .body = body,
+                                                      .buffer = {}},
+                                                     service_exchange());
     if (const auto* failure = std::get_if<TransportFailure>(&outcome)) return failure_of(*failure);
     const auto& response = std::get<HttpResponse>(outcome);
     if (response.status != 200) return failure_in(response);
@@ -140,19 +139,19 @@ Credentials call(const QueryList& form, const std::string& role_arn, const Crede
 
 Credentials assume_role(const RoleRequest& role, const Credentials& as,
                         const AwsSettings& settings) {
-  return call(form_of("AssumeRole", role, settings.surroundings()), role.role_arn, &as, settings);
+  return call(form_of("AssumeRole", role, settings.environment()), role.role_arn, &as, settings);
 }
 
 Credentials assume_role_with_web_identity(const RoleRequest& role, const std::string& token_path,
                                           const AwsSettings& settings) {
-  const Surroundings& surroundings = settings.surroundings();
-  const auto token = surroundings.read_file(token_path);
+  const Environment& environment = settings.environment();
+  const auto token = environment.read_file(token_path);
   const std::size_t end = token ? token->find_last_not_of(" \t\r\n") : std::string::npos;
   if (end == std::string::npos) {
     throw Error(EACCES, fmt::format("AssumeRoleWithWebIdentity {}: there is no token in {}",
                                     role.role_arn, token_path));
   }
-  QueryList form = form_of("AssumeRoleWithWebIdentity", role, surroundings);
+  QueryList form = form_of("AssumeRoleWithWebIdentity", role, environment);
   form.emplace_back("WebIdentityToken", token->substr(0, end + 1));
   return call(form, role.role_arn, nullptr, settings);
 }

@@ -41,7 +41,7 @@ class VerbRun {
   explicit VerbRun(const CommandLine& command)
       : command_(command),
         settings_(command.parameters().serving()),
-        stores_(command.parameters().store(), Surroundings::of_process()),
+        stores_(command.parameters().store(), Environment::of_process()),
         progress_(style_on_stderr(command.progress()), clock_, print_on_stderr) {}
 
   int run() {

@@ -34,7 +34,7 @@ class BandwidthLimit {
     if (!is_limited()) return std::numeric_limits<std::size_t>::max();
     refill(now);
     if (tokens_ <= 0) return 0;
-    return std::max(static_cast<std::size_t>(rate_ * kQuantum_s), kPieceBytesMin);
+    return std::max(static_cast<std::size_t>(rate_ * kQuantum_s), kPiece_bytes_min);
   }
 
   void spend(std::size_t bytes) {
@@ -49,7 +49,7 @@ class BandwidthLimit {
   }
 
  private:
-  static constexpr std::size_t kPieceBytesMin = 4096;
+  static constexpr std::size_t kPiece_bytes_min = 4096;
 
   void refill(TimePoint now) {
     if (filled_ != TimePoint{}) {

@@ -23,9 +23,9 @@ using Kind = TransportFailure::Kind;
 constexpr Duration kWaitWorthTelling = milliseconds(500);
 
 TransferPlaces::Wanted wanted_for(const HttpRequest& request) {
-  constexpr std::size_t kSmallBytes = std::size_t{64} << 10U;
+  constexpr std::size_t kSmall_bytes = std::size_t{64} << 10U;
   const std::size_t bytes = std::max(request.body.size(), request.buffer.size());
-  return {.its_class = bytes <= kSmallBytes ? TransferClass::small : TransferClass::large,
+  return {.its_class = bytes <= kSmall_bytes ? TransferClass::small : TransferClass::large,
           .bytes = bytes};
 }
 

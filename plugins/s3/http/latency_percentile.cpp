@@ -38,7 +38,7 @@ void LatencyPercentile::add(Duration latency) {
 
 std::optional<Duration> LatencyPercentile::at(unsigned percent) const {
   const std::uint64_t samples = std::uint64_t{current_.samples} + previous_.samples;
-  if (samples < kSamplesMin) return std::nullopt;
+  if (samples < kSamples_min) return std::nullopt;
   const std::uint64_t wanted = (samples * percent + 99) / 100;
   std::uint64_t seen = 0;
   std::size_t bucket = 0;

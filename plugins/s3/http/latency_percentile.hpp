@@ -20,13 +20,13 @@ namespace nbdstack {
 
 class LatencyPercentile {
  public:
-  static constexpr std::uint32_t kWindow = 1024;    // samples
-  static constexpr std::uint32_t kSamplesMin = 64;  // fewer tell nothing
+  static constexpr std::uint32_t kWindow = 1024;     // samples
+  static constexpr std::uint32_t kSamples_min = 64;  // fewer tell nothing
 
   void add(Duration latency);
 
   // The time within which `percent` of the recent ones were done, rounded up to its bucket's end.
-  // Nothing while there are fewer than kSamplesMin.
+  // Nothing while there are fewer than kSamples_min.
   [[nodiscard]] std::optional<Duration> at(unsigned percent) const;
 
  private:

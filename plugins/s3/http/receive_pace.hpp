@@ -12,7 +12,7 @@
 //   answer comes for   round trip                      window
 //   kSlow at least     longer than the shortest by     what comes in as long as the shortest and
 //                      kSpan                           kSpan; no larger than before, and
-//                                                      kWindowBytes_min at least
+//                                                      kWindow_bytes_min at least
 //   less               as long                         as before: a server was slow, or a packet lost
 //   any time           shorter, and the window small   larger by what has come
 //                      else                            the kernel's affair
@@ -39,7 +39,7 @@ class ReceivePace {
   static constexpr Duration kRoundTrip_max = std::chrono::seconds(1);
   static constexpr Duration kSlow = std::chrono::seconds(2);
   static constexpr Duration kPeriod_min = std::chrono::milliseconds(100);
-  static constexpr std::uint64_t kWindowBytes_min = std::uint64_t{8} << 10U;
+  static constexpr std::uint64_t kWindow_bytes_min = std::uint64_t{8} << 10U;
   // What is as large is not raised.
   static constexpr std::uint64_t kWindowBytes_small = std::uint64_t{1} << 20U;
 
@@ -70,7 +70,7 @@ class ReceivePace {
       const auto enough_bytes = static_cast<std::uint64_t>(static_cast<double>(come_bytes) *
                                                            seconds(wanted) / seconds(round));
       if (now - *answer_begun_ < kSlow || enough_bytes >= seen.window_bytes) return std::nullopt;
-      return std::max(enough_bytes, kWindowBytes_min);
+      return std::max(enough_bytes, kWindow_bytes_min);
     }
     if (seen.window_bytes >= kWindowBytes_small || come_bytes == 0) return std::nullopt;
     return seen.window_bytes + come_bytes;

@@ -36,10 +36,10 @@ class SendPace {
  public:
   static constexpr Duration kSpan = std::chrono::milliseconds(500);
   static constexpr Duration kPause = std::chrono::milliseconds(25);
-  static constexpr std::size_t kPieceBytes_min = std::size_t{8} << 10U;
-  static constexpr std::size_t kPieceBytes_max = std::size_t{256} << 10U;
-  static constexpr std::uint64_t kWindowBytes_min = std::uint64_t{16} << 10U;
-  static constexpr std::uint64_t kWindowBytes_max = std::uint64_t{1} << 40U;
+  static constexpr std::size_t kPiece_bytes_min = std::size_t{8} << 10U;
+  static constexpr std::size_t kPiece_bytes_max = std::size_t{256} << 10U;
+  static constexpr std::uint64_t kWindow_bytes_min = std::uint64_t{16} << 10U;
+  static constexpr std::uint64_t kWindow_bytes_max = std::uint64_t{1} << 40U;
 
   void begin() {
     marks_.clear();
@@ -61,12 +61,12 @@ class SendPace {
     if (is_old) return 0;
     const std::uint64_t room =
         window_bytes_ - std::min<std::uint64_t>(window_bytes_, unacknowledged_bytes);
-    return room < kPieceBytes_min ? 0 : std::min<std::uint64_t>(piece_bytes_, room);
+    return room < kPiece_bytes_min ? 0 : std::min<std::uint64_t>(piece_bytes_, room);
   }
 
   void handed(std::size_t bytes, TimePoint now) {
     piece_bytes_ =
-        now - last_ < kQuick ? std::min(2 * piece_bytes_, kPieceBytes_max) : kPieceBytes_min;
+        now - last_ < kQuick ? std::min(2 * piece_bytes_, kPiece_bytes_max) : kPiece_bytes_min;
     last_ = now;
     handed_bytes_ += bytes;
     marks_.push_back({now, handed_bytes_});
@@ -76,7 +76,7 @@ class SendPace {
   void acknowledge(std::uint64_t bytes) {
     if (bytes <= acknowledged_bytes_) return;
     const std::uint64_t more_bytes = (bytes - acknowledged_bytes_) / (was_narrowed_ ? kSlowly : 1);
-    window_bytes_ = std::min(window_bytes_ + more_bytes, kWindowBytes_max);
+    window_bytes_ = std::min(window_bytes_ + more_bytes, kWindow_bytes_max);
     acknowledged_bytes_ = bytes;
     while (!marks_.empty() && marks_.front().bytes <= bytes) marks_.pop_front();
   }
@@ -85,7 +85,7 @@ class SendPace {
     const double round_s = std::chrono::duration<double>(now - round_.begun).count();
     const double part = std::chrono::duration<double>(wanted).count() / round_s;
     const auto bytes = static_cast<double>(acknowledged_bytes_ - round_.acknowledged_bytes) * part;
-    const std::uint64_t least_bytes = std::max(window_bytes_ / 2, kWindowBytes_min);
+    const std::uint64_t least_bytes = std::max(window_bytes_ / 2, kWindow_bytes_min);
     window_bytes_ = std::clamp(static_cast<std::uint64_t>(bytes), least_bytes,
                                std::max(window_bytes_, least_bytes));
     was_narrowed_ = true;
@@ -106,10 +106,10 @@ class SendPace {
   std::deque<Mark> marks_;          // of what is not acknowledged
   std::uint64_t handed_bytes_ = 0;  // these two: of the body
   std::uint64_t acknowledged_bytes_ = 0;
-  std::uint64_t window_bytes_ = kWindowBytes_min;
+  std::uint64_t window_bytes_ = kWindow_bytes_min;
   Round round_;
   bool was_narrowed_ = false;
-  std::size_t piece_bytes_ = kPieceBytes_min;
+  std::size_t piece_bytes_ = kPiece_bytes_min;
   TimePoint last_{};
 };
 

@@ -19,8 +19,8 @@ namespace {
 using Kind = TransportFailure::Kind;
 
 // Connections that carry megabyte objects: fewer, larger pieces.
-constexpr auto kBufferBytes = static_cast<long>(SendPace::kPieceBytes_max);
-constexpr std::size_t kHeadersLimitBytes = std::size_t{64} << 10U;
+constexpr auto kBuffer_bytes = static_cast<long>(SendPace::kPiece_bytes_max);
+constexpr std::size_t kHeaders_bytes_max = std::size_t{64} << 10U;
 
 // An option that libcurl refuses is a mistake of ours or a libcurl built without TLS.
 template <typename Value>
@@ -86,8 +86,8 @@ void Transfer::make_handle() {
   set(handle_, CURLOPT_PATH_AS_IS, 1L);  // ".." and "//" are legal in keys
   set(handle_, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   set(handle_, CURLOPT_TCP_KEEPALIVE, 1L);
-  set(handle_, CURLOPT_BUFFERSIZE, kBufferBytes);
-  set(handle_, CURLOPT_UPLOAD_BUFFERSIZE, kBufferBytes);
+  set(handle_, CURLOPT_BUFFERSIZE, kBuffer_bytes);
+  set(handle_, CURLOPT_UPLOAD_BUFFERSIZE, kBuffer_bytes);
   // A name that is being looked up when the request ends: nobody waits for the resolver.
   set(handle_, CURLOPT_QUICK_EXIT, 1L);
   set(handle_, CURLOPT_OPENSOCKETFUNCTION, open_socket);
@@ -230,7 +230,7 @@ Transfer& Transfer::of(CURL* handle) {
 std::size_t Transfer::take_header(std::string_view line) {
   if (!has_first_byte()) first_byte_ = std::chrono::steady_clock::now();
   header_bytes_ += line.size();
-  if (header_bytes_ > kHeadersLimitBytes) return 0;
+  if (header_bytes_ > kHeaders_bytes_max) return 0;
   const HeadLine kind = take_head_line(line, response_);
   if (kind == HeadLine::status) headers_ended_ = false;
   if (kind == HeadLine::end) headers_ended_ = true;

@@ -5,10 +5,10 @@
 //
 //   the usual time   of GETs of about the same size (a power of two), to the first byte of the
 //                    answer and to its last, each by its own percentile
-//   late             no first byte beyond the one, and beyond kLatenessMin in any case; or no last
+//   late             no first byte beyond the one, and beyond kLateness_min in any case; or no last
 //                    byte beyond the other, and not a byte since as long as another first byte
 //                    usually takes: what still comes is not late, only slow
-//   at most          kSharePercent of the GETs, saved up to kSavedMax of them: where everything is
+//   at most          kSharePercent of the GETs, saved up to kSaved_max of them: where everything is
 //                    slow, twice the requests would make it slower
 //
 // Not thread-safe: its owner's lock protects it (transfer_places.hpp).
@@ -28,16 +28,16 @@ namespace nbdstack {
 
 class TransferHedging {
  public:
-  static constexpr Duration kLatenessMin = std::chrono::milliseconds(50);
+  static constexpr Duration kLateness_min = std::chrono::milliseconds(50);
   static constexpr unsigned kSharePercent = 5;
-  static constexpr unsigned kSavedMax = 10;
+  static constexpr unsigned kSaved_max = 10;
 
   // A GET of `bytes` was answered.
   void answered(std::size_t bytes, Duration to_first_byte, Duration to_last_byte) {
     Usual& usual = usual_of(bytes);
     usual.first_byte.add(to_first_byte);
     usual.last_byte.add(to_last_byte);
-    saved_ = std::min(saved_ + kSharePercent, 100 * kSavedMax);
+    saved_ = std::min(saved_ + kSharePercent, 100 * kSaved_max);
   }
 
   struct Late {
@@ -48,7 +48,7 @@ class TransferHedging {
   };
   // Whether to send one again. Yes costs a share: ask only when ready.
   bool should_repeat(const Late& late) {
-    if (late.waited < kLatenessMin || saved_ < 100) return false;
+    if (late.waited < kLateness_min || saved_ < 100) return false;
     const Usual& usual = usual_of(late.bytes);
     const bool yes =
         late.has_first_byte

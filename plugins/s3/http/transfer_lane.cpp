@@ -81,7 +81,7 @@ HttpOutcome TransferLane::run(const HttpRequest& request, TransferClass its_clas
   class_ = its_class;
   begun_ = steady_clock::now();
   life.ask_if_due(begun_);  // the wait for a place may have been long
-  look_due_ = begun_ + TransferHedging::kLatenessMin;
+  look_due_ = begun_ + TransferHedging::kLateness_min;
   begin(first_, request.buffer, request.fresh_connection, begun_);
   while (!outcome_) turn(life);
   return *std::move(outcome_);

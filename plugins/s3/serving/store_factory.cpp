@@ -100,21 +100,21 @@ BucketLocationConfig location_of(const StoreSettings& settings, const FoundCrede
 }
 
 std::shared_ptr<ExpressSession> session_for(const StoreSettings& settings,
-                                            const Surroundings& surroundings) {
+                                            const Environment& environment) {
   if (!zone_of_directory_bucket(settings.bucket).has_value()) return nullptr;
   if (settings.identity.anonymous) {
     throw Error(EINVAL, "anonymous: a directory bucket is never public, and wants credentials");
   }
-  return std::make_shared<ExpressSession>(surroundings.clock);
+  return std::make_shared<ExpressSession>(environment.clock);
 }
 
-HttpStoreConfig http_config_of(const StoreSettings& settings, const Surroundings& surroundings) {
-  FoundCredentials found = find_credentials(settings.identity, surroundings);
+HttpStoreConfig http_config_of(const StoreSettings& settings, const Environment& environment) {
+  FoundCredentials found = find_credentials(settings.identity, environment);
   constexpr std::uint64_t kTimeout_ms_max = std::numeric_limits<std::uint32_t>::max();
   return {.bucket = settings.bucket,
           .location = std::make_shared<BucketLocation>(location_of(settings, found)),
           .credentials = std::move(found.source),
-          .session = session_for(settings, surroundings),
+          .session = session_for(settings, environment),
           .connections = settings.connections,
           .timeout_ms = static_cast<std::uint32_t>(std::min(settings.timeout_ms, kTimeout_ms_max)),
           .retries = settings.retries,
@@ -137,7 +137,7 @@ bool is_readable(ObjectStore& store, const std::string& key) {
 
 }  // namespace
 
-StoreFactory::StoreFactory(const StoreSettings& settings, const Surroundings& surroundings) {
+StoreFactory::StoreFactory(const StoreSettings& settings, const Environment& environment) {
   if (settings.endpoint_url.starts_with(kFileScheme)) {
     if (is_arn(settings.bucket)) {
       throw Error(EINVAL, "bucket: an ARN names an access point of AWS's, and no directory");
@@ -145,7 +145,7 @@ StoreFactory::StoreFactory(const StoreSettings& settings, const Surroundings& su
     place_ =
         DirectoryPlace{.directory = directory_of(settings.endpoint_url), .bucket = settings.bucket};
   } else {
-    place_ = http_config_of(settings, surroundings);
+    place_ = http_config_of(settings, environment);
   }
 }
 

@@ -15,7 +15,7 @@
 
 #include "common/sync/clock.hpp"
 #include "plugins/s3/aws/credentials.hpp"
-#include "plugins/s3/aws/surroundings.hpp"
+#include "plugins/s3/aws/environment.hpp"
 #include "plugins/s3/store/object_store.hpp"
 #include "plugins/s3/store/service/http_store.hpp"
 #include "plugins/s3/store/service/service_options.hpp"
@@ -53,7 +53,7 @@ struct Waiting {
 class StoreFactory {
  public:
   // Throws Error(EINVAL) that names the parameter, or what find_credentials throws.
-  StoreFactory(const StoreSettings& settings, const Surroundings& surroundings);
+  StoreFactory(const StoreSettings& settings, const Environment& environment);
 
   // For the start of the server: throws what would be wrong with every request. `key` is the
   // volume's; with `may_create`, a bucket that is a directory is made.

@@ -12,7 +12,7 @@
 #include "filters/md5/md5_layer.hpp"
 #include "filters/readahead/readahead_layer.hpp"
 #include "filters/zeroblock/zeroblock_layer.hpp"
-#include "plugins/s3/volume/client_view.hpp"
+#include "plugins/s3/volume/per_client_volume.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"
 #include "tests/unit/fakes/fake_layer.hpp"
 
@@ -104,7 +104,7 @@ TEST_F(ForwardingLayerTest, AClientThatLeavesLeavesTheLayerBelowOnce) {
 }
 
 TEST_F(ForwardingLayerTest, ADiskThatClientsShareOutlivesTheirLeaving) {
-  EXPECT_EQ(passed_on<ClientView>(false), 0U);
+  EXPECT_EQ(passed_on<PerClientVolume>(false), 0U);
 }
 
 }  // namespace

@@ -63,7 +63,7 @@ TEST(FailedSyncTest, RecordsWhoseSyncHasFailedAreDoubtedOrWrittenAgain) {
   on_it.settle(on_it.quiet());
   // So many others that its place is used again.
   for (const std::uint64_t first : {100U, 700U, 1300U}) {
-    ASSERT_TRUE(on_it.open({first, OpenRegions::kMostAtOnce}).has_value());
+    ASSERT_TRUE(on_it.open({first, OpenRegions::kRegionsAtOnce_max}).has_value());
     on_it.settle(on_it.quiet());
   }
   forgiving.lose_memory();

@@ -12,7 +12,7 @@
 
 #include "common/hash/xxh3.hpp"
 #include "common/log.hpp"
-#include "filters/md5/digest_file.hpp"
+#include "filters/md5/md5_file.hpp"
 #include "filters/md5/md5_file_layout.hpp"
 #include "tests/unit/fakes/simulated_disk.hpp"
 #include "tests/unit/md5/md5_fixture.hpp"
@@ -115,25 +115,25 @@ inline void hold_next_sync(SimulatedDisk& disk, Gate& gate, int failure = 0) {
 }
 
 // What a server that starts finds or makes.
-inline std::unique_ptr<DigestFile> open_digests(
+inline std::unique_ptr<Md5File> open_digests(
     const SimulatedDisk& disk, std::uint32_t block_size = kBlock,
     const std::shared_ptr<const ReadHook>& after_read = std::make_shared<ReadHook>()) {
   const auto directory = disk.directory();
   auto file = directory->open(kFileName);
-  auto identity = DigestFile::identity_of(*file);
+  auto identity = Md5File::identity_of(*file);
   if (!identity) {
     directory->sync();
-    identity = DigestFile::create(*file, "", block_size);
+    identity = Md5File::create(*file, "", block_size);
   }
-  return std::make_unique<DigestFile>(std::make_unique<WatchedFile>(std::move(file), after_read),
-                                      *identity);
+  return std::make_unique<Md5File>(std::make_unique<WatchedFile>(std::move(file), after_read),
+                                   *identity);
 }
 
 // Blocks' records, put there behind the file's back.
 inline void put_record(const SimulatedDisk& disk, BlockNumber block,
-                       const std::optional<DigestRecord>& record) {
+                       const std::optional<Md5FileRecord>& record) {
   const auto file = disk.directory()->open(kFileName);
-  const auto identity = DigestFile::identity_of(*file);
+  const auto identity = Md5File::identity_of(*file);
   const std::uint64_t seed = xxh3_64(std::as_bytes(std::span(identity->uuid)), 0);
   std::array<std::byte, kRecord_bytes> bytes{};
   encode_record(record, block, seed, bytes);
@@ -177,7 +177,7 @@ class Md5FileTest : public Md5Test {
     EXPECT_TRUE(record_of(block) && record_of(block)->doubtful);
     return data;
   }
-  [[nodiscard]] std::optional<DigestRecord> record_of(std::uint64_t block) const {
+  [[nodiscard]] std::optional<Md5FileRecord> record_of(std::uint64_t block) const {
     return shared->digests.file()->load({block}, 1).front();
   }
   [[nodiscard]] static Range range_of(std::uint64_t block) { return {block * kBlock, kBlock}; }

@@ -47,16 +47,16 @@ class Md5FileFormatTest : public ::testing::Test {
   void make() {
     file_ = disk_.directory()->open(kFileName);
     write_new_identity(*file_, identity());
-    digests_ = std::make_unique<DigestFile>(file_, identity());
+    digests_ = std::make_unique<Md5File>(file_, identity());
   }
   void open_golden(const std::string& name) {
     digests_.reset();
     disk_.replace(kFileName, golden(name));
     file_ = disk_.directory()->open(kFileName);
-    const auto found = DigestFile::identity_of(*file_);
+    const auto found = Md5File::identity_of(*file_);
     ASSERT_TRUE(found);
     EXPECT_EQ(*found, identity());
-    digests_ = std::make_unique<DigestFile>(file_, *found);
+    digests_ = std::make_unique<Md5File>(file_, *found);
   }
   // At the time of the vector: the record is written again as if the clock had stood there.
   void change(std::uint64_t block, const std::optional<Content>& written) {
@@ -85,13 +85,13 @@ class Md5FileFormatTest : public ::testing::Test {
     change(301, content(0x50));
   }
   [[nodiscard]] std::vector<std::byte> bytes() const { return disk_.content(kFileName); }
-  [[nodiscard]] std::optional<DigestRecord> record_of(std::uint64_t block) const {
+  [[nodiscard]] std::optional<Md5FileRecord> record_of(std::uint64_t block) const {
     return digests_->load({block}, 1).front();
   }
 
   SimulatedDisk disk_;
   std::shared_ptr<StorageFile> file_;
-  std::unique_ptr<DigestFile> digests_;
+  std::unique_ptr<Md5File> digests_;
 };
 
 TEST_F(Md5FileFormatTest, ALifeLeavesTheBytesItAlwaysLeft) {
@@ -108,16 +108,16 @@ TEST_F(Md5FileFormatTest, AStartAfterACrashLeavesTheBytesItAlwaysLeft) {
 TEST_F(Md5FileFormatTest, WhatALifeLeftIsRead) {
   open_golden("md5-file/life.hex");
   EXPECT_EQ(record_of(0),
-            (DigestRecord{
+            (Md5FileRecord{
                 .content = content(0x11), .previous = content(0x10), .written_at_s = kWritten_s}));
-  EXPECT_EQ(record_of(1), (DigestRecord{.content = content(0x20, 4096),
-                                        .previous = std::nullopt,
-                                        .written_at_s = kWritten_s}));
+  EXPECT_EQ(record_of(1), (Md5FileRecord{.content = content(0x20, 4096),
+                                         .previous = std::nullopt,
+                                         .written_at_s = kWritten_s}));
   EXPECT_EQ(record_of(2), std::nullopt);
-  EXPECT_EQ(record_of(300), (DigestRecord{.content = content(0x40),
-                                          .previous = std::nullopt,
-                                          .written_at_s = kWritten_s,
-                                          .doubtful = true}));
+  EXPECT_EQ(record_of(300), (Md5FileRecord{.content = content(0x40),
+                                           .previous = std::nullopt,
+                                           .written_at_s = kWritten_s,
+                                           .doubtful = true}));
   EXPECT_TRUE(record_of(301)->doubtful);
 }
 
@@ -147,25 +147,25 @@ TEST_F(Md5FileFormatTest, AnIdentityIsReplacedByItsTwoCopies) {
 TEST_F(Md5FileFormatTest, AFieldThatChangesChangesTheBytes) {
   const std::vector<std::byte> life = golden("md5-file/life.hex");
   const auto there = std::span(life).subspan(kRecords_offset, kRecord_bytes);
-  const DigestRecord record{
+  const Md5FileRecord record{
       .content = content(0x11), .previous = content(0x10), .written_at_s = kWritten_s};
-  const auto difference = [&](const DigestRecord& changed, std::uint64_t block = 0,
+  const auto difference = [&](const Md5FileRecord& changed, std::uint64_t block = 0,
                               std::uint64_t seed_changed = 0, std::uint32_t generation = 2) {
     std::array<std::byte, kRecord_bytes> bytes{};
     encode_record(changed, {block}, seed() + seed_changed, bytes, generation);
     return first_difference(there, bytes);
   };
   EXPECT_EQ(difference(record), "");
-  const std::vector<std::function<void(DigestRecord&)>> changes{
-      [](DigestRecord& each) { each.content.digest[15] = std::byte{0}; },
-      [](DigestRecord& each) { ++each.content.length; },
-      [](DigestRecord& each) { each.previous->digest[0] = std::byte{0}; },
-      [](DigestRecord& each) { ++each.previous->length; },
-      [](DigestRecord& each) { ++each.written_at_s; },
-      [](DigestRecord& each) { each.doubtful = true; },
+  const std::vector<std::function<void(Md5FileRecord&)>> changes{
+      [](Md5FileRecord& each) { each.content.digest[15] = std::byte{0}; },
+      [](Md5FileRecord& each) { ++each.content.length; },
+      [](Md5FileRecord& each) { each.previous->digest[0] = std::byte{0}; },
+      [](Md5FileRecord& each) { ++each.previous->length; },
+      [](Md5FileRecord& each) { ++each.written_at_s; },
+      [](Md5FileRecord& each) { each.doubtful = true; },
   };
   for (std::size_t i = 0; i < changes.size(); ++i) {
-    DigestRecord changed = record;
+    Md5FileRecord changed = record;
     changes[i](changed);
     EXPECT_NE(difference(changed), "") << "change " << i;
   }

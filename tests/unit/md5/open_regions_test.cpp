@@ -313,7 +313,7 @@ TEST_F(OpenRegionsTest, FlushAfterOneThatFailedSettles) {
 
 class FullListTest : public OpenRegionsTest {
  protected:
-  static constexpr std::uint64_t kMost = OpenRegions::kMostAtOnce;
+  static constexpr std::uint64_t kMost = OpenRegions::kRegionsAtOnce_max;
 };
 
 TEST_F(FullListTest, HasRoomWhenItIsSettled) {

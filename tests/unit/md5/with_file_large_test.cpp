@@ -12,14 +12,14 @@ using Kind = SimulatedDisk::Kind;
 class LargeDiskTest : public Md5FileTest {
  protected:
   static constexpr std::uint64_t kSmall = 512;
-  static constexpr std::uint64_t kMost = DigestFile::kLongestChange * kSmall;
+  static constexpr std::uint64_t kMost = Md5File::kChange_blocks_max * kSmall;
   static constexpr std::uint64_t kLarge = 2 * kMost + 10 * kSmall;
 
   void SetUp() override {
     restart_with(open_digests(disk, kSmall));
     data = pattern(kLarge, 1);
   }
-  void restart_with(std::unique_ptr<DigestFile> file) {
+  void restart_with(std::unique_ptr<Md5File> file) {
     if (layer) layer->finalize();
     layer.reset();
     shared = std::make_shared<Md5Export>(

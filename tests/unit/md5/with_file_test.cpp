@@ -179,10 +179,10 @@ TEST_F(Md5WithFileTest, ReadOfAPartConfirmsToo) {
 TEST_F(Md5WithFileTest, ConfirmingDoesNotChangeWhenItWasWritten) {
   const Bytes data = pattern(kBlock, 1);
   below.pwrite(data, 2 * kBlock, Durability::on_flush);
-  const DigestRecord record{.content = {md5(data), kBlock},
-                            .previous = Content{md5(pattern(kBlock, 2)), kBlock},
-                            .written_at_s = 1'000'000'000,
-                            .doubtful = true};
+  const Md5FileRecord record{.content = {md5(data), kBlock},
+                             .previous = Content{md5(pattern(kBlock, 2)), kBlock},
+                             .written_at_s = 1'000'000'000,
+                             .doubtful = true};
   put_record(disk, {2}, record);
   EXPECT_EQ(read_block(2), data);
   ASSERT_TRUE(record_of(2).has_value());

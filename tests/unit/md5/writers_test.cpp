@@ -80,7 +80,7 @@ class Md5FileWritersTest : public Md5FileTest {
  protected:
   void SetUp() override {}
 
-  void serve(std::unique_ptr<DigestFile> file) {
+  void serve(std::unique_ptr<Md5File> file) {
     below.set_identity(told(WriteRight::held, {3, 3}));
     shared = std::make_shared<Md5Export>(Md5Options{.retry_time = Duration::zero()}, kBlock, clock,
                                          std::move(file), below.identity());
@@ -103,7 +103,7 @@ TEST_F(Md5FileWritersTest, AllDigestsAreDoubtfulAfterOthersWrote) {
   EXPECT_EQ(read_block(1), first);  // and is confirmed, now that the file says of which term it is
   EXPECT_FALSE(record_of(1)->doubtful);
   stop();
-  const auto identity = *DigestFile::identity_of(*disk.directory()->open(kFileName));
+  const auto identity = *Md5File::identity_of(*disk.directory()->open(kFileName));
   EXPECT_EQ(identity.generation, 1U);
   EXPECT_EQ(identity.term, 6U);
   start();
@@ -119,7 +119,7 @@ TEST_F(Md5FileWritersTest, ANewFileBecomesADisksWithTheFirstChange) {
   identity.uuid = "1";
   identity.disk_id = "x";
   std::size_t stored = 0;
-  serve(DigestFile::make_new(file, identity, [&](const Md5FileIdentity& wanted) {
+  serve(Md5File::make_new(file, identity, [&](const Md5FileIdentity& wanted) {
     ++stored;
     write_new_identity(*file, wanted);
   }));
@@ -130,7 +130,7 @@ TEST_F(Md5FileWritersTest, ANewFileBecomesADisksWithTheFirstChange) {
   EXPECT_EQ(read_block(1), data);
   write_block(2, 2);
   EXPECT_EQ(stored, 1U);
-  EXPECT_EQ(DigestFile::identity_of(*file), identity);
+  EXPECT_EQ(Md5File::identity_of(*file), identity);
   EXPECT_TRUE(is_verified(1));
 }
 
@@ -139,7 +139,7 @@ TEST_F(Md5FileWritersTest, AChangeFailsWhereTheFileCannotBecomeTheDisks) {
   Md5FileIdentity identity;
   identity.block_size = kBlock;
   bool refuses = true;
-  serve(DigestFile::make_new(file, identity, [&](const Md5FileIdentity& wanted) {
+  serve(Md5File::make_new(file, identity, [&](const Md5FileIdentity& wanted) {
     if (refuses) throw Error(EINVAL, "another disk's");
     write_new_identity(*file, wanted);
   }));

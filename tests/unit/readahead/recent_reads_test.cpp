@@ -20,28 +20,28 @@ Range block(std::uint64_t number) {
   return {number * kRecentRead, kRecentRead};
 }
 
-// The course that the last of these blocks proves; those before prove none.
-std::optional<Course> last_of(RecentReads& reads, const std::vector<std::uint64_t>& blocks) {
-  std::optional<Course> course;
+// The pattern that the last of these blocks proves; those before prove none.
+std::optional<AccessPattern> last_of(RecentReads& reads, const std::vector<std::uint64_t>& blocks) {
+  std::optional<AccessPattern> pattern;
   for (std::size_t i = 0; i < blocks.size(); ++i) {
-    course = reads.add(block(blocks[i]));
+    pattern = reads.add(block(blocks[i]));
     if (i + 1 < blocks.size()) {
-      EXPECT_FALSE(course) << "block " << blocks[i];
+      EXPECT_FALSE(pattern) << "block " << blocks[i];
     }
   }
-  return course;
+  return pattern;
 }
 
-std::optional<Course> last_of(const std::vector<std::uint64_t>& blocks) {
+std::optional<AccessPattern> last_of(const std::vector<std::uint64_t>& blocks) {
   RecentReads reads(kStreams);
   return last_of(reads, blocks);
 }
 
-Course forward(std::uint64_t next_block) {
+AccessPattern forward(std::uint64_t next_block) {
   return {.direction = Direction::forward, .next = next_block * kRecentRead};
 }
 
-Course backward(std::uint64_t lowest_block) {
+AccessPattern backward(std::uint64_t lowest_block) {
   return {.direction = Direction::backward, .next = kAddressSpaceEnd - lowest_block * kRecentRead};
 }
 
@@ -80,7 +80,7 @@ TEST(RecentReads, ReadsOfDifferentLengthsAreAStream) {
   RecentReads reads(kStreams);
   EXPECT_FALSE(reads.add({0, 4096}));
   EXPECT_FALSE(reads.add({4096, 65536}));
-  EXPECT_EQ(reads.add({69632, 512}), (Course{.next = 70144}));
+  EXPECT_EQ(reads.add({69632, 512}), (AccessPattern{.next = 70144}));
 }
 
 TEST(RecentReads, OvertakenReadsAreAStreamWhenTheOrderIsPlain) {
@@ -107,12 +107,12 @@ TEST(RecentReads, GapsOfAReadAreNotASequence) {
 }
 
 TEST(RecentReads, FiveReadsAtEqualDistancesAreAStream) {
-  const Course up{.next = 40 * kRecentRead, .step = 8 * kRecentRead, .length = kRecentRead};
+  const AccessPattern up{.next = 40 * kRecentRead, .step = 8 * kRecentRead, .length = kRecentRead};
   EXPECT_EQ(last_of({0, 8, 16, 24, 32}), up);
-  const Course down{.direction = Direction::backward,
-                    .next = along(Direction::backward, block(0)).offset + 2 * kRecentRead,
-                    .step = 2 * kRecentRead,
-                    .length = kRecentRead};
+  const AccessPattern down{.direction = Direction::backward,
+                           .next = along(Direction::backward, block(0)).offset + 2 * kRecentRead,
+                           .step = 2 * kRecentRead,
+                           .length = kRecentRead};
   EXPECT_EQ(last_of({8, 6, 4, 2, 0}), down);
 }
 
@@ -181,7 +181,7 @@ TEST(RecentReads, TheEndsOfTheLargestDiskAreNothingSpecial) {
   RecentReads reads(kStreams);
   EXPECT_FALSE(reads.add({kEnd - 3 * kRecentRead, kRecentRead}));
   EXPECT_FALSE(reads.add({kEnd - 2 * kRecentRead, kRecentRead}));
-  EXPECT_EQ(reads.add({kEnd - kRecentRead, kRecentRead}), (Course{.next = kEnd}));
+  EXPECT_EQ(reads.add({kEnd - kRecentRead, kRecentRead}), (AccessPattern{.next = kEnd}));
 }
 
 }  // namespace

@@ -29,8 +29,9 @@ Stream forward_from(std::uint64_t kib, const WindowLimits& limits = kLimits) {
 }
 
 Stream backward_from(std::uint64_t kib) {
-  const Course course{.direction = Direction::backward, .next = kAddressSpaceEnd - kib * kKiB};
-  return Stream(course, kStreamedDisk, kLimits);
+  const AccessPattern pattern{.direction = Direction::backward,
+                              .next = kAddressSpaceEnd - kib * kKiB};
+  return Stream(pattern, kStreamedDisk, kLimits);
 }
 
 // Takes a read that has to be the stream's own.
@@ -214,11 +215,11 @@ TEST(Stream, OnlyReadsOnAStepFillTheGapsOfAStride) {
 
 TEST(Stream, AStrideBackwardsEndsWithTheDisk) {
   const Range last = read(512);
-  const Course course{.direction = Direction::backward,
-                      .next = along(Direction::backward, last).offset + 256 * kKiB,
-                      .step = 256 * kKiB,
-                      .length = 64 * kKiB};
-  Stream stream(course, kStreamedDisk, {.first_bytes = kMiB, .largest_bytes = kMiB});
+  const AccessPattern pattern{.direction = Direction::backward,
+                              .next = along(Direction::backward, last).offset + 256 * kKiB,
+                              .step = 256 * kKiB,
+                              .length = 64 * kKiB};
+  Stream stream(pattern, kStreamedDisk, {.first_bytes = kMiB, .largest_bytes = kMiB});
   EXPECT_THAT(stream.move_window(kPlenty), ElementsAre(read(256), read(0)));
   EXPECT_THAT(stream.move_window(kPlenty), IsEmpty());
 }

@@ -36,13 +36,13 @@ class KnownBlocksTest : public VerifyTest {
     EXPECT_EQ(error_of([&] { (void)known_of(size_bytes); }, &message), EINVAL);
     return message;
   }
-  static DigestRecord some_record() {
+  static Md5FileRecord some_record() {
     return {.content = {md5(pattern(1, 1)), kBlock}, .previous = std::nullopt};
   }
   void put(std::uint64_t block) const { put_record(disk, {block}, some_record()); }
   // The bytes of a record of this block, of this file.
   [[nodiscard]] std::vector<std::byte> record_bytes(std::uint64_t block) const {
-    const auto identity = DigestFile::identity_of(*disk.directory()->open(kFileName));
+    const auto identity = Md5File::identity_of(*disk.directory()->open(kFileName));
     std::vector<std::byte> bytes(kRecord_bytes);
     encode_record(some_record(), {block}, xxh3_64(std::as_bytes(std::span(identity->uuid)), 0),
                   std::span(bytes).first<kRecord_bytes>());

@@ -173,8 +173,8 @@ class Storm {
   FakeLayer& below_;
   FakeClock& clock_;
   Bytes durable_;
-  std::unique_ptr<DigestFile> file_;  // none: no server
-  std::optional<DigestFile::Change> change_;
+  std::unique_ptr<Md5File> file_;  // none: no server
+  std::optional<Md5File::Change> change_;
   std::uint64_t block_ = 0;
   Bytes data_;
   Phase phase_ = Phase::begun;

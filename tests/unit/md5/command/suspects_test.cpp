@@ -96,7 +96,7 @@ TEST_F(SuspectsTest, WriteUnderWayIsNotJudged) {
   stop();
   const auto digests = open_digests(disk);
   const Bytes data = pattern(kBlock, 2);
-  std::optional<DigestFile::Change> change;
+  std::optional<Md5File::Change> change;
   reader.before_read = [&](const Range&) {
     if (change) return;
     auto begun = digests->begin({3}, digests->load({3}, 1));
@@ -132,7 +132,7 @@ TEST_F(SuspectsTest, RecordThatCameBackIsNotTheSame) {
   stop();
   const auto digests = open_digests(disk);
   const Bytes data = pattern(kBlock, 1);
-  std::optional<DigestFile::Change> change;
+  std::optional<Md5File::Change> change;
   const auto begin = [&] {
     auto begun = digests->begin({3}, digests->load({3}, 1));
     ASSERT_TRUE(begun.has_value());

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/unit/s3/aws/fake_surroundings.hpp"
+#include "tests/unit/s3/aws/fake_environment.hpp"
 
 namespace nbdstack {
 namespace {
@@ -26,9 +26,9 @@ class CredentialChainTest : public ::testing::Test {
   void set_everything() {
     parameters.access_key = parameters.secret_key = "PARAMETER";
     set_environment();
-    around.environment["AWS_WEB_IDENTITY_TOKEN_FILE"] = "/token";
-    around.environment["AWS_ROLE_ARN"] = "arn:web";
-    around.environment["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"] = "/v2/c";
+    around.variables["AWS_WEB_IDENTITY_TOKEN_FILE"] = "/token";
+    around.variables["AWS_ROLE_ARN"] = "arn:web";
+    around.variables["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"] = "/v2/c";
     around.files["/token"] = "webtoken";
     around.files["/home/u/.aws/credentials"] =
         "[default]\naws_access_key_id = FILE\naws_secret_access_key = f\n";
@@ -39,13 +39,13 @@ class CredentialChainTest : public ::testing::Test {
     around.listen_at("http://169.254.169.254");
   }
   void set_environment() {
-    around.environment["AWS_ACCESS_KEY_ID"] = "ENVIRONMENT";
-    around.environment["AWS_SECRET_ACCESS_KEY"] = "e";
+    around.variables["AWS_ACCESS_KEY_ID"] = "ENVIRONMENT";
+    around.variables["AWS_SECRET_ACCESS_KEY"] = "e";
   }
 
   CredentialParameters parameters;
-  testing::FakeSurroundings around;
-  std::map<std::string, std::string>& environment = around.environment;
+  testing::FakeEnvironment around;
+  std::map<std::string, std::string>& environment = around.variables;
   std::map<std::string, std::string>& files = around.files;
 };
 

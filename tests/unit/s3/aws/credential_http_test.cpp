@@ -4,7 +4,7 @@
 
 #include "common/utc_text.hpp"
 #include "plugins/s3/aws/credential_document.hpp"
-#include "tests/unit/s3/aws/fake_surroundings.hpp"
+#include "tests/unit/s3/aws/fake_environment.hpp"
 
 namespace nbdstack {
 namespace {
@@ -46,7 +46,7 @@ class CredentialHttpTest : public ::testing::Test {
     around.server.then(answer(200, document));
   }
 
-  testing::FakeSurroundings around;
+  testing::FakeEnvironment around;
   std::string why_not;
 };
 
@@ -56,7 +56,7 @@ TEST_F(CredentialHttpTest, NoVariableIsNoContainer) {
 }
 
 TEST_F(CredentialHttpTest, ContainerIsAskedAtItsFixedAddress) {
-  around.environment["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"] = "/v2/credentials/id";
+  around.variables["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"] = "/v2/credentials/id";
   around.listen_at("http://169.254.170.2");
   around.server.then(answer(200, metadata_document("KEY")));
   const auto found = of_container();
@@ -70,12 +70,12 @@ TEST_F(CredentialHttpTest, ContainerIsAskedAtItsFixedAddress) {
 }
 
 TEST_F(CredentialHttpTest, ContainerSeesTheTokenOfTheFileAsItIsNow) {
-  around.environment["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = around.server.url() + "/creds?a=b";
-  around.environment["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = "of-variable";
+  around.variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = around.server.url() + "/creds?a=b";
+  around.variables["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = "of-variable";
   around.server.then(answer(200, metadata_document("KEY")));
   EXPECT_TRUE(of_container());
   EXPECT_EQ(around.server.requests().at(0).header("authorization"), "of-variable");
-  around.environment["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] = "/token";
+  around.variables["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] = "/token";
   for (const char* token : {"first\n", "second"}) {
     around.files["/token"] = token;
     around.server.then(answer(200, metadata_document("KEY")));
@@ -87,8 +87,8 @@ TEST_F(CredentialHttpTest, ContainerSeesTheTokenOfTheFileAsItIsNow) {
 }
 
 TEST_F(CredentialHttpTest, ContainerTokenThatCannotBeSentIsNamedNotSaid) {
-  around.environment["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = around.server.url();
-  around.environment["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] = "/token";
+  around.variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = around.server.url();
+  around.variables["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] = "/token";
   EXPECT_NE(failure_of_container().find("/token"), std::string::npos);
   around.files["/token"] = "hunter2\r\nx: y";
   EXPECT_NE(failure_of_container().find("/token"), std::string::npos);
@@ -100,14 +100,14 @@ TEST_F(CredentialHttpTest, ContainerIsTrustedOnlyWhereNobodyCanListen) {
        {"http://example.com/", "http://127.0.0.1@example.com/", "http://169.254.170.3/",
         "http://127.0.0.1.example.com/", "http://[fd00:ec2::24]/", "ftp://127.0.0.1/", "file:///x",
         "http://localhost.example.com/", "nonsense", "http://user@127.0.0.1/"}) {
-    around.environment["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = url;
+    around.variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = url;
     EXPECT_NE(failure_of_container().find("not to be trusted"), std::string::npos) << url;
   }
   EXPECT_TRUE(around.urls.empty());
   for (const char* origin :
        {"http://localhost", "http://127.8.9.1:80", "http://[::1]", "http://169.254.170.2",
         "http://169.254.170.23", "http://[fd00:ec2::23]", "https://example.com"}) {
-    around.environment["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = origin + std::string("/c");
+    around.variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = origin + std::string("/c");
     around.listen_at(origin);
     around.server.then(answer(200, metadata_document("KEY")));
     EXPECT_TRUE(of_container()) << origin;
@@ -115,7 +115,7 @@ TEST_F(CredentialHttpTest, ContainerIsTrustedOnlyWhereNobodyCanListen) {
 }
 
 TEST_F(CredentialHttpTest, ContainerThatFailsForAMomentIsAskedAgain) {
-  around.environment["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = around.server.url();
+  around.variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = around.server.url();
   around.server.then(answer(503));
   around.server.then(hang_up());
   around.server.then(answer(200, metadata_document("KEY")));
@@ -123,7 +123,7 @@ TEST_F(CredentialHttpTest, ContainerThatFailsForAMomentIsAskedAgain) {
 }
 
 TEST_F(CredentialHttpTest, RefusalOfTheContainerIsQuoted) {
-  around.environment["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = around.server.url();
+  around.variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = around.server.url();
   around.server.then(answer(400, R"({"code":"Denied","message":"no such task"})"));
   const std::string message = failure_of_container();
   EXPECT_NE(message.find("400: Denied: no such task"), std::string::npos) << message;
@@ -171,12 +171,12 @@ TEST_F(CredentialHttpTest, VersionOneIsNotUsedWhereItIsSwitchedOffOrAnotherAnswe
   EXPECT_EQ(why_not, "it gives no token: 400");
   EXPECT_FALSE(of_instance());
   EXPECT_EQ(why_not, "it gives no token: 503");
-  around.environment["AWS_EC2_METADATA_V1_DISABLED"] = "true";
+  around.variables["AWS_EC2_METADATA_V1_DISABLED"] = "true";
   around.server.then(answer(405));
   EXPECT_FALSE(of_instance());
   EXPECT_NE(why_not.find("AWS_EC2_METADATA_V1_DISABLED"), std::string::npos) << why_not;
   EXPECT_EQ(around.server.requests().back().line, "PUT /latest/api/token HTTP/1.1");
-  around.environment.clear();
+  around.variables.clear();
   around.server.then(answer(404));
   around.server.then(answer(200, "<html>Welcome</html>"));
   EXPECT_FALSE(of_instance());
@@ -193,7 +193,7 @@ TEST_F(CredentialHttpTest, TokenThatDoesNotReachAContainerIsExplained) {
 TEST_F(CredentialHttpTest, NoneOfTheseRequestsGoesThroughAProxy) {
   script_instance(metadata_document("KEY"));
   EXPECT_TRUE(of_instance());
-  around.environment["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = around.server.url();
+  around.variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = around.server.url();
   around.server.then(answer(200, metadata_document("KEY")));
   EXPECT_TRUE(of_container());
   ASSERT_EQ(around.options.size(), 4U);
@@ -206,13 +206,13 @@ TEST_F(CredentialHttpTest, WaitsAndAttemptsAreThoseOfTheEnvironmentOrTheProfile)
   EXPECT_FALSE(of_instance());
   EXPECT_EQ(around.urls.size(), 3U);
   EXPECT_EQ(around.options.back().timeout, std::chrono::seconds(7));
-  around.environment["AWS_METADATA_SERVICE_TIMEOUT"] = "2";
-  around.environment["AWS_METADATA_SERVICE_NUM_ATTEMPTS"] = "1";
+  around.variables["AWS_METADATA_SERVICE_TIMEOUT"] = "2";
+  around.variables["AWS_METADATA_SERVICE_NUM_ATTEMPTS"] = "1";
   EXPECT_FALSE(of_instance());
   EXPECT_EQ(around.urls.size(), 4U);
   EXPECT_EQ(around.options.back().timeout, std::chrono::seconds(2));
   for (const char* wrong : {"0", "-1", "1s", "3601"}) {
-    around.environment["AWS_METADATA_SERVICE_TIMEOUT"] = wrong;
+    around.variables["AWS_METADATA_SERVICE_TIMEOUT"] = wrong;
     EXPECT_NE(failure_of_instance().find("AWS_METADATA_SERVICE_TIMEOUT"), std::string::npos);
   }
 }
@@ -237,18 +237,18 @@ TEST_F(CredentialHttpTest, InstanceThatFailsIsAnError) {
 }
 
 TEST_F(CredentialHttpTest, MetadataServiceCanBeSwitchedOffAndBeElsewhere) {
-  around.environment["AWS_EC2_METADATA_DISABLED"] = "True";
+  around.variables["AWS_EC2_METADATA_DISABLED"] = "True";
   EXPECT_FALSE(of_instance());
   EXPECT_TRUE(around.urls.empty());
-  around.environment["AWS_EC2_METADATA_DISABLED"] = "false";
-  around.environment["AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE"] = "IPv6";
+  around.variables["AWS_EC2_METADATA_DISABLED"] = "false";
+  around.variables["AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE"] = "IPv6";
   EXPECT_FALSE(of_instance());
   EXPECT_EQ(around.urls.back(), "http://[fd00:ec2::254]/latest/api/token");
-  around.environment["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = "http://127.0.0.1:1/";
+  around.variables["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = "http://127.0.0.1:1/";
   EXPECT_FALSE(of_instance());
   EXPECT_EQ(around.urls.back(), "http://127.0.0.1:1/latest/api/token");
-  around.environment.erase("AWS_EC2_METADATA_SERVICE_ENDPOINT");
-  around.environment["AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE"] = "both";
+  around.variables.erase("AWS_EC2_METADATA_SERVICE_ENDPOINT");
+  around.variables["AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE"] = "both";
   EXPECT_NE(failure_of_instance().find("neither IPv4 nor IPv6"), std::string::npos);
 }
 

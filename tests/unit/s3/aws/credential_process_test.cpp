@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "plugins/s3/aws/run_program.hpp"
-#include "tests/unit/s3/aws/fake_surroundings.hpp"
+#include "tests/unit/s3/aws/fake_environment.hpp"
 
 namespace nbdstack {
 namespace {
@@ -45,7 +45,7 @@ class CredentialProcessTest : public ::testing::Test {
     return "no failure";
   }
 
-  testing::FakeSurroundings around;
+  testing::FakeEnvironment around;
 };
 
 TEST_F(CredentialProcessTest, ReadsWhatTheProgramPrints) {

@@ -7,7 +7,7 @@
 #include <functional>
 #include <thread>
 
-#include "tests/unit/s3/aws/fake_surroundings.hpp"
+#include "tests/unit/s3/aws/fake_environment.hpp"
 #include "tests/unit/s3/lease/lease_fakes.hpp"
 
 namespace nbdstack {
@@ -272,7 +272,7 @@ TEST_F(CredentialSourceTest, RejectedAndNotRenewedAreGivenOutAgain) {
 }
 
 TEST(FindCredentials, KeysThatAreReplacedInTheFileAreFound) {
-  testing::FakeSurroundings around;
+  testing::FakeEnvironment around;
   const auto set_keys = [&](const char* name) {
     around.files["/home/u/.aws/credentials"] =
         fmt::format("[default]\naws_access_key_id = {}\naws_secret_access_key = s\n", name);
@@ -288,7 +288,7 @@ TEST(FindCredentials, KeysThatAreReplacedInTheFileAreFound) {
 }
 
 TEST(FindCredentials, ThoseOfTheParametersAndTheEnvironmentStay) {
-  testing::FakeSurroundings around;
+  testing::FakeEnvironment around;
   CredentialParameters parameters;
   parameters.access_key = parameters.secret_key = "x";
   const auto given = find_credentials(parameters, around.get()).source;
@@ -296,7 +296,7 @@ TEST(FindCredentials, ThoseOfTheParametersAndTheEnvironmentStay) {
 }
 
 TEST(FindCredentials, ThoseOfAnInstanceGoOnPastTheirEnd) {
-  testing::FakeSurroundings around;
+  testing::FakeEnvironment around;
   testing::LogOfErrors log;
   around.listen_at("http://169.254.169.254");
   const auto script_instance = [&](const char* name, const char* end) {
@@ -314,10 +314,10 @@ TEST(FindCredentials, ThoseOfAnInstanceGoOnPastTheirEnd) {
 }
 
 TEST(FindCredentials, ARoleIsAssumedAnewBeforeItsSessionEnds) {
-  testing::FakeSurroundings around;
-  around.environment["AWS_ENDPOINT_URL_STS"] = around.server.url();
-  around.environment["AWS_WEB_IDENTITY_TOKEN_FILE"] = "/token";
-  around.environment["AWS_ROLE_ARN"] = "arn:web";
+  testing::FakeEnvironment around;
+  around.variables["AWS_ENDPOINT_URL_STS"] = around.server.url();
+  around.variables["AWS_WEB_IDENTITY_TOKEN_FILE"] = "/token";
+  around.variables["AWS_ROLE_ARN"] = "arn:web";
   around.files["/token"] = "first";
   around.server.then(answer(200, testing::sts_document("AssumeRoleWithWebIdentity", "OLD")));
   const auto source = find_credentials({}, around.get()).source;

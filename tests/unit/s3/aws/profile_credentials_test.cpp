@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/unit/s3/aws/fake_surroundings.hpp"
+#include "tests/unit/s3/aws/fake_environment.hpp"
 
 namespace nbdstack {
 namespace {
@@ -12,7 +12,7 @@ using testing::sts_document;
 
 class ProfileCredentialsTest : public ::testing::Test {
  protected:
-  ProfileCredentialsTest() { around.environment["AWS_ENDPOINT_URL_STS"] = around.server.url(); }
+  ProfileCredentialsTest() { around.variables["AWS_ENDPOINT_URL_STS"] = around.server.url(); }
 
   // The access key that profile "p" of this config file gives; empty for none.
   std::string key_of(const std::string& config_text) {
@@ -47,7 +47,7 @@ class ProfileCredentialsTest : public ::testing::Test {
     return value.substr(begin, value.find('/') - begin);
   }
 
-  testing::FakeSurroundings around;
+  testing::FakeEnvironment around;
 };
 
 const std::string kKeys = "aws_access_key_id = FILE\naws_secret_access_key = s\n";
@@ -103,8 +103,8 @@ TEST_F(ProfileCredentialsTest, CirclesAreNamed) {
 TEST_F(ProfileCredentialsTest, ARoleCanUseTheEnvironment) {
   const std::string text = "[profile p]\nrole_arn = arn:p\ncredential_source = Environment\n";
   expect_failure(text, {"\"p\"", "Environment", "AWS_ACCESS_KEY_ID"});
-  around.environment["AWS_ACCESS_KEY_ID"] = "ENVIRONMENT";
-  around.environment["AWS_SECRET_ACCESS_KEY"] = "s";
+  around.variables["AWS_ACCESS_KEY_ID"] = "ENVIRONMENT";
+  around.variables["AWS_SECRET_ACCESS_KEY"] = "s";
   will_assume("ROLE");
   EXPECT_EQ(key_of(text), "ROLE");
   EXPECT_EQ(signer(0), "ENVIRONMENT");
@@ -113,7 +113,7 @@ TEST_F(ProfileCredentialsTest, ARoleCanUseTheEnvironment) {
 TEST_F(ProfileCredentialsTest, ARoleCanUseTheContainer) {
   const std::string text = "[profile p]\nrole_arn = arn:p\ncredential_source = EcsContainer\n";
   expect_failure(text, {"EcsContainer", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"});
-  around.environment["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = around.server.url();
+  around.variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = around.server.url();
   around.server.then(answer(200, testing::metadata_document("CONTAINER")));
   will_assume("ROLE");
   EXPECT_EQ(key_of(text), "ROLE");
@@ -124,7 +124,7 @@ TEST_F(ProfileCredentialsTest, ARoleCanUseTheInstance) {
   const std::string text =
       "[profile p]\nrole_arn = arn:p\ncredential_source = Ec2InstanceMetadata\n";
   expect_failure(text, {"Ec2InstanceMetadata", "nobody is there"});
-  around.environment["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = around.server.url();
+  around.variables["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = around.server.url();
   around.server.then(answer(200, "imdstoken"));
   around.server.then(answer(200, "role"));
   around.server.then(answer(200, testing::metadata_document("INSTANCE")));

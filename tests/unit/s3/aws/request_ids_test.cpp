@@ -5,7 +5,7 @@
 #include "plugins/s3/aws/credential_http.hpp"
 #include "plugins/s3/aws/sts.hpp"
 #include "plugins/s3/store/conditional_puts.hpp"
-#include "tests/unit/s3/aws/fake_surroundings.hpp"
+#include "tests/unit/s3/aws/fake_environment.hpp"
 #include "tests/unit/s3/contains.hpp"
 #include "tests/unit/s3/store/service/http_store_fixture.hpp"
 
@@ -193,11 +193,11 @@ class CredentialRequestIds : public ::testing::Test {
     parameters.region = "eu-west-3";
     return {around.get(), parameters};
   }
-  testing::FakeSurroundings around;
+  testing::FakeEnvironment around;
 };
 
 TEST_F(CredentialRequestIds, Sts) {
-  around.environment["AWS_ENDPOINT_URL_STS"] = around.server.url();
+  around.variables["AWS_ENDPOINT_URL_STS"] = around.server.url();
   const RoleRequest role{
       .role_arn = "arn:aws:iam::1:role/r", .session_name = {}, .external_id = {}, .duration_s = {}};
   const auto assume = [&] { assume_role(role, {"KEY", "SECRET", ""}, settings()); };
@@ -212,7 +212,7 @@ TEST_F(CredentialRequestIds, Sts) {
 }
 
 TEST_F(CredentialRequestIds, TheContainersEndpoint) {
-  around.environment["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = around.server.url() + "/creds";
+  around.variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = around.server.url() + "/creds";
   const auto ask = [&] { credentials_of_container(settings()); };
   const AnswerHeaders headers{{"x-amzn-RequestId", "c6104cbe"}};
   for (const auto& [status, text] : {std::pair(404, R"({"code":"x","message":"y"})"),

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/unit/s3/aws/fake_surroundings.hpp"
+#include "tests/unit/s3/aws/fake_environment.hpp"
 
 namespace nbdstack {
 namespace {
@@ -17,7 +17,7 @@ class SharedConfigTest : public ::testing::Test {
   }
   void set_config(const std::string& text) { around.files["/home/u/.aws/config"] = text; }
 
-  testing::FakeSurroundings around;
+  testing::FakeEnvironment around;
 };
 
 TEST_F(SharedConfigTest, FilesThatDoNotExistAreEmpty) {
@@ -73,7 +73,7 @@ TEST_F(SharedConfigTest, ValuesAreLiteral) {
 }
 
 TEST_F(SharedConfigTest, HomeMayBeWrittenAsATilde) {
-  around.environment["AWS_CONFIG_FILE"] = "~/f";
+  around.variables["AWS_CONFIG_FILE"] = "~/f";
   around.files["/home/u/f"] = "[default]\na = 1\n";
   EXPECT_EQ(setting("default", "a"), "1");
 }

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/unit/s3/aws/fake_surroundings.hpp"
+#include "tests/unit/s3/aws/fake_environment.hpp"
 #include "tests/unit/s3/lease/lease_fakes.hpp"
 
 namespace nbdstack {
@@ -76,7 +76,7 @@ class SingleSignOnTest : public ::testing::Test {
 
   const std::string config_path = "/home/u/.aws/config";
   std::string cache_path = kSessionCache;
-  testing::FakeSurroundings around;  // where it is 2001-09-09T01:46:40Z
+  testing::FakeEnvironment around;  // where it is 2001-09-09T01:46:40Z
 };
 
 TEST_F(SingleSignOnTest, RoleIsAskedForWithTheTokenOfTheSession) {
@@ -108,7 +108,7 @@ TEST_F(SingleSignOnTest, PartitionsAndConfiguredEndpointsAreElsewhere) {
   expect_failure(ETIMEDOUT, {"GetRoleCredentials"});
   EXPECT_TRUE(around.urls.at(0).starts_with("https://portal.sso.cn-north-1.amazonaws.com.cn/"))
       << around.urls.at(0);
-  around.environment["AWS_ENDPOINT_URL_SSO"] = around.server.url() + "/base";
+  around.variables["AWS_ENDPOINT_URL_SSO"] = around.server.url() + "/base";
   around.server.then(role_credentials());
   EXPECT_TRUE(found());
   EXPECT_TRUE(around.server.requests().at(0).line.starts_with("GET /base/federation/"));

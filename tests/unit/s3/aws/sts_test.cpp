@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/unit/s3/aws/fake_surroundings.hpp"
+#include "tests/unit/s3/aws/fake_environment.hpp"
 
 namespace nbdstack {
 namespace {
@@ -43,7 +43,7 @@ class StsTest : public ::testing::Test {
   RoleRequest role{
       .role_arn = "arn:aws:iam::1:role/r", .session_name = {}, .external_id = {}, .duration_s = {}};
   CredentialParameters parameters{.region = "eu-west-3"};
-  testing::FakeSurroundings around;
+  testing::FakeEnvironment around;
 };
 
 TEST_F(StsTest, RoleIsAssumedByASignedRequestToTheRegion) {
@@ -72,11 +72,11 @@ TEST_F(StsTest, GlobalEndpointIsUsedOnlyWhereItIsAskedForAndStandsForTheRegion) 
     const std::string value = around.server.requests().back().header("authorization");
     EXPECT_NE(value.find("/" + signed_for + "/sts/"), std::string::npos) << value;
   };
-  around.environment["AWS_STS_REGIONAL_ENDPOINTS"] = "legacy";
+  around.variables["AWS_STS_REGIONAL_ENDPOINTS"] = "legacy";
   expect_host("sts.amazonaws.com", "us-east-1");
-  around.environment["AWS_USE_FIPS_ENDPOINT"] = "true";
+  around.variables["AWS_USE_FIPS_ENDPOINT"] = "true";
   expect_host("sts-fips.eu-west-3.amazonaws.com", "eu-west-3");
-  around.environment.erase("AWS_USE_FIPS_ENDPOINT");
+  around.variables.erase("AWS_USE_FIPS_ENDPOINT");
   parameters.region = "eu-south-1";
   expect_host("sts.eu-south-1.amazonaws.com", "eu-south-1");
   parameters.region = "cn-north-1";
@@ -92,7 +92,7 @@ TEST_F(StsTest, AnEndpointOfTheProfileIsUsed) {
 }
 
 TEST_F(StsTest, WhatTheProfileSaysIsSent) {
-  around.environment["AWS_ENDPOINT_URL"] = around.server.url() + "/base/";
+  around.variables["AWS_ENDPOINT_URL"] = around.server.url() + "/base/";
   role.session_name = "me@home";
   role.external_id = "ext";
   role.duration_s = 900;
@@ -106,8 +106,8 @@ TEST_F(StsTest, WhatTheProfileSaysIsSent) {
 }
 
 TEST_F(StsTest, WebIdentityIsNotSignedAndItsTokenReadAnew) {
-  around.environment["AWS_ENDPOINT_URL"] = "http://nobody.example.com";
-  around.environment["AWS_ENDPOINT_URL_STS"] = around.server.url();
+  around.variables["AWS_ENDPOINT_URL"] = "http://nobody.example.com";
+  around.variables["AWS_ENDPOINT_URL_STS"] = around.server.url();
   for (const char* token : {"first\n", "second"}) {
     around.files["/token"] = token;
     around.server.then(answer(200, sts_document("AssumeRoleWithWebIdentity", "WEB")));
@@ -133,7 +133,7 @@ TEST_F(StsTest, ChinaHasADomainOfItsOwn) {
 }
 
 TEST_F(StsTest, RefusalIsQuotedButNotTheRequestInIt) {
-  around.environment["AWS_ENDPOINT_URL_STS"] = around.server.url();
+  around.variables["AWS_ENDPOINT_URL_STS"] = around.server.url();
   around.server.then(answer(
       403, refusal("SignatureDoesNotMatch", "it does not match.\n\nx-amz-security-token:hunter2")));
   const Error error = failure([&] { assume(); });
@@ -146,7 +146,7 @@ TEST_F(StsTest, RefusalIsQuotedButNotTheRequestInIt) {
 }
 
 TEST_F(StsTest, WhatPassesIsTriedAgain) {
-  around.environment["AWS_ENDPOINT_URL_STS"] = around.server.url();
+  around.variables["AWS_ENDPOINT_URL_STS"] = around.server.url();
   around.server.then(answer(400, refusal("Throttling", "Rate exceeded")));
   around.server.then(answer(503));
   around.server.then(hang_up());
@@ -155,7 +155,7 @@ TEST_F(StsTest, WhatPassesIsTriedAgain) {
 }
 
 TEST_F(StsTest, AnAnswerOfSomethingElseIsNoCredentials) {
-  around.environment["AWS_ENDPOINT_URL_STS"] = around.server.url();
+  around.variables["AWS_ENDPOINT_URL_STS"] = around.server.url();
   for (const std::string& text :
        {std::string("<html>hunter2</html>"), std::string("hunter2"), sts_document("AssumeRole", ""),
         sts_document("AssumeRoleWithSAML", "hunter2")}) {
@@ -165,7 +165,7 @@ TEST_F(StsTest, AnAnswerOfSomethingElseIsNoCredentials) {
 }
 
 TEST_F(StsTest, AnEndpointThatCannotBeIsNamedByItsVariable) {
-  around.environment["AWS_ENDPOINT_URL_STS"] = "sts.example.com";
+  around.variables["AWS_ENDPOINT_URL_STS"] = "sts.example.com";
   try {
     assume();
     FAIL() << "sent";

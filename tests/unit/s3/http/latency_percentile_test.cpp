@@ -11,7 +11,7 @@ using std::chrono::milliseconds;
 
 TEST(LatencyPercentileTest, FewSamplesTellNothing) {
   LatencyPercentile latencies;
-  for (unsigned i = 1; i < LatencyPercentile::kSamplesMin; ++i) latencies.add(milliseconds(1));
+  for (unsigned i = 1; i < LatencyPercentile::kSamples_min; ++i) latencies.add(milliseconds(1));
   EXPECT_FALSE(latencies.at(99));
   latencies.add(milliseconds(1));
   EXPECT_TRUE(latencies.at(99));

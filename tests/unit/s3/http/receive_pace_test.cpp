@@ -54,12 +54,12 @@ class ReceivePaceTest : public ::testing::Test {
         ++limited;
         each.window_bytes = static_cast<double>(*window);
       }
-      each.window_bytes = std::min(each.window_bytes, kWindowBytes_max);
+      each.window_bytes = std::min(each.window_bytes, kWindow_bytes_max);
     }
   }
 
   static constexpr Duration kLook = milliseconds(25);
-  static constexpr double kWindowBytes_max = 6 << 20;
+  static constexpr double kWindow_bytes_max = 6 << 20;
 
   std::vector<Connection> connections = std::vector<Connection>(4);
   TimePoint now{std::chrono::hours(1)};
@@ -89,7 +89,7 @@ TEST_F(ReceivePaceTest, WhatIsLimitedGrowsAgainOnALineThatBecomesFaster) {
 TEST_F(ReceivePaceTest, NothingIsDoneWhereTheQueueIsShort) {
   connections.resize(1);
   connections[0].window_bytes = 2 << 20;
-  bytes_s = kWindowBytes_max / in_seconds(trip + ReceivePace::kSpan);
+  bytes_s = kWindow_bytes_max / in_seconds(trip + ReceivePace::kSpan);
   run_for(seconds(60));
   EXPECT_EQ(limited, 0U);
 }
@@ -108,7 +108,7 @@ TEST_F(ReceivePaceTest, AnAnswerThatWasLongInComingIsNoQueue) {
   seen.received_bytes += 1 << 20;  // in two seconds: it would have use for a larger one
   EXPECT_FALSE(pace.window(seen, now + seconds(11)));
   seen.received_bytes += 20'000;
-  EXPECT_EQ(pace.window(seen, now + seconds(13)), ReceivePace::kWindowBytes_min);
+  EXPECT_EQ(pace.window(seen, now + seconds(13)), ReceivePace::kWindow_bytes_min);
 }
 
 TEST_F(ReceivePaceTest, WithoutARoundTripNothingIsKnown) {

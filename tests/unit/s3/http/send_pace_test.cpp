@@ -85,7 +85,7 @@ TEST_F(SendPaceTest, TheWindowOfAConnectionStays) {
 TEST_F(SendPaceTest, AFastLineIsNotHeldBackAndGetsLargePieces) {
   bytes_s = 1e9;
   run_for(milliseconds(100));
-  EXPECT_EQ(largest_piece_bytes, SendPace::kPieceBytes_max);
+  EXPECT_EQ(largest_piece_bytes, SendPace::kPiece_bytes_max);
   EXPECT_EQ(waiting_bytes, 0);
 }
 

@@ -76,10 +76,10 @@ TEST(TransferHedgingTest, AtMostAFewPercentAreRepeated) {
   answer(hedging, kMiB, 1000);
   unsigned repeated = 0;
   while (should_repeat(hedging, kMiB, seconds(10), false)) ++repeated;
-  EXPECT_EQ(repeated, TransferHedging::kSavedMax);
+  EXPECT_EQ(repeated, TransferHedging::kSaved_max);
   answer(hedging, kMiB, 100);
   while (should_repeat(hedging, kMiB, seconds(10), false)) ++repeated;
-  EXPECT_EQ(repeated, TransferHedging::kSavedMax + TransferHedging::kSharePercent);
+  EXPECT_EQ(repeated, TransferHedging::kSaved_max + TransferHedging::kSharePercent);
 }
 
 }  // namespace

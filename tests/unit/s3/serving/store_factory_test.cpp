@@ -10,7 +10,7 @@
 #include "common/error.hpp"
 #include "plugins/s3/store/directory/directory_store.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"
-#include "tests/unit/s3/aws/fake_surroundings.hpp"
+#include "tests/unit/s3/aws/fake_environment.hpp"
 #include "tests/unit/s3/contains.hpp"
 
 namespace nbdstack {
@@ -25,8 +25,8 @@ class StoreFactoryTest : public ::testing::Test {
   ~StoreFactoryTest() override { std::filesystem::remove_all(directory_); }
 
   // An environment without variables and files, on a machine without services.
-  static Surroundings bare() {
-    static testing::FakeSurroundings nothing;
+  static Environment bare() {
+    static testing::FakeEnvironment nothing;
     return nothing.get();
   }
   static StoreFactory factory(const std::string& endpoint_url) {
@@ -82,7 +82,7 @@ TEST_F(StoreFactoryTest, AServiceNeedsCredentialsAndAnUrlThatCanBe) {
 // Where the requests for a bucket of this name would go.
 std::string place_of(const std::string& bucket, const std::string& endpoint_url = "",
                      bool anonymous = false) {
-  testing::FakeSurroundings around;
+  testing::FakeEnvironment around;
   StoreSettings settings;
   settings.bucket = bucket;
   settings.endpoint_url = endpoint_url;
@@ -122,7 +122,7 @@ TEST_F(StoreFactoryTest, ADirectoryBucketIsInItsZone) {
   EXPECT_EQ(place_of("disk", "", /*anonymous=*/true), "https://s3.us-east-1.amazonaws.com/disk");
 }
 
-std::string refusal(const StoreSettings& settings, testing::FakeSurroundings& around) {
+std::string refusal(const StoreSettings& settings, testing::FakeEnvironment& around) {
   try {
     StoreFactory(settings, around.get());
   } catch (const Error& error) {
@@ -134,16 +134,16 @@ std::string refusal(const StoreSettings& settings, testing::FakeSurroundings& ar
 
 // "endpoint-url: ..." of somebody who gave no endpoint-url sends them looking in the wrong place.
 TEST_F(StoreFactoryTest, AnUrlThatCannotBeIsRefusedByTheNameOfWhereItStands) {
-  testing::FakeSurroundings around;
+  testing::FakeEnvironment around;
   around.files["/home/u/.aws/config"] = "[default]\nendpoint_url = ftp://profile\n";
   StoreSettings settings;
   settings.bucket = "bucket";
   settings.identity.anonymous = true;
   const std::string why = ": the scheme is neither http nor https";
   EXPECT_TRUE(refusal(settings, around).starts_with("endpoint_url of profile \"default\"" + why));
-  around.environment["AWS_ENDPOINT_URL"] = "ftp://all";
+  around.variables["AWS_ENDPOINT_URL"] = "ftp://all";
   EXPECT_TRUE(refusal(settings, around).starts_with("AWS_ENDPOINT_URL" + why));
-  around.environment["AWS_ENDPOINT_URL_S3"] = "ftp://s3";
+  around.variables["AWS_ENDPOINT_URL_S3"] = "ftp://s3";
   EXPECT_TRUE(refusal(settings, around).starts_with("AWS_ENDPOINT_URL_S3" + why));
   settings.endpoint_url = "ftp://given";
   EXPECT_TRUE(refusal(settings, around).starts_with("endpoint-url" + why));
@@ -152,7 +152,7 @@ TEST_F(StoreFactoryTest, AnUrlThatCannotBeIsRefusedByTheNameOfWhereItStands) {
 }
 
 TEST_F(StoreFactoryTest, TheParameterVirtualHostCountsBeforeTheProfile) {
-  testing::FakeSurroundings around;
+  testing::FakeEnvironment around;
   StoreSettings settings;
   settings.bucket = "bucket";
   settings.endpoint_url = "http://store";
@@ -169,8 +169,8 @@ TEST_F(StoreFactoryTest, TheParameterVirtualHostCountsBeforeTheProfile) {
 }
 
 TEST_F(StoreFactoryTest, AnAccessPointTellsWhereTheAddressStandsThatItCannotBePutBefore) {
-  testing::FakeSurroundings around;
-  around.environment["AWS_ENDPOINT_URL"] = "http://127.0.0.1:9000";
+  testing::FakeEnvironment around;
+  around.variables["AWS_ENDPOINT_URL"] = "http://127.0.0.1:9000";
   StoreSettings settings;
   settings.bucket = "arn:aws:s3:eu-west-1:123456789012:accesspoint/disks";
   settings.identity.anonymous = true;
@@ -179,7 +179,7 @@ TEST_F(StoreFactoryTest, AnAccessPointTellsWhereTheAddressStandsThatItCannotBePu
 }
 
 TEST_F(StoreFactoryTest, APublicBucketNeedsNoCredentials) {
-  testing::FakeSurroundings around;
+  testing::FakeEnvironment around;
   StoreSettings settings;
   settings.bucket = "bucket";
   settings.endpoint_url = around.server.url();
@@ -193,7 +193,7 @@ TEST_F(StoreFactoryTest, APublicBucketNeedsNoCredentials) {
 
 // As the lease's requests: they are not held up by limits, and one that comes late is of no use.
 TEST_F(StoreFactoryTest, WhatMustComeInTimeHasNoLimitsAndNoMoreTimeForGettingOn) {
-  testing::FakeSurroundings around;
+  testing::FakeEnvironment around;
   StoreSettings settings;
   settings.bucket = "bucket";
   settings.endpoint_url = around.server.url();

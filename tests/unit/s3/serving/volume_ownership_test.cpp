@@ -39,7 +39,7 @@ class VolumeOwnershipTest : public ::testing::Test {
   BoottimeClock boottime_clock_;
   LocalProcesses processes_;
   StoreFactory factory_{{.bucket = "disk", .endpoint_url = "file://" + directory_},
-                        Surroundings::of_process()};
+                        Environment::of_process()};
   Host host_{.stores = factory_,
              .clock = clock_,
              .boottime_clock = boottime_clock_,

@@ -1,4 +1,4 @@
-#include "filters/md5/digest_file.hpp"
+#include "filters/md5/md5_file.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -74,8 +74,8 @@ std::int64_t seconds_since_1970() {
 
 // --- Identity ---
 
-DigestFile::Identity DigestFile::create(StorageFile& file, const std::string& export_name,
-                                        std::uint32_t block_size) {
+Md5File::Identity Md5File::create(StorageFile& file, const std::string& export_name,
+                                  std::uint32_t block_size) {
   Identity identity;
   identity.export_name = export_name;
   identity.block_size = block_size;
@@ -84,8 +84,8 @@ DigestFile::Identity DigestFile::create(StorageFile& file, const std::string& ex
   return identity;
 }
 
-DigestFile::DigestFile(std::shared_ptr<StorageFile> file, const Identity& identity, Store store,
-                       bool exists)
+Md5File::Md5File(std::shared_ptr<StorageFile> file, const Identity& identity, Store store,
+                 bool exists)
     : file_(std::move(file)),
       seed_(seed_of(identity.uuid)),
       store_(std::move(store)),
@@ -95,23 +95,22 @@ DigestFile::DigestFile(std::shared_ptr<StorageFile> file, const Identity& identi
       identity_(identity),
       regions_(*file_, seed_) {}
 
-DigestFile::DigestFile(std::shared_ptr<StorageFile> file, const Identity& identity, Store store)
-    : DigestFile(std::move(file), identity, std::move(store), true) {
+Md5File::Md5File(std::shared_ptr<StorageFile> file, const Identity& identity, Store store)
+    : Md5File(std::move(file), identity, std::move(store), true) {
   recover();
 }
 
-std::unique_ptr<DigestFile> DigestFile::make_new(std::shared_ptr<StorageFile> file,
-                                                 const Identity& identity, Store store) {
-  return std::unique_ptr<DigestFile>(
-      new DigestFile(std::move(file), identity, std::move(store), false));
+std::unique_ptr<Md5File> Md5File::make_new(std::shared_ptr<StorageFile> file,
+                                           const Identity& identity, Store store) {
+  return std::unique_ptr<Md5File>(new Md5File(std::move(file), identity, std::move(store), false));
 }
 
-DigestFile::Identity DigestFile::identity() const {
+Md5File::Identity Md5File::identity() const {
   const std::lock_guard lock(mutex_);
   return identity_;
 }
 
-void DigestFile::change_identity(const Identity& identity) {
+void Md5File::change_identity(const Identity& identity) {
   const std::lock_guard lock(mutex_);
   if (identity_ == identity) return;
   identity_ = identity;
@@ -119,14 +118,14 @@ void DigestFile::change_identity(const Identity& identity) {
   is_stored_ = false;
 }
 
-void DigestFile::doubt_all(const std::optional<std::uint64_t>& term) {
+void Md5File::doubt_all(const std::optional<std::uint64_t>& term) {
   Identity identity = this->identity();
   ++identity.generation;
   identity.term = term;
   change_identity(identity);
 }
 
-void DigestFile::store_identity() {
+void Md5File::store_identity() {
   if (is_stored_) return;
   const std::lock_guard one_at_a_time(storing_);
   while (!is_stored_) {
@@ -146,7 +145,7 @@ void DigestFile::store_identity() {
 
 // Nothing goes from the list before what was doubted is durable, and what was not, too: a server
 // may have been killed between writing an entry and syncing it.
-void DigestFile::recover() {
+void Md5File::recover() {
   const std::vector<std::uint64_t> doubted = regions_.doubted();
   for (const std::uint64_t region : doubted) doubt(region);
   if (!doubted.empty()) {
@@ -157,7 +156,7 @@ void DigestFile::recover() {
   regions_.clear();
 }
 
-void DigestFile::doubt(std::uint64_t region) {
+void Md5File::doubt(std::uint64_t region) {
   const BlockNumber first{region * kBlocksPerRegion};
   Records records = load(first, kBlocksPerRegion);
   for (auto& record : records) {
@@ -170,8 +169,8 @@ void DigestFile::doubt(std::uint64_t region) {
 
 // --- Records ---
 
-DigestFile::Records DigestFile::read_records(const StorageFile& file, const Identity& identity,
-                                             BlockNumber first, std::uint64_t count) {
+Md5File::Records Md5File::read_records(const StorageFile& file, const Identity& identity,
+                                       BlockNumber first, std::uint64_t count) {
   Records records;
   records.reserve(count);
   for (const auto& decoded :
@@ -181,12 +180,12 @@ DigestFile::Records DigestFile::read_records(const StorageFile& file, const Iden
   return records;
 }
 
-std::vector<std::uint64_t> DigestFile::doubted_regions(StorageFile& file, const Identity& identity,
-                                                       std::optional<std::uint64_t> only) {
+std::vector<std::uint64_t> Md5File::doubted_regions(StorageFile& file, const Identity& identity,
+                                                    std::optional<std::uint64_t> only) {
   return OpenRegions(file, seed_of(identity.uuid)).doubted(only);
 }
 
-DigestFile::Records DigestFile::load(BlockNumber first, std::uint64_t count) const {
+Md5File::Records Md5File::load(BlockNumber first, std::uint64_t count) const {
   Records records(count);
   if (!exists_) return records;
   std::vector<DecodedRecord> all = read_decoded(*file_, seed_, first, count, generation_);
@@ -208,7 +207,7 @@ DigestFile::Records DigestFile::load(BlockNumber first, std::uint64_t count) con
   return records;
 }
 
-void DigestFile::store(BlockNumber first, const Records& records, std::uint32_t generation) {
+void Md5File::store(BlockNumber first, const Records& records, std::uint32_t generation) {
   std::vector<std::byte> bytes(records.size() * kRecord_bytes);
   for (std::size_t i = 0; i < records.size(); ++i) {
     encode_record(records[i], {first.value + i}, seed_, record_at(bytes, i), generation);
@@ -218,7 +217,7 @@ void DigestFile::store(BlockNumber first, const Records& records, std::uint32_t 
 
 // --- Changes ---
 
-std::optional<DigestFile::Change> DigestFile::begin(BlockNumber first, const Records& before) {
+std::optional<Md5File::Change> Md5File::begin(BlockNumber first, const Records& before) {
   store_identity();
   return or_refuse([&]() -> std::optional<Change> {
     auto hold = regions_.open(regions_of(first, before.size()));
@@ -228,20 +227,20 @@ std::optional<DigestFile::Change> DigestFile::begin(BlockNumber first, const Rec
   });
 }
 
-void DigestFile::make_unknown(BlockNumber first, const Records& before) {
+void Md5File::make_unknown(BlockNumber first, const Records& before) {
   const auto [begin, end] = known_part(before);
   if (begin == end) return;
   store({first.value + begin}, Records(end - begin), generation_);
 }
 
-void DigestFile::Change::record(std::span<const std::optional<Content>> contents) {
+void Md5File::Change::record(std::span<const std::optional<Content>> contents) {
   const auto [begin, end] = known_part(contents);
   if (begin == end) return;
   Records records(end - begin);
   const std::int64_t now_s = seconds_since_1970();
   for (std::size_t i = begin; i < end; ++i) {
     if (!contents[i]) continue;
-    DigestRecord& record = records[i - begin].emplace();
+    Md5FileRecord& record = records[i - begin].emplace();
     record = {.content = *contents[i], .previous = std::nullopt, .written_at_s = now_s};
     const auto& before = before_[i];
     if (!before) continue;
@@ -251,7 +250,7 @@ void DigestFile::Change::record(std::span<const std::optional<Content>> contents
   file_->store_or_say({first_.value + begin}, records, generation_);
 }
 
-void DigestFile::Change::undo() {
+void Md5File::Change::undo() {
   const auto [begin, end] = known_part(before_);
   if (begin == end) return;
   file_->store_or_say({first_.value + begin},
@@ -262,7 +261,7 @@ void DigestFile::Change::undo() {
 
 // While the disk is full some records find their place and others do not: it is over when none has
 // failed for a while.
-void DigestFile::store_or_say(BlockNumber first, const Records& records, std::uint32_t generation) {
+void Md5File::store_or_say(BlockNumber first, const Records& records, std::uint32_t generation) {
   using std::chrono::steady_clock;
   constexpr std::chrono::seconds kQuiet{5};
   try {
@@ -277,7 +276,7 @@ void DigestFile::store_or_say(BlockNumber first, const Records& records, std::ui
   }
 }
 
-bool DigestFile::resolve(BlockNumber block, bool right) {
+bool Md5File::resolve(BlockNumber block, bool right) {
   store_identity();
   const auto hold = regions_.open(regions_of(block, 1));
   if (!hold) return false;
@@ -290,7 +289,7 @@ bool DigestFile::resolve(BlockNumber block, bool right) {
   return true;
 }
 
-bool DigestFile::forget(BlockNumber first, std::uint64_t count) {
+bool Md5File::forget(BlockNumber first, std::uint64_t count) {
   store_identity();
   return or_refuse([&] {
     // The regions at the ends have other blocks, too.
@@ -303,7 +302,7 @@ bool DigestFile::forget(BlockNumber first, std::uint64_t count) {
   });
 }
 
-void DigestFile::punch(BlockNumber first, std::uint64_t count) {
+void Md5File::punch(BlockNumber first, std::uint64_t count) {
   const std::uint64_t begin = offset_of_record(first);
   const std::uint64_t end = std::min(begin + count * kRecord_bytes, file_->size_bytes());
   if (begin < end) file_->punch_hole(end - begin, begin);

@@ -6,11 +6,11 @@
 
 namespace nbdstack {
 
-class ClientView final : public ForwardingLayer {
+class PerClientVolume final : public ForwardingLayer {
  public:
   // `disk` outlives this, or rather its last call: a server that is told to stop never destroys the
   // views.
-  ClientView(Layer& disk, bool readonly) : ForwardingLayer(disk), traits_(disk.traits()) {
+  PerClientVolume(Layer& disk, bool readonly) : ForwardingLayer(disk), traits_(disk.traits()) {
     if (!readonly) return;
     traits_.can_write = traits_.can_trim = traits_.can_fast_zero = false;
     traits_.zero = Support::none;

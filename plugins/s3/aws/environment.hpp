@@ -1,8 +1,8 @@
-// The process's environment, files, programs, network and clock, as far as credentials need them,
-// behind a seam: in unit tests nothing is read, run or asked but what the test wrote down.
+// The environment variables, files, programs, network and clock that credentials need, behind a
+// seam: unit tests substitute a fake and never touch the real environment.
 //
-// Everything may be called from any thread and at any time, also before and after a fork: nothing
-// is kept from one call to the next, neither threads nor connections.
+// Each function may be called from any thread and at any time, also before and after a fork: neither
+// threads nor connections are kept between calls.
 #pragma once
 
 #include <chrono>
@@ -21,22 +21,22 @@ namespace nbdstack {
 struct ExchangeOptions {
   std::chrono::milliseconds connect_timeout;
   std::chrono::milliseconds timeout;  // of the whole
-  // A service of this machine's own surroundings: no proxy is asked, whatever the environment says.
+  // For a service of this machine's own platform: no proxy is used, whatever the variables say.
   bool is_direct = false;
   std::string ca_file{};  // empty: the system's
 };
 
-struct Surroundings {
-  // Nothing where the variable is not set.
-  std::function<std::optional<std::string>(const std::string& name)> environment;
-  // Nothing where there is no such file. One that cannot be read is an Error.
+struct Environment {
+  // Returns nothing if the variable is not set.
+  std::function<std::optional<std::string>(const std::string& name)> find_variable;
+  // Returns nothing if the file does not exist. Throws Error if it cannot be read.
   std::function<std::optional<std::string>(const std::string& path)> read_file;
   // Gives a file, which must exist, new content (replace_file.hpp).
   std::function<void(const std::string& path, const std::function<std::string()>& make)>
       replace_file;
-  // Runs a program (searched for in PATH) without a shell and without input. Throws Error for one
-  // that cannot be run, that lasts longer than `limit` (it is killed, and so are its children) or
-  // that says far more than credentials need.
+  // Runs a program (searched for in PATH) without a shell and without input. Throws Error if it
+  // cannot be run, runs longer than `limit` (it is killed with its children) or writes far more than
+  // credentials need.
   std::function<ProcessOutcome(const std::vector<std::string>& arguments,
                                std::chrono::milliseconds limit)>
       run;
@@ -46,11 +46,11 @@ struct Surroundings {
   // For the pauses between attempts.
   std::shared_ptr<Clock> clock;
 
-  static Surroundings of_process();
+  static Environment of_process();
 
-  // Empty where the variable is not set, too: AWS tools make no difference.
+  // Also empty if the variable is not set: AWS tools make no difference.
   [[nodiscard]] std::string variable(const std::string& name) const {
-    return environment(name).value_or("");
+    return find_variable(name).value_or("");
   }
   // "~/x" as a file in the home directory.
   [[nodiscard]] std::string expand_home(const std::string& path) const {

@@ -1,4 +1,4 @@
-#include "filters/md5/hashing.hpp"
+#include "filters/md5/parallel_md5.hpp"
 
 #include <algorithm>
 #include <cstdint>

@@ -1,4 +1,4 @@
-#include "filters/md5/locked_digest_file.hpp"
+#include "filters/md5/locked_md5_file.hpp"
 
 #include <fcntl.h>
 
@@ -27,21 +27,21 @@ File lock_of(const std::string& path) {
 
 }  // namespace
 
-LockedDigestFile::LockedDigestFile(const std::string& path)
+LockedMd5File::LockedMd5File(const std::string& path)
     : path_(path),
       lock_(lock_of(path)),
       file_(SystemDirectory(directory_of(path)).open(std::filesystem::path(path).filename())),
-      identity_(DigestFile::identity_of(*file_)) {
+      identity_(Md5File::identity_of(*file_)) {
   if (!identity_) sync_directory(directory_of(path));
 }
 
-std::unique_ptr<DigestFile> LockedDigestFile::open(const FileBinding& binding) {
-  const auto store_it = [this](const DigestFile::Identity& wanted) { store(wanted); };
-  if (binding.is_new) return DigestFile::make_new(file_, binding.identity, store_it);
-  return std::make_unique<DigestFile>(file_, *identity(), store_it);
+std::unique_ptr<Md5File> LockedMd5File::open(const FileBinding& binding) {
+  const auto store_it = [this](const Md5File::Identity& wanted) { store(wanted); };
+  if (binding.is_new) return Md5File::make_new(file_, binding.identity, store_it);
+  return std::make_unique<Md5File>(file_, *identity(), store_it);
 }
 
-void LockedDigestFile::store(const DigestFile::Identity& identity) {
+void LockedMd5File::store(const Md5File::Identity& identity) {
   const std::lock_guard lock(mutex_);
   if (!identity_) {
     write_new_identity(*file_, identity);

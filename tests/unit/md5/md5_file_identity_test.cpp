@@ -11,13 +11,13 @@ using ::testing::Each;
 using ::testing::Eq;
 using ::testing::HasSubstr;
 
-class DigestFileIdentityTest : public ::testing::Test {
+class Md5FileIdentityTest : public ::testing::Test {
  protected:
   void SetUp() override { open_digests(disk); }
 
   void add_a_record() const {
     put_record(disk, {0},
-               DigestRecord{.content = {md5(pattern(kBlock, 1)), kBlock}, .previous = {}});
+               Md5FileRecord{.content = {md5(pattern(kBlock, 1)), kBlock}, .previous = {}});
   }
   void make_file(const std::string& text, std::size_t size) const {
     const auto made = disk.directory()->open("other");
@@ -25,8 +25,8 @@ class DigestFileIdentityTest : public ::testing::Test {
     std::copy_n(std::as_bytes(std::span(text)).begin(), std::min(text.size(), size), bytes.begin());
     made->write_at(bytes, 0);
   }
-  [[nodiscard]] std::optional<DigestFile::Identity> identity_of(const char* name) const {
-    return DigestFile::identity_of(*disk.directory()->open(name));
+  [[nodiscard]] std::optional<Md5File::Identity> identity_of(const char* name) const {
+    return Md5File::identity_of(*disk.directory()->open(name));
   }
   [[nodiscard]] std::string refusal_of(const char* name) const {
     std::string message;
@@ -38,10 +38,10 @@ class DigestFileIdentityTest : public ::testing::Test {
   SimulatedDisk disk;
 };
 
-TEST_F(DigestFileIdentityTest, SaysWhatItIsFor) {
+TEST_F(Md5FileIdentityTest, SaysWhatItIsFor) {
   const auto directory = disk.directory();
   const std::string name = "a name = 100% \n strange";
-  const auto made = DigestFile::create(*directory->open("other"), name, 512);
+  const auto made = Md5File::create(*directory->open("other"), name, 512);
   const auto found = identity_of("other");
   ASSERT_TRUE(found.has_value());
   EXPECT_EQ(found->export_name, name);
@@ -50,12 +50,12 @@ TEST_F(DigestFileIdentityTest, SaysWhatItIsFor) {
   EXPECT_NE(found->uuid, identity_of(kFileName)->uuid);
 }
 
-TEST_F(DigestFileIdentityTest, EmptyFileIsNothingYet) {
+TEST_F(Md5FileIdentityTest, EmptyFileIsNothingYet) {
   make_file("", 0);
   EXPECT_FALSE(identity_of("other").has_value());
 }
 
-TEST_F(DigestFileIdentityTest, CreationThatIsCutShortIsBegunAgain) {
+TEST_F(Md5FileIdentityTest, CreationThatIsCutShortIsBegunAgain) {
   SimulatedDisk fresh;
   const auto directory = fresh.directory();
   std::size_t crashes = 0;
@@ -64,18 +64,18 @@ TEST_F(DigestFileIdentityTest, CreationThatIsCutShortIsBegunAgain) {
     for (std::uint64_t seed = 0; seed < kCrashSeeds; ++seed, ++crashes) {
       SimulatedDisk cut = fresh.copy();
       cut.crash(seed);
-      const auto found = DigestFile::identity_of(*cut.directory()->open(kFileName));
+      const auto found = Md5File::identity_of(*cut.directory()->open(kFileName));
       identified += found ? 1 : 0;
       EXPECT_THAT(open_digests(cut)->load({0}, 4), Each(Eq(std::nullopt)));
     }
   });
-  DigestFile::create(*directory->open(kFileName), "disk", kBlock);
+  Md5File::create(*directory->open(kFileName), "disk", kBlock);
   fresh.set_hook({});
   EXPECT_GE(crashes, 3 * kCrashSeeds);
   EXPECT_LT(identified, crashes);
 }
 
-TEST_F(DigestFileIdentityTest, AnotherFileIsRefused) {
+TEST_F(Md5FileIdentityTest, AnotherFileIsRefused) {
   make_file("QFI\xfb something else", 1U << 20U);
   EXPECT_THAT(refusal_of("other"), HasSubstr("is not an md5-file"));
   make_file("x", 1);
@@ -83,18 +83,18 @@ TEST_F(DigestFileIdentityTest, AnotherFileIsRefused) {
 }
 
 // It may be a disk's image.
-TEST_F(DigestFileIdentityTest, LargeFileThatBeginsWithZerosIsRefused) {
+TEST_F(Md5FileIdentityTest, LargeFileThatBeginsWithZerosIsRefused) {
   make_file("", kRecords_offset + 1);
   EXPECT_THAT(refusal_of("other"), HasSubstr("is not an md5-file"));
 }
 
 // A torn creation leaves zeros behind the identity, and nothing else.
-TEST_F(DigestFileIdentityTest, SmallFileThatBeginsWithZerosAndGoesOnIsRefused) {
+TEST_F(Md5FileIdentityTest, SmallFileThatBeginsWithZerosAndGoesOnIsRefused) {
   make_file(std::string(kIdentity_bytes, '\0') + "somebody's", kRecords_offset);
   EXPECT_THAT(refusal_of("other"), HasSubstr("is not an md5-file"));
 }
 
-TEST_F(DigestFileIdentityTest, DamagedIdentityIsRefusedWhereRecordsAreLost) {
+TEST_F(Md5FileIdentityTest, DamagedIdentityIsRefusedWhereRecordsAreLost) {
   add_a_record();
   disk.overwrite(kFileName, 12, std::byte{'?'});
   EXPECT_TRUE(identity_of(kFileName).has_value());  // it is there twice
@@ -102,7 +102,7 @@ TEST_F(DigestFileIdentityTest, DamagedIdentityIsRefusedWhereRecordsAreLost) {
   EXPECT_THAT(refusal_of(kFileName), AllOf(HasSubstr("damaged"), HasSubstr("remove it")));
 }
 
-TEST_F(DigestFileIdentityTest, AnotherVersionIsRefused) {
+TEST_F(Md5FileIdentityTest, AnotherVersionIsRefused) {
   add_a_record();
   std::string text = "md5-file=3\nexport=\nblock_size=4096\nuuid=1\n";
   text += fmt::format("check={:016x}\n", xxh3_64(std::as_bytes(std::span(text)), 0));
@@ -113,7 +113,7 @@ TEST_F(DigestFileIdentityTest, AnotherVersionIsRefused) {
 }
 
 // As versions up to 0.1.0 have written it: once, and of the first version.
-TEST_F(DigestFileIdentityTest, FileOfTheFirstVersionIsRead) {
+TEST_F(Md5FileIdentityTest, FileOfTheFirstVersionIsRead) {
   std::string text = "md5-file=1\nexport=disk\nblock_size=4096\nuuid=1\n";
   text += fmt::format("check={:016x}\n", xxh3_64(std::as_bytes(std::span(text)), 0));
   make_file(text, kRecords_offset);
@@ -124,14 +124,14 @@ TEST_F(DigestFileIdentityTest, FileOfTheFirstVersionIsRead) {
   EXPECT_EQ(identity_of("other"), expected);
 }
 
-TEST_F(DigestFileIdentityTest, WhatNeedsNoMoreIsOfTheFirstVersion) {
+TEST_F(Md5FileIdentityTest, WhatNeedsNoMoreIsOfTheFirstVersion) {
   std::vector<std::byte> begin(10);
   disk.directory()->open(kFileName)->read_at(begin, 0);
   EXPECT_EQ(std::memcmp(begin.data(), "md5-file=1", 10), 0);
 }
 
 // Wherever the machine stops, the file has the old identity or the new one.
-TEST_F(DigestFileIdentityTest, AnotherIdentityTakesThePlaceOfTheOldOneInOnePiece) {
+TEST_F(Md5FileIdentityTest, AnotherIdentityTakesThePlaceOfTheOldOneInOnePiece) {
   const Md5FileIdentity old = *identity_of(kFileName);
   Md5FileIdentity wanted = old;
   wanted.disk_id = "s3-1";
@@ -143,7 +143,7 @@ TEST_F(DigestFileIdentityTest, AnotherIdentityTakesThePlaceOfTheOldOneInOnePiece
     for (std::uint64_t seed = 0; seed < kCrashSeeds; ++seed, ++crashes) {
       SimulatedDisk cut = disk.copy();
       cut.crash(seed);
-      const auto found = DigestFile::identity_of(*cut.directory()->open(kFileName));
+      const auto found = Md5File::identity_of(*cut.directory()->open(kFileName));
       ASSERT_TRUE(found == old || found == wanted);
     }
   });
@@ -153,13 +153,13 @@ TEST_F(DigestFileIdentityTest, AnotherIdentityTakesThePlaceOfTheOldOneInOnePiece
   EXPECT_EQ(identity_of(kFileName), wanted);
 }
 
-TEST_F(DigestFileIdentityTest, NameThatDoesNotFitIsRefused) {
+TEST_F(Md5FileIdentityTest, NameThatDoesNotFitIsRefused) {
   const auto directory = disk.directory();
   std::string message;
   EXPECT_EQ(error_of(
                 [&] {
-                  DigestFile::create(*directory->open("other"), std::string(kIdentity_bytes, 'n'),
-                                     512);
+                  Md5File::create(*directory->open("other"), std::string(kIdentity_bytes, 'n'),
+                                  512);
                 },
                 &message),
             EINVAL);

@@ -42,16 +42,16 @@
 #include <vector>
 
 #include "common/io/directory.hpp"
-#include "filters/md5/digest_record.hpp"
 #include "filters/md5/md5_file_identity.hpp"
+#include "filters/md5/md5_file_record.hpp"
 #include "filters/md5/open_regions.hpp"
 
 namespace nbdstack {
 
-class DigestFile {
+class Md5File {
  public:
   using Identity = Md5FileIdentity;
-  using Records = std::vector<std::optional<DigestRecord>>;  // nothing: unknown
+  using Records = std::vector<std::optional<Md5FileRecord>>;  // nothing: unknown
 
   // Blocks whose ranges the caller owns: their records say nothing from here on, until record()
   // has said what the blocks hold.
@@ -64,22 +64,22 @@ class DigestFile {
     void undo();
 
    private:
-    friend class DigestFile;
-    Change(DigestFile& file, BlockNumber first, Records before, OpenRegions::Hold hold)
+    friend class Md5File;
+    Change(Md5File& file, BlockNumber first, Records before, OpenRegions::Hold hold)
         : file_(&file),
           first_(first),
           before_(std::move(before)),
           generation_(file.generation_),
           hold_(std::move(hold)) {}
 
-    DigestFile* file_;
+    Md5File* file_;
     BlockNumber first_;
     Records before_;
     std::uint32_t generation_;  // when it began: it may end in another one
     OpenRegions::Hold hold_;
   };
   // What is longer is forgotten.
-  static constexpr std::uint64_t kLongestChange = 16384;  // blocks
+  static constexpr std::uint64_t kChange_blocks_max = 16384;  // blocks
 
   // Puts an identity into the file, durably.
   using Store = std::function<void(const Identity&)>;
@@ -90,10 +90,10 @@ class DigestFile {
 
   // A file that has this identity: recovers from a crash. Nobody else uses the file. `store` is
   // called when the identity is to be another one; empty: it is put there as it is.
-  DigestFile(std::shared_ptr<StorageFile> file, const Identity& identity, Store store = {});
+  Md5File(std::shared_ptr<StorageFile> file, const Identity& identity, Store store = {});
   // A file that has none yet, and gets this one by `store` with the first change.
-  static std::unique_ptr<DigestFile> make_new(std::shared_ptr<StorageFile> file,
-                                              const Identity& identity, Store store);
+  static std::unique_ptr<Md5File> make_new(std::shared_ptr<StorageFile> file,
+                                           const Identity& identity, Store store);
   // Makes an empty md5-file of a file of which identity_of() says nothing.
   static Identity create(StorageFile& file, const std::string& export_name,
                          std::uint32_t block_size);
@@ -119,7 +119,7 @@ class DigestFile {
 
   [[nodiscard]] Records load(BlockNumber first, std::uint64_t count) const;
 
-  // `before`: what load() says of the blocks that are to be changed, at most kLongestChange.
+  // `before`: what load() says of the blocks that are to be changed, at most kChange_blocks_max.
   // Nothing: too much has been changed since the last flush. Settle, then try again.
   [[nodiscard]] std::optional<Change> begin(BlockNumber first, const Records& before);
 
@@ -137,7 +137,7 @@ class DigestFile {
   void wait_for_a_change_to_end() { regions_.wait_for_release(); }
 
  private:
-  DigestFile(std::shared_ptr<StorageFile> file, const Identity& identity, Store store, bool exists);
+  Md5File(std::shared_ptr<StorageFile> file, const Identity& identity, Store store, bool exists);
   void recover();
   void doubt(std::uint64_t region);
   void store(BlockNumber first, const Records& records, std::uint32_t generation);

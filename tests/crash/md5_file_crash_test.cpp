@@ -8,7 +8,7 @@
 #include <string>
 
 #include "common/log.hpp"
-#include "tests/crash/digest_file_workload.hpp"
+#include "tests/crash/md5_file_workload.hpp"
 
 namespace nbdstack::testing {
 namespace {
@@ -26,7 +26,7 @@ std::uint64_t given(const char* name, std::uint64_t fallback) {
   return value == nullptr ? fallback : std::stoull(value);
 }
 
-class DigestFileCrash : public ::testing::Test {
+class Md5FileCrash : public ::testing::Test {
  protected:
   void SetUp() override {
     log::set_sink({.error = [](const char*) {}, .debug = [](const char*) {}});
@@ -38,7 +38,7 @@ class DigestFileCrash : public ::testing::Test {
     std::uint64_t verified = 0;
     for (std::uint64_t seed = given("NBDSTACK_CRASH_SEED", 1); done < wanted; ++seed) {
       const bool is_large = seed % 4 == 0;
-      DigestFileWorkload workload({seed, below_is_volatile, is_large});
+      Md5FileWorkload workload({seed, below_is_volatile, is_large});
       workload.run(is_large ? kCrashesOfLargeDisk : kCrashesPerSeed);
       ASSERT_EQ(workload.fault(), "") << "seed " << seed;
       done += workload.crash_points();
@@ -49,11 +49,11 @@ class DigestFileCrash : public ::testing::Test {
   }
 };
 
-TEST_F(DigestFileCrash, OverAnObjectStore) {
+TEST_F(Md5FileCrash, OverAnObjectStore) {
   crash_everywhere(false);
 }
 
-TEST_F(DigestFileCrash, OverADiskWithACache) {
+TEST_F(Md5FileCrash, OverADiskWithACache) {
   crash_everywhere(true);
 }
 

@@ -23,13 +23,13 @@ inline Range along(Direction direction, const Range& range) {
 }
 
 // What the reads of a stream that was found have in common. Offsets are along the way.
-struct Course {
+struct AccessPattern {
   Direction direction = Direction::forward;
   std::uint64_t next = 0;    // where the next read is expected
   std::uint64_t step = 0;    // from read to read; 0: each begins where the one before has ended
   std::uint64_t length = 0;  // of every read, where there is a step
 
-  friend bool operator==(const Course&, const Course&) = default;
+  friend bool operator==(const AccessPattern&, const AccessPattern&) = default;
 };
 
 }  // namespace nbdstack

@@ -1,35 +1,35 @@
-// DigestFileWorkload: crashes, and what is right after one.
+// Md5FileWorkload: crashes, and what is right after one.
 #include <fmt/core.h>
 
 #include <utility>
 
 #include "common/error.hpp"
-#include "tests/crash/digest_file_workload.hpp"
+#include "tests/crash/md5_file_workload.hpp"
 
 namespace nbdstack::testing {
 namespace {
 
 constexpr const char* kDigests = "digests";
 
-std::unique_ptr<DigestFile> digests_on(const SimulatedDisk& disk, std::uint32_t block_size) {
+std::unique_ptr<Md5File> digests_on(const SimulatedDisk& disk, std::uint32_t block_size) {
   const auto directory = disk.directory();
   auto file = directory->open(kDigests);
-  auto identity = DigestFile::identity_of(*file);
+  auto identity = Md5File::identity_of(*file);
   if (!identity) {
     directory->sync();
-    identity = DigestFile::create(*file, "", block_size);
+    identity = Md5File::create(*file, "", block_size);
   }
-  return std::make_unique<DigestFile>(std::move(file), *identity);
+  return std::make_unique<Md5File>(std::move(file), *identity);
 }
 
 }  // namespace
 
-void DigestFileWorkload::fail(const std::string& what) {
+void Md5FileWorkload::fail(const std::string& what) {
   if (fault_.empty()) fault_ = fmt::format("{}, at crash point {}", what, crash_points_);
 }
 
-DigestFileWorkload::Server DigestFileWorkload::server_on(const SimulatedDisk& disk,
-                                                         CrashingLayer& below) {
+Md5FileWorkload::Server Md5FileWorkload::server_on(const SimulatedDisk& disk,
+                                                   CrashingLayer& below) {
   Server server;
   server.shared =
       std::make_shared<Md5Export>(Md5Options{.table_blocks = 50, .retry_time = Duration::zero()},
@@ -39,14 +39,14 @@ DigestFileWorkload::Server DigestFileWorkload::server_on(const SimulatedDisk& di
 }
 
 // A server that is killed loses nothing that it has written.
-void DigestFileWorkload::crash(SimulatedDisk& disk, CrashingContent& below) {
+void Md5FileWorkload::crash(SimulatedDisk& disk, CrashingContent& below) {
   if (pick(4) == 0) return;
   disk.crash(random_());
   below.crash(random_);
 }
 
 // Now and then the recovery crashes, too.
-void DigestFileWorkload::judge_crash() {
+void Md5FileWorkload::judge_crash() {
   ++crash_points_;
   judging_ = true;
   SimulatedDisk crashed = disk_.copy();
@@ -69,7 +69,7 @@ void DigestFileWorkload::judge_crash() {
   judging_ = false;
 }
 
-void DigestFileWorkload::judge(SimulatedDisk& disk, const CrashingContent& content) {
+void Md5FileWorkload::judge(SimulatedDisk& disk, const CrashingContent& content) {
   CrashingLayer below(content, options_.below_is_volatile);
   try {
     Server server = server_on(disk, below);
@@ -91,8 +91,7 @@ void DigestFileWorkload::judge(SimulatedDisk& disk, const CrashingContent& conte
   }
 }
 
-void DigestFileWorkload::expect_verified(Md5Layer& layer, CrashingLayer& below,
-                                         std::uint64_t block) {
+void Md5FileWorkload::expect_verified(Md5Layer& layer, CrashingLayer& below, std::uint64_t block) {
   const Range range = range_of(block);
   const std::uint64_t damaged = range.offset + pick(range.length);
   std::vector<std::byte> data(range.length);
@@ -107,7 +106,7 @@ void DigestFileWorkload::expect_verified(Md5Layer& layer, CrashingLayer& below,
   below.content().flip(damaged);
 }
 
-void DigestFileWorkload::expect_all_readable(Md5Layer& layer, CrashingLayer& below) {
+void Md5FileWorkload::expect_all_readable(Md5Layer& layer, CrashingLayer& below) {
   for (const std::uint64_t block : blocks_) {
     const Range range = range_of(block);
     std::vector<std::byte> data(range.length);

@@ -19,7 +19,7 @@ Content content_of(unsigned seed, std::uint32_t length = kBlock) {
   return {md5(pattern(length, seed)), length};
 }
 
-class DigestFileTest : public ::testing::Test {
+class Md5FileTest : public ::testing::Test {
  protected:
   void TearDown() override { disk.set_hook({}); }
 
@@ -30,7 +30,7 @@ class DigestFileTest : public ::testing::Test {
     begun->record(contents);
   }
   void flush() const { file->settle(file->quiet()); }
-  [[nodiscard]] std::optional<DigestRecord> record_of(std::uint64_t block) const {
+  [[nodiscard]] std::optional<Md5FileRecord> record_of(std::uint64_t block) const {
     return file->load({block}, 1).front();
   }
   // The content alone; nothing: unknown.
@@ -43,7 +43,7 @@ class DigestFileTest : public ::testing::Test {
     return record && record->doubtful;
   }
   // As `seed` has it; 0: killed.
-  [[nodiscard]] std::unique_ptr<DigestFile> after_crash(std::uint64_t seed) {
+  [[nodiscard]] std::unique_ptr<Md5File> after_crash(std::uint64_t seed) {
     crashed = disk.copy();
     if (seed > 0) crashed.crash(seed);
     return open_digests(crashed);
@@ -51,12 +51,12 @@ class DigestFileTest : public ::testing::Test {
 
   SimulatedDisk disk;
   SimulatedDisk crashed;
-  std::unique_ptr<DigestFile> file = open_digests(disk);
+  std::unique_ptr<Md5File> file = open_digests(disk);
 };
 
 // --- Records ---
 
-TEST_F(DigestFileTest, RecordsSurviveReopening) {
+TEST_F(Md5FileTest, RecordsSurviveReopening) {
   change(3, {content_of(1), std::nullopt, content_of(2, 1000)});
   flush();
   reopen();
@@ -68,7 +68,7 @@ TEST_F(DigestFileTest, RecordsSurviveReopening) {
   EXPECT_GT(record_of(3)->written_at_s, 0);
 }
 
-TEST_F(DigestFileTest, RecordNamesWhatWasThereBefore) {
+TEST_F(Md5FileTest, RecordNamesWhatWasThereBefore) {
   change(3, {content_of(1)});
   EXPECT_EQ(record_of(3)->previous, std::nullopt);
   change(3, {content_of(2)});
@@ -77,7 +77,7 @@ TEST_F(DigestFileTest, RecordNamesWhatWasThereBefore) {
   EXPECT_EQ(record_of(3)->previous, content_of(1)) << "it held the same already";
 }
 
-TEST_F(DigestFileTest, BlocksAreUnknownWhileTheyAreChanged) {
+TEST_F(Md5FileTest, BlocksAreUnknownWhileTheyAreChanged) {
   change(3, {content_of(1), content_of(2)});
   const auto before = file->load({3}, 1);
   const auto begun = file->begin({3}, before);
@@ -87,7 +87,7 @@ TEST_F(DigestFileTest, BlocksAreUnknownWhileTheyAreChanged) {
   EXPECT_EQ(before.front()->content, content_of(1));
 }
 
-TEST_F(DigestFileTest, RecordInAnotherPlaceIsNone) {
+TEST_F(Md5FileTest, RecordInAnotherPlaceIsNone) {
   change(3, {content_of(1)});
   const auto raw = disk.directory()->open(kFileName);
   std::vector<std::byte> bytes(kRecord_bytes);
@@ -98,7 +98,7 @@ TEST_F(DigestFileTest, RecordInAnotherPlaceIsNone) {
   EXPECT_EQ(known(3), content_of(1));
 }
 
-TEST_F(DigestFileTest, DamagedRecordIsUnknownAndThatIsSaidOnce) {
+TEST_F(Md5FileTest, DamagedRecordIsUnknownAndThatIsSaidOnce) {
   change(3, {content_of(1), content_of(2), content_of(3)});
   disk.overwrite(kFileName, offset_of_record({3}) + 5, std::byte{0x77});
   disk.overwrite(kFileName, offset_of_record({5}) + 48, std::byte{9});
@@ -111,24 +111,24 @@ TEST_F(DigestFileTest, DamagedRecordIsUnknownAndThatIsSaidOnce) {
   EXPECT_EQ(known(3), content_of(4));
 }
 
-TEST_F(DigestFileTest, HighestBlockOfTheLargestDiskIsUnknown) {
+TEST_F(Md5FileTest, HighestBlockOfTheLargestDiskIsUnknown) {
   const std::uint64_t last = (std::numeric_limits<std::int64_t>::max() - 1) / 512;
   EXPECT_EQ(known(last), std::nullopt);
   EXPECT_TRUE(file->begin({last}, file->load({last}, 1)).has_value());
   EXPECT_TRUE(file->forget({0}, last + 1));
 }
 
-TEST_F(DigestFileTest, ReadersOfTheFileNeedNoServer) {
+TEST_F(Md5FileTest, ReadersOfTheFileNeedNoServer) {
   change(3, {content_of(1)});
   const auto other = disk.directory()->open(kFileName);
-  const auto records = DigestFile::read_records(*other, file->identity(), {2}, 2);
+  const auto records = Md5File::read_records(*other, file->identity(), {2}, 2);
   EXPECT_EQ(records[0], std::nullopt);
   EXPECT_EQ(records[1], record_of(3));
 }
 
 // --- What a crash makes of records ---
 
-TEST_F(DigestFileTest, UnsettledRecordsAreDoubtfulAfterACrash) {
+TEST_F(Md5FileTest, UnsettledRecordsAreDoubtfulAfterACrash) {
   change(3, {content_of(1)});
   change(300, {content_of(2)});
   flush();
@@ -144,7 +144,7 @@ TEST_F(DigestFileTest, UnsettledRecordsAreDoubtfulAfterACrash) {
   }
 }
 
-TEST_F(DigestFileTest, SettledRecordsAreBelievedAfterACrash) {
+TEST_F(Md5FileTest, SettledRecordsAreBelievedAfterACrash) {
   change(3, {content_of(1)});
   flush();
   for (std::uint64_t seed = 0; seed < kCrashSeeds; ++seed) {
@@ -155,7 +155,7 @@ TEST_F(DigestFileTest, SettledRecordsAreBelievedAfterACrash) {
   }
 }
 
-TEST_F(DigestFileTest, DoubtLastsOverRestartsUntilTheBlockIsWritten) {
+TEST_F(Md5FileTest, DoubtLastsOverRestartsUntilTheBlockIsWritten) {
   change(3, {content_of(1), content_of(2)});
   reopen();
   flush();
@@ -168,7 +168,7 @@ TEST_F(DigestFileTest, DoubtLastsOverRestartsUntilTheBlockIsWritten) {
   EXPECT_TRUE(is_doubtful(4));
 }
 
-TEST_F(DigestFileTest, RecoveryThatCrashesIsMadeAgain) {
+TEST_F(Md5FileTest, RecoveryThatCrashesIsMadeAgain) {
   change(3, {content_of(1)});
   std::size_t crashes = 0;
   SimulatedDisk recovering = disk.copy();
@@ -185,7 +185,7 @@ TEST_F(DigestFileTest, RecoveryThatCrashesIsMadeAgain) {
   EXPECT_GE(crashes, 4 * kCrashSeeds);
 }
 
-TEST_F(DigestFileTest, RecoveryThatFailsIsAnError) {
+TEST_F(Md5FileTest, RecoveryThatFailsIsAnError) {
   change(3, {content_of(1)});
   for (const Kind kind : {Kind::write, Kind::sync}) {
     fail_disk_once(disk, kind);
@@ -197,7 +197,7 @@ TEST_F(DigestFileTest, RecoveryThatFailsIsAnError) {
 
 // --- Forgetting ---
 
-TEST_F(DigestFileTest, ForgetsExactlyTheBlocksItIsTold) {
+TEST_F(Md5FileTest, ForgetsExactlyTheBlocksItIsTold) {
   const std::vector<std::optional<Content>> contents(1000, content_of(1));
   change(0, contents);
   EXPECT_TRUE(file->forget({10}, 900));
@@ -207,7 +207,7 @@ TEST_F(DigestFileTest, ForgetsExactlyTheBlocksItIsTold) {
   }
 }
 
-TEST_F(DigestFileTest, WhatWasForgottenStaysForgottenWhateverTheCrashLoses) {
+TEST_F(Md5FileTest, WhatWasForgottenStaysForgottenWhateverTheCrashLoses) {
   change(0, std::vector<std::optional<Content>>(1000, content_of(1)));
   flush();
   EXPECT_TRUE(file->forget({10}, 900));
@@ -219,7 +219,7 @@ TEST_F(DigestFileTest, WhatWasForgottenStaysForgottenWhateverTheCrashLoses) {
   }
 }
 
-TEST_F(DigestFileTest, ForgetOfHugeRangeTouchesWhatThereIs) {
+TEST_F(Md5FileTest, ForgetOfHugeRangeTouchesWhatThereIs) {
   change(3, {content_of(1)});
   const std::size_t size = disk.content(kFileName).size();
   EXPECT_TRUE(file->forget({4}, std::uint64_t{1} << 53U));
@@ -229,7 +229,7 @@ TEST_F(DigestFileTest, ForgetOfHugeRangeTouchesWhatThereIs) {
   EXPECT_EQ(known(3), std::nullopt);
 }
 
-TEST_F(DigestFileTest, ForgettingThatFailsIsAnError) {
+TEST_F(Md5FileTest, ForgettingThatFailsIsAnError) {
   change(3, {content_of(1)});
   for (const Kind kind : {Kind::punch, Kind::sync}) {
     flush();
@@ -238,7 +238,7 @@ TEST_F(DigestFileTest, ForgettingThatFailsIsAnError) {
   }
 }
 
-TEST_F(DigestFileTest, TooMuchChangedAsksForAFlush) {
+TEST_F(Md5FileTest, TooMuchChangedAsksForAFlush) {
   for (std::uint64_t region = 0; region < OpenRegions::kEntries; ++region) {
     change(region * kBlocksPerRegion, {content_of(1)});
   }
@@ -249,12 +249,12 @@ TEST_F(DigestFileTest, TooMuchChangedAsksForAFlush) {
   EXPECT_EQ(known(0), content_of(1));
   flush();
   EXPECT_TRUE(file->forget({more}, 1));
-  EXPECT_TRUE(file->begin({more}, file->load({more}, DigestFile::kLongestChange)).has_value());
+  EXPECT_TRUE(file->begin({more}, file->load({more}, Md5File::kChange_blocks_max)).has_value());
 }
 
 // --- A disk that is full or fails ---
 
-TEST_F(DigestFileTest, WhatCannotBeRecordedIsUnknownAndThatIsSaidOnce) {
+TEST_F(Md5FileTest, WhatCannotBeRecordedIsUnknownAndThatIsSaidOnce) {
   change(3, {content_of(1)});
   const LoggedErrors errors;
   for (unsigned turn = 0; turn < 2; ++turn) {
@@ -275,7 +275,7 @@ TEST_F(DigestFileTest, WhatCannotBeRecordedIsUnknownAndThatIsSaidOnce) {
 }
 
 // A trim of blocks of which nothing is known has nothing to say: the file must not grow by it.
-TEST_F(DigestFileTest, NothingIsWrittenWhereNothingIsKnown) {
+TEST_F(Md5FileTest, NothingIsWrittenWhereNothingIsKnown) {
   change(3, {content_of(1)});
   const std::size_t size = disk.content(kFileName).size();
   const LoggedErrors errors;
@@ -286,7 +286,7 @@ TEST_F(DigestFileTest, NothingIsWrittenWhereNothingIsKnown) {
   EXPECT_EQ(disk.content(kFileName).size(), size);
 }
 
-TEST_F(DigestFileTest, OldRecordThatCannotBeMadeUnknownFailsTheChange) {
+TEST_F(Md5FileTest, OldRecordThatCannotBeMadeUnknownFailsTheChange) {
   change(3, {content_of(1)});
   fail_disk(disk, Kind::write, EIO);
   std::string message;
@@ -298,7 +298,7 @@ TEST_F(DigestFileTest, OldRecordThatCannotBeMadeUnknownFailsTheChange) {
   EXPECT_EQ(known(3), content_of(2));
 }
 
-TEST_F(DigestFileTest, RegionThatCannotBeOpenedFailsTheChange) {
+TEST_F(Md5FileTest, RegionThatCannotBeOpenedFailsTheChange) {
   fail_disk(disk, Kind::sync, EIO);
   EXPECT_EQ(error_of([&] { (void)file->begin({3}, file->load({3}, 1)); }), EIO);
   disk.set_hook({});

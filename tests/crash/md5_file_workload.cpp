@@ -1,4 +1,4 @@
-#include "tests/crash/digest_file_workload.hpp"
+#include "tests/crash/md5_file_workload.hpp"
 
 #include <fmt/core.h>
 
@@ -11,13 +11,13 @@ namespace nbdstack::testing {
 namespace {
 
 constexpr std::uint64_t kSmallDisk_blocks = 2 * kBlocksPerRegion + 20;
-constexpr std::uint64_t kLargeDisk_blocks = DigestFile::kLongestChange + 3 * kBlocksPerRegion;
+constexpr std::uint64_t kLargeDisk_blocks = Md5File::kChange_blocks_max + 3 * kBlocksPerRegion;
 constexpr std::uint64_t kShortLast_bytes = 40;
 constexpr std::uint64_t kStepsPerFailure = 60;
 
 }  // namespace
 
-DigestFileWorkload::DigestFileWorkload(const Options& options)
+Md5FileWorkload::Md5FileWorkload(const Options& options)
     : options_(options),
       random_(options.seed),
       geometry_((options.disk_is_large ? kLargeDisk_blocks : kSmallDisk_blocks) * kBlock_bytes +
@@ -33,23 +33,23 @@ DigestFileWorkload::DigestFileWorkload(const Options& options)
   disk_.set_hook([this](const SimulatedDisk::Operation&) { on_step(); });
 }
 
-DigestFileWorkload::~DigestFileWorkload() {
+Md5FileWorkload::~Md5FileWorkload() {
   disk_.set_hook({});
 }
 
-void DigestFileWorkload::run(std::size_t crash_points) {
+void Md5FileWorkload::run(std::size_t crash_points) {
   const std::size_t enough = crash_points_ + crash_points;
   while (crash_points_ < enough && fault_.empty()) step();
 }
 
-Range DigestFileWorkload::pick_whole_blocks() {
+Range Md5FileWorkload::pick_whole_blocks() {
   const std::uint64_t first = pick_block();
   const std::uint64_t last = std::min(first + pick(4), geometry_.block_count() - 1);
   return {range_of(first).offset, range_of(last).end() - range_of(first).offset};
 }
 
 // From anywhere in one block to anywhere in one that follows: of all those used, now and then.
-Range DigestFileWorkload::pick_range() {
+Range Md5FileWorkload::pick_range() {
   const bool is_long = pick(6) == 0;
   const std::uint64_t first = pick_block();
   const std::uint64_t last =
@@ -59,7 +59,7 @@ Range DigestFileWorkload::pick_range() {
   return {begin, end > begin ? end - begin : 1};
 }
 
-void DigestFileWorkload::step() {
+void Md5FileWorkload::step() {
   const std::uint64_t choice = pick(100);
   if (choice < 30) return write(pick_whole_blocks());
   if (choice < 45) return write(pick_range());
@@ -75,26 +75,26 @@ void DigestFileWorkload::step() {
 
 // --- What a client does ---
 
-void DigestFileWorkload::write(const Range& range) {
+void Md5FileWorkload::write(const Range& range) {
   std::vector<std::byte> data(range.length);
   for (std::byte& each : data) each = static_cast<std::byte>(random_());
   const auto durability = pick(4) == 0 ? Durability::fua : Durability::on_flush;
   change(range, true, [&] { server_.layer->pwrite(data, range.offset, durability); });
 }
 
-void DigestFileWorkload::zero(const Range& range) {
-  const bool is_recorded = range.length / kBlock_bytes + 2 <= DigestFile::kLongestChange;
+void Md5FileWorkload::zero(const Range& range) {
+  const bool is_recorded = range.length / kBlock_bytes + 2 <= Md5File::kChange_blocks_max;
   change(range, is_recorded, [&] { server_.layer->zero(range.length, range.offset, {}); });
 }
 
-void DigestFileWorkload::trim(const Range& range) {
+void Md5FileWorkload::trim(const Range& range) {
   change(range, false,
          [&] { server_.layer->trim(range.length, range.offset, Durability::on_flush); });
 }
 
 // What is promised ends before the change begins, and begins after it has ended.
-void DigestFileWorkload::change(const Range& range, bool says_content,
-                                const std::function<void()>& call) {
+void Md5FileWorkload::change(const Range& range, bool says_content,
+                             const std::function<void()>& call) {
   const std::uint64_t first = geometry_.block_at(range.offset).value;
   const std::uint64_t last = geometry_.block_at(range.end() - 1).value;
   regions_change(first, last);
@@ -109,7 +109,7 @@ void DigestFileWorkload::change(const Range& range, bool says_content,
   std::copy(after.begin(), after.end(), promises_.begin() + static_cast<std::ptrdiff_t>(first));
 }
 
-void DigestFileWorkload::regions_change(std::uint64_t first, std::uint64_t last) {
+void Md5FileWorkload::regions_change(std::uint64_t first, std::uint64_t last) {
   const auto begin = first / kBlocksPerRegion * kBlocksPerRegion;
   const auto end =
       std::min((last / kBlocksPerRegion + 1) * kBlocksPerRegion, geometry_.block_count());
@@ -119,7 +119,7 @@ void DigestFileWorkload::regions_change(std::uint64_t first, std::uint64_t last)
 }
 
 // A failure that was made here may be passed on, or only logged.
-bool DigestFileWorkload::succeeds(const std::function<void()>& call) {
+bool Md5FileWorkload::succeeds(const std::function<void()>& call) {
   has_failed_ = false;
   may_fail_ = true;
   try {
@@ -131,13 +131,13 @@ bool DigestFileWorkload::succeeds(const std::function<void()>& call) {
   return !has_failed_;
 }
 
-void DigestFileWorkload::flush() {
+void Md5FileWorkload::flush() {
   if (!succeeds([this] { server_.layer->flush(); })) return;
   std::replace(promises_.begin(), promises_.end(), Promise::known, Promise::safe);
 }
 
 // A read that ends a doubt changes a record.
-void DigestFileWorkload::read(const Range& range) {
+void Md5FileWorkload::read(const Range& range) {
   const BlockNumber first = geometry_.block_at(range.offset);
   const std::uint64_t count = geometry_.block_at(range.end() - 1).value - first.value + 1;
   const auto records = server_.shared->digests.file()->load(first, count);
@@ -152,7 +152,7 @@ void DigestFileWorkload::read(const Range& range) {
 
 // --- What becomes of its server ---
 
-void DigestFileWorkload::restart() {
+void Md5FileWorkload::restart() {
   if (!succeeds([this] { server_.layer->finalize(); })) return kill();
   std::replace(promises_.begin(), promises_.end(), Promise::known, Promise::safe);
   server_ = {};
@@ -160,13 +160,13 @@ void DigestFileWorkload::restart() {
 }
 
 // The machine goes on.
-void DigestFileWorkload::kill() {
+void Md5FileWorkload::kill() {
   server_ = {};
   server_ = server_on(disk_, below_);
   forget_what_is_not_safe();
 }
 
-void DigestFileWorkload::crash_and_restart() {
+void Md5FileWorkload::crash_and_restart() {
   server_ = {};
   disk_.set_hook({});
   SimulatedDisk crashed = disk_.copy();
@@ -176,11 +176,11 @@ void DigestFileWorkload::crash_and_restart() {
   kill();
 }
 
-void DigestFileWorkload::forget_what_is_not_safe() {
+void Md5FileWorkload::forget_what_is_not_safe() {
   std::replace(promises_.begin(), promises_.end(), Promise::known, Promise::none);
 }
 
-void DigestFileWorkload::on_step() {
+void Md5FileWorkload::on_step() {
   if (judging_ || !fault_.empty()) return;
   judge_crash();
   if (!may_fail_ || pick(kStepsPerFailure) != 0) return;

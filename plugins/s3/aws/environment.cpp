@@ -1,4 +1,4 @@
-#include "plugins/s3/aws/surroundings.hpp"
+#include "plugins/s3/aws/environment.hpp"
 
 #include <cstdlib>
 #include <fstream>
@@ -40,8 +40,8 @@ HttpOutcome exchange_once(const HttpRequest& request, const ExchangeOptions& opt
 
 }  // namespace
 
-Surroundings Surroundings::of_process() {
-  return {.environment = read_variable,
+Environment Environment::of_process() {
+  return {.find_variable = read_variable,
           .read_file = read_whole_file,
           .replace_file = nbdstack::replace_file,
           .run = run_program,

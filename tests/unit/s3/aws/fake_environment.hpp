@@ -1,4 +1,4 @@
-// Surroundings that a test writes down: variables, files, programs, answers and the time.
+// An environment that a test writes down: variables, files, programs, answers and the time.
 //
 // HTTP to the scripted server, and to the places that it stands in for, gets its answers;
 // everything else is a wait in vain. Every URL, and every program that was run, is kept.
@@ -11,15 +11,15 @@
 #include <vector>
 
 #include "common/error.hpp"
-#include "plugins/s3/aws/surroundings.hpp"
+#include "plugins/s3/aws/environment.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"
 #include "tests/unit/s3/scripted_http_server.hpp"
 
 namespace nbdstack::testing {
 
-class FakeSurroundings {
+class FakeEnvironment {
  public:
-  std::map<std::string, std::string> environment{{"HOME", "/home/u"}};
+  std::map<std::string, std::string> variables{{"HOME", "/home/u"}};
   std::map<std::string, std::string> files;
   bool can_open_files = true;
   std::function<void(const std::string& path)> on_read;  // before the file is read
@@ -37,9 +37,9 @@ class FakeSurroundings {
   std::vector<std::vector<std::string>> commands;
 
   // Refers to this object.
-  Surroundings get() {
+  Environment get() {
     return {
-        .environment = [this](const std::string& name) { return find(environment, name); },
+        .find_variable = [this](const std::string& name) { return find(variables, name); },
         .read_file =
             [this](const std::string& path) {
               if (!can_open_files) throw system_error(EACCES, "{}", path);

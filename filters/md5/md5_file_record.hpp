@@ -38,23 +38,23 @@ struct Content {
   friend bool operator==(const Content&, const Content&) = default;
 };
 
-struct DigestRecord {
+struct Md5FileRecord {
   Content content;
   std::optional<Content> previous;
   std::int64_t written_at_s = 0;
   bool doubtful = false;
 
-  friend bool operator==(const DigestRecord&, const DigestRecord&) = default;
+  friend bool operator==(const Md5FileRecord&, const Md5FileRecord&) = default;
 };
 
 constexpr std::size_t kRecord_bytes = 64;
 using RecordBytes = std::span<std::byte, kRecord_bytes>;
 
-void encode_record(const std::optional<DigestRecord>& record, BlockNumber block, std::uint64_t seed,
-                   RecordBytes bytes, std::uint32_t generation = 0);
+void encode_record(const std::optional<Md5FileRecord>& record, BlockNumber block,
+                   std::uint64_t seed, RecordBytes bytes, std::uint32_t generation = 0);
 
 struct DecodedRecord {
-  std::optional<DigestRecord> record;
+  std::optional<Md5FileRecord> record;
   bool damaged = false;  // neither a record of this block nor none
 };
 // `generation`: the file's.

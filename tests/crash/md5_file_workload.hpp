@@ -23,24 +23,24 @@
 #include <vector>
 
 #include "filters/md5/md5_layer.hpp"
-#include "tests/crash/digest_file_below.hpp"
+#include "tests/crash/md5_file_below.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"
 #include "tests/unit/fakes/simulated_disk.hpp"
 
 namespace nbdstack::testing {
 
-class DigestFileWorkload {
+class Md5FileWorkload {
  public:
   struct Options {
     std::uint64_t seed = 0;
     bool below_is_volatile = false;
-    bool disk_is_large = false;  // some changes are too large for records (kLongestChange)
+    bool disk_is_large = false;  // some changes are too large for records (kChange_blocks_max)
   };
 
-  explicit DigestFileWorkload(const Options& options);
-  ~DigestFileWorkload();
-  DigestFileWorkload(const DigestFileWorkload&) = delete;
-  DigestFileWorkload& operator=(const DigestFileWorkload&) = delete;
+  explicit Md5FileWorkload(const Options& options);
+  ~Md5FileWorkload();
+  Md5FileWorkload(const Md5FileWorkload&) = delete;
+  Md5FileWorkload& operator=(const Md5FileWorkload&) = delete;
 
   // Until that many crashes have been judged, or a fault was found.
   void run(std::size_t crash_points);

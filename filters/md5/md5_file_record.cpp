@@ -1,4 +1,4 @@
-#include "filters/md5/digest_record.hpp"
+#include "filters/md5/md5_file_record.hpp"
 
 #include <cstring>
 
@@ -31,8 +31,8 @@ std::uint64_t checksum_of(const RawRecord& raw, BlockNumber block, std::uint64_t
 
 }  // namespace
 
-void encode_record(const std::optional<DigestRecord>& record, BlockNumber block, std::uint64_t seed,
-                   RecordBytes bytes, std::uint32_t generation) {
+void encode_record(const std::optional<Md5FileRecord>& record, BlockNumber block,
+                   std::uint64_t seed, RecordBytes bytes, std::uint32_t generation) {
   RawRecord raw{};
   if (record) {
     raw.digest = record->content.digest;
@@ -56,7 +56,7 @@ DecodedRecord decode_record(std::span<const std::byte, kRecord_bytes> bytes, Blo
   std::memcpy(&raw, bytes.data(), sizeof(raw));
   const bool known = raw.state == RecordState::written || raw.state == RecordState::doubtful;
   if (!known || raw.checksum != checksum_of(raw, block, seed)) return {std::nullopt, true};
-  DigestRecord record{
+  Md5FileRecord record{
       .content = {raw.digest, raw.length},
       .previous = std::nullopt,
       .written_at_s = raw.written_at_s,
