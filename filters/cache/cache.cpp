@@ -198,7 +198,7 @@ std::shared_ptr<ExportCache> CacheFilter::make_export_cache(const OpenRequest& r
                                           *reads_, *writes_, watch,
                                           is_default_export(request.export_name));
   }
-  if (cache->engine()->needs_background()) {
+  if (cache->engine()->background().is_needed()) {
     if (cache->is_default() && backend_->serves_beside_clients()) {
       cache->start_background([this, target = cache.get()] { return open_below(*target); });
     } else {
@@ -256,7 +256,7 @@ std::unique_ptr<Layer> CacheFilter::open(Layer& below, const OpenRequest& reques
   const auto cache = caches_.find_or_make(request, ShownDisk::of(below),
                                           [&] { return make_export_cache(request, below); });
   const auto& engine = cache->engine();
-  const bool shares_calls = !below.traits().parallel && engine->needs_background();
+  const bool shares_calls = !below.traits().parallel && engine->background().is_needed();
   auto layer =
       shares_calls
           ? std::make_unique<CacheLayer>(cache->exclusive(below), engine, settings_, cache->watch())

@@ -348,7 +348,7 @@ void EngineWorkload::go_on_in_the_background() {
   now_ += std::chrono::milliseconds(pick(4000));
   begin("background");
   writing_back_ = true;
-  server_->cache->background_step(*below_, now_);
+  server_->cache->background().step(*below_, now_);
   writing_back_ = false;
 }
 

@@ -185,10 +185,10 @@ bool HostsServer::may_write_back() {
 
 void HostsServer::work_in_background(TimePoint now) {
   if (cache_ == nullptr) return;
-  if (cache_->may_work_below(now) && may_write_back()) {
-    cache_->background_step(*disk_, now);
+  if (cache_->background().may_work_below(now) && may_write_back()) {
+    cache_->background().step(*disk_, now);
   } else {
-    cache_->background_step_here(now);
+    cache_->background().step_here(now);
   }
 }
 

@@ -171,7 +171,7 @@ std::unique_ptr<LivesWorkload::Server> LivesWorkload::start(Directory& directory
   if (found == Found::doubtful) expect_nothing_dropped(directory);
   look(*server, directory, found);
   if (found == Found::doubtful && is_writer && !is_dead_) {
-    server->cache->background_step(view, {});
+    server->cache->background().step(view, {});
     if (volume_.changes() != changes) fail("the volume has changed without anybody's doing");
   }
   return server;
@@ -277,7 +277,7 @@ void LivesWorkload::step(Server& server, Directory& directory, VolumeView& view)
       for (auto& each : directory.versions) each = {each.back()};
     } else {
       doing_ += "b ";
-      server.cache->background_step(view, {});
+      server.cache->background().step(view, {});
     }
   } catch (const Error& error) {
     if (!is_dead_) fail(fmt::format("a request failed: {}", error.what()));

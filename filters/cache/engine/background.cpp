@@ -1,10 +1,9 @@
-// What nobody waits for: writing back what has been dirty for long, what a crash or an outage has
-// left, and what was flushed to the durable store only; dropping what is too old to be trusted;
-// committing the durable store from time to time.
-#include <algorithm>
+#include "filters/cache/engine/background.hpp"
+
+#include <new>
+#include <utility>
 
 #include "common/log.hpp"
-#include "filters/cache/engine/write_back.hpp"
 
 namespace nbdstack {
 namespace {
@@ -14,122 +13,107 @@ constexpr Slot kScanStep = 4096;
 
 }  // namespace
 
-bool BlockCache::needs_background() const {
-  const MutexLock lock(mutex_);
-  return schedule_.is_needed();
+bool Background::is_needed() const {
+  const MutexLock lock(state_.mutex);
+  return state_.schedule.is_needed();
 }
 
-TimePoint BlockCache::background_step_here(TimePoint now) {
-  MutexLock lock(mutex_);
-  schedule_.advance(now);
+TimePoint Background::step_here(TimePoint now) {
+  MutexLock lock(state_.mutex);
+  state_.schedule.advance(now);
   drop_expired();
   lock.unlock();
   std::optional<Error> failure;
   try {
-    if (store_->is_durable()) {
-      commit();
-      store_->confirm();
+    if (state_.store->is_durable()) {
+      state_.commit();
+      state_.store->confirm();
     }
   } catch (const Error& error) {
     failure = error;
   }
   lock.lock();
   if (failure) log::error("cache: {}", failure->what());
-  return schedule_.next_step(now);
+  return state_.schedule.next_step(now);
 }
 
-TimePoint BlockCache::background_step(Layer& below, TimePoint now) {
-  const TimePoint next = background_step_here(now);
-  return may_work_below(now) ? background_step_below(below, now) : next;
+TimePoint Background::step(Layer& below, TimePoint now) {
+  const TimePoint next = step_here(now);
+  return may_work_below(now) ? step_below(below, now) : next;
 }
 
-TimePoint BlockCache::background_step_below(Layer& below, TimePoint now) {
+TimePoint Background::step_below(Layer& below, TimePoint now) {
   std::optional<Error> failure;
   try {
     write_back_due(below, now);
-    relieve_all(below);
+    room_.free_all(below);
   } catch (const Error& error) {
     failure = error;
   } catch (const std::bad_alloc&) {
     failure = Error(ENOMEM, "cache: out of memory");
   }
-  MutexLock lock(mutex_);
+  MutexLock lock(state_.mutex);
   if (failure) {
-    background_failed(now, *failure);
+    failed(now, *failure);
   } else {
-    schedule_.succeeded();
+    state_.schedule.succeeded();
   }
-  return schedule_.next_step(now);
+  return state_.schedule.next_step(now);
 }
 
-bool BlockCache::has_work_below() const {
-  if (is_pressed_) return true;
-  const bool unwritten = has_unwritten();
-  const MutexLock lock(mutex_);
-  return (store_->is_durable() && ledger_.is_in_doubt()) || schedule_.wants_everything() ||
-         (schedule_.is_delaying() && unwritten);
+bool Background::has_work_below() const {
+  if (state_.is_pressed) return true;
+  const MutexLock lock(state_.mutex);
+  return (state_.store->is_durable() && state_.ledger.is_in_doubt()) ||
+         state_.schedule.wants_everything() ||
+         (state_.schedule.is_delaying() && state_.residents.has_unwritten());
 }
 
-bool BlockCache::may_work_below(TimePoint now) const {
-  const MutexLock lock(mutex_);
-  return schedule_.may_work_below(now);
+bool Background::may_work_below(TimePoint now) const {
+  const MutexLock lock(state_.mutex);
+  return state_.schedule.may_work_below(now);
 }
 
-TimePoint BlockCache::background_could_not_open(TimePoint now, const Error& error) {
-  MutexLock lock(mutex_);
-  background_failed(now, error);
-  return schedule_.next_step(now);
+TimePoint Background::could_not_open(TimePoint now, const Error& error) {
+  MutexLock lock(state_.mutex);
+  failed(now, error);
+  return state_.schedule.next_step(now);
 }
 
 // It stays dirty: the next flush tries again by itself, and the background after a while.
-void BlockCache::background_failed(TimePoint now, const Error& error) {
-  const Duration pause = schedule_.failed(now);
-  ledger_.remember_failure(error);
+void Background::failed(TimePoint now, const Error& error) {
+  const Duration pause = state_.schedule.failed(now);
+  state_.ledger.remember_failure(error);
   log::error("cache: write-back in the background failed and is tried again in {} s: {}",
-             std::chrono::duration_cast<std::chrono::seconds>(pause).count(),
-             error.is_reported() ? "the plugin has reported why" : error.what());
+             std::chrono::duration_cast<std::chrono::seconds>(pause).count(), error.reason());
 }
 
-// A cache that was made smaller between two runs is brought down without waiting for requests.
-void BlockCache::relieve_all(Layer& below) {
-  const auto used = [this] {
-    const MutexLock lock(mutex_);
-    return residents_.occupied();
-  };
-  for (std::size_t before = used(); is_pressed_;) {
-    relieve(below, true);
-    const std::size_t after = used();
-    if (after >= before) break;
-    before = after;
-  }
-}
-
-void BlockCache::write_back_due(Layer& below, TimePoint now) {
+void Background::write_back_due(Layer& below, TimePoint now) {
   std::vector<BlockNumber> blocks;
   std::vector<Range> zeros;
   bool in_doubt = false;
   {
-    MutexLock lock(mutex_);
-    const Schedule::Due due = schedule_.take_due(now, !residents_.zeros().empty());
+    MutexLock lock(state_.mutex);
+    const Schedule::Due due = state_.schedule.take_due(now, !state_.residents.zeros().empty());
     if (due.everything) {
-      blocks = residents_.unwritten_blocks({0}, {geometry_.block_count()});
+      blocks = state_.residents.unwritten_blocks(state_.whole_disk());
     } else if (due.overdue) {
-      blocks = residents_.overdue_blocks();
+      blocks = state_.residents.overdue_blocks();
     }
-    in_doubt = store_->is_durable() && ledger_.is_in_doubt();
-    if (due.zeros) zeros = residents_.zeros_in({0, geometry_.size_bytes()});
+    in_doubt = state_.store->is_durable() && state_.ledger.is_in_doubt();
+    if (due.zeros) zeros = state_.residents.zeros_in(state_.whole_disk());
   }
-  if (in_doubt) flush_below(below);
+  if (in_doubt) flushes_.flush_below(below);
   if (blocks.empty() && zeros.empty()) return;
-  const Settling settling(*this, below);
-  write_back(below, std::move(blocks), std::move(zeros), Durability::on_flush);
-  settle(below);
+  const FlushTicket ticket(state_, below);
+  write_backs_.run(below, std::move(blocks), std::move(zeros));
+  write_backs_.flush_connection(below);
 }
 
-void BlockCache::drop_expired() {
-  if (!schedule_.is_expiring()) return;
-  for (Slot first = 0; residents_.drop_expired(first, kScanStep); first += kScanStep) {
-    const MutexUnlock others_turn(mutex_);
+void Background::drop_expired() {
+  if (!state_.schedule.is_expiring()) return;
+  for (Slot first = 0; state_.residents.drop_expired(first, kScanStep); first += kScanStep) {
+    const MutexUnlock others_turn(state_.mutex);
   }
 }
 

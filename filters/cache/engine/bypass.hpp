@@ -1,30 +1,33 @@
 // A change of a range that happens in the layer below, around the cache.
 #pragma once
 
+#include <span>
 #include <vector>
 
-#include "filters/cache/engine/block_cache.hpp"
+#include "common/block/layer.hpp"
+#include "filters/cache/engine/guarded_state.hpp"
+#include "filters/cache/engine/write_back.hpp"
 
 namespace nbdstack {
 
 // From construction to destruction the blocks of the range that are cached are pinned, no
 // write-back of them is under way or begins, and nothing that is fetched from below is shared or
-// stored. The owner owns the range in BlockCache::changes_, so no other change of the same bytes
+// stored. The owner owns the range in GuardedState::changes, so no other change of the same bytes
 // runs.
 //
 // A durable store must not bring back, after a crash, clean content that the change has replaced
 // below: such blocks leave the cache, durably, before the change begins. A block may have left it
 // earlier, or be dirty now, and still be clean in what was committed last: so there is a commit in
 // any case.
-class BlockCache::Bypass {
+class Bypass {
  public:
   // Remembered zeros of the blocks concerned go below first; throws when that fails.
-  Bypass(BlockCache& cache, Layer& below, const Range& range);
+  Bypass(GuardedState& state, WriteBacks& write_backs, Layer& below, const Range& range);
   Bypass(const Bypass&) = delete;
   Bypass& operator=(const Bypass&) = delete;
   ~Bypass();
 
-  // The change failed: nobody knows what the layer below holds now. What is clean is forgotten;
+  // The change failed: what the layer below holds now is unknown. What is clean is forgotten;
   // what is dirty will be written.
   void forget_clean();
   // The change succeeded: applies it to what is cached. Whole blocks are dropped, and parts of
@@ -39,15 +42,15 @@ class BlockCache::Bypass {
   void commit();
 
  private:
-  Bypass(BlockCache& cache, const Range& range) : cache_(cache), range_(range) {}
-  void forget_clean_pages(Slot slot) REQUIRES(cache_.mutex_);
+  Bypass(GuardedState& state, const Range& range) : state_(state), range_(range) {}
+  void forget_clean_pages(Slot slot) REQUIRES(state_.mutex);
   void forget_durably();
   void store_absent(BlockNumber block, std::span<const std::byte> data);
   void write_slot(Slot slot, const BlockPiece& piece, std::span<const std::byte> data);
   bool write_part(Slot slot, std::span<const std::byte> data, std::uint32_t offset_in_block,
                   PageMask stored_before, bool dirty);
 
-  BlockCache& cache_;
+  GuardedState& state_;
   const Range range_;
   ChangesBelow::Place place_;
   std::vector<Slot> held_;

@@ -8,26 +8,22 @@ namespace nbdstack {
 // are looked up before the layer below is asked: one written back in between is there already by
 // then or still counted here, so no moment exists in which written data looks like a hole.
 void BlockCache::extents(Layer& below, const Range& range, bool only_one, ExtentList& extents) {
-  const BlockNumber first = geometry_.block_at(range.offset);
-  const BlockNumber end = geometry_.block_at(range.end() - 1).next();
   std::vector<Extent> unwritten;
   {
-    MutexLock lock(mutex_);
-    for (const auto& run : residents_.zeros().overlapping(range)) {
+    MutexLock lock(state_.mutex);
+    for (const auto& run : state_.residents.zeros().overlapping(range)) {
       unwritten.push_back({run.range, {.hole = run.value, .zero = true}});
     }
-    for (const BlockNumber block : residents_.unwritten_blocks(first, end)) {
-      const Slot slot = residents_.find(block);
-      const Pages pages = residents_.pages(slot);
-      const PageMask shown = residents_[slot].writing ? pages.valid : pages.unwritten();
-      const Range whole = geometry_.range_of(block);
+    for (const BlockNumber block : state_.residents.unwritten_blocks(range)) {
+      const Slot slot = state_.residents.find(block);
+      const Pages pages = state_.residents.pages(slot);
+      const PageMask shown = state_.residents[slot].writing ? pages.valid : pages.unwritten();
+      const Range whole = state_.geometry.range_of(block);
       const auto show = [&](PageMask mask, ExtentType type) {
-        for_each_page_run(mask, [&](unsigned at, unsigned count) {
-          const std::uint64_t begin = whole.offset + pages_.offset_of(at);
-          const std::uint64_t stop =
-              std::min(whole.end(), begin + std::uint64_t{count} * pages_.page_size());
-          unwritten.push_back({{begin, stop - begin}, type});
-        });
+        state_.pages.for_each_run(mask, whole.length,
+                                  [&](std::uint32_t offset, std::uint32_t length) {
+                                    unwritten.push_back({{whole.offset + offset, length}, type});
+                                  });
       };
       show(shown & ~pages.zero, kData);
       show(shown & pages.zero & pages.hole, kHole);

@@ -7,7 +7,7 @@
 
 #include "common/io/lack_of_room.hpp"
 #include "common/log.hpp"
-#include "filters/cache/engine/block_cache.hpp"
+#include "filters/cache/engine/guarded_state.hpp"
 
 namespace nbdstack {
 namespace {
@@ -18,19 +18,19 @@ constexpr int kMostTimesGivenBack = 4;
 
 }  // namespace
 
-void BlockCache::publish() {
+void GuardedState::publish() {
   try {
-    store_->publish();
+    store->publish();
   } catch (const Error& error) {
     if (!is_for_lack_of_room(error)) throw;
     storage_failed(error);
   }
 }
 
-void BlockCache::commit() {
+void GuardedState::commit() {
   for (int times = 0;; ++times) {
     try {
-      store_->commit();
+      store->commit();
       return;
     } catch (const Error& error) {
       if (!is_for_lack_of_room(error)) throw;
@@ -40,23 +40,23 @@ void BlockCache::commit() {
   }
 }
 
-bool BlockCache::give_back_room() {
-  const MutexLock lock(mutex_);
-  const std::size_t given_back = residents_.evict(kGivenBack_blocks, true);
+bool GuardedState::give_back_room() {
+  const MutexLock lock(mutex);
+  const std::size_t given_back = residents.evict(kGivenBack_blocks, true);
   discard_dropped();
-  changed_.notify_all();
+  changed.notify_all();
   return given_back > 0;
 }
 
-void BlockCache::storage_failed(const Error& error) {
+void GuardedState::storage_failed(const Error& error) {
   if (!is_for_lack_of_room(error)) {
     log::error("cache: {}: the request passes through to the plugin", error.what());
     return;
   }
-  MutexLock lock(mutex_);
-  const bool news = pressure_.disk_is_full(std::chrono::steady_clock::now());
-  residents_.stop_growing();
-  const std::uint64_t size_mib = residents_.cached_bytes() >> 20U;
+  MutexLock lock(mutex);
+  const bool news = pressure.disk_is_full(std::chrono::steady_clock::now());
+  residents.stop_growing();
+  const std::uint64_t size_mib = residents.cached_bytes() >> 20U;
   lock.unlock();
   if (news) {
     log::error(
@@ -66,9 +66,9 @@ void BlockCache::storage_failed(const Error& error) {
   }
 }
 
-void BlockCache::storage_worked(Slot slot) {
-  if (!pressure_.stored(slot)) return;
-  residents_.grow_again();
+void GuardedState::storage_worked(Slot slot) {
+  if (!pressure.stored(slot)) return;
+  residents.grow_again();
   try {
     log::error("cache: there is room for the cache again: it is used as before");
   } catch (const std::bad_alloc&) {

@@ -9,7 +9,7 @@
 #include "common/error.hpp"
 #include "common/log.hpp"
 #include "common/sync/insist.hpp"
-#include "filters/cache/engine/durability.hpp"
+#include "filters/cache/engine/below.hpp"
 
 namespace nbdstack {
 namespace {
@@ -49,20 +49,20 @@ void read_missing(Layer& below, const WriteRequest& request, std::byte* data) {
 
 }  // namespace
 
-// What somebody else is busy with is looked at again when he is done: then it is below, unless it
-// was changed after he had begun or he failed, and in both cases it is dirty again and ours to
-// write. Waiting happens between the rounds, when nothing is registered as being written by us, so
-// two who wait for each other's blocks cannot exist.
+// What another caller is busy with is looked at again when that has ended: then it is below, or it is
+// dirty again, because it was changed meanwhile or failed, and ours to write. Waiting happens between
+// the rounds, when nothing is registered as being written by us, so no two callers wait for each
+// other's blocks.
 //
 // A page that a client changes between the commit and its turn is not sent, because what it holds
 // now is not committed, and what was committed is not where it was. Such blocks are tried once more,
 // all together; then one by one, while clients are kept from changing them.
-void BlockCache::write_back(Layer& below, std::vector<BlockNumber> blocks, std::vector<Range> zeros,
-                            Durability durability) {
+void WriteBacks::run(Layer& below, std::vector<BlockNumber> blocks, std::vector<Range> zeros,
+                     Durability durability) {
   WriteBack work{.below = below, .durability = durability};
   for (bool is_first = true;; is_first = false) {
-    write_back_dirty(work, blocks);
-    write_back_zeros(work, zeros);
+    try_blocks(work, blocks);
+    try_zeros(work, zeros);
     blocks = std::exchange(work.busy, {});
     zeros = std::exchange(work.busy_zeros, {});
     const std::vector<BlockNumber> changed = std::exchange(work.changed, {});
@@ -71,103 +71,91 @@ void BlockCache::write_back(Layer& below, std::vector<BlockNumber> blocks, std::
     if (is_first) {
       blocks.insert(blocks.end(), changed.begin(), changed.end());
     } else {
-      for (const BlockNumber block : changed) write_back_unchanged(work, block);
+      for (const BlockNumber block : changed) run_unchanged(work, block);
     }
     std::sort(blocks.begin(), blocks.end());
   }
   if (work.failure) throw Error(*work.failure);
 }
 
-void BlockCache::wait_until_not_busy(const Layer& below, const std::vector<BlockNumber>& blocks,
+void WriteBacks::wait_until_not_busy(const Layer& below, const std::vector<BlockNumber>& blocks,
                                      const std::vector<Range>& zeros) {
   const std::uint64_t preferred = below.traits().preferred_block_size;
-  const MutexLock lock(mutex_);
+  const MutexLock lock(state_.mutex);
   for (const BlockNumber block : blocks) {
-    while (changes_below_.is_unit_busy(geometry_.range_of(block), preferred)) changed_.wait(mutex_);
+    while (state_.changes_below.is_unit_busy(state_.geometry.range_of(block), preferred))
+      state_.changed.wait(state_.mutex);
   }
   for (const Range& range : zeros) {
-    while (changes_below_.is_busy(range)) changed_.wait(mutex_);
+    while (state_.changes_below.is_busy(range)) state_.changed.wait(state_.mutex);
   }
 }
 
-// The caller owns no range of changes_.
-void BlockCache::write_back_unchanged(WriteBack& work, BlockNumber block) {
-  const RangeLock::Guard unchanged(changes_, geometry_.range_of(block));
-  write_back_dirty(work, {block});
+void WriteBacks::run_unchanged(WriteBack& work, BlockNumber block) {
+  const RangeLock::Guard unchanged(state_.changes, state_.geometry.range_of(block));
+  try_blocks(work, {block});
 }
 
-void BlockCache::write_back_dirty(WriteBack& work, const std::vector<BlockNumber>& blocks) {
+void WriteBacks::try_blocks(WriteBack& work, const std::vector<BlockNumber>& blocks) {
   if (blocks.empty() || !commit_for(work)) return;
   const LayerTraits& below = work.below.traits();
   const auto in_blocks = [&](std::uint64_t size) {
-    return std::max<std::uint64_t>(std::bit_ceil(size) / settings_.block_size, 1);
+    return std::max<std::uint64_t>(std::bit_ceil(size) / state_.settings.block_size, 1);
   };
   const auto groups = grouped(blocks, in_blocks(longest_write_bytes(below)),
                               in_blocks(std::max(1U, below.preferred_block_size)));
-  run_in_parallel(work.below, writes_, groups.size(),
-                  [&](std::size_t index) { write_back_group(work, groups[index]); });
+  run_in_parallel(work.below, threads_, groups.size(),
+                  [&](std::size_t index) { run_group(work, groups[index]); });
 }
 
-void BlockCache::write_back_group(WriteBack& work, std::span<const BlockNumber> blocks) {
-  const Turn turn(below_writers_);
+void WriteBacks::run_group(WriteBack& work, std::span<const BlockNumber> blocks) {
+  const Turn turn(turns_);
   WriteBackGroup group;
-  group.reserve(blocks.size());
+  group.blocks.reserve(blocks.size());
+  group.pages.reserve(blocks.size());
   if (!claim_group(work, blocks, group)) return;
   // Others wait for what has been claimed: it is finished, whatever happens.
   try {
-    for (const auto& block : group.blocks) say("writing back", block.number);
+    for (const auto& block : group.blocks) state_.say("writing back", block.number);
     plan_group(work.below, group);
     copy_group(group);
     if (!group.failure) send_group(work.below, group, work.durability);
   } catch (const std::bad_alloc&) {
-    fail_group(group, insist([] { return Error(ENOMEM, "cache: out of memory"); }));
+    group.fail(insist([] { return Error(ENOMEM, "cache: out of memory"); }));
   }
   finish_group(work, group);
 }
 
-void BlockCache::WriteBackGroup::reserve(std::size_t count) {
-  blocks.reserve(count);
-  pages.reserve(count);
-}
-
-void BlockCache::fail_group(WriteBackGroup& group, const Error& error) {
-  group.all_failed = true;
-  if (!group.failure) group.failure = error;
-}
-
 // Takes what is dirty and committed of these blocks, unless something else is under way below where
 // they, or what they have to be completed with, lie.
-bool BlockCache::claim_group(WriteBack& work, std::span<const BlockNumber> blocks,
+bool WriteBacks::claim_group(WriteBack& work, std::span<const BlockNumber> blocks,
                              WriteBackGroup& group) {
-  MutexLock lock(mutex_);
-  if (work.is_given_up(settings_.give_up_after)) return false;
+  MutexLock lock(state_.mutex);
+  if (work.is_given_up(state_.settings.give_up_after)) return false;
   for (const BlockNumber block : blocks) {
-    const Slot slot = residents_.find(block);
-    if (residents_.is_unverified(slot)) verify(slot);
+    const Slot slot = state_.residents.find(block);
+    if (state_.residents.is_unverified(slot)) state_.verify(slot);
   }
   work.changed.reserve(work.changed.size() + blocks.size());
   // Once a block is claimed nothing runs out of memory.
-  const std::uint64_t first = geometry_.offset_of(blocks.front());
-  const Range range =
-      changes_below_.unit_covering({first, geometry_.range_of(blocks.back()).end() - first},
-                                   work.below.traits().preferred_block_size);
-  if (changes_below_.is_busy(range)) {
+  const std::uint64_t first = state_.geometry.offset_of(blocks.front());
+  const Range range = state_.changes_below.unit_covering(
+      {first, state_.geometry.range_of(blocks.back()).end() - first},
+      work.below.traits().preferred_block_size);
+  if (state_.changes_below.is_busy(range)) {
     work.busy.insert(work.busy.end(), blocks.begin(), blocks.end());  // nothing is claimed yet
     return false;
   }
   for (const BlockNumber block : blocks) {
-    const Slot slot = residents_.find(block);
-    if (slot == kNoSlot || residents_.is_unverified(slot)) continue;
-    const auto [pages, sent, is_changed] = residents_.begin_write_back(slot);
+    const Slot slot = state_.residents.find(block);
+    if (slot == kNoSlot || state_.residents.is_unverified(slot)) continue;
+    const auto [pages, sent, is_changed] = state_.residents.begin_write_back(slot);
     if (is_changed) work.changed.push_back(block);  // reserved
     if (sent == 0) continue;
-    const Range block_range = geometry_.range_of(block);
+    const Range block_range = state_.geometry.range_of(block);
     const Range wanted = work.wanted.intersection(block_range);
     const bool all_wanted =
-        !wanted.empty() &&
-        (pages_.touched(static_cast<std::uint32_t>(wanted.offset - block_range.offset),
-                        static_cast<std::uint32_t>(wanted.length)) &
-         ~sent) == 0;
+        !wanted.empty() && (state_.pages_touched(block_range, wanted) & ~sent) == 0;
     group.blocks.push_back({slot, block, all_wanted});
     group.pages.push_back({.range = block_range,
                            .pages = sent,
@@ -176,14 +164,14 @@ bool BlockCache::claim_group(WriteBack& work, std::span<const BlockNumber> block
                            .readable = pages.valid & ~(pages.unwritten() & ~sent)});
   }
   if (group.blocks.empty()) return false;
-  changes_below_.begin_write_back(group.place, range);
+  state_.changes_below.begin_write_back(group.place, range);
   return true;
 }
 
-void BlockCache::plan_group(const Layer& below, WriteBackGroup& group) const {
+void WriteBacks::plan_group(const Layer& below, WriteBackGroup& group) const {
   group.requests =
-      plan_writes(group.pages, {.disk_size_bytes = geometry_.size_bytes(),
-                                .block_size = settings_.block_size,
+      plan_writes(group.pages, {.disk_size_bytes = state_.geometry.size_bytes(),
+                                .block_size = state_.settings.block_size,
                                 .preferred_block_size = below.traits().preferred_block_size,
                                 .longest_bytes = longest_write_bytes(below.traits())});
   group.failed.reserve(group.requests.size());
@@ -191,7 +179,7 @@ void BlockCache::plan_group(const Layer& below, WriteBackGroup& group) const {
 
 // Reads the content to be sent from the slots. Changes of the blocks wait for this, and only this,
 // so that no request carries half of a change.
-void BlockCache::copy_group(WriteBackGroup& group) {
+void WriteBacks::copy_group(WriteBackGroup& group) {
   try {
     for (const WriteRequest& request : group.requests) {
       auto& data = group.data.emplace_back();
@@ -201,40 +189,38 @@ void BlockCache::copy_group(WriteBackGroup& group) {
         const BlockToWrite& block = group.pages[i];
         const Range part = request.range.intersection(block.range);
         if (part.empty()) continue;
-        pages_.for_each_part(static_cast<std::uint32_t>(part.offset - block.range.offset),
-                             static_cast<std::uint32_t>(part.length), block.readable & ~block.zero,
-                             [&](std::uint32_t offset, std::uint32_t length, bool is_stored) {
-                               const std::uint64_t at =
-                                   block.range.offset + offset - request.range.offset;
-                               const std::span part_of_data(data.get() + at, length);
-                               if (is_stored) {
-                                 store_->read(group.blocks[i].slot, part_of_data, offset);
-                               } else {  // zeros, or missing still
-                                 std::fill(part_of_data.begin(), part_of_data.end(), std::byte{0});
-                               }
-                             });
+        state_.pages.for_each_part(
+            static_cast<std::uint32_t>(part.offset - block.range.offset),
+            static_cast<std::uint32_t>(part.length), block.readable & ~block.zero,
+            [&](std::uint32_t offset, std::uint32_t length, bool is_stored) {
+              const std::uint64_t at = block.range.offset + offset - request.range.offset;
+              const std::span part_of_data(data.get() + at, length);
+              if (is_stored) {
+                state_.store->read(group.blocks[i].slot, part_of_data, offset);
+              } else {  // zeros, or missing still
+                std::fill(part_of_data.begin(), part_of_data.end(), std::byte{0});
+              }
+            });
       }
     }
   } catch (const Error& error) {
-    fail_group(group, error);
+    group.fail(error);
   }
   end_copying(group);
 }
 
 // Once is enough; finish_group() does it where there was no memory for the copy.
-void BlockCache::end_copying(const WriteBackGroup& group) {
-  const MutexLock lock(mutex_);
-  for (const auto& block : group.blocks) residents_.end_copying(block.slot);
-  changed_.notify_all();
+void WriteBacks::end_copying(const WriteBackGroup& group) {
+  const MutexLock lock(state_.mutex);
+  for (const auto& block : group.blocks) state_.residents.end_copying(block.slot);
+  state_.changed.notify_all();
 }
 
-// Over a durable store a block that is called clean has to be durable below: what a crash leaves of
-// the store would otherwise claim that the layer below has what it may have lost.
-void BlockCache::send_group(Layer& below, WriteBackGroup& group, Durability durability) {
-  const Durability wanted = store_->is_durable() ? Durability::fua : durability;
+void WriteBacks::send_group(Layer& below, WriteBackGroup& group, Durability durability) {
+  const Durability wanted = durability_of(durability);
   for (std::size_t i = 0; i < group.requests.size(); ++i) {
     const WriteRequest& request = group.requests[i];
-    expect_on_disk(request.range);
+    state_.expect_on_disk(request.range);
     try {
       switch (request.kind) {
         case WriteRequest::Kind::data:
@@ -243,10 +229,9 @@ void BlockCache::send_group(Layer& below, WriteBackGroup& group, Durability dura
                        supported(wanted, below));
           break;
         case WriteRequest::Kind::zero:
-          zero_below(below, request.range, false, supported(wanted, below));
-          break;
         case WriteRequest::Kind::hole:
-          zero_below(below, request.range, true, supported(wanted, below));
+          zero_below(below, request.range, request.kind == WriteRequest::Kind::hole,
+                     supported(wanted, below));
           break;
       }
     } catch (const Error& error) {
@@ -255,38 +240,27 @@ void BlockCache::send_group(Layer& below, WriteBackGroup& group, Durability dura
     }
   }
   try {
-    if (store_->is_durable()) complete_durability(below, wanted);
+    if (state_.store->is_durable()) complete_durability(below, wanted);
   } catch (const Error& error) {
-    fail_group(group, error);
+    group.fail(error);
   }
 }
 
-void BlockCache::finish_group(WriteBack& work, WriteBackGroup& group) {
-  MutexLock lock(mutex_);
+void WriteBacks::finish_group(WriteBack& work, WriteBackGroup& group) {
+  MutexLock lock(state_.mutex);
   for (std::size_t i = 0; i < group.blocks.size(); ++i) {
     const auto& [slot, number, all_wanted] = group.blocks[i];
     const BlockToWrite& sent = group.pages[i];
     PageMask failed = group.all_failed ? sent.pages : 0;
     for (const Range& range : group.failed) {
-      const Range part = range.intersection(sent.range);
-      if (part.empty()) continue;
-      failed |= pages_.touched(static_cast<std::uint32_t>(part.offset - sent.range.offset),
-                               static_cast<std::uint32_t>(part.length));
+      failed |= state_.pages_touched(sent.range, range);
     }
     failed &= sent.pages;
-    residents_.end_write_back(slot, sent.pages, failed);
+    state_.residents.end_write_back(slot, sent.pages, failed);
     if (failed == 0 && all_wanted) work.durable_bytes += sent.range.length;
-    give_back(slot);
+    state_.give_back(slot);
   }
-  changes_below_.end_write_back(group.place);
-  if (group.failure) {
-    ledger_.doubt();
-    work.failed(*group.failure);
-  } else {
-    work.succeeded();
-    ++write_backs_done_;
-  }
-  changed_.notify_all();
+  note_end(work, group.place, group.failure);
 }
 
 }  // namespace nbdstack

@@ -1,8 +1,14 @@
-// The records of a write-back while it runs, and its bounds (write_back.cpp, write_back_zeros.cpp,
-// flush.cpp, relief.cpp).
+// From the cache to the layer below: dirty blocks (write_back.cpp) and ranges of zeros
+// (write_back_zeros.cpp).
+//
+// Only what the store has committed goes below (CacheLog::committed), so that no crash can bring
+// back what was there before. What fails stays dirty. Over a durable store, what counts as clean has
+// to be durable below: what a crash leaves of the store would otherwise claim that the layer below
+// has what it may have lost.
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <chrono>
 #include <cstddef>
@@ -10,10 +16,13 @@
 #include <memory>
 #include <optional>
 #include <semaphore>
+#include <span>
 #include <vector>
 
+#include "common/block/layer.hpp"
 #include "common/error.hpp"
-#include "filters/cache/engine/block_cache.hpp"
+#include "common/sync/worker_pool.hpp"
+#include "filters/cache/engine/guarded_state.hpp"
 #include "filters/cache/engine/write_plan.hpp"
 
 namespace nbdstack {
@@ -50,38 +59,9 @@ class Turn {
   std::counting_semaphore<>& turns_;
 };
 
-// A write-back that has not been flushed below yet (flush_ledger.hpp).
-class BlockCache::Settling {
- public:
-  // Over a layer that is multi-conn, or where the cache promises nothing of the kind, there is
-  // nothing to wait for.
-  Settling(BlockCache& cache, const Layer& below) : cache_(cache) {
-    if (!cache.settings_.makes_flushes_durable() || below.traits().can_multi_conn) return;
-    const MutexLock lock(cache.mutex_);
-    ticket_ = cache.ledger_.open();
-  }
-  Settling(const Settling&) = delete;
-  Settling& operator=(const Settling&) = delete;
-  ~Settling() {
-    if (!ticket_) return;
-    const MutexLock lock(cache_.mutex_);
-    cache_.ledger_.close(*ticket_);
-    cache_.settled_.notify_all();
-  }
-  void wait_for_earlier() const {
-    if (!ticket_) return;
-    const MutexLock lock(cache_.mutex_);
-    while (!cache_.ledger_.is_oldest(*ticket_)) cache_.settled_.wait(cache_.mutex_);
-  }
-
- private:
-  BlockCache& cache_;
-  std::optional<FlushLedger::Ticket> ticket_;
-};
-
 // One caller's write-back. What several of its groups change at once is protected by
-// BlockCache::mutex_.
-struct BlockCache::WriteBack {
+// GuardedState::mutex.
+struct WriteBack {
   Layer& below;
   Durability durability = Durability::on_flush;
   Range wanted;  // with FUA: the bytes that have to be durable
@@ -115,8 +95,8 @@ struct BlockCache::WriteBack {
 };
 
 // Blocks that go below together. From claim_group() to finish_group() their range is registered in
-// BlockCache::changes_below_, and they are pinned and `writing`.
-struct BlockCache::WriteBackGroup {
+// GuardedState::changes_below, and they are pinned and `writing`.
+struct WriteBackGroup {
   struct Block {
     Slot slot = kNoSlot;
     BlockNumber number;
@@ -133,8 +113,63 @@ struct BlockCache::WriteBackGroup {
   bool all_failed = false;    // the same for all of them, known or not
   std::optional<Error> failure;
 
-  // Makes room for that many blocks.
-  void reserve(std::size_t count);
+  void fail(const Error& error) {
+    all_failed = true;
+    if (!failure) failure = error;
+  }
+};
+
+class WriteBacks {
+ public:
+  // `threads` outlive this.
+  WriteBacks(GuardedState& state, WorkerPool& threads)
+      : state_(state),
+        threads_(threads),
+        turns_(static_cast<std::ptrdiff_t>(state.settings.threads)) {}
+
+  // Sees to it that all of `blocks` (sorted) and `zeros`, as they are now, are below; throws the
+  // first failure after trying all, or so many that the layer below must be out of order. The caller
+  // owns no range of GuardedState::changes.
+  void run(Layer& below, std::vector<BlockNumber> blocks, std::vector<Range> zeros,
+           Durability durability = Durability::on_flush);
+  // The same for what is plainly dirty, without waiting for anybody and without throwing.
+  void try_blocks(WriteBack& work, const std::vector<BlockNumber>& blocks);
+  void try_zeros(WriteBack& work, const std::vector<Range>& ranges);
+  void wait_until_not_busy(const Layer& below, const std::vector<BlockNumber>& blocks,
+                           const std::vector<Range>& zeros);
+  // What went below outside of a flush has to be covered by a later flush on any connection, as the
+  // cache promises it. Where the layer below does not, it is flushed at once on the connection that
+  // it went through.
+  void flush_connection(Layer& below) const;
+  // How often something was written back: it grows as long as write-backs get on.
+  [[nodiscard]] std::uint64_t done() const { return done_; }
+
+ private:
+  void run_unchanged(WriteBack& work, BlockNumber block);
+  bool commit_for(WriteBack& work);
+  // The end of what was registered at `place`.
+  void note_end(WriteBack& work, ChangesBelow::Place& place, const std::optional<Error>& failure)
+      REQUIRES(state_.mutex);
+
+  void run_group(WriteBack& work, std::span<const BlockNumber> blocks);
+  bool claim_group(WriteBack& work, std::span<const BlockNumber> blocks, WriteBackGroup& group);
+  void plan_group(const Layer& below, WriteBackGroup& group) const;
+  void copy_group(WriteBackGroup& group);
+  void end_copying(const WriteBackGroup& group);
+  void send_group(Layer& below, WriteBackGroup& group, Durability durability);
+  void finish_group(WriteBack& work, WriteBackGroup& group);
+
+  void run_zeros(WriteBack& work, const Range& range);
+  void zero_below(Layer& below, const Range& range, bool may_trim, Durability durability) const;
+  // Over a durable store: FUA.
+  [[nodiscard]] Durability durability_of(Durability wanted) const {
+    return state_.store->is_durable() ? Durability::fua : wanted;
+  }
+
+  GuardedState& state_;
+  WorkerPool& threads_;
+  std::counting_semaphore<> turns_;  // requests that may begin
+  std::atomic<std::uint64_t> done_ = 0;
 };
 
 }  // namespace nbdstack

@@ -5,7 +5,7 @@
 
 #include "common/error.hpp"
 #include "common/sync/insist.hpp"
-#include "filters/cache/engine/durability.hpp"
+#include "filters/cache/engine/below.hpp"
 #include "filters/cache/engine/write_back.hpp"
 
 namespace nbdstack {
@@ -17,9 +17,9 @@ constexpr std::uint64_t kLongestZero_bytes = 1ULL << 30U;
 }  // namespace
 
 // Returns false where nothing may go below: only what is committed may.
-bool BlockCache::commit_for(WriteBack& work) {
+bool WriteBacks::commit_for(WriteBack& work) {
   try {
-    commit();
+    state_.commit();
     return true;
   } catch (const Error& error) {
     work.failed(error);
@@ -27,7 +27,26 @@ bool BlockCache::commit_for(WriteBack& work) {
   }
 }
 
-void BlockCache::write_back_zeros(WriteBack& work, const std::vector<Range>& ranges) {
+void WriteBacks::note_end(WriteBack& work, ChangesBelow::Place& place,
+                          const std::optional<Error>& failure) {
+  state_.changes_below.end_write_back(place);
+  if (failure) {
+    state_.ledger.doubt();
+    work.failed(*failure);
+  } else {
+    work.succeeded();
+    ++done_;
+  }
+  state_.changed.notify_all();
+}
+
+void WriteBacks::flush_connection(Layer& below) const {
+  const LayerTraits& traits = below.traits();
+  const bool promised = state_.settings.makes_flushes_durable();
+  if (promised && !traits.can_multi_conn && traits.can_flush) below.flush();
+}
+
+void WriteBacks::try_zeros(WriteBack& work, const std::vector<Range>& ranges) {
   if (ranges.empty()) return;
   // Numbers instead of a list of the parts: zeros may be exabytes.
   std::vector<std::uint64_t> ends;  // of each range, counted in parts from the first on
@@ -37,14 +56,13 @@ void BlockCache::write_back_zeros(WriteBack& work, const std::vector<Range>& ran
     ends.push_back(count);
   }
   if (!commit_for(work)) return;
-  run_in_parallel(work.below, writes_, count, [&](std::size_t index) {
+  run_in_parallel(work.below, threads_, count, [&](std::size_t index) {
     const auto at = std::upper_bound(ends.begin(), ends.end(), index) - ends.begin();
     const std::uint64_t before = at == 0 ? 0 : ends[static_cast<std::size_t>(at) - 1];
     const Range& range = ranges[static_cast<std::size_t>(at)];
     const std::uint64_t begin = (index - before) * kLongestZero_bytes;
-    const Turn turn(below_writers_);
-    write_back_zero_run(work,
-                        {range.offset + begin, std::min(kLongestZero_bytes, range.length - begin)});
+    const Turn turn(turns_);
+    run_zeros(work, {range.offset + begin, std::min(kLongestZero_bytes, range.length - begin)});
   });
 }
 
@@ -56,50 +74,44 @@ void BlockCache::write_back_zeros(WriteBack& work, const std::vector<Range>& ran
 // commit. If it were zeroed below now, a crash could bring back the block, clean, as it was in
 // between. So there is one more commit then. It comes after the run has been registered: nothing of
 // it becomes clean from there on, so what is zeroed later still does no harm.
-void BlockCache::write_back_zero_run(WriteBack& work, const Range& range) {
-  MutexLock lock(mutex_);
+void WriteBacks::run_zeros(WriteBack& work, const Range& range) {
+  MutexLock lock(state_.mutex);
   for (std::uint64_t position = range.offset; position < range.end();) {
-    const auto run = residents_.zeros().next(position);
+    const auto run = state_.residents.zeros().next(position);
     const Range part = run ? run->range.intersection({position, range.end() - position}) : Range{};
-    if (part.empty() || work.is_given_up(settings_.give_up_after)) return;
+    if (part.empty() || work.is_given_up(state_.settings.give_up_after)) return;
     position = part.end();
-    if (changes_below_.is_busy(part)) {
+    if (state_.changes_below.is_busy(part)) {
       work.busy_zeros.push_back(part);
       continue;
     }
     ChangesBelow::Place place;
-    changes_below_.begin_write_back(place, part);
-    const bool committed = residents_.are_zeros_committed(part);
+    state_.changes_below.begin_write_back(place, part);
+    const bool committed = state_.residents.are_zeros_committed(part);
     lock.unlock();
     std::optional<Error> failure;
     try {
-      if (!committed) commit();
-      const Durability wanted = store_->is_durable() ? Durability::fua : work.durability;
+      if (!committed) state_.commit();
+      const Durability wanted = durability_of(work.durability);
       zero_below(work.below, part, run->value, supported(wanted, work.below));
-      if (store_->is_durable()) complete_durability(work.below, wanted);
+      if (state_.store->is_durable()) complete_durability(work.below, wanted);
     } catch (const Error& error) {
       failure = error;
     } catch (const std::bad_alloc&) {
       failure = insist([] { return Error(ENOMEM, "cache: out of memory"); });
     }
     lock.lock();
-    changes_below_.end_write_back(place);
-    if (failure) {
-      ledger_.doubt();
-      work.failed(*failure);
-    } else {
-      residents_.zeros_are_below(part);
-      work.succeeded();
-      ++write_backs_done_;
-      work.durable_bytes += part.intersection(blocks_covering(work.wanted)).length;
+    note_end(work, place, failure);
+    if (!failure) {
+      state_.residents.zeros_are_below(part);
+      work.durable_bytes += part.intersection(state_.blocks_covering(work.wanted)).length;
     }
-    changed_.notify_all();
   }
 }
 
-void BlockCache::zero_below(Layer& below, const Range& range, bool may_trim,
+void WriteBacks::zero_below(Layer& below, const Range& range, bool may_trim,
                             Durability durability) const {
-  expect_on_disk(range);
+  state_.expect_on_disk(range);
   if (below.traits().zero != Support::none) {
     below.zero(range.length, range.offset,
                {.may_trim = may_trim, .fast = false, .durability = durability});

@@ -47,28 +47,28 @@ TimePoint BackgroundThread::step(TimePoint now) {
 
 TimePoint BackgroundThread::careless_step(TimePoint now) {
   try {
-    if (!cache_.may_work_below(now)) return cache_.background_step_here(now);
-    if (!cache_.has_work_below()) return rest(now);
+    if (!cache_.background().may_work_below(now)) return cache_.background().step_here(now);
+    if (!cache_.background().has_work_below()) return rest(now);
     rest_at_.reset();
     TimePoint next = TimePoint::max();  // until there is a layer
     below_->with([&](Layer& below) {
-      next = cache_.background_step_here(now);
-      if (!cache_.may_work_below(now)) return;
+      next = cache_.background().step_here(now);
+      if (!cache_.background().may_work_below(now)) return;
       // This comes last: a commit to a slow disk may take longer than the right to write lasts.
-      next = may_write_(below) ? cache_.background_step_below(below, now) : now + kLookAgain;
+      next = may_write_(below) ? cache_.background().step_below(below, now) : now + kLookAgain;
     });
-    if (!cache_.may_work_below(now)) below_->take_another();
-    return cache_.has_work_below() ? next : std::min(next, now + kRestAfter);
+    if (!cache_.background().may_work_below(now)) below_->take_another();
+    return cache_.background().has_work_below() ? next : std::min(next, now + kRestAfter);
   } catch (const Error& error) {
-    return cache_.background_could_not_open(now, error);
+    return cache_.background().could_not_open(now, error);
   } catch (const std::exception& error) {
     below_->take_another();
-    return cache_.background_could_not_open(now, Error(EIO, error.what()));
+    return cache_.background().could_not_open(now, Error(EIO, error.what()));
   }
 }
 
 TimePoint BackgroundThread::rest(TimePoint now) {
-  const TimePoint next = cache_.background_step_here(now);
+  const TimePoint next = cache_.background().step_here(now);
   if (!rest_at_) rest_at_ = now + kRestAfter;
   if (now < *rest_at_) return std::min(next, *rest_at_);
   below_->rest();

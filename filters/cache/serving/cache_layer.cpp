@@ -41,7 +41,7 @@ LayerTraits offered(const LayerTraits& below, const CacheSettings& settings) {
   // acknowledgement. Second, that a flush on one connection makes durable what was acknowledged on
   // the others: in writeback mode the flush writes back every dirty block on its own connection and
   // then flushes that, and what went below earlier was flushed at once on its own connection where
-  // the layer below is not multi-conn itself (BlockCache::settle). In writethrough mode the layer
+  // the layer below is not multi-conn itself (WriteBacks::flush_connection). In writethrough mode the layer
   // below has to promise it. In unsafe mode nothing is promised about flush at all.
   if (!writethrough) traits.can_multi_conn = true;
   return traits;
@@ -148,7 +148,7 @@ void CacheLayer::finalize() {
   if (watch_ != nullptr && !watch_->may_write_back(below_)) return;
   // The server may be about to stop, and waits for this.
   const StopExtension extension([this] { return cache_->write_backs_done(); });
-  cache_->settle_client(below_);
+  cache_->last_client_left(below_);
 }
 
 }  // namespace nbdstack

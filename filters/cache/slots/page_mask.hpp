@@ -52,6 +52,17 @@ class PageGeometry {
   [[nodiscard]] constexpr PageMask all(std::uint32_t length) const {
     return page_run(0, (length + page_size_ - 1) >> shift_);
   }
+  // Calls fn(offset, length) for every run of pages in the mask, in ascending order, in a block of
+  // `block_length` bytes.
+  template <typename Fn>
+  void for_each_run(PageMask mask, std::uint64_t block_length, Fn&& fn) const {
+    for_each_page_run(mask, [&](unsigned first, unsigned count) {
+      const std::uint64_t begin = offset_of(first);
+      const std::uint64_t end = std::min(block_length, begin + std::uint64_t{count} * page_size_);
+      fn(static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end - begin));
+    });
+  }
+
   // Cuts [offset, offset + length) of a block where pages of `mask` begin and end, and calls
   // fn(offset, length, whether these pages are in the mask) for each part in order.
   template <typename Fn>

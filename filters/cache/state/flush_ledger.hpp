@@ -3,7 +3,7 @@
 //
 //  - Doubts: changes below that have failed. While no flush below has followed them all, what can be
 //    read there may not be durable, so a durable store keeps nothing of it.
-//  - Settlements: the time between a write-back and the flush that makes it durable, over a layer
+//  - Tickets: the time between a write-back and the flush that makes it durable, over a layer
 //    below that is not multi-conn: there a flush covers what went through its own connection only.
 //    A block counts as clean as soon as it is below. A client that flushes on another connection
 //    finds nothing to write, and must not be told that all is durable before the connection that
@@ -28,12 +28,12 @@ class FlushLedger {
   using Ticket = std::uint64_t;
 
   void doubt() { ++doubts_; }
-  [[nodiscard]] bool is_in_doubt() const { return doubts_ != settled_doubts_; }
-  // A flush below settles the doubts that there were when it began.
+  [[nodiscard]] bool is_in_doubt() const { return doubts_ != flushed_doubts_; }
+  // A flush below ends the doubts that there were when it began.
   [[nodiscard]] std::uint64_t doubts() const { return doubts_; }
   void flushed(std::uint64_t doubts_before) {
     INVARIANT(doubts_before <= doubts_, doubts_before, doubts_);
-    settled_doubts_ = doubts_before;
+    flushed_doubts_ = doubts_before;
   }
 
   [[nodiscard]] Ticket open() { return *open_.insert(next_++).first; }
@@ -52,7 +52,7 @@ class FlushLedger {
 
  private:
   std::uint64_t doubts_ = 0;
-  std::uint64_t settled_doubts_ = 0;
+  std::uint64_t flushed_doubts_ = 0;
   Ticket next_ = 0;
   std::set<Ticket> open_;
   std::optional<Error> unreported_;

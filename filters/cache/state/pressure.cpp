@@ -25,10 +25,10 @@ Pressure::Pressure(const CacheSettings& settings)
       full_retry_(settings.full_retry) {}
 
 std::size_t Pressure::blocks_to_free(std::size_t occupied_slots, std::size_t zero_ranges) {
-  if (occupied_slots > high_slots_) relieving_ = true;
-  if (occupied_slots <= low_slots_) relieving_ = false;
-  pressed_ = relieving_ || zero_ranges > kMostZeroRanges;
-  return relieving_ ? occupied_slots - low_slots_ : 0;
+  if (occupied_slots > high_slots_) making_room_ = true;
+  if (occupied_slots <= low_slots_) making_room_ = false;
+  pressed_ = making_room_ || zero_ranges > kMostZeroRanges;
+  return making_room_ ? occupied_slots - low_slots_ : 0;
 }
 
 bool Pressure::disk_is_full(TimePoint now) {

@@ -71,7 +71,7 @@ class Pressure {
   const Slot low_slots_;
   const Duration full_retry_;
   std::atomic<bool> pressed_ = false;
-  bool relieving_ = false;  // between the high threshold and the low one
+  bool making_room_ = false;  // between the high threshold and the low one
   bool turn_taken_ = false;
   std::optional<TimePoint> full_until_;  // when one more slot is tried
   Slot tried_slot_ = kNoSlot;            // the one that tells whether there is room again

@@ -83,22 +83,19 @@ std::uint64_t Residents::unwritten_bytes() const {
     const std::uint64_t length = geometry_.length_of(table_[slot].block());
     const PageMask on_their_way =
         table_[slot].writing ? pages_.all(static_cast<std::uint32_t>(length)) : 0;
-    for_each_page_run(
-        table_.pages(slot).unwritten() | on_their_way, [&](unsigned first, unsigned count) {
-          bytes +=
-              std::min(length - pages_.offset_of(first), std::uint64_t{count} * pages_.page_size());
-        });
+    pages_.for_each_run(table_.pages(slot).unwritten() | on_their_way, length,
+                        [&](std::uint32_t, std::uint32_t run_bytes) { bytes += run_bytes; });
   }
   for (const auto& run : zeros_.overlapping({0, geometry_.size_bytes()})) bytes += run.range.length;
   return bytes;
 }
 
-std::vector<BlockNumber> Residents::unwritten_blocks(BlockNumber first, BlockNumber end) const {
+std::vector<BlockNumber> Residents::unwritten_blocks(const Range& range) const {
   std::vector<BlockNumber> blocks;
   const SlotList& unwritten = table_.unwritten();
   for (Slot slot = unwritten.back(); slot != kNoSlot; slot = unwritten.newer(slot)) {
     const BlockNumber block = table_[slot].block();
-    if (block >= first && block < end) blocks.push_back(block);
+    if (geometry_.range_of(block).overlaps(range)) blocks.push_back(block);
   }
   std::sort(blocks.begin(), blocks.end());
   return blocks;

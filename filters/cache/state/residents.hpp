@@ -71,8 +71,8 @@ class Residents {
   // In pages and ranges of zeros, and by whole blocks.
   [[nodiscard]] std::uint64_t unwritten_bytes() const;
   [[nodiscard]] std::uint64_t dirty_bytes() const { return bytes(table_.unwritten().size()); }
-  // Those from `first` to before `end`, sorted.
-  [[nodiscard]] std::vector<BlockNumber> unwritten_blocks(BlockNumber first, BlockNumber end) const;
+  // Of the blocks that the range touches, sorted.
+  [[nodiscard]] std::vector<BlockNumber> unwritten_blocks(const Range& range) const;
   [[nodiscard]] std::vector<BlockNumber> overdue_blocks() const;
   using IsBusy = std::function<bool(BlockNumber)>;
   // Up to `count` that a write-back may take now: those evicted first, and those dirty for longest.

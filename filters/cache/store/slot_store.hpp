@@ -1,6 +1,6 @@
 // Where the content of the cache's slots lies, and what of it survives the process.
 //
-// The engine (block_cache.hpp) decides what is cached where and in what state; a store keeps bytes.
+// The engine (engine/block_cache.hpp) decides what is cached where and in what state; a store keeps bytes.
 // TemporaryStore forgets everything with the process. DurableStore keeps the content and an index
 // of it in a directory, for the next start (durable_store.hpp).
 //

@@ -15,7 +15,7 @@ class CacheBackground : public CacheTest {
   static constexpr Duration kTick = kDelay / 8;  // the step that the cache asks for
 
   static TimePoint at(Duration elapsed) { return kStart + elapsed; }
-  TimePoint step(Duration elapsed) { return cache().background_step(below, at(elapsed)); }
+  TimePoint step(Duration elapsed) { return cache().background().step(below, at(elapsed)); }
   // All steps up to a time, as the cache asks for them.
   void run(Duration from, Duration until) {
     for (Duration now = from; now <= until;) {
@@ -29,7 +29,7 @@ class CacheBackground : public CacheTest {
 };
 
 TEST_F(CacheBackground, HasNothingToDoByDefault) {
-  EXPECT_FALSE(cache().needs_background());
+  EXPECT_FALSE(cache().background().is_needed());
   write(data(1), 0);
   EXPECT_GE(step(seconds(0)), at(hours(1)));
   EXPECT_TRUE(below.calls().empty());
@@ -37,7 +37,7 @@ TEST_F(CacheBackground, HasNothingToDoByDefault) {
 
 TEST_F(CacheBackground, ABlockIsNotWrittenBeforeTheDelayAndWrittenSoonAfterIt) {
   settings.write_delay = kDelay;
-  EXPECT_TRUE(cache().needs_background());
+  EXPECT_TRUE(cache().background().is_needed());
   run(seconds(0), seconds(2));
   write(data(1), 0);
   run(seconds(3), seconds(2) + kDelay);
@@ -192,9 +192,9 @@ TEST_F(CacheBackgroundFailure, TakesUpTheRhythmAgainWhenAClientHasCuredIt) {
 TEST_F(CacheBackgroundFailure, ALayerThatCouldNotBeOpenedIsTriedAgainAndForgottenWhenItOpens) {
   layer().flush();
   const Error error(ENOTCONN, "as the test wants it");
-  EXPECT_EQ(cache().background_could_not_open(at(seconds(20)), error), at(seconds(21)));
+  EXPECT_EQ(cache().background().could_not_open(at(seconds(20)), error), at(seconds(21)));
   // An eighth of the delay comes before the two seconds that the second failure asks for.
-  EXPECT_EQ(cache().background_could_not_open(at(seconds(21)), error), at(seconds(22)));
+  EXPECT_EQ(cache().background().could_not_open(at(seconds(21)), error), at(seconds(22)));
   step(seconds(30));
   EXPECT_EQ(step(seconds(31)), at(seconds(31) + kTick));
 }
@@ -245,7 +245,7 @@ class CacheFlushLocal : public CacheTest {
 };
 
 TEST_F(CacheFlushLocal, AFlushIsDurableHereAndWriteBackFollowsDurably) {
-  EXPECT_TRUE(cache().needs_background());
+  EXPECT_TRUE(cache().background().is_needed());
   write(pattern(kBlock, 1), 0);
   layer().zero(kBlock, block(3).offset, {});
   layer().flush();
@@ -253,7 +253,7 @@ TEST_F(CacheFlushLocal, AFlushIsDurableHereAndWriteBackFollowsDurably) {
   EXPECT_EQ(wakes, 1);
   EXPECT_TRUE(below.calls().empty());
   const TimePoint now{hours(1)};
-  EXPECT_GT(cache().background_step(below, now), now);
+  EXPECT_GT(cache().background().step(below, now), now);
   EXPECT_EQ(below.calls(), (std::vector<Call>{{Op::pwrite, block(0), Durability::fua},
                                               {Op::zero, block(3), Durability::fua}}));
   EXPECT_FALSE(cache().has_unwritten());
@@ -280,16 +280,16 @@ TEST_F(CacheFlushLocal, WithoutFuaBelowAFlushBelowMakesItClean) {
   layer().flush();
   fail(Op::flush, EIO);
   const TimePoint now{hours(1)};
-  cache().background_step(below, now);
+  cache().background().step(below, now);
   EXPECT_EQ(cache().unwritten_bytes(), kBlock);  // as nothing says that it is durable below
   let_all_pass();
-  cache().background_step(below, now + seconds(2));
+  cache().background().step(below, now + seconds(2));
   EXPECT_FALSE(cache().has_unwritten());
 }
 
 TEST_F(CacheFlushLocal, TheStoreIsCommittedFromTimeToTime) {
   const TimePoint now{hours(1)};
-  EXPECT_EQ(cache().background_step(below, now), now + seconds(5));
+  EXPECT_EQ(cache().background().step(below, now), now + seconds(5));
   EXPECT_EQ(commits, 1);
 }
 
@@ -298,7 +298,7 @@ TEST_F(CacheFlushLocal, TheStoreIsCommittedFromTimeToTime) {
 TEST_F(CacheBackground, CleanBlocksAreDroppedWhenTheyAreTooOld) {
   settings.timeout = kDelay;
   settings.cache_on_read = [] { return true; };
-  EXPECT_TRUE(cache().needs_background());
+  EXPECT_TRUE(cache().background().is_needed());
   step(seconds(0));
   read(block(0));
   run(seconds(1), seconds(5));
@@ -348,10 +348,10 @@ TEST_F(CacheBackground, NothingIsAskedOfTheLayerBelowDuringThePauseAfterAFailure
   settings.write_delay = kDelay;
   step(seconds(0));
   const Error error(ENOTCONN, "as the test wants it");
-  cache().background_could_not_open(at(seconds(1)), error);
-  cache().background_could_not_open(at(seconds(2)), error);
-  EXPECT_FALSE(cache().may_work_below(at(milliseconds(3999))));
-  EXPECT_TRUE(cache().may_work_below(at(seconds(4))));
+  cache().background().could_not_open(at(seconds(1)), error);
+  cache().background().could_not_open(at(seconds(2)), error);
+  EXPECT_FALSE(cache().background().may_work_below(at(milliseconds(3999))));
+  EXPECT_TRUE(cache().background().may_work_below(at(seconds(4))));
 }
 
 }  // namespace

@@ -130,7 +130,7 @@ class CacheMemory : public ::testing::TestWithParam<Shape> {
         succeeds([&] { cache_->flush(*below_); });
         break;
       default:
-        succeeds([&] { cache_->background_step(*below_, TimePoint(std::chrono::hours(1))); });
+        succeeds([&] { cache_->background().step(*below_, TimePoint(std::chrono::hours(1))); });
     }
   }
 

@@ -258,7 +258,7 @@ TEST_F(CacheResidents, SaysWhatIsToBeWrittenBack) {
   put(3, 1, true);
   put(5);
   residents.remember_zeros(blocks(20, 2), true, {});
-  EXPECT_EQ(residents.unwritten_blocks({0}, {9}), (std::vector<BlockNumber>{{3}}));
+  EXPECT_EQ(residents.unwritten_blocks({0, 9 * kBlock}), (std::vector<BlockNumber>{{3}}));
   EXPECT_EQ(residents.unwritten_bytes(), 3 * kBlock + 4096);
   EXPECT_EQ(residents.dirty_bytes(), 2 * kBlock);
   EXPECT_EQ(residents.oldest_unwritten(1, none_is_busy), (std::vector<BlockNumber>{{9}}));

@@ -190,7 +190,7 @@ class ConcurrentCache : public RuntimeTest, public ::testing::WithParamInterface
     while (!failed_ && std::any_of(threads.begin(), threads.end(),
                                    [](std::thread& thread) { return thread.joinable(); })) {
       now += std::chrono::seconds(1);
-      cache->background_step(below, now);
+      cache->background().step(below, now);
       threads.back().join();
       threads.pop_back();
     }

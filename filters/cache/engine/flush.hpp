@@ -1,0 +1,39 @@
+// What clients ask for: that what they wrote is durable.
+#pragma once
+
+#include <atomic>
+
+#include "common/block/layer.hpp"
+#include "filters/cache/engine/guarded_state.hpp"
+#include "filters/cache/engine/write_back.hpp"
+
+namespace nbdstack {
+
+class Flushes {
+ public:
+  Flushes(GuardedState& state, WriteBacks& write_backs)
+      : state_(state), write_backs_(write_backs) {}
+
+  void flush(Layer& below);
+  // FUA for what has been written to the cache.
+  void make_durable(Layer& below, const Range& range);
+  // What was not flushed goes below, or into the durable store.
+  void last_client_left(Layer& below);
+  // Writes back everything dirty, whatever the mode.
+  void write_back_all(Layer& below);
+  // Flushes the layer below, if it can, whatever the cache itself has to do.
+  void flush_below(Layer& below);
+
+ private:
+  // FlushTo::local: what is committed counts as flushed. Returns false where a flush is one of the
+  // layer below.
+  bool flushed_here();
+  void report_background_failure();
+  void forget_background_failure();
+
+  GuardedState& state_;
+  WriteBacks& write_backs_;
+  std::atomic<bool> directory_is_gone_ = false;  // and the log has said so
+};
+
+}  // namespace nbdstack

@@ -1,0 +1,159 @@
+// The state of one disk's cache, with the mutex that guards it and the store: what the classes of
+// the engine share, and what they all do to slots and to the store.
+//
+// What is known lies in the parts (state/), each of which is synchronized by `mutex`. The mutex is
+// never held across the layer below or file I/O; who needs a slot's content meanwhile pins it.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "common/block/layer.hpp"
+#include "common/block/range.hpp"
+#include "common/error.hpp"
+#include "common/invariant.hpp"
+#include "common/sync/mutex.hpp"
+#include "common/sync/range_lock.hpp"
+#include "filters/cache/state/changes_below.hpp"
+#include "filters/cache/state/fetches.hpp"
+#include "filters/cache/state/flush_ledger.hpp"
+#include "filters/cache/state/pressure.hpp"
+#include "filters/cache/state/residents.hpp"
+#include "filters/cache/state/schedule.hpp"
+#include "filters/cache/state/settings.hpp"
+#include "filters/cache/store/slot_store.hpp"
+
+namespace nbdstack {
+
+struct GuardedState {
+  GuardedState(const CacheSettings& chosen, std::uint64_t size_bytes,
+               std::unique_ptr<SlotStore> with_store);
+
+  // --- Slots ---
+
+  // The slot of a block, or kNoSlot; verified, where it is the first use since recovery.
+  [[nodiscard]] Slot find_verified(BlockNumber block) REQUIRES(mutex);
+  // First use of a recovered block: sees whether its content is what was written. The mutex is
+  // released meanwhile.
+  void verify(Slot slot) REQUIRES(mutex);
+  // Those of the pages that are clean are not cached any more. The mutex is released meanwhile.
+  void forget_pages(Slot slot, PageMask touched) REQUIRES(mutex);
+  void discard_dropped() REQUIRES(mutex);
+  // The end of a pin.
+  void give_back(Slot slot) REQUIRES(mutex) {
+    residents.unpin(slot);
+    changed.notify_all();
+  }
+  // Throws where what a client wrote is lost: a flush cannot make that durable. The client gets rid
+  // of the error by getting rid of what is damaged.
+  void report_damage();
+
+  // --- The store, whose disk may be full (storage_pressure.cpp) ---
+
+  void storage_failed(const Error& error);
+  // The slot's storage took what was written to it.
+  void storage_worked(Slot slot) REQUIRES(mutex);
+  // As the store's, but what stands in their way is removed as far as possible: clean blocks give
+  // their storage back. What cannot be published then survives no kill, and that is all.
+  void publish();
+  void commit();
+
+  // --- Ranges ---
+
+  // What consists of whole blocks, or pages, and contains `range`.
+  [[nodiscard]] Range blocks_covering(const Range& range) const {
+    return aligned_around(range, settings.block_size);
+  }
+  [[nodiscard]] Range pages_covering(const Range& range) const {
+    return aligned_around(range, pages.page_size());
+  }
+  [[nodiscard]] Range aligned_around(const Range& range, std::uint64_t alignment) const;
+  // The pages of a block that `range` touches.
+  [[nodiscard]] PageMask pages_touched(const Range& block, const Range& range) const {
+    const Range part = range.intersection(block);
+    if (part.empty()) return 0;
+    return pages.touched(static_cast<std::uint32_t>(part.offset - block.offset),
+                         static_cast<std::uint32_t>(part.length));
+  }
+  [[nodiscard]] Range whole_disk() const { return {0, geometry.size_bytes()}; }
+  // What a request asks for, and what is asked of the layer below, lies on the disk.
+  void expect_on_disk(const Range& range) const {
+    INVARIANT(range.offset <= geometry.size_bytes() &&
+                  range.length <= geometry.size_bytes() - range.offset,
+              range.offset, range.length, geometry.size_bytes());
+  }
+  void say(const char* what, BlockNumber block) const;
+
+  const CacheSettings settings;
+  const BlockGeometry geometry;
+  const PageGeometry pages;
+  const std::unique_ptr<SlotStore> store;
+  // Who changes a page (a client's write, zero or trim, the storing of a fetch) owns it here from
+  // before looking at it until the table says so. Two changes of one page therefore run one after
+  // the other; others run in parallel.
+  RangeLock changes;
+  // Called whenever the next step of the background should come at once. Set before the first
+  // request.
+  std::function<void()> wake_background = [] {};
+
+  mutable Mutex mutex;
+  // Some block changed its state, something below ended, or a slot became free.
+  ConditionVariable changed;
+  ConditionVariable ticket_closed;  // of the ledger
+  Fetches fetches GUARDED_BY(mutex);
+  ChangesBelow changes_below GUARDED_BY(mutex);
+  Schedule schedule GUARDED_BY(mutex);
+  Pressure pressure GUARDED_BY(mutex);
+  Residents residents GUARDED_BY(mutex);
+  FlushLedger ledger GUARDED_BY(mutex);
+  const std::atomic<bool>& is_pressed;  // room is to be made; read without the mutex
+
+ private:
+  void report_damaged(const Pages& before, const Range& range) const;
+  bool give_back_room();
+};
+
+// Gives a pinned slot back, whatever happens. Who declares it does not hold the mutex when it goes.
+class Pin {
+ public:
+  Pin(GuardedState& state, Slot slot) : state_(&state), slot_(slot) {}
+  Pin(const Pin&) = delete;
+  Pin& operator=(const Pin&) = delete;
+  ~Pin() {
+    if (state_ == nullptr) return;
+    const MutexLock lock(state_->mutex);
+    state_->give_back(slot_);
+  }
+  // Now, by who holds the mutex anyhow.
+  void give_back(GuardedState& state) REQUIRES(state.mutex) {
+    state.give_back(slot_);
+    state_ = nullptr;
+  }
+
+ private:
+  GuardedState* state_;
+  const Slot slot_;
+};
+
+// Between a write-back and the flush that makes it durable (flush_ledger.hpp).
+class FlushTicket {
+ public:
+  // Over a layer that is multi-conn, or where the cache promises nothing of the kind, there is
+  // nothing to wait for.
+  FlushTicket(GuardedState& state, const Layer& below);
+  FlushTicket(const FlushTicket&) = delete;
+  FlushTicket& operator=(const FlushTicket&) = delete;
+  ~FlushTicket();
+  void wait_for_earlier() const;
+
+ private:
+  GuardedState& state_;
+  std::optional<FlushLedger::Ticket> ticket_;
+};
+
+}  // namespace nbdstack
