@@ -162,9 +162,9 @@ void ServedVolume::serve(const std::function<bool()>& stopping) {
 
 // Whoever shares a volume on purpose, without a lease, expects others to change it.
 ChangeGuard ServedVolume::guard() const {
-  const ChangeGuard guard{.conditions = ownership_->lease().conditions(),
-                          .bound = host_.stores.timeout(),
-                          .clock = &host_.clock};
+  ChangeGuard guard{.conditions = ownership_->lease().conditions(),
+                    .bound = host_.stores.timeout(),
+                    .clock = &host_.clock};
   const bool is_written = !settings_.request.readonly && layout_.kind == VolumeKind::blocks;
   if (is_written && !guard.conditions.honoured() && guard.bound.count() > 0) {
     log::error(

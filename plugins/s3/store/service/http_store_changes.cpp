@@ -13,7 +13,6 @@
 #include "common/hash/xxh3.hpp"
 #include "common/log.hpp"
 #include "plugins/s3/store/piece_checksums.hpp"
-#include "plugins/s3/store/service/http_call.hpp"
 #include "plugins/s3/store/service/http_store.hpp"
 #include "plugins/s3/store/service/s3_answer.hpp"
 #include "plugins/s3/store/service/s3_xml.hpp"
@@ -43,16 +42,16 @@ bool refuses_many(const HttpResponse& response) {
 
 }  // namespace
 
-// What the service verifies a body by.
+// By this the service verifies a body.
 Header HttpStore::digest_header(std::span<const std::byte> body, const Sha256Digest& digest) const {
   if (config_.session != nullptr) return {"x-amz-checksum-sha256", to_base64(digest)};
   return {"content-md5", to_base64(md5(body))};
 }
 
-HttpStore::Call HttpStore::put_call(const std::string& key, std::span<const std::byte> body,
-                                    const PutOptions& options) const {
+S3Call HttpStore::put_call(const S3Operation& operation, const std::string& key,
+                           std::span<const std::byte> body, const PutOptions& options) const {
   const Sha256Digest digest = sha256(body);
-  Call call{.method = "PUT", .key = key, .body = body, .payload_sha256 = to_hex(digest)};
+  S3Call call{.operation = operation, .key = key, .body = body, .payload_sha256 = to_hex(digest)};
   call.doubt = options.doubt;
   const ObjectAttributes& attributes = options.attributes;
   const std::string& type = attributes.content_type;
@@ -79,16 +78,10 @@ HttpStore::Call HttpStore::put_call(const std::string& key, std::span<const std:
 
 PutOutcome HttpStore::put(const std::string& key, std::span<const std::byte> body,
                           const PutOptions& options) {
-  return options.mode == PutMode::replace ? put_unconditionally(key, body, options)
-                                          : put_on_condition(key, body, options);
-}
-
-PutOutcome HttpStore::put_unconditionally(const std::string& key, std::span<const std::byte> body,
-                                          const PutOptions& options) {
-  Call call = put_call(key, body, options);
+  if (options.mode != PutMode::replace) return put_on_condition(key, body, options);
+  S3Call call = put_call(s3_operation::kPut, key, body, options);
   PutOutcome outcome;
   run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
-    if (!is_success(response)) return unexpected(response);
     if (auto failure = error_in_success(response, response.text)) return failure;
     outcome.etag = response.header("etag").value_or("");
     note_versions(response);
@@ -109,15 +102,16 @@ void HttpStore::note_versions(const HttpResponse& response) {
 PutOutcome HttpStore::put_on_condition(const std::string& key, std::span<const std::byte> body,
                                        const PutOptions& options) {
   const bool create = options.mode == PutMode::create_only;
-  Call call = put_call(key, body, options);
-  call.headers.emplace_back(create ? "if-none-match" : "if-match", create ? "*" : options.etag);
+  S3Call call =
+      put_call(create ? s3_operation::kCreate : s3_operation::kReplace, key, body, options);
+  call.headers.emplace_back(std::string(call.operation.condition), create ? "*" : options.etag);
   // Without a reason to send a request twice by itself, libcurl leaves no doubts of its own.
   call.fresh_connection = options.doubt == nullptr;
-  int status = 0;
+  const PutResult contrary = create ? PutResult::exists : PutResult::changed;
   unsigned conflicts = 0;
   PutOutcome outcome;
-  run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
-    status = response.status;
+  const bool found = run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
+    const int status = response.status;
     outcome = {};
     if (auto failure = error_in_success(response, response.text)) return failure;
     if (is_success(response)) {
@@ -125,7 +119,10 @@ PutOutcome HttpStore::put_on_condition(const std::string& key, std::span<const s
       note_versions(response);
       return std::nullopt;
     }
-    if (status == 412 || (!create && is_missing(response))) return std::nullopt;
+    if (status == 412) {
+      outcome.result = contrary;
+      return std::nullopt;
+    }
     Failure failure = unexpected(response);
     if (status == 409 && ++conflicts < kConflicts_max) return failure;
     if (status == 501 || (options.is_trial && refuses_conditions(status, failure))) {
@@ -134,13 +131,13 @@ PutOutcome HttpStore::put_on_condition(const std::string& key, std::span<const s
     }
     return failure;
   });
-  if (outcome.result == PutResult::unsupported) return outcome;
-  if (status != 412 && status != 404) return outcome;
+  if (!found) outcome = {.result = contrary};
+  if (outcome.result != contrary) return outcome;
   if (call.in_doubt || !call.fresh_connection) {
     const auto etag = etag_if_holds(key, body);
     if (etag.has_value()) return {PutResult::stored, *etag};
   }
-  return {create ? PutResult::exists : PutResult::changed, {}};
+  return outcome;
 }
 
 // The object's ETag where it has exactly this body.
@@ -148,12 +145,10 @@ std::optional<std::string> HttpStore::etag_if_holds(const std::string& key,
                                                     std::span<const std::byte> body) {
   // The object may be replaced by a longer one at any moment, so that its length is no reason to
   // fail: more than `body` is not this body.
-  Call call{.method = "GET", .key = key, .text_limit = body.size() + 1};
+  S3Call call{.operation = s3_operation::kGet, .key = key, .text_limit = body.size() + 1};
   std::optional<std::string> etag;
-  run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
+  const bool found = run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
     etag.reset();
-    if (is_missing(response)) return std::nullopt;
-    if (response.status != 200) return unexpected(response);
     if (auto fault = contradiction_in(response)) return fault;
     const auto stored = std::as_bytes(std::span(response.text));
     if (response.text_cut || !std::equal(stored.begin(), stored.end(), body.begin(), body.end())) {
@@ -162,7 +157,7 @@ std::optional<std::string> HttpStore::etag_if_holds(const std::string& key,
     etag = response.header("etag").value_or("");
     return verify_checksum(response, stored);
   });
-  return etag;
+  return found ? etag : std::nullopt;
 }
 
 void HttpStore::remove(std::span<const std::string> keys) {
@@ -225,8 +220,8 @@ void HttpStore::remove_each(std::span<const Removal> removals, Doubt& doubt,
 }
 
 bool HttpStore::remove_one(const Removal& removal, Doubt& doubt) {
-  Call call{.method = "DELETE", .key = removal.key};
-  if (!removal.etag.empty()) call.headers.emplace_back("if-match", removal.etag);
+  S3Call call{.operation = s3_operation::kDelete, .key = removal.key};
+  call.require(removal.etag);
   if (!removal.version_id.empty()) call.query.emplace_back("versionId", removal.version_id);
   call.doubt = &doubt;
   bool is_done = true;
@@ -235,7 +230,7 @@ bool HttpStore::remove_one(const Removal& removal, Doubt& doubt) {
     if (!is_done) return std::nullopt;
     if (auto failure = error_in_success(response, response.text)) return failure;
     if (is_success(response) && removal.version_id.empty()) note_versions(response);
-    if (is_success(response) || is_missing(response)) return std::nullopt;
+    if (is_success(response)) return std::nullopt;
     if (parse_service_error(response.text).code == "NoSuchVersion") return std::nullopt;
     return unexpected(response);
   });
@@ -247,13 +242,11 @@ HttpStore::Many HttpStore::remove_many(std::span<const Removal> removals, Doubt&
   const std::string text = delete_request(removals);
   const auto body = std::as_bytes(std::span(text));
   const Sha256Digest digest = sha256(body);
-  Call call{.method = "POST",
-            .key = "",
-            .query = {{"delete", ""}},
-            .headers = {digest_header(body, digest), {"content-type", "application/xml"}},
-            .body = body,
-            .payload_sha256 = to_hex(digest),
-            .text_limit = kAnswer_bytes_max};
+  S3Call call{.operation = s3_operation::kDeleteMany,
+              .headers = {digest_header(body, digest), {"content-type", "application/xml"}},
+              .body = body,
+              .payload_sha256 = to_hex(digest),
+              .text_limit = kAnswer_bytes_max};
   call.doubt = &doubt;
   call.ends_when_given_up = removals.size() > RemovalPace::kLeast;
   bool is_known = true;

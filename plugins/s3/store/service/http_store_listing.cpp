@@ -14,20 +14,23 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <chrono>
+#include <random>
 #include <set>
 #include <utility>
 #include <vector>
 
 #include "common/error.hpp"
 #include "common/log.hpp"
-#include "plugins/s3/store/service/http_call.hpp"
+#include "plugins/s3/store/service/http_store.hpp"
 #include "plugins/s3/store/service/s3_answer.hpp"
 #include "plugins/s3/store/service/s3_xml.hpp"
 
 namespace nbdstack {
 namespace {
 
-constexpr unsigned kKeysPerPage = 1000;              // S3's limit
+constexpr unsigned kKeysPerPage = 1000;  // S3's limit
+constexpr unsigned kRetriesAtStart = 2;
 constexpr std::size_t kXmlLimitBytes = 16UL << 20U;  // 1,000 keys of 1,024 bytes, encoded: 4 MiB
 constexpr int kContradictions_max = 3;               // of a listing: then the service is like that
 
@@ -40,6 +43,15 @@ using Visit = std::function<bool(const ListedObject&)>;
 // False: enough.
 bool visit_all(const ListPage& page, const Visit& visit) {
   return std::all_of(page.objects.begin(), page.objects.end(), visit);
+}
+
+S3Call list_call(const S3Operation& operation, const std::string& prefix,
+                 unsigned keys_max = kKeysPerPage) {
+  return {.operation = operation,
+          .query = {{"prefix", prefix},
+                    {"encoding-type", "url"},
+                    {"max-keys", std::to_string(keys_max)}},
+          .text_limit = kXmlLimitBytes};
 }
 
 // The query for the page behind `page`.
@@ -61,42 +73,38 @@ ListPage as_list_page(const VersionPage& versions) {
 
 }  // namespace
 
-HttpStore::Call HttpStore::list_call(const std::string& prefix, unsigned keys_max) const {
-  return {.method = "GET",
-          .key = "",
-          .query = {{"list-type", "2"},
-                    {"prefix", prefix},
-                    {"encoding-type", "url"},
-                    {"max-keys", std::to_string(keys_max)}},
-          .text_limit = kXmlLimitBytes};
+void HttpStore::check_bucket(const std::string& prefix) {
+  Retrier brief({.retries = std::min(config_.retries, kRetriesAtStart),
+                 .timeout = std::chrono::milliseconds(config_.timeout_ms)},
+                clock_, std::random_device{}());
+  S3Call call = list_call(s3_operation::kList, prefix, 1);
+  call.retrier = &brief;
+  fetch_page(call, nullptr);
 }
 
-std::optional<ListPage> HttpStore::fetch_page(Call& call, Retrier& retrier, PageCheck* check) {
+std::optional<ListPage> HttpStore::fetch_page(S3Call& call, PageCheck* check) {
   std::optional<ListPage> page;
   std::string disorder;
   int faults = 0;
-  run(
-      call,
-      [&](const HttpResponse& response) -> std::optional<Failure> {
-        if (check != nullptr && check->asks_for_part() && calls_request_wrong(response)) {
-          disorder = "a part of them cannot be listed: " + unexpected(response).reason;
-          return std::nullopt;
-        }
-        if (response.status != 200) return unexpected(response);
-        page = parse_list_page(response.text);
-        if (!page) return not_the_document(response, "listing");
-        const auto fault = check == nullptr ? std::nullopt : check->fault_of(*page);
-        if (!fault.has_value()) return std::nullopt;
-        page.reset();
-        const bool may_pass = ++faults < kContradictions_max;
-        if (fault->is_of_order && !may_pass) {
-          disorder = fault->words;
-          return std::nullopt;
-        }
-        return Failure{.may_pass = may_pass,
-                       .reason = "the listing cannot be believed: " + fault->words};
-      },
-      retrier);
+  run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
+    if (check != nullptr && check->asks_for_part() && calls_request_wrong(response)) {
+      disorder = "a part of them cannot be listed: " + unexpected(response).reason;
+      return std::nullopt;
+    }
+    if (response.status != 200) return unexpected(response);
+    page = parse_list_page(response.text);
+    if (!page) return not_the_document(response, "listing");
+    const auto fault = check == nullptr ? std::nullopt : check->fault_of(*page);
+    if (!fault.has_value()) return std::nullopt;
+    page.reset();
+    const bool may_pass = ++faults < kContradictions_max;
+    if (fault->is_of_order && !may_pass) {
+      disorder = fault->words;
+      return std::nullopt;
+    }
+    return Failure{.may_pass = may_pass,
+                   .reason = "the listing cannot be believed: " + fault->words};
+  });
   if (!page.has_value()) {
     learn_own_order(disorder);
     return std::nullopt;
@@ -141,14 +149,14 @@ void HttpStore::list(const std::string& prefix, const std::string& start_after,
 bool HttpStore::list_in_order(const std::string& prefix, const std::string& start_after,
                               const Visit& visit) {
   if (!lists_in_order()) return false;
-  Call call = list_call(prefix, kKeysPerPage);
+  S3Call call = list_call(s3_operation::kList, prefix);
   if (!start_after.empty()) call.query.emplace_back("start-after", start_after);
   const QueryList first_query = call.query;
   PageCheck check({.prefix = prefix, .after = start_after}, ListOrder::by_bytes);
   std::optional<ListPage> held;  // the first page
   bool has_visited = false;
   while (true) {
-    auto page = fetch_page(call, retrier_, &check);
+    auto page = fetch_page(call, &check);
     if (!page.has_value() && !has_visited) return false;
     if (!page.has_value()) {
       throw Error(EIO,
@@ -178,11 +186,11 @@ void HttpStore::list_in_any_order(const std::string& prefix, const Visit& visit)
 // What does not begin with `prefix` is left out here.
 void HttpStore::list_as_it_comes(const std::string& prefix, const Visit& visit) {
   const std::string asked = up_to_last_slash(prefix);
-  Call call = list_call(asked, kKeysPerPage);
+  S3Call call = list_call(s3_operation::kList, asked);
   const QueryList first_query = call.query;
   PageCheck check({.prefix = asked, .after = ""}, ListOrder::any);
   while (true) {
-    const auto page = fetch_page(call, retrier_, &check);
+    const auto page = fetch_page(call, &check);
     for (const ListedObject& object : page->objects) {
       if (object.key.starts_with(prefix) && !visit(object)) return;
     }
@@ -194,13 +202,7 @@ void HttpStore::list_as_it_comes(const std::string& prefix, const Visit& visit) 
 void HttpStore::list_versions(const std::string& prefix,
                               const std::function<bool(const ListedVersion&)>& visit) {
   const std::string asked = lists_in_order() ? prefix : up_to_last_slash(prefix);
-  Call call{.method = "GET",
-            .key = "",
-            .query = {{"versions", ""},
-                      {"prefix", asked},
-                      {"encoding-type", "url"},
-                      {"max-keys", std::to_string(kKeysPerPage)}},
-            .text_limit = kXmlLimitBytes};
+  S3Call call = list_call(s3_operation::kVersions, asked);
   const QueryList first_query = call.query;
   PageCheck check({.prefix = asked, .after = ""}, ListOrder::any);
   while (true) {
@@ -215,12 +217,11 @@ void HttpStore::list_versions(const std::string& prefix,
   }
 }
 
-VersionPage HttpStore::fetch_versions(Call& call, PageCheck& check) {
+VersionPage HttpStore::fetch_versions(S3Call& call, PageCheck& check) {
   VersionPage page;
   ListPage entries;
   int faults = 0;
   run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
-    if (response.status != 200) return unexpected(response);
     auto parsed = parse_version_page(response.text);
     if (!parsed.has_value() && parse_list_page(response.text).has_value()) {
       return Failure{.reason = "the service lists objects where their versions were asked for"};
@@ -241,14 +242,14 @@ VersionPage HttpStore::fetch_versions(Call& call, PageCheck& check) {
 // shows all of it, and some that do show the directory for each page of it: both are asked to step
 // over it instead, where they can.
 std::vector<std::string> HttpStore::directories_below(const std::string& prefix) {
-  Call call = list_call(prefix, kKeysPerPage);
+  S3Call call = list_call(s3_operation::kList, prefix);
   call.query.emplace_back("delimiter", "/");
   const QueryList first_query = call.query;
   PageCheck check({.prefix = prefix, .after = ""}, ListOrder::any);
   std::set<std::string> found;  // with the slash, which is how they sort as keys
   unsigned pages_without_news = 0;
   while (true) {
-    const auto page = fetch_page(call, retrier_, &check);
+    const auto page = fetch_page(call, &check);
     const std::size_t known = found.size();
     const auto note = [&](const std::string& entry) {
       const std::size_t slash = entry.find('/', prefix.size());

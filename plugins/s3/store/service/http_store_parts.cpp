@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "common/error.hpp"
-#include "plugins/s3/store/service/http_call.hpp"
 #include "plugins/s3/store/service/http_store.hpp"
 #include "plugins/s3/store/service/s3_answer.hpp"
 
@@ -15,7 +14,7 @@ std::string range_text(const Range& range) {
   return fmt::format("{}-{}", range.offset, range.end() - 1);
 }
 
-// What the answer to a read of a part is worth. Damage that may have happened on the way is a failure.
+// Judges the answer to a read of a part. Damage that may have happened on the way is a failure.
 std::optional<Failure> judge_read(const HttpResponse& response, const ObjectPart& part,
                                   const LearnedPieces& learned, PartRead& read,
                                   ObjectChecksums& checksums, PartVerdict& verdict) {
@@ -36,26 +35,17 @@ std::optional<Failure> judge_read(const HttpResponse& response, const ObjectPart
 
 }  // namespace
 
-HttpStore::Call HttpStore::get_call(const std::string& key, std::span<std::byte> buffer,
-                                    const std::string& etag) {
-  Call call{.method = "GET", .key = key, .buffer_status = 200, .buffer = buffer};
-  if (!etag.empty()) call.headers.emplace_back("if-match", etag);
-  return call;
-}
-
 bool HttpStore::get_range(const std::string& key, std::span<std::byte> body,
                           const ObjectPart& part) {
   if (body.empty()) return look_up(key).has_value();  // HTTP has no empty range
   PartRead read(body, part);
-  Call call = get_call(key, read.buffer(), part.etag);
-  call.buffer_status = 206;
+  S3Call call{.operation = s3_operation::kGetPart, .key = key, .buffer = read.buffer()};
+  call.require(part.etag);
   call.headers.emplace_back("range", "bytes=" + range_text(read.range()));
-  bool found = true;
   PartVerdict verdict;
   ObjectChecksums checksums;
-  run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
-    found = !is_missing(response);
-    return found ? judge_read(response, part, learned_, read, checksums, verdict) : std::nullopt;
+  const bool found = run(call, [&](const HttpResponse& response) {
+    return judge_read(response, part, learned_, read, checksums, verdict);
   });
   if (!found) return false;
   if (verdict.kind == PartVerdict::Kind::needs_whole) {
@@ -68,16 +58,14 @@ bool HttpStore::get_range(const std::string& key, std::span<std::byte> body,
   return true;
 }
 
-// Of an object that carries a checksum of the whole alone. The next part of it is verified by what is
-// learned here.
+// For an object that carries a checksum of the whole alone. What is learned here verifies its other
+// parts.
 bool HttpStore::get_part_of_whole(const std::string& key, PartRead& read, const ObjectPart& part) {
   std::vector<std::byte> whole(part.object_bytes);
-  Call call = get_call(key, whole, part.etag);
-  bool found = true;
+  S3Call call{.operation = s3_operation::kGetVersion, .key = key, .buffer = whole};
+  call.require(part.etag);
   std::string checksum;
-  run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
-    found = !is_missing(response);
-    if (!found) return std::nullopt;
+  const bool found = run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
     if (auto failure = judge_identity(response, part.etag)) return failure;
     if (auto failure = judge_whole(response, whole)) return failure;
     checksum = response.header(kChecksumHeader).value_or("");
