@@ -1,6 +1,7 @@
 #include "common/log.hpp"
 
 #include <cstdio>
+#include <exception>
 
 namespace nbdstack::log {
 namespace {
@@ -15,16 +16,24 @@ Sink& current() {
   return sink;
 }
 
+// What a sink has no memory for is lost.
+void write_to(void (*sink)(const char*), const char* message) noexcept {
+  try {
+    sink(message);
+  } catch (const std::exception&) {
+  }
+}
+
 }  // namespace
 
 void set_sink(const Sink& sink) {
   current() = sink;
 }
 void write_error(const char* message) noexcept {
-  current().error(message);
+  write_to(current().error, message);
 }
 void write_debug(const char* message) noexcept {
-  current().debug(message);
+  write_to(current().debug, message);
 }
 
 }  // namespace nbdstack::log

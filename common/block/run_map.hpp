@@ -73,6 +73,12 @@ class RunMap {
 
   [[nodiscard]] std::optional<Run> first() const { return run_at(runs_.begin()); }
 
+  // From the first run to the last; empty without one.
+  [[nodiscard]] Range span() const {
+    if (runs_.empty()) return {};
+    return {runs_.begin()->first, runs_.rbegin()->second.end - runs_.begin()->first};
+  }
+
   // What `range` covers of each run, in ascending order.
   [[nodiscard]] std::vector<Run> overlapping(const Range& range) const {
     std::vector<Run> parts;

@@ -2,7 +2,6 @@
 // stands in cacheextents_layer.hpp.
 #include <cstddef>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 
@@ -14,7 +13,6 @@
 #include "common/nbdkit/filter.hpp"
 #include "common/quoted_name.hpp"
 #include "filters/cacheextents/cacheextents_layer.hpp"
-#include "filters/cacheextents/extents_walk.hpp"
 
 // Set by nbdkit for -D cacheextents.verbose=1, before the filter is configured.
 extern "C" __attribute__((visibility("default"))) int cacheextents_debug_verbose;
@@ -22,13 +20,6 @@ int cacheextents_debug_verbose = 0;
 
 namespace nbdstack {
 namespace {
-
-struct CacheextentsDisk : CacheextentsState {
-  using CacheextentsState::CacheextentsState;
-
-  std::mutex one_call_below;  // where the layer below takes no more, and the walk calls it too
-  std::unique_ptr<ExtentsWalk> walk;  // before what it uses goes
-};
 
 class CacheextentsFilter final : public Filter {
  public:
@@ -54,7 +45,7 @@ class CacheextentsFilter final : public Filter {
     const auto state =
         disks_.find_or_make(request, disk, [&] { return make_state(below, disk, request); });
     const bool verbose = cacheextents_debug_verbose != 0;
-    if (traits.parallel || state->walk == nullptr) {
+    if (traits.parallel || state->scan == nullptr) {
       return std::make_unique<CacheextentsLayer>(below, state, verbose);
     }
     return std::make_unique<CacheextentsLayer>(
@@ -62,17 +53,17 @@ class CacheextentsFilter final : public Filter {
   }
 
   void cleanup(Backend& /*backend*/) override {
-    for (const auto& [name, state] : disks_.all()) state->walk.reset();
+    for (const auto& [name, state] : disks_.all()) state->scan.reset();
   }
 
  private:
-  std::shared_ptr<CacheextentsDisk> make_state(Layer& below, const ShownDisk& disk,
-                                               const OpenRequest& request) {
-    auto made = std::make_shared<CacheextentsDisk>(max_runs_, disk.size_bytes, disk.identity);
+  std::shared_ptr<CacheextentsState> make_state(Layer& below, const ShownDisk& disk,
+                                                const OpenRequest& request) {
+    auto made = std::make_shared<CacheextentsState>(max_runs_, disk.size_bytes, disk.identity);
     if (!scan_ || !below.traits().can_extents) return made;
     if (!default_export_may_be(request, disk, exports_)) return made;
     if (backend_->serves_beside_clients()) {
-      start_walk(*made, disk, quoted_name(request.export_name));
+      start_scan(*made, disk, quoted_name(request.export_name));
     } else {
       log::debug(
           "cacheextents: the disk is not looked through: only one connection at a time may "
@@ -81,7 +72,7 @@ class CacheextentsFilter final : public Filter {
     return made;
   }
 
-  void start_walk(CacheextentsDisk& state, const ShownDisk& disk, const std::string& name) {
+  void start_scan(CacheextentsState& state, const ShownDisk& disk, const std::string& name) {
     auto open_below = [this, &state, disk]() -> std::unique_ptr<Layer> {
       auto below = backend_->open_default_export();
       if (!ShownDisk::of(*below).is(disk))
@@ -89,7 +80,7 @@ class CacheextentsFilter final : public Filter {
       if (below->traits().parallel) return below;
       return std::make_unique<ExclusiveLayer>(std::move(below), state.one_call_below);
     };
-    state.walk = std::make_unique<ExtentsWalk>(state.known, name, std::move(open_below));
+    state.start_scan("cacheextents: export " + name, std::move(open_below));
   }
 
   unsigned max_runs_ = 1'000'000;
@@ -97,7 +88,7 @@ class CacheextentsFilter final : public Filter {
 
   Backend* backend_ = nullptr;  // from after_fork on
   ExportRule exports_ = ExportRule::found_out;
-  DiskRegistry<CacheextentsDisk> disks_{{.filter = "cacheextents"}, exports_};
+  DiskRegistry<CacheextentsState> disks_{{.filter = "cacheextents"}, exports_};
 };
 
 }  // namespace

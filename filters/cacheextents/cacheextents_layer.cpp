@@ -7,28 +7,44 @@
 
 namespace nbdstack {
 
-void CacheextentsLayer::end_change(KnownExtents::Change& change, KnownExtents::Left left) {
-  change.succeeded(trusts_memory() ? left : KnownExtents::Left::unknown);
+void CacheextentsState::start_scan(std::string name, OwnBelow::Open open_below) {
+  auto step = [this](Layer& below, std::uint64_t position) {
+    auto answer = known.look({position, size_bytes - position}, size_bytes, false);
+    if (!answer.query) return answer.extents.end();
+    ExtentList reply;
+    const Range range = answer.query->range();
+    below.extents(range.length, range.offset, false, reply);
+    answer.query->learn(reply.all());
+    return reply.end();
+  };
+  scan = std::make_unique<ExtentScan>(
+      ExtentScan::Settings{.name = std::move(name), .size_bytes = size_bytes}, known,
+      std::make_unique<OwnBelow>(std::move(open_below), clients), std::move(step));
+}
+
+void CacheextentsLayer::end_change(KnownExtents::Change& change,
+                                   std::span<const KnownExtents::Content> contents) {
+  if (trusts_memory()) change.commit(contents);
 }
 
 void CacheextentsLayer::pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
                                Durability durability) {
-  KnownExtents::Change change(shared_->known, {offset, buffer.size()});
+  auto change = shared_->known.change({offset, buffer.size()});
   below().pwrite(buffer, offset, durability);
-  end_change(change, KnownExtents::Left::data);
+  end_change(change, {});  // data
 }
 
 void CacheextentsLayer::zero(std::uint64_t length, std::uint64_t offset,
                              const ZeroOptions& options) {
-  KnownExtents::Change change(shared_->known, {offset, length});
+  auto change = shared_->known.change({offset, length});
   below().zero(length, offset, options);
-  end_change(change, options.may_trim ? KnownExtents::Left::unknown : KnownExtents::Left::zeros);
+  const KnownExtents::Content zeros{{offset, length}, ExtentType{.hole = false, .zero = true}};
+  if (!options.may_trim) end_change(change, {&zeros, 1});
 }
 
 void CacheextentsLayer::trim(std::uint64_t length, std::uint64_t offset, Durability durability) {
-  KnownExtents::Change change(shared_->known, {offset, length});
+  const auto change = shared_->known.change({offset, length});
   below().trim(length, offset, durability);
-  end_change(change, KnownExtents::Left::unknown);
 }
 
 void CacheextentsLayer::extents(std::uint64_t length, std::uint64_t offset, bool only_one,
@@ -39,9 +55,9 @@ void CacheextentsLayer::extents(std::uint64_t length, std::uint64_t offset, bool
   }
   const Range asked{offset, length};
   auto answer = shared_->known.look(asked, traits().size_bytes, only_one);
-  if (answer.question) {
-    answer.extents = ask(answer.question->range(), asked, only_one);
-    if (trusts_memory()) answer.question->learn(answer.extents);
+  if (answer.query) {
+    answer.extents = ask(answer.query->range(), asked, only_one);
+    if (trusts_memory()) answer.query->learn(answer.extents.all());
   }
   for (const Extent& extent : answer.extents.all()) {
     extents.append(asked.intersection(extent.range), extent.type);

@@ -1,14 +1,14 @@
 // A disk whose extents are answered from memory where they are known (known_extents.hpp), and asked
 // for below, much at once, where they are not.
 //
-// A question to the layer below is longer than the client's own: all that is unknown from there on,
-// and never only the first extent. When the layer below refuses that, the client's own question is
+// A query to the layer below is longer than the client's own: all that is unknown from there on,
+// and never only the first extent. When the layer below refuses that, the client's own query is
 // put to it as it is, and the client gets what comes of that: an error has its reason in what the
 // client asked. The client's answer is the layer's reply itself; what is remembered of it is less
 // where changes were under way.
 //
 // What is known is used and learnt only while nobody else can have changed the disk
-// (writer_watch.hpp): else questions pass, too.
+// (writer_watch.hpp): else queries pass, too.
 //
 // All other requests pass. Changes are noted before and after, see known_extents.hpp.
 #pragma once
@@ -16,9 +16,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
+#include <string>
 #include <utility>
 
+#include "common/block/background_below.hpp"
+#include "common/block/extent_scan.hpp"
 #include "common/block/extents.hpp"
 #include "common/block/forwarding_layer.hpp"
 #include "common/block/range.hpp"
@@ -34,14 +38,17 @@ struct CacheextentsState {
                     const std::shared_ptr<const DiskIdentity>& identity = nullptr)
       : size_bytes(disk_bytes),
         known(max_runs),
-        writers(identity, [this](const DiskIdentity*) { forget_all(); }) {}
+        writers(identity, [this](const DiskIdentity*) { known.forget_all(); }) {}
 
-  // Nor is anything learnt from what is under way.
-  void forget_all() { const KnownExtents::Change everything(known, {0, size_bytes}); }
+  // Scans the disk on a connection of its own. `name` is for the log.
+  void start_scan(std::string name, OwnBelow::Open open_below);
 
   const std::uint64_t size_bytes;
   KnownExtents known;
-  WriterWatch writers;  // may the above be used?
+  WriterWatch writers;        // may the above be used?
+  std::mutex one_call_below;  // where the layer below takes no more, and the scan calls it too
+  LentLayers clients;         // who lend the scan nothing
+  std::unique_ptr<ExtentScan> scan;  // or nothing; before what it uses goes
 };
 
 class CacheextentsLayer final : public ForwardingLayer {
@@ -59,7 +66,7 @@ class CacheextentsLayer final : public ForwardingLayer {
 
  private:
   [[nodiscard]] bool trusts_memory() { return shared_->writers.trusts(below()); }
-  void end_change(KnownExtents::Change& change, KnownExtents::Left left);
+  void end_change(KnownExtents::Change& change, std::span<const KnownExtents::Content> contents);
   [[nodiscard]] ExtentList ask(const Range& range, const Range& asked, bool only_one);
 
   const std::shared_ptr<CacheextentsState> shared_;

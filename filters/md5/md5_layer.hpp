@@ -45,10 +45,10 @@
 
 #include "common/block/forwarding_layer.hpp"
 #include "common/block/range.hpp"
+#include "common/block/range_lock.hpp"
 #include "common/block/writer_watch.hpp"
 #include "common/log.hpp"
 #include "common/sync/clock.hpp"
-#include "common/sync/range_lock.hpp"
 #include "common/sync/worker_pool.hpp"
 #include "filters/md5/digests.hpp"
 

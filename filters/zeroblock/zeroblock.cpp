@@ -11,7 +11,6 @@
 #include "common/nbdkit/exports_parameter.hpp"
 #include "common/nbdkit/filter.hpp"
 #include "common/nbdkit/server_stop.hpp"
-#include "filters/zeroblock/extent_scan.hpp"
 #include "filters/zeroblock/zeroblock_layer.hpp"
 
 // Set by nbdkit for -D zeroblock.verbose=1, before the filter is configured.
@@ -74,9 +73,7 @@ std::shared_ptr<ZeroBlockState> ZeroBlockFilter::make_state(const LayerTraits& t
       block_size_over(traits, static_cast<std::uint32_t>(block_size_), "zeroblock-size");
   auto state =
       std::make_shared<ZeroBlockState>(traits, size, zeroblock_debug_verbose != 0, disk.identity);
-  if (scan_) {
-    state->scan = std::make_unique<ExtentScan>(state->map, [this] { return stop_->has_begun(); });
-  }
+  if (scan_ && traits.can_extents) state->start_scan([this] { return stop_->has_begun(); });
   return state;
 }
 

@@ -14,6 +14,8 @@
 namespace nbdstack {
 namespace {
 
+constexpr std::size_t kExtentsAtOnce = 4096;
+
 LayerTraits traits_over(const LayerTraits& below, std::uint32_t block_size) {
   LayerTraits traits = traits_preferring(below, block_size);
   // The map knows zeros that the layer below cannot tell.
@@ -58,24 +60,51 @@ ZeroBlockState::ZeroBlockState(const LayerTraits& below, std::uint32_t block_siz
     : verbose(verbose_requests),
       map(BlockGeometry(below.size_bytes, block_size),
           below.can_multi_conn ? ZeroMap::View::all_connections : ZeroMap::View::own_connection),
-      writers(identity, [this](const DiskIdentity*) { map.forget_all(); }) {}
+      writers(identity, [this](const DiskIdentity*) { map.forget_all(); }),
+      clients([this] {
+        if (scan != nullptr) scan->wake();
+      }) {}
+
+void ZeroBlockState::start_scan(std::function<bool()> server_stops) {
+  scan = std::make_unique<ExtentScan>(
+      ExtentScan::Settings{.name = "zeroblock",
+                           .size_bytes = map.geometry().size_bytes(),
+                           .ends_at_failure = std::move(server_stops)},
+      map, std::make_unique<ClientsBelow>(clients),
+      [this](Layer& below, std::uint64_t position) { return ask_from(below, map, position); });
+}
+
+// Requests do not wait for long while many extents enter the map.
+std::uint64_t ask_from(Layer& below, ZeroMap& map, std::uint64_t position) {
+  const Range range{position, map.geometry().size_bytes() - position};
+  ExtentList answer;
+  auto query = map.query(range);
+  below.extents(range.length, range.offset, false, answer);
+  const std::span<const Extent> found = answer.all();
+  for (std::size_t at = 0; at < found.size(); at += kExtentsAtOnce) {
+    map.learn(query, found.subspan(at, std::min(kExtentsAtOnce, found.size() - at)));
+  }
+  if (answer.end() <= position) throw Error(EIO, "an answer about extents is empty");
+  return answer.end();
+}
 
 ZeroBlockLayer::ZeroBlockLayer(LayerBelow layer_below, std::shared_ptr<ZeroBlockState> shared)
     : ForwardingLayer(std::move(layer_below)),
       shared_(std::move(shared)),
+      lent_(std::make_shared<LentLayer>(below())),
       map_(shared_->map),
       geometry_(map_.geometry()),
       traits_(traits_over(below().traits(), geometry_.block_size())) {
-  if (shared_->scan != nullptr) shared_->scan->add(below());
+  if (below().traits().can_extents) shared_->clients.lend(lent_);
 }
 
 // A client whose handshake has failed leaves without finalize().
 ZeroBlockLayer::~ZeroBlockLayer() {
-  if (shared_->scan != nullptr) shared_->scan->remove(below());
+  shared_->clients.take_back(lent_);
 }
 
 void ZeroBlockLayer::finalize() {
-  if (shared_->scan != nullptr) shared_->scan->remove(below());
+  shared_->clients.take_back(lent_);
   below().finalize();
 }
 
@@ -118,7 +147,7 @@ void ZeroBlockLayer::read_and_learn(std::span<std::byte> buffer, std::uint64_t o
     below().pread(buffer, offset);
     return;
   }
-  ZeroMap::Watch watch(map_, whole);
+  auto query = map_.query(whole);
   below().pread(buffer, offset);
   std::vector<Extent> found;
   for (std::uint64_t position = whole.offset; position < whole.end();) {
@@ -131,7 +160,7 @@ void ZeroBlockLayer::read_and_learn(std::span<std::byte> buffer, std::uint64_t o
       found.push_back({block, {.hole = false, .zero = true}});
     }
   }
-  if (!found.empty() && trusts_map()) watch.learn(found);
+  if (!found.empty() && trusts_map()) map_.learn(query, found);
 }
 
 void ZeroBlockLayer::cache(std::uint64_t length, std::uint64_t offset) {
@@ -169,9 +198,9 @@ void ZeroBlockLayer::ask_and_learn(const Range& range, bool only_one, ExtentList
     answer.append(range, kData);
     return;
   }
-  ZeroMap::Watch watch(map_, range);
+  auto query = map_.query(range);
   below().extents(range.length, range.offset, only_one, answer);
-  if (trusts_map()) watch.learn(answer.all());
+  if (trusts_map()) map_.learn(query, answer.all());
 }
 
 }  // namespace nbdstack

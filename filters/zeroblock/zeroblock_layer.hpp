@@ -36,18 +36,23 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 
+#include "common/block/extent_scan.hpp"
 #include "common/block/forwarding_layer.hpp"
+#include "common/block/lent_layer.hpp"
 #include "common/block/range.hpp"
+#include "common/block/range_lock.hpp"
 #include "common/block/writer_watch.hpp"
-#include "common/sync/range_lock.hpp"
-#include "filters/zeroblock/extent_scan.hpp"
 #include "filters/zeroblock/write_plan.hpp"
 #include "filters/zeroblock/zero_map.hpp"
 
 namespace nbdstack {
+
+// Asks about what lies from `position` on, and learns what the reply says. Returns where that ends.
+std::uint64_t ask_from(Layer& below, ZeroMap& map, std::uint64_t position);
 
 // What the connections to one export share.
 struct ZeroBlockState {
@@ -57,12 +62,19 @@ struct ZeroBlockState {
   ZeroBlockState(const LayerTraits& below, std::uint32_t block_size, bool verbose_requests = false,
                  const std::shared_ptr<const DiskIdentity>& identity = nullptr);
 
+  // Scans the extents below on the connections of clients, as they come and go. (On a connection of
+  // its own, the export's name would be hidden from a plugin that asks nbdkit for it when it is
+  // opened; nbdkit's file plugin crashes then.) Before the first client; where the server stops, no
+  // query that has failed is asked again: a layer below takes its time for what is asked then.
+  void start_scan(std::function<bool()> server_stops = [] { return false; });
+
   const bool verbose;
 
   ZeroMap map;
   WriterWatch writers;  // may the map be used?
   RangeLock changes;
-  std::unique_ptr<ExtentScan> scan;  // or nothing; set before the first connection
+  LentLayers clients;                // for the scan
+  std::unique_ptr<ExtentScan> scan;  // or nothing
 };
 
 class ZeroBlockLayer final : public ForwardingLayer {
@@ -111,6 +123,7 @@ class ZeroBlockLayer final : public ForwardingLayer {
   void explain(const char* request, const Range& range, std::uint64_t bytes_below) const;
 
   const std::shared_ptr<ZeroBlockState> shared_;
+  const std::shared_ptr<LentLayer> lent_;
   ZeroMap& map_;  // in shared_
   const BlockGeometry geometry_;
   const LayerTraits traits_;

@@ -120,7 +120,7 @@ class FragmentedDisk(CacheextentsCase):
     def test_scan_leaves_nothing_to_ask(self):
         server = self.serve("file", self.disk, "cacheextents-scan=on", verbose=True)
         handle = server.connect()
-        data.wait_until(lambda: "the walk is complete" in server.log(), 30, "the walk's end")
+        data.wait_until(lambda: "the scan is complete" in server.log(), 30, "the scan's end")
         asked = self.questions()
         self.assertLessEqual(asked, QUESTIONS)
         self.assertEqual(len(full_map(handle)), 2 * FRAGMENTS)
@@ -144,7 +144,7 @@ class FragmentedDisk(CacheextentsCase):
             "error-extents-rate=100%", f"error-file={fail}", verbose=True,
         )  # fmt: skip
         handle = server.connect()
-        data.wait_until(lambda: "the walk has ended early" in server.log(), 30, "the walk's end")
+        data.wait_until(lambda: "the scan was given up" in server.log(), 30, "the scan's end")
         with self.assertRaises(nbd.Error) as caught:
             block_status(handle, 0, MIB)
         self.assertEqual(caught.exception.errno, "EIO")
@@ -179,7 +179,7 @@ class Scanning(CacheextentsCase):
                     f"error-extents-rate={rate}", f"error-file={fail}", verbose=True,
                 )  # fmt: skip
                 server.connect()
-                data.wait_until(lambda: "the walk " in server.log(), 30, "the walk's end")
+                data.wait_until(lambda: "the scan " in server.log(), 30, "the scan's end")
                 disk = ShadowDisk(16 * MIB)
                 workload = Workload(
                     disk, seed=7, requests=500, connections=2, in_flight=8, block_size=32 * KIB,

@@ -95,7 +95,7 @@ class FullStackCase(unittest.TestCase):
             with Nbdkit(*filters, *volume, verbose=True) as server:
                 handle = server.connect()
                 if "zeroblock" in layers:
-                    data.wait_until(lambda: "the scan has ended" in server.log(), 30, "the scan")
+                    data.wait_until(lambda: "the scan is complete" in server.log(), 30, "the scan")
                 work(server, proxy)
                 handle.flush()
                 self.assertEqual(server.terminate(), 0, server.log())

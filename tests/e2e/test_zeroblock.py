@@ -220,7 +220,7 @@ class S3(unittest.TestCase):
             with Nbdkit(*filters, "s3", *words, *self.ALONE, verbose=True) as server:
                 server.connect().pread(1, 0)
                 if filters:
-                    data.wait_until(lambda: "the scan has ended" in server.log(), 20, "the scan")
+                    data.wait_until(lambda: "the scan is complete" in server.log(), 20, "the scan")
                 with s3.lock:
                     before = s3.requests.copy()
                 work(server)

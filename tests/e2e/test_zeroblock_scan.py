@@ -13,7 +13,7 @@ from support.stopping import AT_ONCE_S, SlowExtents, StallingVolume
 from support.stopping import seconds_after_release, seconds_to_end
 
 # What the log says in the end, by the share of the scan's questions that fail.
-ENDS = {"100%": "the scan was given up", "50%": "the scan (was given up|has ended)"}
+ENDS = {"100%": "the scan was given up", "50%": "the scan (was given up|is complete)"}
 
 
 class Scanning(unittest.TestCase):
@@ -45,7 +45,7 @@ class Scanning(unittest.TestCase):
     def test_scan_finds_the_holes(self):
         server = self.serve()
         handle = server.connect()
-        data.wait_until(lambda: "the scan has ended" in server.log(), 20, "the scan")
+        data.wait_until(lambda: "the scan is complete" in server.log(), 20, "the scan")
         for offset in range(0, 64 * MIB, 8 * MIB):
             handle.pread(MIB, offset)
         self.assertEqual(self.logged("Read"), 0)
@@ -83,7 +83,7 @@ class Scanning(unittest.TestCase):
         server = self.serve("--filter=noparallel")
         handle = server.connect()
         handle.pwrite(b"part", 5 * MIB)
-        data.wait_until(lambda: "the scan has ended" in server.log(), 20, "the scan")
+        data.wait_until(lambda: "the scan is complete" in server.log(), 20, "the scan")
         self.assertEqual(handle.pread(10, 5 * MIB), b"part" + bytes(6))
 
     def test_server_ends_in_the_midst_of_a_question(self):
@@ -109,7 +109,7 @@ class Scanning(unittest.TestCase):
                 server.process.terminate()
                 self.assertEqual(server.terminate(), 0)
                 self.assertLess(time.monotonic() - started, AT_ONCE_S)
-                self.assertNotIn("the scan has ended", server.log())
+                self.assertNotIn("the scan is complete", server.log())
                 self.log.unlink()
 
     def asked(self, number):

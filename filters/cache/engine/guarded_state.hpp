@@ -15,10 +15,10 @@
 
 #include "common/block/layer.hpp"
 #include "common/block/range.hpp"
+#include "common/block/range_lock.hpp"
 #include "common/error.hpp"
 #include "common/invariant.hpp"
 #include "common/sync/mutex.hpp"
-#include "common/sync/range_lock.hpp"
 #include "filters/cache/state/changes_below.hpp"
 #include "filters/cache/state/fetches.hpp"
 #include "filters/cache/state/flush_ledger.hpp"

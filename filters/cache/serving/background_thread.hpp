@@ -9,10 +9,10 @@
 #include <memory>
 #include <optional>
 
+#include "common/block/background_below.hpp"
 #include "common/sync/clock.hpp"
 #include "common/sync/stoppable_thread.hpp"
 #include "filters/cache/engine/block_cache.hpp"
-#include "filters/cache/serving/background_below.hpp"
 
 namespace nbdstack {
 

@@ -6,11 +6,11 @@
 #include <mutex>
 #include <utility>
 
+#include "common/block/background_below.hpp"
 #include "common/block/exclusive_layer.hpp"
 #include "common/block/lent_layer.hpp"
 #include "common/log.hpp"
 #include "filters/cache/engine/block_cache.hpp"
-#include "filters/cache/serving/background_below.hpp"
 #include "filters/cache/serving/background_thread.hpp"
 #include "filters/cache/serving/disk_watch.hpp"
 #include "filters/cache/store/durable/cache_directory.hpp"

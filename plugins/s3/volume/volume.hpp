@@ -32,7 +32,7 @@
 
 #include "common/block/layer.hpp"
 #include "common/block/range.hpp"
-#include "common/sync/range_lock.hpp"
+#include "common/block/range_lock.hpp"
 #include "common/sync/worker_pool.hpp"
 #include "plugins/s3/blocks/block_objects.hpp"
 #include "plugins/s3/blocks/presence.hpp"

@@ -45,13 +45,13 @@ class Model {
   struct Changing {
     Range range;
     ExtentType type;
-    KnownExtents::Left left;
+    std::optional<std::vector<KnownExtents::Content>> left;  // nothing: unknown
     bool fails;
     unsigned stage = 0;  // 0 sent, 1 happened
     std::unique_ptr<KnownExtents::Change> change;
   };
   struct Asked {
-    KnownExtents::Question question;
+    KnownExtents::Query question;
     std::optional<ExtentList> reply;
   };
 
@@ -64,12 +64,12 @@ class Model {
   void begin_change() {
     if (changes_.size() >= 4) return;
     static constexpr ExtentType kTypes[] = {kData, kZeros, kHole, kData, kHole};
-    static constexpr KnownExtents::Left kLeft[] = {
-        KnownExtents::Left::data, KnownExtents::Left::zeros, KnownExtents::Left::unknown,
-        KnownExtents::Left::unknown, KnownExtents::Left::unknown};
     const std::size_t kind = random_() % std::size(kTypes);
-    Changing made{some_range(), kTypes[kind], kLeft[kind], random_() % 8 == 0, 0, nullptr};
-    made.change = std::make_unique<KnownExtents::Change>(known_, made.range);
+    const Range range = some_range();
+    Changing made{range, kTypes[kind], std::nullopt, random_() % 8 == 0, 0, nullptr};
+    if (kind == 0) made.left.emplace();
+    if (kind == 1) made.left = {{range, kZeros}};
+    made.change = std::make_unique<KnownExtents::Change>(known_.change(range));
     changes_.push_back(std::move(made));
   }
 
@@ -80,7 +80,7 @@ class Model {
       if (!chosen->fails || random_() % 2 == 0) truth_.put(chosen->range, chosen->type);
       return;
     }
-    if (!chosen->fails) chosen->change->succeeded(chosen->left);
+    if (!chosen->fails && chosen->left) chosen->change->commit(*chosen->left);
     changes_.erase(chosen);
   }
 
@@ -88,7 +88,7 @@ class Model {
   void ask() {
     if (!questions_.empty()) return;
     auto answer = known_.look(some_range(), kUnits * kUnit, false);
-    if (answer.question) questions_.push_back({std::move(*answer.question), std::nullopt});
+    if (answer.query) questions_.push_back({std::move(*answer.query), std::nullopt});
   }
 
   void advance_question() {
@@ -100,7 +100,7 @@ class Model {
       truth_.extents(range.length, range.offset, false, *asked.reply);
       return;
     }
-    asked.question.learn(*asked.reply);
+    asked.question.learn(asked.reply->all());
     questions_.clear();
   }
 
@@ -108,7 +108,7 @@ class Model {
     if (!questions_.empty()) return;
     for (std::uint64_t unit = 0; unit < kUnits; ++unit) {
       const auto answer = known_.look({unit * kUnit, kUnit}, kUnits * kUnit, false);
-      if (answer.question) continue;
+      if (answer.query) continue;
       ++answered_;
       const ExtentType said = answer.extents.all().front().type;
       const ExtentType is = truth_.at(unit * kUnit);

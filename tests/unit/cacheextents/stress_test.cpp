@@ -2,7 +2,7 @@
 #include <random>
 #include <thread>
 
-#include "filters/cacheextents/extents_walk.hpp"
+#include "common/block/extent_scan.hpp"
 #include "tests/unit/cacheextents/cacheextents_fixture.hpp"
 
 namespace nbdstack::testing {
@@ -52,8 +52,8 @@ class Stress : public CacheextentsTest {
       threads.emplace_back([this, number] { work(number); });
     }
     for (int walks = 0; walks < 5; ++walks) {
-      const ExtentsWalk walk(*known, "", [this] { return std::make_unique<Connection>(*below); });
-      walk.wait();
+      shared->start_scan("", [this] { return std::make_unique<Connection>(*below); });
+      shared->scan->wait();
     }
     for (std::thread& thread : threads) thread.join();
     EXPECT_LE(known->runs(), max_runs);

@@ -1,4 +1,4 @@
-#include "filters/cacheextents/extents_walk.hpp"
+#include "common/block/extent_scan.hpp"
 
 #include "tests/unit/cacheextents/cacheextents_fixture.hpp"
 
@@ -11,20 +11,17 @@ class Walk : public CacheextentsTest {
   static constexpr std::size_t kQuestions = 16 * kGiB / KnownExtents::kAskedAhead + 1;
 
   void start() {
-    walk = std::make_unique<ExtentsWalk>(*known, "x",
-                                         [this] { return std::make_unique<Connection>(*below); });
+    shared->start_scan("x", [this] { return std::make_unique<Connection>(*below); });
   }
   void walk_to_the_end() {
     start();
-    walk->wait();
-    walk.reset();
+    shared->scan->wait();
+    shared->scan.reset();
   }
   void stripe(std::uint64_t step) {
     const std::uint64_t size = below->traits().size_bytes;
     for (std::uint64_t at = 0; at + step / 2 < size; at += step) below->put({at, step / 2}, kData);
   }
-
-  std::unique_ptr<ExtentsWalk> walk;
 };
 
 TEST_F(Walk, LeavesNothingToAsk) {
@@ -99,9 +96,8 @@ TEST_F(Walk, FailureEndsItAndNothingElse) {
 
 TEST_F(Walk, FailureToOpenIsForgotten) {
   use_disk(kGiB);
-  ExtentsWalk failing(*known, "x",
-                      []() -> std::unique_ptr<Layer> { throw Error(EIO, "told to fail"); });
-  failing.wait();
+  shared->start_scan("x", []() -> std::unique_ptr<Layer> { throw Error(EIO, "told to fail"); });
+  shared->scan->wait();
   EXPECT_EQ(type_at(0), kHole);
 }
 
@@ -112,9 +108,9 @@ TEST_F(Walk, StoppingWaitsForOneQuestionAtMost) {
   below->after([&](const Call&) { gate.pass(); });
   start();
   gate.wait_for_arrivals(1);
-  walk->stop();
+  shared->scan->request_stop();
   gate.open();
-  walk.reset();
+  shared->scan.reset();
   EXPECT_EQ(questions(), 1U);
 }
 
@@ -128,7 +124,7 @@ TEST_F(Walk, ClientWaitsForTheWalksQuestionInsteadOfAsking) {
   while (known->waiting() < 1) std::this_thread::yield();
   gate.open();
   client.join();
-  walk->wait();
+  shared->scan->wait();
   EXPECT_EQ(questions(), 1U);
 }
 

@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <thread>
 
-#include "common/sync/range_lock.hpp"
+#include "common/block/range_lock.hpp"
 #include "common/sync/worker_pool.hpp"
 
 namespace nbdstack {

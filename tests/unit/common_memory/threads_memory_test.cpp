@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <new>
 #include <stdexcept>
 #include <string>
 
@@ -62,6 +63,12 @@ TEST(ThreadsMemoryTest, AMessageIsLoggedWithoutItsValuesWhereThereIsNoMemory) {
   log::error("it was {}", value);
   EXPECT_EQ(stop_failing(), 0);
   EXPECT_STREQ(format, "it was {}");
+}
+
+TEST(ThreadsMemoryTest, AMessageThatItsSinkHasNoMemoryForIsLost) {
+  log::set_sink({[](const char*) { throw std::bad_alloc(); }, [](const char*) {}});
+  log::error("{}", 1);
+  log::set_sink({[](const char*) {}, [](const char*) {}});
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// The walk over the extents below, and the thread that drives it.
-#include "filters/zeroblock/extent_scan.hpp"
+// The scan over the extents below, on the connections of clients.
+#include "common/block/extent_scan.hpp"
 
 #include <gmock/gmock.h>
 
@@ -86,16 +86,17 @@ TEST_F(ExtentScanTest, AFailureLeavesWhatWasLearntAndHarmsNothing) {
 // --- The thread ---
 
 TEST_F(ExtentScanTest, ConnectionsAreAskedInTheBackground) {
-  shared->scan = std::make_unique<ExtentScan>(shared->map);
+  layer.reset();
+  shared->start_scan();
   const ZeroBlockLayer connection(below, shared);
   while (!knows_zeros(blocks(3))) std::this_thread::yield();
 }
 
 TEST_F(ExtentScanTest, LayersThatCannotTellAreNotAsked) {
   below.change_traits().can_extents = false;
-  ExtentScan scan(shared->map);
-  scan.add(below);
-  scan.remove(below);
+  open();
+  shared->start_scan();
+  shared->scan->stop();
   EXPECT_THAT(below.calls(), IsEmpty());
 }
 
@@ -103,89 +104,87 @@ TEST_F(ExtentScanTest, AFailureEndsItForGood) {
   below.on_call([](const Call& call) {
     if (call.op == Op::extents) throw Error(EIO, "told to fail");
   });
-  ExtentScan scan(shared->map);
-  scan.add(below);
-  while (!scan.is_over()) std::this_thread::yield();
-  scan.add(other);
-  scan.remove(below);
-  scan.remove(other);
+  shared->start_scan();
+  shared->scan->wait();
+  const ZeroBlockLayer another(other, shared);
+  shared->scan->stop();
   EXPECT_THAT(other.calls(), IsEmpty());
   EXPECT_THAT(known({0, kDiskSize}), IsEmpty());
   EXPECT_EQ(read(blocks(3)), Bytes(kBlock, std::byte{7}));
 }
 
-// A question that was given up while its client left: the next client's turn, unless the server
-// stops, which is why it was given up then.
-TEST_F(ExtentScanTest, AQuestionGivenUpForALeavingClientIsAskedAgainUnlessTheServerStops) {
-  for (const bool server_stops : {false, true}) {
-    Gate gate;
+TEST_F(ExtentScanTest, StoppingIsFinal) {
+  layer.reset();
+  shared->start_scan();
+  shared->scan->stop();
+  const ZeroBlockLayer connection(below, shared);
+  EXPECT_THAT(below.calls(), IsEmpty());
+}
+
+// A client that leaves while it is being asked.
+class LeavingClientTest : public ExtentScanTest {
+ protected:
+  void SetUp() override {
+    ExtentScanTest::SetUp();
+    start_anew();
+  }
+  // `failure`: what the client's question comes to in the end.
+  void start_anew(int failure = 0, bool server_stops = false) {
+    open();
+    layer.reset();
     other.forget_calls();
-    below.on_call([&](const Call& call) {
+    gate = std::make_unique<Gate>();
+    below.on_call([this, failure](const Call& call) {
       if (call.op != Op::extents) return;
-      gate.pass();
-      throw Error(ESHUTDOWN, "told to hurry");
+      gate->pass();
+      if (failure != 0) throw Error(failure, "told to hurry");
     });
-    ExtentScan scan(shared->map, [&] { return server_stops; });
-    scan.add(below);
-    scan.add(other);
-    gate.wait_for_arrivals(1);
-    std::thread leaving([&] { scan.remove(below); });
-    while (!scan.is_ending()) std::this_thread::yield();
-    gate.open();
-    leaving.join();
-    if (!server_stops) {
-      while (!scan.is_over()) std::this_thread::yield();
-    }
-    scan.remove(other);
+    leaving = std::make_shared<LentLayer>(below);
+    staying = std::make_shared<LentLayer>(other);
+    shared->clients.lend(leaving);
+    shared->start_scan([server_stops] { return server_stops; });
+    gate->wait_for_arrivals(1);
+  }
+  void leave() {
+    std::thread thread([&] { shared->clients.take_back(leaving); });
+    while (leaving->with([](Layer&) {})) std::this_thread::yield();
+    gate->open();
+    thread.join();
+  }
+
+  std::unique_ptr<Gate> gate;
+  std::shared_ptr<LentLayer> leaving;
+  std::shared_ptr<LentLayer> staying;
+};
+
+// The next client's turn, unless the server stops, which is why it was given up then.
+TEST_F(LeavingClientTest, AQuestionThatWasGivenUpIsAskedAgainUnlessTheServerStops) {
+  leave();
+  for (const bool server_stops : {false, true}) {
+    start_anew(ESHUTDOWN, server_stops);
+    shared->clients.lend(staying);
+    leave();
+    shared->scan->wait();
     EXPECT_EQ(other.calls(Op::extents).size(), server_stops ? 0 : 1);
   }
 }
 
-TEST_F(ExtentScanTest, AClientThatLeavesWaitsForTheQuestionUnderWay) {
-  Gate gate;
-  below.on_call([&](const Call& call) {
-    if (call.op == Op::extents) gate.pass();
-  });
-  ExtentScan scan(shared->map);
-  scan.add(below);
-  gate.wait_for_arrivals(1);
-  std::thread leaving([&] { scan.remove(below); });
-  while (!scan.is_ending()) std::this_thread::yield();
-  gate.open();
-  leaving.join();
-  EXPECT_EQ(below.calls().size(), 1);
-  EXPECT_FALSE(scan.is_ending());
+TEST_F(LeavingClientTest, WaitsForTheQuestionUnderWay) {
+  leave();
+  shared->scan->wait();
+  EXPECT_EQ(below.calls(Op::extents).size(), 1);
 }
 
-TEST_F(ExtentScanTest, GoesOnOnAnotherConnectionWhenAClientLeaves) {
-  Gate gate;
-  below.on_call([&](const Call& /*call*/) {
-    gate.pass();
-    throw Error(ESHUTDOWN, "the client leaves");
-  });
+TEST_F(LeavingClientTest, TheScanGoesOnWithTheNextToCome) {
+  leave();
   ExtentList told;
   told.append({0, kDiskSize}, kHole);
   other.set_extents(told);
-  ExtentScan scan(shared->map);
-  scan.add(below);
-  scan.add(other);
-  gate.wait_for_arrivals(1);
-  EXPECT_THAT(other.calls(), IsEmpty());
-  std::thread leaving([&] { scan.remove(below); });
-  while (!scan.is_ending()) std::this_thread::yield();
-  gate.open();
-  leaving.join();
-  while (!scan.is_over()) std::this_thread::yield();
+  start_anew(ESHUTDOWN);
+  leave();
+  shared->clients.lend(staying);
+  shared->scan->wait();
   EXPECT_TRUE(knows_zeros({0, kDiskSize}));
-  EXPECT_EQ(below.calls().size(), 1);
-  scan.remove(other);
-}
-
-TEST_F(ExtentScanTest, StoppingIsFinal) {
-  ExtentScan scan(shared->map);
-  scan.stop();
-  scan.add(below);
-  EXPECT_THAT(below.calls(), IsEmpty());
 }
 
 // --- Vast disks ---
@@ -202,10 +201,12 @@ TEST_F(ExtentScanTest, ALargestDiskThatIsToldInFewAnswersIsKnown) {
 
 TEST_F(ExtentScanTest, ALargestDiskThatIsToldInManyAnswersIsGivenUpAtSomePoint) {
   VastLayer vast(kLargest, 1ULL << 31U);
-  ZeroMap map(BlockGeometry(kLargest, kBlock));
-  walk_all(vast, map);
-  EXPECT_EQ(vast.questions, ExtentScan::kMostQuestions);
-  EXPECT_TRUE(map.is_hole({0, ExtentScan::kMostQuestions << 31U}));
+  const auto state = std::make_shared<ZeroBlockState>(vast.traits(), kBlock);
+  const ZeroBlockLayer connection(vast, state);
+  state->start_scan();
+  state->scan->wait();
+  EXPECT_EQ(vast.questions, ExtentScan::kQueriesMax);
+  EXPECT_TRUE(state->map.is_hole({0, ExtentScan::kQueriesMax << 31U}));
 }
 
 TEST_F(ExtentScanTest, AnEmptyAnswerIsAFailureAndNoEndlessLoop) {

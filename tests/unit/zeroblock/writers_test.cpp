@@ -89,11 +89,11 @@ TEST_F(ZeroBlockWritersTest, ZerosOfAnEarlierTermAreForgotten) {
 }
 
 TEST_F(ZeroBlockWritersTest, ForgettingReachesWhatIsUnderWay) {
-  ZeroMap::Watch watch(shared->map, blocks(0, 4));
+  auto watch = shared->map.query(blocks(0, 4));
   auto change = shared->map.begin_change(blocks(5), blocks(5));
   shared->map.forget_all();
   const std::vector<Extent> found{{blocks(0, 4), kStoredZeros}};
-  watch.learn(found);
+  shared->map.learn(watch, found);
   const std::vector<ZeroMap::Content> contents{{blocks(5), kStoredZeros}};
   change->commit(contents);
   change.reset();

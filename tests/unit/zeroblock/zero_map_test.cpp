@@ -21,9 +21,9 @@ class ZeroMapTest : public ::testing::Test {
     begun->commit(contents);
   }
   void learn(const Range& range, ExtentType type) {
-    ZeroMap::Watch watch(map, range);
+    auto watch = map.query(range);
     const std::vector<Extent> found{{range, type}};
-    watch.learn(found);
+    map.learn(watch, found);
   }
   [[nodiscard]] std::vector<Extent> all() const { return map.known({0, kDiskSize}); }
 
@@ -100,9 +100,9 @@ TEST_F(ZeroMapTest, LearnsTheShortLastBlock) {
 }
 
 TEST_F(ZeroMapTest, LearnsNothingOfTwoKindsInOneBlock) {
-  ZeroMap::Watch watch(map, blocks(0, 2));
+  auto watch = map.query(blocks(0, 2));
   const std::vector<Extent> found{{{0, kBlock + 10}, kHole}, {{kBlock + 10, 10}, kData}};
-  watch.learn(found);
+  map.learn(watch, found);
   EXPECT_THAT(all(), ElementsAre(Extent{blocks(0), kHole}));
 }
 
@@ -112,9 +112,9 @@ TEST_F(ZeroMapTest, LearnsNothingOfHolesThatDoNotReadAsZeros) {
 }
 
 TEST_F(ZeroMapTest, LearnsNothingBehindWhatIsWatched) {
-  ZeroMap::Watch watch(map, blocks(1, 2));
+  auto watch = map.query(blocks(1, 2));
   const std::vector<Extent> found{{blocks(0, 8), kHole}};
-  watch.learn(found);
+  map.learn(watch, found);
   EXPECT_THAT(all(), ElementsAre(Extent{blocks(1, 2), kHole}));
 }
 
@@ -127,13 +127,13 @@ TEST_F(ZeroMapTest, ZerosReplaceDataAndDataDoesNotReplaceZeros) {
 }
 
 TEST_F(ZeroMapTest, AnAnswerDoesNotBringBackWhatAChangeHasTakenMeanwhile) {
-  ZeroMap::Watch watch(map, blocks(0, 8));
+  auto watch = map.query(blocks(0, 8));
   change(blocks(2), kData);
   change(blocks(3), std::nullopt);
   { const auto failed = map.begin_change(blocks(4), blocks(4)); }
   const auto under_way = map.begin_change(blocks(5), blocks(5));
   const std::vector<Extent> found{{blocks(0, 8), kHole}};
-  watch.learn(found);
+  map.learn(watch, found);
   EXPECT_THAT(all(), ElementsAre(Extent{blocks(0, 2), kHole}, Extent{blocks(2), kData},
                                  Extent{blocks(6, 2), kHole}));
 }
@@ -147,9 +147,9 @@ TEST_F(ZeroMapTest, ALaterAnswerIsBelievedAgain) {
 TEST_F(ZeroMapTest, WhereConnectionsDoNotKnowOfEachOtherWhatWasChangedIsNeverLearnt) {
   ZeroMap own(BlockGeometry(kDiskSize, kBlock), ZeroMap::View::own_connection);
   { const auto failed = own.begin_change(blocks(2), blocks(2)); }
-  ZeroMap::Watch watch(own, blocks(0, 4));
+  auto watch = own.query(blocks(0, 4));
   const std::vector<Extent> found{{blocks(0, 4), kHole}};
-  watch.learn(found);
+  own.learn(watch, found);
   EXPECT_THAT(own.known({0, kDiskSize}),
               ElementsAre(Extent{blocks(0, 2), kHole}, Extent{blocks(3), kHole}));
 }
@@ -166,9 +166,9 @@ TEST_F(ZeroMapTest, AFullMapForgets) {
     EXPECT_TRUE(small.is_zeros(range)) << "the last one is known";
     EXPECT_LE(small.runs(), 8);
   }
-  ZeroMap::Watch watch(small, {0, 1 << 30});
+  auto watch = small.query({0, 1 << 30});
   const std::vector<Extent> found{{{0, 1 << 30}, kHole}};
-  watch.learn(found);
+  small.learn(watch, found);
   EXPECT_FALSE(small.is_zeros({1 << 29, kBlock})) << "too much was changed to tell what";
 }
 
@@ -178,17 +178,17 @@ TEST_F(ZeroMapTest, AFullMapForgetsWhatIsLearnt) {
   for (std::uint64_t block = 0; block < 100; ++block) {
     found.push_back({{block * 2 * kBlock, kBlock}, kHole});
   }
-  ZeroMap::Watch watch(small, {0, 1 << 30});
-  watch.learn(found);
+  auto watch = small.query({0, 1 << 30});
+  small.learn(watch, found);
   EXPECT_EQ(small.runs(), 8);
 }
 
 TEST_F(ZeroMapTest, ALargestDiskIsOneRun) {
   constexpr std::uint64_t kWholeSpace = (1ULL << 63U) - 1;
   ZeroMap large(BlockGeometry(kWholeSpace, kBlock));
-  ZeroMap::Watch watch(large, {0, kWholeSpace});
+  auto watch = large.query({0, kWholeSpace});
   const std::vector<Extent> found{{{0, kWholeSpace}, kHole}};
-  watch.learn(found);
+  large.learn(watch, found);
   EXPECT_TRUE(large.is_zeros({kWholeSpace - 1, 1}));
   const Range range{kWholeSpace - 10, 10};
   const Range last{(kWholeSpace - 1) / kBlock * kBlock, (kWholeSpace - 1) % kBlock + 1};

@@ -10,7 +10,6 @@
 #include <thread>
 #include <vector>
 
-#include "filters/zeroblock/extent_scan.hpp"
 #include "filters/zeroblock/zeroblock_layer.hpp"
 #include "tests/unit/fakes/fake_layer.hpp"
 
@@ -38,11 +37,11 @@ inline int error_of(const std::function<void()>& action) {
   }
 }
 
-// The scan's walk, from beginning to end.
+// What a scan asks, from beginning to end.
 inline void walk_all(Layer& below, ZeroMap& map) {
-  const std::atomic<bool> not_stopping = false;
-  ExtentScan::Progress progress;
-  EXPECT_TRUE(ExtentScan::walk(below, map, progress, not_stopping));
+  for (std::uint64_t position = 0; position < map.geometry().size_bytes();) {
+    position = ask_from(below, map, position);
+  }
 }
 
 class ZeroBlockTest : public ::testing::Test {
