@@ -10,14 +10,13 @@
 // flight bound.
 #pragma once
 
-#include <condition_variable>
 #include <cstddef>
 #include <list>
-#include <mutex>
 #include <optional>
 #include <utility>
 
 #include "common/block/range.hpp"
+#include "common/sync/mutex.hpp"
 
 namespace nbdstack {
 
@@ -25,7 +24,7 @@ class RangeLock {
   struct Claim {
     Range range;
     std::size_t blockers = 0;  // earlier claims that overlap this one and are still there
-    std::condition_variable granted;
+    ConditionVariable granted;
   };
 
  public:
@@ -51,7 +50,7 @@ class RangeLock {
   // The range, where nobody owns or waits for any of it; nothing otherwise. Never waits, so it may
   // be asked for while another range is owned.
   [[nodiscard]] std::optional<Guard> try_acquire(const Range& range) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     for (const Claim& claim : claims_) {
       if (claim.range.overlaps(range)) return std::nullopt;
     }
@@ -60,22 +59,22 @@ class RangeLock {
 
   // Claims that are owned or waited for: lets a test know that somebody has begun to wait.
   [[nodiscard]] std::size_t claims() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return claims_.size();
   }
 
  private:
   std::list<Claim>::iterator acquire(const Range& range) {
-    std::unique_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     std::size_t blockers = 0;
     for (const Claim& claim : claims_) blockers += claim.range.overlaps(range) ? 1 : 0;
     const auto mine = add(range, blockers);
-    mine->granted.wait(lock, [&] { return mine->blockers == 0; });
+    while (mine->blockers > 0) mine->granted.wait(mutex_);
     return mine;
   }
 
   void release(std::list<Claim>::iterator mine) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     for (auto later = std::next(mine); later != claims_.end(); ++later) {
       if (!later->range.overlaps(mine->range)) continue;
       if (--later->blockers == 0) later->granted.notify_one();
@@ -83,8 +82,7 @@ class RangeLock {
     spare_.splice(spare_.end(), claims_, mine);
   }
 
-  // With mutex_ held.
-  std::list<Claim>::iterator add(const Range& range, std::size_t blockers) {
+  std::list<Claim>::iterator add(const Range& range, std::size_t blockers) REQUIRES(mutex_) {
     if (spare_.empty()) spare_.emplace_back();
     claims_.splice(claims_.end(), spare_, std::prev(spare_.end()));
     const auto mine = std::prev(claims_.end());
@@ -93,9 +91,9 @@ class RangeLock {
     return mine;
   }
 
-  mutable std::mutex mutex_;  // protects the lists; never held while a range is owned
-  std::list<Claim> claims_;   // in the order of asking
-  std::list<Claim> spare_;    // used before: as many as there ever were at once, to be used again
+  mutable Mutex mutex_;                         // never held while a range is owned
+  std::list<Claim> claims_ GUARDED_BY(mutex_);  // in the order of their requests
+  std::list<Claim> spare_ GUARDED_BY(mutex_);   // used before, kept to be used again
 };
 
 }  // namespace nbdstack

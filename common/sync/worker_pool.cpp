@@ -10,24 +10,32 @@
 
 namespace nbdstack {
 
-// What one run() has to do. The caller keeps `body` alive until all indices are done; helpers that
-// come later find nothing left to take and do not touch it.
+// The work of one run(). The caller keeps `body` alive until all indices are done. Helpers that
+// come later find no index to take, and do not touch it.
 struct WorkerPool::Job {
-  const std::function<void(std::size_t)>* body;
-  OnFailure on_failure;
+  Job(std::size_t pieces, const std::function<void(std::size_t)>& work, OnFailure policy)
+      : body(work), on_failure(policy), count(pieces) {}
 
-  std::mutex mutex;  // protects everything below
-  std::condition_variable all_done;
-  std::size_t count;  // pieces that are to be done: lowered to what has been started by a stop
-  std::size_t next = 0;
-  std::size_t done = 0;
-  std::size_t failed_index = std::numeric_limits<std::size_t>::max();
-  std::exception_ptr failure;
+  const std::function<void(std::size_t)>& body;
+  const OnFailure on_failure;
+
+  Mutex mutex;
+  ConditionVariable all_done;
+  // Pieces that are to be done: a stop lowers it to those that have been started.
+  std::size_t count GUARDED_BY(mutex);
+  std::size_t next GUARDED_BY(mutex) = 0;
+  std::size_t done GUARDED_BY(mutex) = 0;
+  std::size_t failed_index GUARDED_BY(mutex) = std::numeric_limits<std::size_t>::max();
+  std::exception_ptr failure GUARDED_BY(mutex);
+
+  void wait() REQUIRES(mutex) {
+    while (done != count) all_done.wait(mutex);
+  }
 };
 
 WorkerPool::~WorkerPool() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
   }
   wake_.notify_all();
@@ -51,25 +59,22 @@ void WorkerPool::run_beside(const std::function<void()>& own, std::size_t count,
   try {
     own();
   } catch (...) {
-    std::unique_lock lock(job->mutex);
+    const MutexLock lock(job->mutex);
     job->count = job->next;
-    job->all_done.wait(lock, [&] { return job->done == job->count; });
+    job->wait();
     throw;
   }
   work_on(*job);
   wait_for(*job);
 }
 
-// The caller may work along.
+// The caller may work as well.
 std::shared_ptr<WorkerPool::Job> WorkerPool::enqueue(std::size_t count, std::size_t helpers,
                                                      const std::function<void(std::size_t)>& body,
                                                      OnFailure on_failure) {
-  auto job = std::make_shared<Job>();
-  job->body = &body;
-  job->on_failure = on_failure;
-  job->count = count;
+  auto job = std::make_shared<Job>(count, body, on_failure);
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (threads_.empty()) start_threads();
     queue_.insert(queue_.end(), std::min(helpers, threads_.size()), job);
   }
@@ -78,8 +83,8 @@ std::shared_ptr<WorkerPool::Job> WorkerPool::enqueue(std::size_t count, std::siz
 }
 
 void WorkerPool::wait_for(Job& job) {
-  std::unique_lock lock(job.mutex);
-  job.all_done.wait(lock, [&] { return job.done == job.count; });
+  const MutexLock lock(job.mutex);
+  job.wait();
   if (job.failure != nullptr) std::rethrow_exception(std::move(job.failure));
 }
 
@@ -96,9 +101,9 @@ void WorkerPool::start_threads() {
 }
 
 void WorkerPool::thread_main() {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   while (true) {
-    wake_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
+    while (!stopping_ && queue_.empty()) wake_.wait(mutex_);
     if (queue_.empty()) return;
     const std::shared_ptr<Job> job = std::move(queue_.front());
     queue_.pop_front();
@@ -109,13 +114,13 @@ void WorkerPool::thread_main() {
 }
 
 void WorkerPool::work_on(Job& job) {
-  std::unique_lock lock(job.mutex);
+  MutexLock lock(job.mutex);
   while (job.next < job.count) {
     const std::size_t index = job.next++;
     lock.unlock();
     std::exception_ptr failure;
     try {
-      (*job.body)(index);
+      job.body(index);
     } catch (...) {
       failure = std::current_exception();
     }
@@ -124,7 +129,7 @@ void WorkerPool::work_on(Job& job) {
     if (failed && job.on_failure == OnFailure::stop) job.count = job.next;
     if (failed && index < job.failed_index) {
       job.failed_index = index;
-      // Moved, so that no thread but the caller's holds on to the exception that he is given.
+      // Moved, so that only the caller's thread keeps the exception that it is given.
       job.failure = std::move(failure);
     }
     if (++job.done == job.count) job.all_done.notify_all();

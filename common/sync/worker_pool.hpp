@@ -7,15 +7,15 @@
 // Threads start at the first use: a server may fork before it, and a fork loses threads.
 #pragma once
 
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <thread>
 #include <vector>
+
+#include "common/sync/mutex.hpp"
 
 namespace nbdstack {
 
@@ -49,18 +49,19 @@ class WorkerPool {
 
   std::shared_ptr<Job> enqueue(std::size_t count, std::size_t helpers,
                                const std::function<void(std::size_t)>& body, OnFailure on_failure);
-  void start_threads();  // with mutex_ held
+  void start_threads() REQUIRES(mutex_);
   void thread_main();
   static void work_on(Job& job);
   static void wait_for(Job& job);
 
   const std::size_t thread_count_;
 
-  std::mutex mutex_;  // protects everything below
-  std::condition_variable wake_;
-  std::deque<std::shared_ptr<Job>> queue_;  // one entry for each helper that a job may get
-  std::vector<std::thread> threads_;
-  bool stopping_ = false;
+  Mutex mutex_;
+  ConditionVariable wake_;
+  // One entry for each helper that a job may get.
+  std::deque<std::shared_ptr<Job>> queue_ GUARDED_BY(mutex_);
+  std::vector<std::thread> threads_ GUARDED_BY(mutex_);
+  bool stopping_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace nbdstack

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "common/error.hpp"
+#include "common/invariant.hpp"
 #include "common/log.hpp"
 
 namespace nbdstack {
@@ -22,7 +23,7 @@ DigestTable::DigestTable(const Options& options, Clock& clock)
                                                        : options.min_write_delay),
       clock_(clock) {}
 
-// --- Entries, with mutex_ held ---
+// --- Entries ---
 
 // An idle entry whose time is over is as good as none.
 DigestTable::Entries::iterator DigestTable::find_current(BlockNumber block) {
@@ -68,6 +69,7 @@ void DigestTable::pin(Entries::iterator entry, Pins& pins) {
 
 void DigestTable::release(Entries::iterator entry) {
   Entry& released = entry->second;
+  INVARIANT(released.pins > 0, entry->first.value);
   if (--released.pins > 0) return;
   if (!is_worth_keeping(released)) {
     entries_.erase(entry);
@@ -83,6 +85,7 @@ bool DigestTable::is_worth_keeping(const Entry& entry) const {
 }
 
 void DigestTable::begin(Entry& entry, const PlannedBlock& planned) {
+  INVARIANT(entry.state != State::writing, planned.block.value);  // its range is owned
   if (entry.state == State::unknown) entry.settled = planned.before;
   entry.state = State::writing;
   entry.coming_length = planned.length;
@@ -90,6 +93,7 @@ void DigestTable::begin(Entry& entry, const PlannedBlock& planned) {
 }
 
 void DigestTable::settle(Entry& entry, End end, TimePoint now) {
+  INVARIANT(entry.state == State::writing && entry.pins > 0);
   if (end == End::failed) entry.settled.reset();
   if (end == End::succeeded) entry.settled = entry.coming;
   entry.coming.reset();
@@ -143,7 +147,7 @@ std::optional<Expectation> DigestTable::expectation_of(const Entry& entry, std::
 
 DigestTable::Watch DigestTable::watch(const Range& range, const BlockGeometry& geometry) {
   Watch watch{Pins(*this), {}};
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (entries_.empty()) return watch;
   const BlockNumber last = geometry.block_at(range.end() - 1);
   for (BlockNumber block = geometry.block_at(range.offset); block <= last; ++block) {
@@ -157,7 +161,7 @@ DigestTable::Watch DigestTable::watch(const Range& range, const BlockGeometry& g
 }
 
 std::optional<Md5Digest> DigestTable::remembered(BlockNumber block, std::uint32_t length) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto entry = find_current(block);
   if (entry == entries_.end() || entry->second.state != State::written ||
       entry->second.settled->length != length) {
@@ -173,7 +177,7 @@ DigestTable::Reservation DigestTable::reserve(BlockNumber first, std::uint64_t c
   const TimePoint deadline = clock_.now() + retention_ + options_.longest_time_pinned;
   for (bool waited = false;; waited = true) {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       reservation.blocks = take(first, count, options_.capacity, reservation.pins);
     }
     if (reservation.blocks > 0) return reservation;
@@ -202,7 +206,7 @@ bool DigestTable::wait_for_room(TimePoint deadline) {
   }
   Duration wait = kWait_max;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (!by_age_.empty()) {
       wait = std::clamp(by_age_.begin()->first + retention_ - now, kWait_min, kWait_max);
     }
@@ -219,14 +223,14 @@ bool DigestTable::wait_for_room(TimePoint deadline) {
 
 DigestTable::Pins DigestTable::reserve_if_free(BlockNumber first, std::uint64_t count) {
   Pins pins(*this);
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   take(first, count, (options_.capacity + 1) / 2, pins);
   return pins;
 }
 
 void DigestTable::unpin(const std::vector<BlockNumber>& blocks) {
   if (blocks.empty()) return;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   for (const BlockNumber block : blocks) release(entries_.find(block));
 }
 
@@ -234,14 +238,14 @@ void DigestTable::unpin(const std::vector<BlockNumber>& blocks) {
 
 std::vector<BlockNumber> DigestTable::entries_in(BlockNumber first, std::uint64_t count) const {
   std::vector<BlockNumber> blocks;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   for_each_in(first, count, [&](BlockNumber block, const Entry&) { blocks.push_back(block); });
   return blocks;
 }
 
 TimePoint DigestTable::may_change_at(BlockNumber first, std::uint64_t count) const {
   TimePoint latest{};
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   for_each_in(first, count, [&](BlockNumber, const Entry& entry) {
     if (entry.changed_at) latest = std::max(latest, *entry.changed_at + options_.min_write_delay);
   });
@@ -250,7 +254,7 @@ TimePoint DigestTable::may_change_at(BlockNumber first, std::uint64_t count) con
 
 DigestTable::Change::Change(DigestTable& table, const std::vector<PlannedBlock>& plan)
     : table_(table), pins_(table) {
-  const std::lock_guard lock(table_.mutex_);
+  const MutexLock lock(table_.mutex_);
   pins_.blocks_.reserve(plan.size());
   for (const PlannedBlock& planned : plan) {
     const auto entry = table_.find_current(planned.block);
@@ -261,7 +265,7 @@ DigestTable::Change::Change(DigestTable& table, const std::vector<PlannedBlock>&
 }
 
 void DigestTable::Change::announce(BlockNumber block, const Content& content) {
-  const std::lock_guard lock(table_.mutex_);
+  const MutexLock lock(table_.mutex_);
   const auto entry = table_.entries_.find(block);
   if (entry != table_.entries_.end() && entry->second.state == State::writing) {
     entry->second.coming = content;
@@ -270,14 +274,14 @@ void DigestTable::Change::announce(BlockNumber block, const Content& content) {
 
 DigestTable::Change::~Change() {
   const TimePoint now = table_.clock_.now();
-  const std::lock_guard lock(table_.mutex_);
+  const MutexLock lock(table_.mutex_);
   for (const BlockNumber block : pins_.blocks_) {
     settle(table_.entries_.find(block)->second, end_, now);
   }
 }
 
 void DigestTable::forget_all() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   for (auto& [block, entry] : entries_) {
     entry.settled.reset();
     entry.coming.reset();
@@ -286,7 +290,7 @@ void DigestTable::forget_all() {
 }
 
 std::size_t DigestTable::size() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return entries_.size();
 }
 

@@ -32,7 +32,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <unordered_map>
@@ -42,6 +41,7 @@
 #include "common/block/range.hpp"
 #include "common/hash/digest.hpp"
 #include "common/sync/clock.hpp"
+#include "common/sync/mutex.hpp"
 #include "filters/md5/md5_file_record.hpp"
 
 namespace nbdstack {
@@ -177,20 +177,20 @@ class DigestTable {
 
   [[nodiscard]] bool expires() const { return options_.cache_time > Duration::zero(); }
 
-  // All with mutex_ held.
-  Entries::iterator find_current(BlockNumber block);
+  Entries::iterator find_current(BlockNumber block) REQUIRES(mutex_);
   [[nodiscard]] bool is_over(TimePoint changed_at) const;
   static std::optional<Expectation> expectation_of(const Entry& entry, std::uint32_t length);
   [[nodiscard]] bool is_worth_keeping(const Entry& entry) const;
-  bool make_room(std::size_t limit);
-  Entries::iterator create(BlockNumber block);
-  void pin(Entries::iterator entry, Pins& pins);
-  void release(Entries::iterator entry);
+  bool make_room(std::size_t limit) REQUIRES(mutex_);
+  Entries::iterator create(BlockNumber block) REQUIRES(mutex_);
+  void pin(Entries::iterator entry, Pins& pins) REQUIRES(mutex_);
+  void release(Entries::iterator entry) REQUIRES(mutex_);
   static void begin(Entry& entry, const PlannedBlock& planned);
   static void settle(Entry& entry, End end, TimePoint now);
-  std::uint64_t take(BlockNumber first, std::uint64_t count, std::size_t limit, Pins& pins);
+  std::uint64_t take(BlockNumber first, std::uint64_t count, std::size_t limit, Pins& pins)
+      REQUIRES(mutex_);
   template <typename Visit>
-  void for_each_in(BlockNumber first, std::uint64_t count, Visit&& visit) const;
+  void for_each_in(BlockNumber first, std::uint64_t count, Visit&& visit) const REQUIRES(mutex_);
 
   void unpin(const std::vector<BlockNumber>& blocks);
   bool wait_for_room(TimePoint deadline);
@@ -199,9 +199,9 @@ class DigestTable {
   const Duration retention_;  // after which an idle entry may go
   Clock& clock_;
 
-  mutable std::mutex mutex_;  // protects everything below
-  Entries entries_;
-  ByAge by_age_;  // exactly the entries without pins
+  mutable Mutex mutex_;
+  Entries entries_ GUARDED_BY(mutex_);
+  ByAge by_age_ GUARDED_BY(mutex_);  // exactly the entries without pins
 };
 
 }  // namespace nbdstack

@@ -42,7 +42,7 @@ std::unique_ptr<Md5File> LockedMd5File::open(const FileBinding& binding) {
 }
 
 void LockedMd5File::store(const Md5File::Identity& identity) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!identity_) {
     write_new_identity(*file_, identity);
   } else if (identity_->uuid == identity.uuid) {

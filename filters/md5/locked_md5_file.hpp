@@ -3,12 +3,12 @@
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 
 #include "common/io/directory.hpp"
 #include "common/io/file.hpp"
+#include "common/sync/mutex.hpp"
 #include "filters/md5/file_binding.hpp"
 #include "filters/md5/md5_file.hpp"
 
@@ -22,7 +22,7 @@ class LockedMd5File {
 
   // What it is for; nothing while it is new.
   [[nodiscard]] std::optional<Md5File::Identity> identity() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return identity_;
   }
 
@@ -40,8 +40,8 @@ class LockedMd5File {
   File lock_;  // flock; another descriptor of the same file
   // Opened at the start, because the server may change its user afterwards.
   std::shared_ptr<StorageFile> file_;
-  mutable std::mutex mutex_;  // protects identity_; held while the file is given one
-  std::optional<Md5File::Identity> identity_;
+  mutable Mutex mutex_;  // held while the file is given an identity
+  std::optional<Md5File::Identity> identity_ GUARDED_BY(mutex_);
 };
 
 }  // namespace nbdstack

@@ -125,20 +125,20 @@ class Md5Filter final : public Filter {
   [[nodiscard]] std::unique_ptr<Md5File> open_file(Layer& below, const FileBinding& binding,
                                                    const BlockGeometry& geometry) {
     auto file = file_->open(binding);
-    if (binding.worth == FileBinding::Worth::compared) {
-      const bool matches = expect_same_disk(*file, below, geometry);
-      if (binding.needs_a_match && !matches) {
+    switch (binding.worth) {
+      case FileBinding::Worth::as_they_are:
+        break;
+      case FileBinding::Worth::compared:
+        if (expect_same_disk(*file, below, geometry) || !binding.needs_a_match) break;
         throw Error(EINVAL, fmt::format("md5-file {} is for export {}, and has too few digests to "
                                         "tell whether this is the same disk: remove it, or open "
                                         "the disk under that name first",
                                         file_->path(), quoted_name(binding.identity.export_name)));
-      }
-    }
-    if (binding.worth == FileBinding::Worth::doubtful) {
-      log::error(
-          "md5: md5-file {}: the disk may have changed without it: {}. Its digests are "
-          "doubtful: a block that is what they say is verified, and one that is not passes",
-          file_->path(), binding.reason);
+      case FileBinding::Worth::doubtful:
+        log::error(
+            "md5: md5-file {}: the disk may have changed without it: {}. Its digests are "
+            "doubtful: a block that is what they say is verified, and one that is not passes",
+            file_->path(), binding.reason);
     }
     file->change_identity(binding.identity);
     return file;

@@ -106,12 +106,12 @@ std::unique_ptr<Md5File> Md5File::make_new(std::shared_ptr<StorageFile> file,
 }
 
 Md5File::Identity Md5File::identity() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return identity_;
 }
 
 void Md5File::change_identity(const Identity& identity) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (identity_ == identity) return;
   identity_ = identity;
   generation_ = identity.generation;
@@ -127,7 +127,7 @@ void Md5File::doubt_all(const std::optional<std::uint64_t>& term) {
 
 void Md5File::store_identity() {
   if (is_stored_) return;
-  const std::lock_guard one_at_a_time(storing_);
+  const MutexLock one_at_a_time(storing_);
   while (!is_stored_) {
     const Identity wanted = identity();
     if (store_) {
@@ -136,7 +136,7 @@ void Md5File::store_identity() {
       replace_identity(*file_, wanted);
     }
     exists_ = true;
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     is_stored_ = identity_ == wanted;
   }
 }

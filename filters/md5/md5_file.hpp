@@ -35,13 +35,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "common/io/directory.hpp"
+#include "common/sync/mutex.hpp"
 #include "filters/md5/md5_file_identity.hpp"
 #include "filters/md5/md5_file_record.hpp"
 #include "filters/md5/open_regions.hpp"
@@ -151,9 +151,9 @@ class Md5File {
   std::atomic<std::uint32_t> generation_;  // as in identity_
   std::atomic<bool> exists_ = true;        // there is an identity in the file, if not this one
   std::atomic<bool> is_stored_ = true;     // and it is this one
-  std::mutex storing_;                     // one at a time; held while the file is written
-  mutable std::mutex mutex_;               // protects what follows
-  Identity identity_;
+  Mutex storing_;                          // one at a time; held while the file is written
+  mutable Mutex mutex_;
+  Identity identity_ GUARDED_BY(mutex_);
   OpenRegions regions_;
   std::atomic<bool> fails_{false};  // to record does, now and then, and it was logged
   std::atomic<std::chrono::steady_clock::time_point> failed_at_{};  // the last time

@@ -6,6 +6,7 @@
 
 #include "common/block/zeros.hpp"
 #include "common/error.hpp"
+#include "common/invariant.hpp"
 #include "common/utc_text.hpp"
 #include "filters/md5/md5_layer.hpp"
 #include "filters/md5/parallel_md5.hpp"
@@ -136,6 +137,7 @@ void Md5Layer::give_up(BlockNumber block, const Mismatch& wrong, unsigned reads,
 std::optional<Md5Layer::Mismatch> Md5Layer::read_again(BlockNumber block, std::span<std::byte> data,
                                                        Owner owner) {
   std::optional<RangeLock::Guard> owned;
+  INVARIANT(data.size() == geometry_.length_of(block), block.value, data.size());
   if (owner == Owner::nobody) owned.emplace(shared_->changes, geometry_.range_of(block));
   read_below(data, geometry_.offset_of(block));
   if (!trusts_digests()) return std::nullopt;

@@ -8,6 +8,7 @@
 
 #include "common/error.hpp"
 #include "common/hash/xxh3.hpp"
+#include "common/invariant.hpp"
 #include "filters/md5/md5_file_layout.hpp"
 
 namespace nbdstack {
@@ -82,8 +83,8 @@ std::uint64_t OpenRegions::checksum_of_records(std::uint64_t region) const {
 
 std::optional<OpenRegions::Hold> OpenRegions::open(const Regions& regions) {
   std::optional<Hold> hold;  // outlives the lock, which its end takes
-  Lock lock(mutex_);
-  changed_.wait(lock, [&] { return !any_is(regions, State::settling); });
+  const MutexLock lock(mutex_);
+  while (any_is(regions, State::settling)) changed_.wait(mutex_);
   if (!find_places(regions)) return std::nullopt;
   for (std::uint64_t i = 0; i < regions.count; ++i) {
     const std::uint64_t region = regions.first + i;
@@ -97,36 +98,36 @@ std::optional<OpenRegions::Hold> OpenRegions::open(const Regions& regions) {
   ++held_;
   hold.emplace(*this, regions);
   while (any_is(regions, State::opening)) {
-    if (somebody_opens_) {
-      changed_.wait(lock);
+    if (is_opening_) {
+      changed_.wait(mutex_);
     } else {
-      open_pending(lock);
+      open_pending();
     }
   }
   if (any_is(regions, State::closed)) std::rethrow_exception(failure_);
   return hold;
 }
 
-void OpenRegions::open_pending(Lock& lock) {
+void OpenRegions::open_pending() {
   const auto opening = std::exchange(pending_, {});
-  somebody_opens_ = true;
+  is_opening_ = true;
   std::exception_ptr failure;
   std::uint64_t failed_before = 0;
   do {
     failed_before = failed_syncs_;
-    lock.unlock();
+    const MutexUnlock unlocked(mutex_);
     try {
       for (const auto& [region, entry] : opening) write_entry(entry, region, false);
       sync();
     } catch (...) {
       failure = std::current_exception();
     }
-    lock.lock();
     // Somebody else's sync may have lost what this one then found clean.
   } while (!failure && failed_syncs_ != failed_before);
-  somebody_opens_ = false;
+  is_opening_ = false;
   if (failure) failure_ = failure;
   for (const auto& [region, entry] : opening) {
+    INVARIANT(regions_.at(region).state == State::opening, region);
     set_state(region, failure ? State::closed : State::open);
   }
   changed_.notify_all();
@@ -185,8 +186,11 @@ void OpenRegions::set_state(std::uint64_t region, State state) {
 }
 
 void OpenRegions::release(const Regions& regions) {
-  const std::lock_guard lock(mutex_);
-  for (std::uint64_t i = 0; i < regions.count; ++i) --regions_.at(regions.first + i).holds;
+  const MutexLock lock(mutex_);
+  for (std::uint64_t region = regions.first; region < regions.first + regions.count; ++region) {
+    INVARIANT(regions_.at(region).holds > 0, region);
+    --regions_.at(region).holds;
+  }
   --held_;
   ++releases_;
   changed_.notify_all();
@@ -196,7 +200,7 @@ void OpenRegions::release(const Regions& regions) {
 
 OpenRegions::Quiet OpenRegions::quiet() const {
   Quiet quiet;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   for (const auto& [number, region] : regions_) {
     if (region.holds > 0 || region.state == State::settled) continue;
     quiet.emplace_back(number, region.changes);
@@ -205,20 +209,18 @@ OpenRegions::Quiet OpenRegions::quiet() const {
 }
 
 void OpenRegions::settle(const Quiet& quiet) {
-  Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   for (;;) {
     const std::vector<Chosen> chosen = choose(quiet);
     if (!chosen.empty()) {
-      lock.unlock();
+      const MutexUnlock unlocked(mutex_);
       settle_chosen(chosen);
-      lock.lock();
       continue;
     }
-    // What another flush is settling is not settled before that has ended; or has failed, then it
-    // is our turn.
-    const auto is_under_way = [&] { return any_untouched_is(quiet, State::settling); };
-    if (!is_under_way()) return;
-    changed_.wait(lock, [&] { return !is_under_way(); });
+    // Regions that another flush is settling are settled when that has ended. If it failed, this
+    // one settles them.
+    if (!any_untouched_is(quiet, State::settling)) return;
+    changed_.wait(mutex_);
   }
 }
 
@@ -228,11 +230,14 @@ bool OpenRegions::is_untouched(const Region& region, std::uint64_t changes) {
 }
 
 bool OpenRegions::any_untouched_is(const Quiet& quiet, State state) const {
-  return std::any_of(quiet.begin(), quiet.end(), [&](const auto& each) {
-    const auto found = regions_.find(each.first);
-    return found != regions_.end() && is_untouched(found->second, each.second) &&
-           found->second.state == state;
-  });
+  for (const auto& [number, changes] : quiet) {
+    const auto found = regions_.find(number);
+    if (found != regions_.end() && is_untouched(found->second, changes) &&
+        found->second.state == state) {
+      return true;
+    }
+  }
+  return false;
 }
 
 std::vector<OpenRegions::Chosen> OpenRegions::choose(const Quiet& quiet) {
@@ -262,9 +267,10 @@ void OpenRegions::settle_chosen(const std::vector<Chosen>& chosen) {
   }
   bool lost = false;
   {
-    const Lock lock(mutex_);
+    const MutexLock lock(mutex_);
     for (const Chosen& each : chosen) {
       Region& region = regions_.at(each.region);
+      INVARIANT(region.state == State::settling, each.region);
       if (failure) region.rewrite = true;
       lost = lost || region.rewrite;
       set_state(each.region, region.rewrite ? State::closed : State::settled);
@@ -281,8 +287,8 @@ void OpenRegions::settle_chosen(const std::vector<Chosen>& chosen) {
 // pages that it could not write for clean. So after a failure nothing is believed to be on the disk
 // that has not been written again.
 void OpenRegions::sync() {
-  Lock lock(mutex_);
-  changed_.wait(lock, [&] { return !syncing_; });
+  MutexLock lock(mutex_);
+  while (syncing_) changed_.wait(mutex_);
   syncing_ = true;
   lock.unlock();
   std::exception_ptr failure;
@@ -314,9 +320,9 @@ void OpenRegions::rewrite_records(std::uint64_t region) const {
 }
 
 void OpenRegions::wait_for_release() {
-  Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   const std::uint64_t before = releases_;
-  changed_.wait(lock, [&] { return held_ == 0 || releases_ != before; });
+  while (held_ > 0 && releases_ == before) changed_.wait(mutex_);
 }
 
 }  // namespace nbdstack

@@ -27,18 +27,17 @@
 // checksum of the entry.
 #pragma once
 
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <list>
-#include <mutex>
 #include <optional>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "common/io/directory.hpp"
+#include "common/sync/mutex.hpp"
 
 namespace nbdstack {
 
@@ -117,17 +116,15 @@ class OpenRegions {
     bool rewrite;
   };
   using Table = std::unordered_map<std::uint64_t, Region>;
-  using Lock = std::unique_lock<std::mutex>;
 
-  // All with mutex_ held.
-  bool find_places(const Regions& regions);
-  std::size_t take_place(const Regions& regions);
-  [[nodiscard]] bool any_is(const Regions& regions, State state) const;
-  void open_pending(Lock& lock);
+  bool find_places(const Regions& regions) REQUIRES(mutex_);
+  std::size_t take_place(const Regions& regions) REQUIRES(mutex_);
+  [[nodiscard]] bool any_is(const Regions& regions, State state) const REQUIRES(mutex_);
+  void open_pending() REQUIRES(mutex_);  // gives the mutex to others meanwhile
   [[nodiscard]] static bool is_untouched(const Region& region, std::uint64_t changes);
-  [[nodiscard]] bool any_untouched_is(const Quiet& quiet, State state) const;
-  std::vector<Chosen> choose(const Quiet& quiet);
-  void set_state(std::uint64_t region, State state);
+  [[nodiscard]] bool any_untouched_is(const Quiet& quiet, State state) const REQUIRES(mutex_);
+  std::vector<Chosen> choose(const Quiet& quiet) REQUIRES(mutex_);
+  void set_state(std::uint64_t region, State state) REQUIRES(mutex_);
 
   void release(const Regions& regions);
   void settle_chosen(const std::vector<Chosen>& chosen);
@@ -138,18 +135,19 @@ class OpenRegions {
   StorageFile& file_;
   const std::uint64_t seed_;
 
-  mutable std::mutex mutex_;  // protects everything below; never held across I/O
-  std::condition_variable changed_;
-  Table regions_;
-  std::size_t used_entries_ = 0;      // entries from here on have never been used
-  std::list<std::uint64_t> settled_;  // longest ago first
-  std::vector<std::pair<std::uint64_t, std::size_t>> pending_;  // region, entry
-  bool somebody_opens_ = false;  // and will look at what is pending when it has begun
-  bool syncing_ = false;
-  std::uint64_t failed_syncs_ = 0;
-  std::exception_ptr failure_;  // the last one of an open
-  std::uint64_t held_ = 0;      // Holds there are
-  std::uint64_t releases_ = 0;  // Holds that have ended
+  mutable Mutex mutex_;  // never held across I/O
+  ConditionVariable changed_;
+  Table regions_ GUARDED_BY(mutex_);
+  std::size_t used_entries_ GUARDED_BY(mutex_) = 0;  // entries from here on have never been used
+  std::list<std::uint64_t> settled_ GUARDED_BY(mutex_);  // longest ago first
+  // Region and entry of each that is to be opened next.
+  std::vector<std::pair<std::uint64_t, std::size_t>> pending_ GUARDED_BY(mutex_);
+  bool is_opening_ GUARDED_BY(mutex_) = false;  // a caller writes what was pending before
+  bool syncing_ GUARDED_BY(mutex_) = false;
+  std::uint64_t failed_syncs_ GUARDED_BY(mutex_) = 0;
+  std::exception_ptr failure_ GUARDED_BY(mutex_);  // the last one of an open
+  std::uint64_t held_ GUARDED_BY(mutex_) = 0;      // Holds that exist
+  std::uint64_t releases_ GUARDED_BY(mutex_) = 0;  // Holds that have ended
 };
 
 }  // namespace nbdstack

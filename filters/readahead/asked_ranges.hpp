@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "common/block/run_map.hpp"
+#include "common/invariant.hpp"
 
 namespace nbdstack {
 
@@ -21,6 +22,7 @@ class AskedRanges {
  public:
   // None of it is asked for already.
   void add(const Range& range) {
+    INVARIANT(!runs_.overlaps(range), range.offset, range.length);
     runs_.assign(range, State::queued);
     bytes_ += range.length;
   }
@@ -47,6 +49,7 @@ class AskedRanges {
       (run.value == State::queued ? removed.queued_bytes : removed.sent_bytes) += run.range.length;
     }
     runs_.erase(range);
+    INVARIANT(removed.queued_bytes + removed.sent_bytes <= bytes_, range.offset, range.length);
     bytes_ -= removed.queued_bytes + removed.sent_bytes;
     return removed;
   }

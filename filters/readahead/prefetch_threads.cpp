@@ -19,7 +19,7 @@ PrefetchThreads::PrefetchThreads(std::size_t threads, std::uint64_t most_bytes_i
     : thread_count_(threads), most_bytes_in_flight_(most_bytes_in_flight), pool_(threads - 1) {}
 
 bool PrefetchThreads::submit(std::uint64_t bytes, std::function<void()> fetch) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (stopping_ || jobs_.size() >= kJobs_max) return false;
   if (!runner_.has_thread()) {
     try {
@@ -39,7 +39,7 @@ bool PrefetchThreads::submit(std::uint64_t bytes, std::function<void()> fetch) {
 void PrefetchThreads::give_up() {
   std::list<Job> dropped;  // outside of the lock; an empty list takes no memory
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
     dropped.swap(jobs_);
   }
@@ -52,7 +52,7 @@ void PrefetchThreads::stop() {
 }
 
 bool PrefetchThreads::is_stopping() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return stopping_;
 }
 
@@ -71,9 +71,9 @@ void PrefetchThreads::run() {
 }
 
 void PrefetchThreads::work() {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   while (true) {
-    changed_.wait(lock, [&] { return stopping_ || can_begin(); });
+    while (!stopping_ && !can_begin()) changed_.wait(mutex_);
     if (stopping_) return;
     Job job = std::move(jobs_.front());
     jobs_.pop_front();

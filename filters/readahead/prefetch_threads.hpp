@@ -7,13 +7,12 @@
 // reads in sequence.
 #pragma once
 
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <list>
-#include <mutex>
 
+#include "common/sync/mutex.hpp"
 #include "common/sync/stoppable_thread.hpp"
 #include "common/sync/worker_pool.hpp"
 
@@ -43,18 +42,18 @@ class PrefetchThreads {
     std::function<void()> fetch;
   };
 
-  [[nodiscard]] bool can_begin() const;  // with mutex_ held
+  [[nodiscard]] bool can_begin() const REQUIRES(mutex_);
   void run();
   void work();
 
   const std::size_t thread_count_;
   const std::uint64_t most_bytes_in_flight_;
 
-  std::mutex mutex_;  // protects everything below but the pool
-  std::condition_variable changed_;
-  std::list<Job> jobs_;
-  std::uint64_t bytes_in_flight_ = 0;
-  bool stopping_ = false;
+  Mutex mutex_;
+  ConditionVariable changed_;
+  std::list<Job> jobs_ GUARDED_BY(mutex_);
+  std::uint64_t bytes_in_flight_ GUARDED_BY(mutex_) = 0;
+  bool stopping_ GUARDED_BY(mutex_) = false;
   WorkerPool pool_;
   StoppableThread runner_;  // of the pool, from the first job on
 };

@@ -44,7 +44,7 @@ ReadaheadExport::ReadaheadExport(const ReadaheadOptions& options, const LayerTra
 void ReadaheadExport::read_begins(const Range& read, const std::shared_ptr<LentLayer>& below) {
   std::vector<Range> pieces;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     pieces = planner_.read_begins(read);
     if (!parallel_) for_readers_.insert(for_readers_.end(), pieces.begin(), pieces.end());
   }
@@ -57,7 +57,7 @@ void ReadaheadExport::read_begins(const Range& read, const std::shared_ptr<LentL
 }
 
 void ReadaheadExport::read_ends(const Range& read) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   planner_.read_ends(read);
 }
 
@@ -73,7 +73,7 @@ void ReadaheadExport::fetch_in_background(const Range& piece,
 }
 
 void ReadaheadExport::drop(const Range& piece) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   planner_.fetch_dropped(piece);
 }
 
@@ -81,7 +81,7 @@ void ReadaheadExport::fetch_for_reader(Layer& below) {
   if (parallel_) return;
   Range piece;
   do {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (for_readers_.empty()) return;
     piece = for_readers_.front();
     for_readers_.pop_front();
@@ -91,7 +91,7 @@ void ReadaheadExport::fetch_for_reader(Layer& below) {
 bool ReadaheadExport::fetch(Layer& below, const Range& piece) {
   std::vector<Range> parts;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     parts = planner_.fetch_begins(piece);
   }
   const Range disk{0, below.traits().size_bytes};  // of this connection: it may have shrunk
@@ -102,7 +102,7 @@ bool ReadaheadExport::fetch(Layer& below, const Range& piece) {
     } catch (const std::exception& error) {
       log::debug("readahead: fetching {} bytes at {} failed: {}", part.length, part.offset,
                  *error.what() == '\0' ? "the layer below has said why" : error.what());
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       planner_.fetch_failed(part);
     }
   }

@@ -20,11 +20,11 @@
 #include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "common/block/layer.hpp"
 #include "common/block/lent_layer.hpp"
+#include "common/sync/mutex.hpp"
 #include "filters/readahead/planner.hpp"
 #include "filters/readahead/prefetch_threads.hpp"
 
@@ -61,9 +61,10 @@ class ReadaheadExport : public std::enable_shared_from_this<ReadaheadExport> {
   const bool parallel_;
   PrefetchThreads& threads_;
 
-  std::mutex mutex_;  // protects everything below; not held across a call to a layer
-  Planner planner_;
-  std::deque<Range> for_readers_;  // pieces, where the layer below takes one call at a time
+  Mutex mutex_;  // not held across a call to a layer
+  Planner planner_ GUARDED_BY(mutex_);
+  // Pieces, where the layer below takes one call at a time.
+  std::deque<Range> for_readers_ GUARDED_BY(mutex_);
 };
 
 }  // namespace nbdstack

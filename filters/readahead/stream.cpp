@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "common/invariant.hpp"
+
 namespace nbdstack {
 namespace {
 
@@ -73,6 +75,7 @@ std::optional<Range> Stream::take(const Range& read, Relation relation) {
 }
 
 std::vector<Range> Stream::move_window(std::uint64_t allowed_bytes) {
+  INVARIANT(asked_to_ >= next_, asked_to_, next_);
   if (skipped_ || asked_to_ >= end_) return {};
   return step_ == 0 ? move_sequence(allowed_bytes) : move_steps(allowed_bytes);
 }
@@ -87,6 +90,7 @@ std::vector<Range> Stream::move_sequence(std::uint64_t allowed_bytes) {
   const std::uint64_t end =
       on_bound(asked_to_ + std::min({wanted, allowed_bytes, end_ - asked_to_}));
   if (end <= asked_to_) return {};
+  INVARIANT(end <= end_, end, end_);
   const Range found{asked_to_, end - asked_to_};
   asked_to_ = end;
   granted(wanted <= allowed_bytes);

@@ -17,11 +17,12 @@ const char* name_of(Damage damage) {
       return "lost";
     case Damage::old:
       return "old";
+    case Damage::damaged:
+      return "damaged";
     case Damage::unreadable:
       return "unreadable";
-    default:
-      return "damaged";
   }
+  return nullptr;
 }
 
 std::string time_of(const Finding& finding) {

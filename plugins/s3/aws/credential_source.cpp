@@ -43,28 +43,28 @@ CredentialSource::CredentialSource(Credentials fixed)
                        [] { return std::chrono::system_clock::now(); }) {}
 
 Credentials CredentialSource::current() {
-  std::unique_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   while (true) {
     const WallTime now = wall_time_();
-    const bool ended = has_ended(now) && !goes_on_;
+    const bool ended = has_ended(now) && !is_extended_;
     const bool usable = !ended && !rejected_;
     if (usable && !is_near_end(now)) return current_;
     if (renewing_) {
       if (usable) return current_;
-      renewed_.wait(lock);
+      renewed_.wait(mutex_);
     } else if (is_pausing(now)) {
       if (!ended) return current_;
       throw Error(EACCES, fmt::format("the credentials from {} have expired and could not be "
                                       "renewed: {}",
                                       name_, last_failure_));
     } else {
-      renew(lock);
+      renew();
     }
   }
 }
 
 bool CredentialSource::invalidate(const Credentials& failed) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (failed != current_) return true;
   if (!renew_) return false;
   const WallTime now = wall_time_();
@@ -90,12 +90,12 @@ bool CredentialSource::is_pausing(WallTime now) const {
   return !last_failure_.empty() && now >= failed_at_ && now < failed_at_ + pause_;
 }
 
-void CredentialSource::renew(std::unique_lock<std::mutex>& lock) {
+void CredentialSource::renew() {
   renewing_ = true;
-  lock.unlock();
   std::optional<Credentials> renewed;
   std::string reason;
   try {
+    const MutexUnlock unlocked(mutex_);
     renewed = renew_();
     if (renewed->expires && *renewed->expires <= wall_time_()) {
       reason = "those that came have expired already (is this machine's clock right?)";
@@ -103,7 +103,6 @@ void CredentialSource::renew(std::unique_lock<std::mutex>& lock) {
   } catch (const std::exception& error) {
     reason = error.what();
   }
-  lock.lock();
   renewing_ = false;
   rejected_ = false;
   if (renewed && reason.empty()) {
@@ -127,8 +126,8 @@ void CredentialSource::take(const Credentials& renewed, WallTime now) {
   }
   current_ = renewed;
   margin_ = margin_of(current_, now);
-  goes_on_ = false;
-  told_end_ = false;
+  is_extended_ = false;
+  logged_end_ = false;
   last_failure_.clear();
   pause_ = seconds(0);
 }
@@ -136,14 +135,14 @@ void CredentialSource::take(const Credentials& renewed, WallTime now) {
 void CredentialSource::take_failure(const std::string& reason, WallTime now) {
   const bool is_new = last_failure_.empty();
   last_failure_ = reason.empty() ? "no reason given" : reason;
-  const bool has_just_ended = has_ended(now) && !std::exchange(told_end_, has_ended(now));
-  if (is_new || has_just_ended) tell_failure(now);
-  goes_on_ = has_ended(now) && at_their_end_ == AtTheirEnd::go_on;
+  const bool has_just_ended = has_ended(now) && !std::exchange(logged_end_, has_ended(now));
+  if (is_new || has_just_ended) log_failure(now);
+  is_extended_ = has_ended(now) && at_their_end_ == AtTheirEnd::go_on;
   failed_at_ = now;
   pause_ = std::clamp(pause_ * 2, kFirstPause, kPause_max);
 }
 
-void CredentialSource::tell_failure(WallTime now) const {
+void CredentialSource::log_failure(WallTime now) const {
   std::string validity;
   if (has_ended(now)) {
     validity = at_their_end_ == AtTheirEnd::go_on
@@ -160,18 +159,25 @@ FoundCredentials find_credentials(const CredentialParameters& parameters,
                                   const Environment& environment) {
   const Identity identity = find_identity(parameters, environment);
   log::debug("credentials from {}, region {}", identity.source, identity.region);
-  // Neither parameters nor the environment of a running process change.
-  const bool can_change = identity.origin != CredentialOrigin::parameters &&
-                          identity.origin != CredentialOrigin::environment;
-  std::function<Credentials()> renew;
-  if (can_change) {
-    renew = [=] { return find_again(parameters, environment, identity.origin); };
+  std::function<Credentials()> renew = [=] {
+    return find_again(parameters, environment, identity.origin);
+  };
+  AtTheirEnd at_their_end = AtTheirEnd::stop;
+  switch (identity.origin) {
+    case CredentialOrigin::parameters:
+    case CredentialOrigin::environment:
+      renew = nullptr;  // neither changes while the process runs
+      break;
+    case CredentialOrigin::profile:
+    case CredentialOrigin::web_identity:
+      break;
+    case CredentialOrigin::container:
+    case CredentialOrigin::instance:
+      at_their_end = AtTheirEnd::go_on;
+      break;
   }
-  const bool is_handed_out = identity.origin == CredentialOrigin::container ||
-                             identity.origin == CredentialOrigin::instance;
   return {std::make_shared<CredentialSource>(identity.credentials, identity.source, renew,
-                                             environment.wall_time,
-                                             is_handed_out ? AtTheirEnd::go_on : AtTheirEnd::stop),
+                                             environment.wall_time, at_their_end),
           identity.region, identity.endpoint, identity.ca_file, identity.virtual_host};
 }
 

@@ -23,14 +23,13 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 
+#include "common/sync/mutex.hpp"
 #include "common/wall_time.hpp"
 #include "plugins/s3/aws/credential_chain.hpp"
 #include "plugins/s3/aws/credentials.hpp"
@@ -59,32 +58,32 @@ class CredentialSource {
   bool invalidate(const Credentials& failed);
 
  private:
-  [[nodiscard]] bool has_ended(WallTime now) const;
-  [[nodiscard]] bool is_near_end(WallTime now) const;
-  [[nodiscard]] bool is_pausing(WallTime now) const;
-  void renew(std::unique_lock<std::mutex>& lock);
-  void take(const Credentials& renewed, WallTime now);
-  void take_failure(const std::string& reason, WallTime now);
-  void tell_failure(WallTime now) const;
+  [[nodiscard]] bool has_ended(WallTime now) const REQUIRES(mutex_);
+  [[nodiscard]] bool is_near_end(WallTime now) const REQUIRES(mutex_);
+  [[nodiscard]] bool is_pausing(WallTime now) const REQUIRES(mutex_);
+  void renew() REQUIRES(mutex_);  // without the mutex while it waits for the source
+  void take(const Credentials& renewed, WallTime now) REQUIRES(mutex_);
+  void take_failure(const std::string& reason, WallTime now) REQUIRES(mutex_);
+  void log_failure(WallTime now) const REQUIRES(mutex_);
 
   const std::string name_;
   const std::function<Credentials()> renew_;
   const std::function<WallTime()> wall_time_;
   const AtTheirEnd at_their_end_;
 
-  std::mutex mutex_;  // protects what follows; not held while renewing
-  std::condition_variable renewed_;
-  Credentials current_;
-  std::chrono::seconds margin_{0};  // this long before their end they are renewed
-  bool renewing_ = false;
-  bool goes_on_ = false;   // past their end, because no others could be had
-  bool told_end_ = false;  // in the log, since the last renewal
-  bool rejected_ = false;  // by the service, and not renewed since
-  std::optional<Credentials> last_rejected_;
-  WallTime last_rejected_at_{};
-  std::string last_failure_;  // empty: the last renewal succeeded
-  WallTime failed_at_{};
-  std::chrono::seconds pause_{0};  // after the last failure
+  Mutex mutex_;
+  ConditionVariable renewed_;
+  Credentials current_ GUARDED_BY(mutex_);
+  std::chrono::seconds margin_ GUARDED_BY(mutex_){0};  // renewed this long before their end
+  bool renewing_ GUARDED_BY(mutex_) = false;
+  bool is_extended_ GUARDED_BY(mutex_) = false;  // used past their end, for lack of others
+  bool logged_end_ GUARDED_BY(mutex_) = false;   // since the last renewal
+  bool rejected_ GUARDED_BY(mutex_) = false;     // by the service, and not renewed since
+  std::optional<Credentials> last_rejected_ GUARDED_BY(mutex_);
+  WallTime last_rejected_at_ GUARDED_BY(mutex_){};
+  std::string last_failure_ GUARDED_BY(mutex_);  // empty: the last renewal succeeded
+  WallTime failed_at_ GUARDED_BY(mutex_){};
+  std::chrono::seconds pause_ GUARDED_BY(mutex_){0};  // after the last failure
 };
 
 struct FoundCredentials {

@@ -231,7 +231,7 @@ Duration Retrier::jittered(unsigned attempts) {
   }
   bound = std::min(bound, policy_.longest_pause);
   std::uniform_int_distribution<Duration::rep> part(0, bound.count());
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return Duration(part(random_));
 }
 

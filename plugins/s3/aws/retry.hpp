@@ -29,12 +29,12 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
-#include <mutex>
 #include <optional>
 #include <random>
 #include <string>
 
 #include "common/sync/clock.hpp"
+#include "common/sync/mutex.hpp"
 #include "plugins/s3/aws/service_error.hpp"
 #include "plugins/s3/http/http_client.hpp"
 
@@ -100,8 +100,8 @@ class Retrier {
 
   const RetryPolicy policy_;
   Clock& clock_;
-  std::mutex mutex_;  // protects random_
-  std::mt19937_64 random_;
+  Mutex mutex_;
+  std::mt19937_64 random_ GUARDED_BY(mutex_);
 };
 
 }  // namespace nbdstack

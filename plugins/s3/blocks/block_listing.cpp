@@ -2,17 +2,16 @@
 
 #include <algorithm>
 #include <atomic>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "common/error.hpp"
+#include "common/sync/mutex.hpp"
 
 namespace nbdstack {
 namespace {
@@ -77,8 +76,8 @@ class BlockListing::Work {
 
   // Waits for a part. Nothing: all is listed, or no more is wanted.
   std::optional<Part> take() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return ended_ || !waiting_parts_.empty() || working_ == 0; });
+    const MutexLock lock(mutex_);
+    while (!ended_ && waiting_parts_.empty() && working_ > 0) changed_.wait(mutex_);
     if (ended_ || waiting_parts_.empty()) return std::nullopt;
     const Part part = waiting_parts_.front();
     waiting_parts_.pop_front();
@@ -87,14 +86,14 @@ class BlockListing::Work {
   }
 
   void give_back() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     --working_;
     changed_.notify_all();
   }
 
   // Gives half of what is left to somebody who has nothing to do.
   void share(Part& part) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (working_ + waiting_parts_.size() >= threads_ || halvings_left_ == 0) return;
     const std::uint64_t left = part.end.value - part.first.value;
     if (left < 2 * kPage) return;  // two requests at most, for one
@@ -106,7 +105,7 @@ class BlockListing::Work {
   }
 
   bool visit(const ListedBlocks& listed) {
-    const std::lock_guard lock(visiting_);
+    const MutexLock lock(visiting_);
     if (has_ended()) return false;
     has_visited_ = true;
     if (visit_(listed)) return true;
@@ -115,7 +114,7 @@ class BlockListing::Work {
   }
 
   void end() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     ended_ = true;
     changed_.notify_all();
   }
@@ -138,7 +137,7 @@ class BlockListing::Work {
 
  private:
   bool has_ended() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return ended_;
   }
 
@@ -146,13 +145,13 @@ class BlockListing::Work {
   const std::size_t threads_;
   std::atomic<bool> is_out_of_order_{false};
   std::atomic<bool> has_visited_{false};
-  std::mutex visiting_;  // taken before mutex_
-  std::mutex mutex_;     // protects everything below
-  std::condition_variable changed_;
-  std::deque<Part> waiting_parts_;
-  std::size_t working_ = 0;
-  std::size_t halvings_left_ = BlockListing::kHalvings_max;
-  bool ended_ = false;
+  Mutex visiting_;  // taken before mutex_: one call of visit_ at a time
+  Mutex mutex_;
+  ConditionVariable changed_;
+  std::deque<Part> waiting_parts_ GUARDED_BY(mutex_);
+  std::size_t working_ GUARDED_BY(mutex_) = 0;
+  std::size_t halvings_left_ GUARDED_BY(mutex_) = BlockListing::kHalvings_max;
+  bool ended_ GUARDED_BY(mutex_) = false;
 };
 
 void BlockListing::run(BlockNumber first, BlockNumber end, const Visit& visit) {
@@ -224,10 +223,10 @@ void BlockListing::run_hashed(BlockNumber first, BlockNumber end, const Visit& v
     run_as_a_whole(first, end, visit);
     return;
   }
-  std::mutex visiting;
+  Mutex visiting;
   bool wanted = true;
   const auto hand_on = [&](std::vector<ListedBlock>& page) {
-    const std::lock_guard lock(visiting);
+    const MutexLock lock(visiting);
     if (wanted) wanted = visit({.blocks = std::exchange(page, {}), .first = first, .end = first});
     return wanted;
   };
@@ -235,13 +234,13 @@ void BlockListing::run_hashed(BlockNumber first, BlockNumber end, const Visit& v
       kHashDigits.size(),
       [&](std::size_t digit) {
         {
-          const std::lock_guard lock(visiting);
+          const MutexLock lock(visiting);
           if (!wanted) return;
         }
         try {
           list_all(format_.prefix() + kHashDigits[digit], first, end, hand_on);
         } catch (...) {
-          const std::lock_guard lock(visiting);
+          const MutexLock lock(visiting);
           wanted = false;  // the others end with the page they are at
           throw;
         }

@@ -8,11 +8,13 @@
 
 #include "common/block/zeros.hpp"
 #include "common/error.hpp"
+#include "common/invariant.hpp"
 #include "plugins/s3/blocks/block_listing.hpp"
 
 namespace nbdstack {
 
 bool BlockObjects::get(BlockNumber block, std::span<std::byte> data) {
+  INVARIANT(data.size() == block_size_, block.value, data.size());
   if (changes_.is_disputed(block)) return get_disputed(block, data);
   return format_.is_plain() ? store_.get(format_.name_of(block), data)
                             : fetch_coded(block, data).has_value();
@@ -71,6 +73,7 @@ std::optional<ObjectInfo> BlockObjects::fetch_coded(BlockNumber block, std::span
 
 bool BlockObjects::get_part(BlockNumber block, std::span<std::byte> part,
                             std::uint32_t offset_in_block) {
+  INVARIANT(offset_in_block + part.size() <= block_size_, block.value, offset_in_block);
   if (format_.is_plain() && !changes_.is_disputed(block)) {
     return store_.get_range(format_.name_of(block), part,
                             {.offset = offset_in_block, .object_bytes = block_size_});
@@ -92,6 +95,7 @@ BlockObjects::Put BlockObjects::put(BlockNumber block, std::span<const std::byte
 
 void BlockObjects::put_object(BlockNumber block, std::span<const std::byte> data,
                               const ObjectVersion& seen) {
+  INVARIANT(data.size() == block_size_, block.value, data.size());
   const EncodedBlock encoded = format_.encode(block, data);
   changes_.put({block, format_.name_of(block)}, encoded.body,
                {.attributes = encoded.attributes,

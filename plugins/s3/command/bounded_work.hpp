@@ -1,19 +1,19 @@
 // Items from one producer, worked on by several threads, with a bound on how many wait: so that a
 // listing of any length needs little memory.
 //
-// When the work on one item throws, those that wait are dropped, give() says so, and finish()
-// throws what was thrown first.
+// When the work on one item throws, the waiting items are discarded, give() returns false, and
+// finish() throws the first exception.
 #pragma once
 
-#include <condition_variable>
 #include <cstddef>
 #include <deque>
 #include <exception>
 #include <functional>
-#include <mutex>
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include "common/sync/mutex.hpp"
 
 namespace nbdstack {
 
@@ -33,16 +33,16 @@ class BoundedWork {
   }
   BoundedWork(const BoundedWork&) = delete;
   BoundedWork& operator=(const BoundedWork&) = delete;
-  // Without finish(): what waits is dropped.
+  // Without finish() the waiting items are discarded.
   ~BoundedWork() {
     end(/*drop=*/true);
     join();
   }
 
-  // Waits while many items wait. False: the work has failed, and no more is wanted.
+  // Waits while many items wait. Returns false if the work has failed, and no more is wanted.
   bool give(Item item) {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return failure_ != nullptr || waiting_.size() < waiting_max_; });
+    const MutexLock lock(mutex_);
+    while (failure_ == nullptr && waiting_.size() >= waiting_max_) changed_.wait(mutex_);
     if (failure_ != nullptr) return false;
     waiting_.push_back(std::move(item));
     changed_.notify_all();
@@ -53,12 +53,13 @@ class BoundedWork {
   void finish() {
     end(/*drop=*/false);
     join();
+    const MutexLock lock(mutex_);
     if (failure_ != nullptr) std::rethrow_exception(failure_);
   }
 
  private:
   void end(bool drop) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     ended_ = true;
     if (drop) waiting_.clear();
     changed_.notify_all();
@@ -70,9 +71,9 @@ class BoundedWork {
   }
 
   void thread_main() {
-    std::unique_lock lock(mutex_);
+    MutexLock lock(mutex_);
     while (true) {
-      changed_.wait(lock, [&] { return ended_ || failure_ != nullptr || !waiting_.empty(); });
+      while (!ended_ && failure_ == nullptr && waiting_.empty()) changed_.wait(mutex_);
       if (waiting_.empty()) return;
       Item item = std::move(waiting_.front());
       waiting_.pop_front();
@@ -95,11 +96,11 @@ class BoundedWork {
 
   const std::function<void(Item&)> work_;
   const std::size_t waiting_max_;
-  std::mutex mutex_;  // protects everything below, but for threads_
-  std::condition_variable changed_;
-  std::deque<Item> waiting_;
-  std::exception_ptr failure_;
-  bool ended_ = false;
+  Mutex mutex_;
+  ConditionVariable changed_;
+  std::deque<Item> waiting_ GUARDED_BY(mutex_);
+  std::exception_ptr failure_ GUARDED_BY(mutex_);
+  bool ended_ GUARDED_BY(mutex_) = false;
   std::vector<std::thread> threads_;  // of the producer
 };
 

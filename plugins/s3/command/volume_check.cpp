@@ -3,11 +3,11 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <mutex>
 #include <optional>
 #include <span>
 
 #include "common/error.hpp"
+#include "common/sync/mutex.hpp"
 #include "plugins/s3/blocks/block_record.hpp"
 #include "plugins/s3/command/bounded_work.hpp"
 #include "plugins/s3/layout/object_names.hpp"
@@ -33,12 +33,13 @@ class Check {
       const auto block = format_.parse_name(object.key);
       if (block.has_value() && block->value < end_) return reading.give(*block);
       if (block.has_value() || !is_ours(object.key)) {
-        const std::lock_guard lock(mutex_);
+        const MutexLock lock(mutex_);
         (block.has_value() ? result_.behind_end : result_.foreign).add(object.key);
       }
       return true;
     });
     reading.finish();
+    const MutexLock lock(mutex_);
     return result_;
   }
 
@@ -98,7 +99,7 @@ class Check {
 
   // `fault` is empty for a good object.
   void count(BlockNumber block, const GoodObject& good, const std::string& fault) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     ++result_.objects;
     if (format_.names_are_ordered()) {
       const double position =
@@ -164,8 +165,8 @@ class Check {
   const CheckEvents& events_;
   const std::optional<Renewal>& renewal_;
   const std::uint64_t end_;  // the number of blocks
-  std::mutex mutex_;         // protects result_, and is held while an event is told
-  CheckResult result_;
+  Mutex mutex_;              // also held during each call of an event
+  CheckResult result_ GUARDED_BY(mutex_);
 };
 
 }  // namespace

@@ -24,9 +24,10 @@ const char* name_of(FoundKind kind) {
       return "foreign";
     case FoundKind::s3backer:
       return "s3backer";
-    default:
+    case FoundKind::image:
       return "image";
   }
+  return nullptr;
 }
 
 const char* explanation_of(FoundKind kind) {
@@ -39,9 +40,10 @@ const char* explanation_of(FoundKind kind) {
       return "written by another program, such as nbdkit's own S3 plugin";
     case FoundKind::s3backer:
       return "s3backer's";
-    default:
+    case FoundKind::image:
       return "a single object, served read-only";
   }
+  return nullptr;
 }
 
 std::string size_in_words(std::uint64_t size_bytes) {

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "common/invariant.hpp"
 #include "plugins/s3/http/transfer_life.hpp"
 #include "plugins/s3/http/transfer_queue.hpp"
 
@@ -61,36 +62,36 @@ HttpEngine::HttpEngine(const HttpClientConfig& config)
 }
 
 HttpEngine::~HttpEngine() {
-  std::unique_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   stopping_ = true;
-  nobody_left_.wait(lock, [this] { return callers_ == 0; });
+  while (callers_ > 0) no_caller_left_.wait(mutex_);
 }
 
 // A caller that the engine's end waits for.
 class HttpEngine::Visit {
  public:
   explicit Visit(HttpEngine& engine) : engine_(engine) {
-    const std::lock_guard lock(engine_.mutex_);
+    const MutexLock lock(engine_.mutex_);
     if (engine_.stopping_) refuse();
     ++engine_.callers_;
   }
   Visit(const Visit&) = delete;
   Visit& operator=(const Visit&) = delete;
   ~Visit() {
-    const std::lock_guard lock(engine_.mutex_);
-    if (--engine_.callers_ == 0 && engine_.stopping_) engine_.nobody_left_.notify_one();
+    const MutexLock lock(engine_.mutex_);
+    if (--engine_.callers_ == 0 && engine_.stopping_) engine_.no_caller_left_.notify_one();
   }
 
  private:
   HttpEngine& engine_;
 };
 
-// A lane in a caller's hands, who has a place.
+// A lane that is lent to a caller, which has a place.
 class HttpEngine::Loan {
  public:
   explicit Loan(HttpEngine& engine) : engine_(engine) {
     {
-      const std::lock_guard lock(engine_.mutex_);
+      const MutexLock lock(engine_.mutex_);
       if (!engine_.idle_.empty()) {
         lane_ = std::move(engine_.idle_.back());
         engine_.idle_.pop_back();
@@ -104,7 +105,9 @@ class HttpEngine::Loan {
   Loan(const Loan&) = delete;
   Loan& operator=(const Loan&) = delete;
   ~Loan() {
-    const std::lock_guard lock(engine_.mutex_);
+    const MutexLock lock(engine_.mutex_);
+    // There are no more lanes than places, so this allocates nothing.
+    INVARIANT(engine_.idle_.size() < engine_.idle_.capacity(), engine_.idle_.size());
     engine_.idle_.push_back(std::move(lane_));
   }
 

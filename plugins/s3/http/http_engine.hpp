@@ -22,12 +22,11 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "common/sync/clock.hpp"
+#include "common/sync/mutex.hpp"
 #include "plugins/s3/http/http_client.hpp"
 #include "plugins/s3/http/transfer_direction.hpp"
 #include "plugins/s3/http/transfer_lane.hpp"
@@ -55,10 +54,11 @@ class HttpEngine {
   TransferPlaces places_;
   TrustedCertificates certificates_;
 
-  std::mutex mutex_;  // protects what follows
-  std::condition_variable nobody_left_;
-  unsigned callers_ = 0;
-  std::vector<std::unique_ptr<TransferLane>> idle_;  // the last was used last
+  Mutex mutex_;
+  ConditionVariable no_caller_left_;
+  unsigned callers_ GUARDED_BY(mutex_) = 0;
+  // The last one was used last.
+  std::vector<std::unique_ptr<TransferLane>> idle_ GUARDED_BY(mutex_);
 };
 
 }  // namespace nbdstack

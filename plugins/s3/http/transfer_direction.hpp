@@ -4,16 +4,16 @@
 // has waited does not come before who has not: every piece, whoever's, costs what it weighs, and
 // all who wait try again at about the same time.
 //
-// Any thread. The mutex protects the limit; without a limit nobody takes it.
+// Any thread may call it. Without a limit no mutex is taken.
 #pragma once
 
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 
 #include "common/sync/clock.hpp"
+#include "common/sync/mutex.hpp"
 #include "plugins/s3/http/bandwidth_limit.hpp"
 
 namespace nbdstack {
@@ -29,7 +29,7 @@ class TransferDirection {
   // ready_at().
   std::size_t take_some(std::size_t bytes, TimePoint now) {
     if (!is_limited_) return bytes;
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const std::size_t taken = std::min(bytes, limit_.allowance(now));
     limit_.spend(taken);
     return taken;
@@ -37,14 +37,14 @@ class TransferDirection {
   // The same for a piece that passes as a whole or not at all.
   bool take_all(std::size_t bytes, TimePoint now) {
     if (!is_limited_) return true;
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (limit_.allowance(now) == 0) return false;
     limit_.spend(bytes);
     return true;
   }
   // When who was refused should try again.
   [[nodiscard]] TimePoint ready_at(TimePoint now) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     limit_.allowance(now);  // counts what has come since
     return limit_.ready_at();
   }
@@ -58,8 +58,8 @@ class TransferDirection {
  private:
   const bool is_limited_;
   std::atomic<unsigned> paused_{0};
-  std::mutex mutex_;
-  BandwidthLimit limit_;
+  Mutex mutex_;
+  BandwidthLimit limit_ GUARDED_BY(mutex_);
 };
 
 struct TransferDirections {

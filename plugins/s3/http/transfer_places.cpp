@@ -21,7 +21,7 @@ std::optional<TransferPlaces::Place> TransferPlaces::enter(const Wanted& wanted,
   Waiting* others = nullptr;
   {
     const TimePoint now = steady_clock::now();
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     queue_.push(wanted.its_class, &self, now);
     others = let_in(now);
   }
@@ -32,7 +32,7 @@ std::optional<TransferPlaces::Place> TransferPlaces::enter(const Wanted& wanted,
       const TimePoint now = steady_clock::now();
       life.ask_if_due(now);
       {
-        const std::lock_guard lock(mutex_);
+        const MutexLock lock(mutex_);
         life.got_on(got_on_);
         others = let_in(now);
       }
@@ -49,7 +49,7 @@ std::optional<TransferPlaces::Place> TransferPlaces::enter(const Wanted& wanted,
   return Place(*this, wanted);
 }
 
-// The mutex is held. Everybody whose turn it is, as a chain to be woken.
+// Returns all whose turn it is, as a chain to be woken.
 TransferPlaces::Waiting* TransferPlaces::let_in(TimePoint now) {
   Waiting* first = nullptr;
   Waiting** last = &first;
@@ -64,7 +64,7 @@ TransferPlaces::Waiting* TransferPlaces::let_in(TimePoint now) {
   }
 }
 
-// The mutex is held. A large one waits for a place that only the line does not give.
+// Tells the line that a large transfer waits for a place which only the line's limit denies.
 void TransferPlaces::grow_if_of_use(TimePoint now) {
   if (!queue_.waits(TransferClass::large) ||
       queue_.in_flight(TransferClass::large) < line_.limit()) {
@@ -84,10 +84,10 @@ void TransferPlaces::wake(Waiting* let_in) {
   }
 }
 
-// False: it was let in meanwhile, and has a place.
+// Returns false if the caller was let in meanwhile, and has a place.
 bool TransferPlaces::give_up(Waiting& waiting) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (queue_.remove([&](const Waiting* each) { return each == &waiting; })) return true;
   }
   while (!waiting.let_in.wait_until(steady_clock::now() + TransferLife::kAskEvery)) continue;
@@ -98,7 +98,7 @@ void TransferPlaces::leave(const Wanted& wanted) noexcept {
   Waiting* next = nullptr;
   {
     const TimePoint now = steady_clock::now();
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     queue_.release(wanted.its_class, now);
     if (wanted.its_class == TransferClass::large) large_bytes_ -= wanted.bytes;
     next = let_in(now);
@@ -109,7 +109,7 @@ void TransferPlaces::leave(const Wanted& wanted) noexcept {
 std::optional<TransferPlaces::Place> TransferPlaces::repeat(TransferClass its_class,
                                                             const TransferHedging::Late& late) {
   if (!hedging_allowed_) return std::nullopt;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (limit_.is_lowered() || line_.is_slow() || queue_.in_flight() >= limit_.limit() ||
       !queue_.is_empty() || !hedging_.should_repeat(late)) {
     return std::nullopt;
@@ -121,7 +121,7 @@ std::optional<TransferPlaces::Place> TransferPlaces::repeat(TransferClass its_cl
 }
 
 void TransferPlaces::learn(const Lesson& lesson) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (lesson.is_refusal) limit_.refused(lesson.sent, lesson.now);
   if (lesson.is_good) {
     limit_.answered();
@@ -141,7 +141,7 @@ void TransferPlaces::learn(const Lesson& lesson) {
 void TransferPlaces::carried(std::uint64_t bytes, bool is_more_under_way, TimePoint now) {
   Waiting* next = nullptr;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     line_.carried(bytes, now);
     if (is_more_under_way) line_.is_under_way(now);
     if (bytes > 0) got_on_ = std::max(got_on_, now);

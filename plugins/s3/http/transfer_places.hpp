@@ -26,11 +26,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <utility>
 
 #include "common/sync/clock.hpp"
+#include "common/sync/mutex.hpp"
 #include "plugins/s3/http/in_flight_limit.hpp"
 #include "plugins/s3/http/line_concurrency.hpp"
 #include "plugins/s3/http/transfer_hedging.hpp"
@@ -92,21 +92,22 @@ class TransferPlaces {
  private:
   struct Waiting;
 
-  Waiting* let_in(TimePoint now);
-  void grow_if_of_use(TimePoint now);
+  Waiting* let_in(TimePoint now) REQUIRES(mutex_);
+  void grow_if_of_use(TimePoint now) REQUIRES(mutex_);
   static void wake(Waiting* let_in);
   bool give_up(Waiting& waiting);
   void leave(const Wanted& wanted) noexcept;
-  void occupied(const Wanted& wanted);
+  void occupied(const Wanted& wanted) REQUIRES(mutex_);
 
-  std::mutex mutex_;  // protects what follows
-  TransferQueue<Waiting*> queue_;
-  InFlightLimit limit_;
-  LineConcurrency line_;
-  std::uint64_t large_bytes_ = 0;  // of large transfers that have a place, as a whole
-  TimePoint got_on_{};             // when a transfer last got on
+  Mutex mutex_;
+  TransferQueue<Waiting*> queue_ GUARDED_BY(mutex_);
+  InFlightLimit limit_ GUARDED_BY(mutex_);
+  LineConcurrency line_ GUARDED_BY(mutex_);
+  // The sum of the sizes of all large transfers that have a place.
+  std::uint64_t large_bytes_ GUARDED_BY(mutex_) = 0;
+  TimePoint got_on_ GUARDED_BY(mutex_){};  // when a transfer last made progress
   const bool hedging_allowed_;
-  TransferHedging hedging_;
+  TransferHedging hedging_ GUARDED_BY(mutex_);
 };
 
 }  // namespace nbdstack

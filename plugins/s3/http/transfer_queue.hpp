@@ -22,6 +22,7 @@
 #include <deque>
 #include <optional>
 
+#include "common/invariant.hpp"
 #include "common/sync/clock.hpp"
 
 namespace nbdstack {
@@ -54,6 +55,7 @@ class TransferQueue {
   void occupy(TransferClass its_class) { ++taken(its_class); }
   // A place is free again.
   void release(TransferClass its_class, TimePoint now) {
+    INVARIANT(taken(its_class) > 0);
     --taken(its_class);
     note(its_class, now);
   }

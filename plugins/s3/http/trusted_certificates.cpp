@@ -46,7 +46,7 @@ std::string TrustedCertificates::fault() const {
 }
 
 unsigned TrustedCertificates::reads() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return reads_;
 }
 
@@ -59,7 +59,7 @@ CURLcode TrustedCertificates::on_context(CURL* /*handle*/, void* context, void* 
 }
 
 CURLcode TrustedCertificates::give_to(SSL_CTX* context) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   read_if_changed();
   if (store_ == nullptr) return CURLE_SSL_CACERT_BADFILE;
   SSL_CTX_set1_cert_store(context, store_.get());

@@ -20,8 +20,9 @@
 #include <sys/stat.h>
 
 #include <memory>
-#include <mutex>
 #include <string>
+
+#include "common/sync/mutex.hpp"
 
 namespace nbdstack {
 
@@ -52,15 +53,15 @@ class TrustedCertificates {
   using Store = std::unique_ptr<X509_STORE, Free>;
 
   static CURLcode on_context(CURL* handle, void* context, void* self) noexcept;
-  void read_if_changed();  // mutex_ is held
+  void read_if_changed() REQUIRES(mutex_);
   [[nodiscard]] Store read() const;
 
   const std::string file_;
-  mutable std::mutex mutex_;  // protects everything below
-  Store store_;
-  struct stat read_file_ {};  // as it was when it was read
-  bool is_in_doubt_ = false;  // what is there now could not be read
-  unsigned reads_ = 0;
+  mutable Mutex mutex_;
+  Store store_ GUARDED_BY(mutex_);
+  struct stat read_file_ GUARDED_BY(mutex_) {};  // the file's state when it was read
+  bool is_in_doubt_ GUARDED_BY(mutex_) = false;  // the present file could not be read
+  unsigned reads_ GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace nbdstack

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "common/invariant.hpp"
 #include "common/log.hpp"
 #include "plugins/s3/lease/lease_takeover.hpp"
 
@@ -83,21 +84,21 @@ void Lease::take_when_free() {
   for (int attempts = 0; attempts < kAttempts_max;) {
     const auto seen = object_->read();
     const Takeover takeover = watch.judge(seen, clock_.now());
-    if (takeover.verdict == TakeoverVerdict::refuse && !seen->record.has_value()) {
-      throw Error(EINVAL, takeover.reason);
-    }
-    if (takeover.verdict == TakeoverVerdict::refuse) {
-      throw Error(EBUSY, fmt::format("{} has a writer: {}; stop it first, or open the volume with "
-                                     "readonly=true, or take it over with own=force",
-                                     settings_.volume, takeover.reason));
-    }
-    if (takeover.verdict == TakeoverVerdict::wait) {
-      if (!std::exchange(said_waiting, true)) {
-        log::error("{} was last written by {}: waiting up to {} s to see whether it is alive",
-                   settings_.volume, takeover.reason, seconds_of(takeover.longest_wait));
-      }
-      clock_.sleep_for(timing_.watch_pause());
-      continue;
+    switch (takeover.verdict) {
+      case TakeoverVerdict::refuse:
+        if (!seen->record.has_value()) throw Error(EINVAL, takeover.reason);
+        throw Error(EBUSY, fmt::format("{} has a writer: {}; stop it first, or open the volume "
+                                       "with readonly=true, or take it over with own=force",
+                                       settings_.volume, takeover.reason));
+      case TakeoverVerdict::wait:
+        if (!std::exchange(said_waiting, true)) {
+          log::error("{} was last written by {}: waiting up to {} s to see whether it is alive",
+                     settings_.volume, takeover.reason, seconds_of(takeover.longest_wait));
+        }
+        clock_.sleep_for(timing_.watch_pause());
+        continue;
+      case TakeoverVerdict::take:
+        break;
     }
     ++attempts;
     const bool stored = take_over(seen);
@@ -207,6 +208,8 @@ bool Lease::put_over(const std::optional<LeaseVersion>& predecessor) {
   version_ = *stored;
   next_renewal_ = sent + timing_.renewal_interval(record_.duration);
   if (record_.state == LeaseRecord::State::held) {
+    // A lease that was lost or given back is not held again.
+    INVARIANT(state_ == LeaseState::none || state_ == LeaseState::held, settings_.volume);
     // Before the deadline: who was refused for the doubt, and may write now, finds it counted.
     if (state_ == LeaseState::held && !may_write()) ++regained_;
     set_deadline(end);
@@ -231,9 +234,10 @@ bool Lease::put_over_own(std::optional<SeenLease>& other) {
 }
 
 void Lease::lose(const std::optional<SeenLease>& other) {
+  INVARIANT(state_ == LeaseState::held, settings_.volume);
   set_deadline(TimePoint::min());
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     loss_ = in_words(other);
   }
   state_ = LeaseState::lost;
@@ -309,7 +313,7 @@ void Lease::await_writable() {
 bool Lease::waited_long_enough() {
   const TimePoint now = clock_.now();
   const TimePoint::rep deadline = deadline_.load(std::memory_order_acquire);
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (doubt_.deadline != deadline) doubt_ = {.deadline = deadline, .met_at = now};
   return now - doubt_.met_at >= timing_.duration;
 }
@@ -321,18 +325,19 @@ std::string Lease::reason() const {
     case LeaseState::released:
       return fmt::format("{}: the lease has been given back, the server stops", settings_.volume);
     case LeaseState::lost: {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       return fmt::format(
           "{}: this server has lost the lease to {}, and neither writes nor flushes any more: stop "
           "it, and start it again only when the other has ended",
           settings_.volume, loss_);
     }
-    default:
-      return fmt::format(
-          "{}: the lease could not be renewed in time, and no write is accepted "
-          "until it is",
-          settings_.volume);
+    case LeaseState::held:
+    case LeaseState::doubtful:
+      break;
   }
+  return fmt::format(
+      "{}: the lease could not be renewed in time, and no write is accepted until it is",
+      settings_.volume);
 }
 
 }  // namespace nbdstack

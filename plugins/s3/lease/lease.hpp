@@ -45,13 +45,13 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "common/block/disk_identity.hpp"
 #include "common/sync/clock.hpp"
+#include "common/sync/mutex.hpp"
 #include "plugins/s3/lease/lease_object.hpp"
 #include "plugins/s3/lease/lease_record.hpp"
 #include "plugins/s3/lease/lease_term.hpp"
@@ -209,13 +209,13 @@ class Lease {
   std::atomic<bool> has_changed_ = false;
   std::atomic<bool> has_changed_lately_ = false;  // since tend() has looked
   std::atomic<std::uint64_t> regained_ = 0;
-  mutable std::mutex mutex_;  // protects what follows
-  std::string loss_;          // to whom the lease was lost, in words
+  mutable Mutex mutex_;
+  std::string loss_ GUARDED_BY(mutex_);  // who took the lease, in words
   struct Doubt {
     TimePoint::rep deadline = TimePoint::max().time_since_epoch().count();  // that had passed
     TimePoint met_at;  // when the first request came after it
   };
-  Doubt doubt_;  // the last one
+  Doubt doubt_ GUARDED_BY(mutex_);  // the last one
 };
 
 }  // namespace nbdstack

@@ -8,6 +8,7 @@
 
 #include "common/block/zeros.hpp"
 #include "common/error.hpp"
+#include "common/invariant.hpp"
 
 namespace nbdstack {
 namespace {
@@ -35,7 +36,14 @@ struct Coverage {
   Range touched;  // all of the above, as a range of whole blocks
 };
 
+void check_within(const BlockGeometry& geometry, const Range& range) {
+  INVARIANT(
+      range.offset <= geometry.size_bytes() && range.length <= geometry.size_bytes() - range.offset,
+      range.offset, range.length, geometry.size_bytes());
+}
+
 Coverage cover(const BlockGeometry& geometry, const Range& range) {
+  check_within(geometry, range);
   const BlockNumber first = geometry.block_at(range.offset);
   const BlockNumber last = geometry.block_at(range.end() - 1);
   Coverage coverage{.parts = {}, .first_whole = first, .end_whole = last.next(), .touched = {}};
@@ -94,6 +102,7 @@ Volume::Volume(ObjectStore& store, std::shared_ptr<const BlockFormat> format,
 }
 
 void Volume::pread(std::span<std::byte> buffer, std::uint64_t offset) {
+  check_within(geometry_, {offset, buffer.size()});
   const auto pieces = geometry_.split({offset, buffer.size()});
   pool_.run(
       pieces.size(),
@@ -130,6 +139,7 @@ bool Volume::fetch_piece(const BlockPiece& piece, std::span<std::byte> target) {
 
 void Volume::pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
                     Durability /*durability*/) {
+  check_within(geometry_, {offset, buffer.size()});
   const auto pieces = geometry_.split({offset, buffer.size()});
   pool_.run(
       pieces.size(),
