@@ -1,8 +1,8 @@
-// Which way a reader goes.
+// The direction and spacing of a stream's reads.
 //
-// Everything about a stream is worked out as if it went forward: offsets of one that goes backward
-// are mirrored at the top of the address space. Multiples of a power of two stay multiples of it,
-// so block bounds are the same seen from either side.
+// All calculations assume a forward stream: the offsets of a backward one are mirrored at the top of
+// the address space. Multiples of a power of two stay multiples of it, so block boundaries are the
+// same from either side.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ inline Range along(Direction direction, const Range& range) {
   return {kAddressSpaceEnd - range.end(), range.length};
 }
 
-// What the reads of a stream that was found have in common. Offsets are along the way.
+// The pattern of a detected stream. Offsets are along the way.
 struct AccessPattern {
   Direction direction = Direction::forward;
   std::uint64_t next = 0;    // where the next read is expected

@@ -1,20 +1,16 @@
-// How much may be fetched that nobody has asked for yet.
+// How many bytes may be prefetched and not read yet. Externally synchronized.
 //
-// What is asked for ahead is taken from the allowance and comes back when it is read: what nobody
-// reads is lost. It begins with two first windows for each stream, one that he reads and one that
-// is fetched meanwhile: with less, readers of many streams wait for the layer below once in every
-// window. It grows by a sixteenth of what streams read. Hence, whatever readers do,
+// A prefetch spends from the allowance, and a read of prefetched data gives it back: data that is
+// never read is lost. It begins with two first windows for each stream, one to read and one to fetch
+// meanwhile: with less, the readers of many streams wait for the layer below once in every window.
+// It grows by a sixteenth of what streams read. So whatever clients do,
 //
 //   bytes fetched <= bytes read + 2 * streams * first window + bytes read by streams / 16
 //
-// holds at any time: a wrong guess costs little, many of them cost no more, and the windows of who
-// reads on are as large as what he has read makes them worth.
+// A wrong guess costs little, many of them cost no more, and windows grow with what has been read.
 //
-// When no more is left than half of what it began with, that is for those who have read on
-// (Stream::reads_on): what only looked like streams, as some random reads of a small area do, can
-// lose no more than the other half.
-//
-// No locking: the owner holds its mutex around every call.
+// The second half of the initial allowance is reserved for confirmed streams (Stream::reads_on):
+// random reads of a small area, which look like streams now and then, can lose only the first half.
 #pragma once
 
 #include <algorithm>
@@ -30,7 +26,7 @@ class Allowance {
         left_bytes_(2 * streams * first_bytes) {}
 
   [[nodiscard]] std::uint64_t left_bytes() const { return left_bytes_; }
-  // For a stream that has not read on yet.
+  // For a stream that is not confirmed yet.
   [[nodiscard]] std::uint64_t left_for_guesses_bytes() const {
     return left_bytes_ - std::min(left_bytes_, kept_bytes_);
   }

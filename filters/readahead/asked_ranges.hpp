@@ -1,13 +1,10 @@
-// What has been asked for ahead and not been read yet.
+// The ranges that were requested ahead and not read yet. Externally synchronized.
 //
-//   queued  nobody has begun to fetch it. A read that comes first fetches it itself, and it is no
-//           longer asked for
-//   sent    the layer below has been asked. It is kept until it is read or given up, so that nobody
-//           asks again
+//   queued  its fetch has not begun. A read that comes first fetches it itself and removes it here
+//   sent    requested from the layer below. It is kept until it is read or discarded, so that it is
+//           not requested again
 //
-// It grows with the windows of the streams, and with what they leave behind for a while.
-//
-// No locking: the owner holds its mutex around every call.
+// Its size grows with the windows of the streams, and with the ranges that they skip for a while.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +17,7 @@ namespace nbdstack {
 
 class AskedRanges {
  public:
-  // None of it is asked for already.
+  // No part of `range` is here already.
   void add(const Range& range) {
     INVARIANT(!runs_.overlaps(range), range.offset, range.length);
     runs_.assign(range, State::queued);
@@ -41,7 +38,7 @@ class AskedRanges {
     std::uint64_t queued_bytes = 0;
     std::uint64_t sent_bytes = 0;
   };
-  // It has been read, or is given up.
+  // `range` has been read, or is discarded.
   Removed remove(const Range& range) {
     Removed removed;
     if (runs_.empty()) return removed;

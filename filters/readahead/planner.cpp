@@ -5,7 +5,7 @@
 namespace nbdstack {
 namespace {
 
-// A stream is being read while it has a read among so many of each stream.
+// A stream is active if it has one of the last streams * kReadsPerTurn reads.
 constexpr std::uint64_t kReadsPerTurn = 16;
 
 }  // namespace
@@ -26,7 +26,7 @@ std::vector<Range> Planner::read_begins(const Range& read) {
   return ask_for(stream->move_window(share_of(*stream)));
 }
 
-// Of all that may be ahead of the streams that are being read, those who have less take more.
+// Active streams share the allowance equally: one with less ahead of it gets more.
 std::uint64_t Planner::share_of(const Stream& stream) const {
   const std::uint64_t recently = options_.streams * kReadsPerTurn;
   const auto active = std::count_if(streams_.begin(), streams_.end(), [&](const Stream& other) {
@@ -47,7 +47,7 @@ void Planner::read_ends(const Range& read) {
   under_way_.pop_back();
 }
 
-// The stream that the read continues; of several the one that leaves out least.
+// The stream that the read continues; of several the one that skips least.
 Stream* Planner::stream_of(const Range& read) {
   auto best = streams_.end();
   Stream::Match best_match;
@@ -81,7 +81,7 @@ void Planner::end_stream(Streams::iterator stream) {
   streams_.erase(stream);
 }
 
-// What is queued of it costs nothing; what has been sent is fetched, and lost.
+// Queued parts cost nothing; parts that were sent are fetched, and lost.
 void Planner::give_up(const Range& range) {
   allowance_.give_back(asked_.remove(range).queued_bytes);
 }

@@ -1,21 +1,18 @@
-// What to fetch ahead for one export, from the reads of all of its clients.
+// Plans the prefetches of one export from the reads of all of its clients. Externally synchronized;
+// it makes no calls.
 //
-// A read belongs to a stream that is known (stream.hpp), or may prove a new one with others that
-// belong to none (recent_reads.hpp). There is room for some streams; a new one takes the place of
-// that which was read longest ago. A read of a stream may move its window: the part of it that
-// nobody has asked for (asked_ranges.hpp) and no read is under way for is asked for, as far as the
-// allowance goes (allowance.hpp), of which the streams that are being read have equal shares, and
-// of which a part is kept from those that are no more than a guess. Reads that belong to no stream
-// fetch nothing.
+// A read belongs to a known stream (stream.hpp), or may prove a new one together with recent reads
+// of no stream (recent_reads.hpp). The number of streams is bounded: a new one replaces the one that
+// was read longest ago. A read may advance its stream's window. The planner prefetches the part that
+// is neither requested (asked_ranges.hpp) nor being read. Active streams share the allowance equally
+// (allowance.hpp); part of it is reserved for confirmed streams. Reads of no stream fetch nothing.
 //
-// What is asked for comes in pieces, cut at multiples of the largest piece, so that several are
-// fetched at once, whole blocks of the layer below each.
+// Pieces are cut at multiples of the largest piece, so that several are fetched at once, each of
+// whole blocks of the layer below.
 //
-// A fetch that fails is forgotten: it is not tried again, and what was spent for it is not given
-// back, so that a layer that fails for long is hardly bothered. A stream that is given up loses
-// what it had asked for; what is still queued of it is not fetched any more.
-//
-// No locking: the owner holds its mutex around every call. Nothing here calls anybody.
+// A fetch that fails is not repeated, and its allowance is lost, so a layer that keeps failing gets
+// few requests. When a stream ends, its queued pieces are discarded, and the allowance of those that
+// were sent is lost.
 #pragma once
 
 #include <cstddef>
@@ -45,10 +42,10 @@ class Planner {
   std::vector<Range> read_begins(const Range& read);
   void read_ends(const Range& read);
 
-  // What is still to be fetched of a piece: parts that have been read meanwhile are not.
+  // The parts of a piece that are still to be fetched: those not read meanwhile.
   std::vector<Range> fetch_begins(const Range& piece) { return asked_.send(piece); }
   void fetch_failed(const Range& part) { asked_.remove(part); }
-  // The piece has been dropped before its fetch began.
+  // The piece was discarded before its fetch began.
   void fetch_dropped(const Range& piece) {
     allowance_.give_back(asked_.remove(piece).queued_bytes);
   }
@@ -69,7 +66,7 @@ class Planner {
   std::vector<Range> ask_for(const std::vector<Range>& window);
 
   const PlannerOptions options_;
-  Streams streams_;  // that which was read last comes first
+  Streams streams_;  // the one read last comes first
   RecentReads strangers_;
   std::vector<Range> under_way_;  // reads; few, and in no order
   AskedRanges asked_;

@@ -9,7 +9,7 @@
 namespace nbdstack {
 namespace {
 
-// More than that wait only where the layer below hardly moves.
+// More than these wait only if the layer below makes hardly any progress.
 constexpr std::size_t kJobs_max = 1024;
 
 }  // namespace

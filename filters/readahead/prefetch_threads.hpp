@@ -1,10 +1,10 @@
-// The threads that fetch ahead, for all exports, and the bound on what they fetch at once.
+// The prefetching threads of all exports, and the bound on the bytes that they fetch at once.
 //
-// Jobs begin in the order of their submission, each as soon as a thread is free and the bytes that
-// are being fetched stay within the bound; one job alone may be larger than that.
+// Jobs begin in the order of their submission, each as soon as a thread is free and the bytes in
+// flight stay within the bound; a job alone may exceed it.
 //
-// Threads start with the first job: not before the server has forked, and not at all where nobody
-// reads in sequence.
+// Threads start with the first job: after the server has forked, and only if a client reads in
+// sequence.
 #pragma once
 
 #include <cstddef>
@@ -25,11 +25,11 @@ class PrefetchThreads {
   PrefetchThreads& operator=(const PrefetchThreads&) = delete;
   ~PrefetchThreads() { stop(); }
 
-  // `fetch` throws nothing. False: it is dropped, because the threads have stopped or cannot be
-  // started, or because too many jobs wait already.
+  // `fetch` throws nothing. Returns false if the job is discarded, because the threads have stopped
+  // or cannot be started, or because too many jobs wait.
   bool submit(std::uint64_t bytes, std::function<void()> fetch);
 
-  // Drops the jobs that wait, now and from now on.
+  // Discards the waiting jobs, now and from now on.
   void give_up();
   // The same, and waits for those that have begun.
   void stop();

@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::uint64_t kPiece_bytes_max = 1ULL << 20U;
 
-// Objects of the layer below are fetched whole, in requests that it takes.
+// Pieces are whole objects of the layer below, within its maximum request.
 std::uint64_t largest_piece(const ReadaheadOptions& options, const LayerTraits& below) {
   std::uint64_t piece = std::max<std::uint64_t>(kPiece_bytes_max, below.preferred_block_size);
   if (below.maximum_block_size != 0) {

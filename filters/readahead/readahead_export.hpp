@@ -1,19 +1,17 @@
-// Reading ahead for one export: what its clients share.
+// The readahead of one export, shared by its clients.
 //
-// A plan is made when a read begins, before it goes down, so that what lies ahead is fetched while
-// the read is under way. Who fetches depends on the layer below:
+// Each read is planned before it is passed on, so that prefetches run beside it. The layer below
+// decides which thread fetches:
 //
-//   parallel       threads of our own (prefetch_threads.hpp), through the layer below of the client
-//                  whose read it was, until he leaves (lent_layer.hpp)
-//   one at a time  the reader himself, one piece after each read, through his own layer below: so
-//                  the server keeps calls apart as it does for him alone, and a piece that is
-//                  larger than a read saves waiting all the same
+//   parallel       threads of the filter (prefetch_threads.hpp), through the connection of the
+//                  client whose read it was, until the client disconnects (lent_layer.hpp)
+//   one at a time  the client's own thread, one piece after each read: so the server serializes
+//                  these calls like the client's own, and a piece larger than a read saves waiting
 //
-// A read of what is being fetched is passed on as it is: the layer below, a cache, lets it wait for
-// the fetch under way.
+// A read of data that is being fetched is passed on: the cache below lets it wait for that fetch.
 //
-// Errors: none. A fetch that fails is forgotten; the layer below has said why. None begins when the
-// server has been told to stop: a layer below may take its time for what is asked after that.
+// Errors: none. A fetch that fails is forgotten; the layer below has logged the reason. No fetch
+// begins once the server stops: a layer below may spend its grace period on it.
 #pragma once
 
 #include <cstdint>
@@ -35,8 +33,8 @@ struct ReadaheadOptions {
   std::uint64_t first_window_bytes = 128ULL << 10U;
   std::uint64_t largest_window_bytes = 32ULL << 20U;
   std::uint64_t most_bytes_in_flight = 64ULL << 20U;
-  bool verbose = false;                                       // log what is asked for
-  std::function<bool()> server_stops = [] { return false; };  // asked before each fetch
+  bool verbose = false;                                       // log each prefetch
+  std::function<bool()> server_stops = [] { return false; };  // called before each fetch
 };
 
 class ReadaheadExport : public std::enable_shared_from_this<ReadaheadExport> {
@@ -54,7 +52,7 @@ class ReadaheadExport : public std::enable_shared_from_this<ReadaheadExport> {
  private:
   void fetch_in_background(const Range& piece, const std::shared_ptr<LentLayer>& below);
   void drop(const Range& piece);
-  // False: there was nothing left to fetch of it.
+  // Returns false if nothing of the piece was left to fetch.
   bool fetch(Layer& below, const Range& piece);
 
   const ReadaheadOptions options_;

@@ -1,4 +1,4 @@
-// One connection's view of an export that is read ahead: everything passes, reads are noticed.
+// One connection to an export with readahead: passes everything on, and reports reads.
 #pragma once
 
 #include <memory>
@@ -11,7 +11,7 @@ namespace nbdstack {
 
 class ReadaheadLayer final : public ForwardingLayer {
  public:
-  // Without `shared`, where the layer below cannot cache, nothing is noticed either.
+  // `shared` is null if the layer below cannot cache: then reads are not reported.
   ReadaheadLayer(LayerBelow layer_below, std::shared_ptr<ReadaheadExport> shared)
       : ForwardingLayer(std::move(layer_below)),
         shared_(std::move(shared)),
@@ -29,7 +29,7 @@ class ReadaheadLayer final : public ForwardingLayer {
     }
     shared_->fetch_for_reader(below());
   }
-  // What is being fetched for this client is waited for, and the rest is dropped.
+  // Waits for the fetches in flight for this client; the others are discarded.
   void finalize() override {
     lent_->take_back();
     below().finalize();

@@ -9,17 +9,17 @@ namespace {
 
 constexpr std::size_t kReadsOfStride = 5;
 constexpr std::uint64_t kStride_bytes_max = 16ULL << 20U;
-// Room for the reads of a stride, and some that belong to nothing, for each stream.
+// Room for the reads of a stride, and some other reads, for each stream.
 constexpr std::size_t kRememberedPerStream = 8;
-// Of these, a sequence is looked for among the latest.
+// A sequence is searched among the latest of these.
 constexpr std::size_t kFreshPerStream = 4;
-// What neighbours in order weigh, less those out of order: two pairs in rhythm, or three.
+// The weight of pairs in order, minus those out of order: two pairs in rhythm, or three.
 constexpr int kEvidence = 5;
 constexpr int kWeightOfPair = 2;
 constexpr int kWeightOfRhythm = 1;
 constexpr std::int64_t kRhythmSlack_arrivals = 1;  // others are not quite regular
 
-// Whether `second` goes on where `first` ends, nearly enough.
+// Whether `second` begins where `first` ends, or near it.
 bool adjoin(const Range& first, const Range& second) {
   const std::uint64_t slack = second.length / 4;
   return second.offset + slack >= first.end() && second.offset <= first.end() + slack;

@@ -1,24 +1,21 @@
-// The last reads that belong to no stream, and whether a new one makes a stream of some of them.
+// The last reads of no stream. Detects when a new read makes a stream of some of them. Externally
+// synchronized.
 //
-// A stream is proven by the places of reads and the order of their arrival:
+// The offsets of reads and the order of their arrival prove a stream:
 //
-//   sequence  reads that adjoin each other. Of two neighbours the later one has to be the higher
-//             for a stream that goes forward, the lower for one that goes backward. Pairs speak for
-//             one direction or the other, and louder when two that follow each other are in
-//             rhythm: when as many reads came between the first two as between the last two, which
-//             are none for one reader, and seven for eight who read as fast as each other. Three
-//             reads in order prove a stream then, four otherwise. With many requests in flight some
-//             overtake others; then it takes a few reads more, and chance still proves next to
-//             nothing.
-//   stride    five reads of one length at equal distances, in order. Reads of a small area are soon
-//             at equal distances by chance, which is why more of them are asked for.
+//   sequence  adjacent reads. Each pair of neighbours is evidence for forward if the later one is
+//             the higher, else for backward. Two successive pairs are stronger evidence in rhythm:
+//             if as many other reads came between the first two reads as between the last two (none
+//             for one reader, seven for eight readers of equal speed). Then three reads in order
+//             prove a stream, otherwise four. With many requests in flight some overtake others;
+//             then a few more reads are needed, and random reads still prove next to nothing.
+//   stride    five reads of one length at equal distances, in order. Random reads of a small area
+//             are soon at equal distances, so more reads are needed.
 //
-// Neighbours of a sequence may lie apart, or overlap, by a quarter of a read.
+// Neighbours of a sequence may be apart, or overlap, by a quarter of a read.
 //
-// The memory is short on purpose: reads that follow each other after long are no evidence, and the
-// longer it is, the more often random reads look like a stream.
-//
-// No locking: the owner holds its mutex around every call.
+// The memory is short on purpose: reads that follow each other after a long time are no evidence,
+// and in a longer memory random reads look like a stream more often.
 #pragma once
 
 #include <cstddef>
@@ -32,10 +29,10 @@ namespace nbdstack {
 
 class RecentReads {
  public:
-  // Room for the beginnings of so many streams whose reads come in turn.
+  // Has room for the beginnings of `streams` interleaved streams.
   explicit RecentReads(std::size_t streams);
 
-  // The stream that `read` proves; its reads are forgotten here. Otherwise the read is remembered.
+  // Returns the stream that `read` proves, and forgets its reads. Otherwise remembers the read.
   std::optional<AccessPattern> add(const Range& read);
 
  private:
@@ -45,7 +42,7 @@ class RecentReads {
   };
 
   std::optional<AccessPattern> find_sequence(const Read& read);
-  // What the neighbours in `chain`, from the lowest on, say for forward; below 0: for backward.
+  // Weighs the neighbours in `chain`, from the lowest on: below 0 is evidence for backward.
   [[nodiscard]] static int evidence_for_forward(const std::vector<Read>& chain);
   [[nodiscard]] std::optional<AccessPattern> find_stride(const Read& read) const;
   [[nodiscard]] bool continues_stride(const Read& read, const Read& before) const;

@@ -1,24 +1,23 @@
-// One reader on its way over the disk: which reads are his, and what he should find fetched.
+// A stream of reads over the disk: which reads belong to it, and what to prefetch for it.
+// Externally synchronized.
 //
-//      gaps       read          window: asked for and not read yet
+//      gaps       read          window: requested and not read yet
 //   ---[  ]------------------->|=====================|------------------------------> along the way
 //                              next                  asked_to
 //
-// Which reads are his. `next` is where the next one is expected. A read may leave out something, at
-// most what has been asked for or the length of a read, and up to 16 lengths while other reads are
-// under way, because these may overtake each other on their way through the server. What was left
-// out is a gap, and a read that fills it belongs to the stream too. With a step, reads have to lie
-// a multiple of it apart, up to 16.
+// Membership. `next` is the expected offset of the next read. A read may skip some bytes: at most
+// the window or the length of a read, and up to 16 lengths while other reads are in flight, because
+// these may overtake each other on their way through the server. The skipped bytes are a gap, and a
+// read that fills it belongs to the stream, too. With a step, reads must be a multiple of it apart,
+// up to 16.
 //
-// How much. The window doubles each time it is granted whole. It is moved up when half of it has
-// been read, so that the reader meets its end only where he is faster than the layer below. It ends
-// on bounds of the layer's preferred blocks, or inside the block in which it begins.
+// Window. It doubles each time it is granted whole. It moves when half of it has been read, so that
+// a reader reaches its end only if it is faster than the layer below. It ends on a boundary of the
+// layer's preferred blocks, or inside the block in which it begins.
 //
-// When it ends. Reads that leave something out speak against the stream, those that do not, or that
-// fill a gap, for it; nothing is asked for upon the former. Who skips more often than not is no
-// stream (is_lost). Until it has been read on where it was expected it is a guess (reads_on).
-//
-// No locking: the owner holds its mutex around every call.
+// End. Reads that skip lower the stream's score, and cause no prefetch; others raise it. A stream
+// that skips more often than not ends (is_lost). A stream is confirmed (reads_on) after two reads at
+// the expected place.
 #pragma once
 
 #include <cstddef>
@@ -45,35 +44,35 @@ class Stream {
 
   enum class Relation : std::uint8_t {
     stranger,
-    next,  // goes on, perhaps leaving something out
+    next,  // continues it, perhaps skipping some bytes
     late,  // fills a gap
   };
   struct Match {
     Relation relation = Relation::stranger;
-    std::uint64_t distance_bytes = 0;  // left out by it
+    std::uint64_t distance_bytes = 0;  // skipped by it
   };
   [[nodiscard]] Match match(const Range& read, bool others_under_way) const;
 
-  // Takes a read that is no stranger. Returns a gap that is not waited for any longer.
+  // Takes a read that is no stranger. Returns a gap that is not expected to be read any more.
   std::optional<Range> take(const Range& read, Relation relation);
   [[nodiscard]] bool is_lost() const { return score_ < 0; }
-  // Whether he has gone on where he was expected twice since he was found: chance hardly does that.
+  // Whether it is confirmed: random reads are hardly ever where they are expected twice.
   [[nodiscard]] bool reads_on() const { return in_order_ >= 2; }
 
   // When it was last read, in reads of all streams.
   void note_arrival(std::uint64_t number) { last_arrival_ = number; }
   [[nodiscard]] std::uint64_t last_arrival() const { return last_arrival_; }
 
-  // How much has been asked for and is not read yet.
+  // How much was requested and is not read yet.
   [[nodiscard]] std::uint64_t ahead_bytes() const {
     const std::uint64_t distance = asked_to_ - next_;
     return step_ == 0 ? distance : distance / step_ * length_;
   }
 
-  // What to ask for now, at most `allowed_bytes`: often nothing. It counts as asked for.
+  // Returns what to request now, at most `allowed_bytes`, often nothing. It counts as requested.
   std::vector<Range> move_window(std::uint64_t allowed_bytes);
 
-  // What was asked for or left out, and may still be wanted.
+  // What was requested or skipped, and may still be read.
   [[nodiscard]] std::vector<Range> expected() const;
 
  private:
@@ -94,8 +93,8 @@ class Stream {
   std::uint64_t window_;    // in bytes to be read
   RunMap<bool> gaps_;       // along the way; at most kGaps_max
   int score_;
-  std::uint64_t in_order_ = 0;  // reads that left out nothing
-  bool skipped_ = false;        // by the last read: it is no reason to ask for anything
+  std::uint64_t in_order_ = 0;  // reads that skipped nothing
+  bool skipped_ = false;        // the last read skipped bytes, so it causes no prefetch
   std::uint64_t last_arrival_ = 0;
 };
 
