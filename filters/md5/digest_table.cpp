@@ -10,8 +10,7 @@
 namespace nbdstack {
 namespace {
 
-// Room appears when an entry expires, which can be computed, and when somebody unpins one, which
-// cannot: hence a look now and then.
+// An entry's expiry, which makes room, can be computed; an unpin cannot: hence the repeated checks.
 constexpr Duration kWait_min = std::chrono::milliseconds(1);
 constexpr Duration kWait_max = std::chrono::milliseconds(100);
 
@@ -25,7 +24,7 @@ DigestTable::DigestTable(const Options& options, Clock& clock)
 
 // --- Entries ---
 
-// An idle entry whose time is over is as good as none.
+// Returns no entry if it is idle and has expired.
 DigestTable::Entries::iterator DigestTable::find_current(BlockNumber block) {
   const auto entry = entries_.find(block);
   if (entry == entries_.end() || entry->second.pins > 0 || !expires() ||
@@ -41,7 +40,7 @@ bool DigestTable::is_over(TimePoint changed_at) const {
   return clock_.now() >= changed_at + retention_;
 }
 
-// What has expired is of no use to anybody; what is kept for ever goes only if that makes the room.
+// Expired entries are useless, so all go; entries without expiry go only if that makes the room.
 bool DigestTable::make_room(std::size_t limit) {
   while (entries_.size() >= limit && (expires() || entries_.size() == limit)) {
     if (by_age_.empty() || !is_over(by_age_.begin()->first)) return false;
@@ -51,8 +50,8 @@ bool DigestTable::make_room(std::size_t limit) {
   return entries_.size() < limit;
 }
 
-// The node of the age index is made together with the entry, so that release() never allocates:
-// destructors call it.
+// The node of the age index is made with the entry, so that release(), which destructors call,
+// never allocates.
 DigestTable::Entries::iterator DigestTable::create(BlockNumber block) {
   ByAge maker;
   maker.emplace(TimePoint{}, block);
@@ -101,7 +100,7 @@ void DigestTable::settle(Entry& entry, End end, TimePoint now) {
   if (end != End::undone || !entry.changed_at) entry.changed_at = now;
 }
 
-// Pins blocks from `first` on, making entries where there are none, until there is no room.
+// Pins blocks from `first` on, with new entries where there are none, until there is no room.
 std::uint64_t DigestTable::take(BlockNumber first, std::uint64_t count, std::size_t limit,
                                 Pins& pins) {
   std::uint64_t taken = 0;
@@ -118,7 +117,7 @@ std::uint64_t DigestTable::take(BlockNumber first, std::uint64_t count, std::siz
   return taken;
 }
 
-// A trim may cover millions of blocks and a table holds thousands: go through the smaller of them.
+// A trim may cover millions of blocks and a table hold thousands: visits the smaller set.
 template <typename Visit>
 void DigestTable::for_each_in(BlockNumber first, std::uint64_t count, Visit&& visit) const {
   if (count <= entries_.size()) {
@@ -194,7 +193,7 @@ DigestTable::Reservation DigestTable::reserve(BlockNumber first, std::uint64_t c
   }
 }
 
-// False: there is no point in waiting longer.
+// Returns false if waiting longer is useless.
 bool DigestTable::wait_for_room(TimePoint deadline) {
   const TimePoint now = clock_.now();
   if (now >= deadline) {
@@ -215,7 +214,7 @@ bool DigestTable::wait_for_room(TimePoint deadline) {
     clock_.sleep_for(std::min(wait, deadline - now));
     return true;
   } catch (const Error& error) {
-    // The server stops, or the client has left: the write must not be lost for the table's sake.
+    // The server stops, or the client has disconnected: the write must not be lost for that.
     if (error.code() == ESHUTDOWN) return false;
     throw;
   }

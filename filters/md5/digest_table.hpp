@@ -1,33 +1,32 @@
-// What each block of a disk was last written with, for as long as that is worth knowing.
+// What each block of a disk was last written with, for a bounded time and number of blocks.
 //
-//   state     brought about by                                 a read is held against
+//   state     caused by                                        a read is compared with
 //   -------   ----------------------------------------------   -----------------------------------
 //   unknown   nothing written yet; a trim; a partial write     nothing
 //             of an unknown block; a write or zero that
 //             failed; expiry
-//   writing   Change, before the call to the layer below       what was there or what is coming,
-//                                                              whichever it finds; nothing when
-//                                                              one of the two is unknown. A digest
-//                                                              that is still being computed is no
-//                                                              unknown one: the read waits where
-//                                                              it finds something else
-//   written   Change::commit, after the call succeeded         what was written, alone
+//   writing   Change, before the call to the layer below       the old and the new content; nothing
+//                                                              if one of them is unknown. A digest
+//                                                              that is still being computed is not
+//                                                              unknown: a read that does not match
+//                                                              the old content waits for it
+//   written   Change::commit, after the call succeeded         the new content
 //
-// A block without an entry is unknown. An unknown block has an entry only while somebody pins it,
-// and after a change where a minimum delay between two writes has to be kept.
+// A block without an entry is unknown. An unknown block has an entry only while it is pinned, and
+// after a change if there is a minimum delay between two writes.
 //
-// Who changes what: a block changes its state only by a Change, made by whoever owns the block's
-// range (RangeLock); so one change of a block is under way at a time. Everything else is under the
-// table's own mutex, which is never held across a call to the layer below or a sleep.
+// Only a Change changes a block's state, and its caller owns the block's range (RangeLock), so a
+// block has one change at a time. Everything else is guarded by the table's own mutex, which is
+// never held across a call to the layer below or a sleep.
 //
-// Pins: an entry that is pinned neither expires nor makes room for another. A reader pins what it
-// judges by, so that a digest cannot expire between finding a block wrong and finding it right; a
-// writer pins what it is about to change. Order of waiting, which excludes deadlock: for room
-// (holding neither pins nor ranges), then for a range (holding pins), then for the layer below.
+// Pins: a pinned entry neither expires nor is evicted. A reader pins the digests that it compares
+// with, so that they cannot expire between a wrong and a right read; a writer pins the entries that
+// it is about to change. Order of waiting, which excludes deadlock: for room (holding neither pins
+// nor ranges), then for a range (holding pins), then for the layer below.
 //
-// The bound: never more than `capacity` entries. An idle entry (no pins) goes when its time is
-// over: cache_time after its change, or, where that is 0 and digests are kept for ever, when room
-// is needed and min_write_delay has passed since its change; the oldest goes first.
+// The bound: never more than `capacity` entries. An idle entry (without pins) expires cache_time
+// after its change. If cache_time is 0, it is evicted when room is needed and min_write_delay has
+// passed since its change, the oldest first.
 #pragma once
 
 #include <cstddef>
@@ -50,7 +49,7 @@ namespace nbdstack {
 struct Expectation {
   Md5Digest settled{};
   std::optional<Md5Digest> coming;  // while a write is under way: either is right
-  bool doubtful = false;            // settled may be out of date (md5_file.hpp)
+  bool doubtful = false;            // `settled` may be out of date (md5_file.hpp)
 
   [[nodiscard]] bool accepts(const Md5Digest& found) const {
     return found == settled || found == coming;
@@ -74,8 +73,8 @@ class DigestTable {
     Duration cache_time{};           // zero: for ever
     Duration min_write_delay{};      // at most cache_time, where that is not zero
     Duration longest_time_pinned{};  // added to the bound of waiting for room
-    // Whether what was written stays here. Where a Md5File keeps it, the table is for what is
-    // under way only, and cache_time is min_write_delay.
+    // Whether written blocks stay here. If a Md5File keeps them, the table is only for changes in
+    // flight, and cache_time is min_write_delay.
     bool keeps_written = true;
   };
 
@@ -95,8 +94,9 @@ class DigestTable {
     std::vector<BlockNumber> blocks_;
   };
 
-  // The blocks of a read that are written or being written, in order. Those whose content is known
-  // are pinned; nothing: what is being written may be anything until it is.
+  // The blocks of a read that are in state written or writing, in order. Those whose content is
+  // known are pinned; the others have no expectation: until their write ends they may hold
+  // anything.
   struct Watch {
     Pins pins;
     std::vector<std::pair<BlockNumber, std::optional<Expectation>>> blocks;
@@ -109,19 +109,19 @@ class DigestTable {
   };
 
   // A change of blocks whose ranges the caller owns. From its construction to its end they are in
-  // state writing; without commit() they are unknown in the end, as are those of which nothing was
-  // announced. Blocks without an entry are passed over: they are unknown before and after.
+  // state writing. Afterwards those that were not announced are unknown, and without commit() all.
+  // Blocks without an entry are skipped: they are unknown before and after.
   class Change {
    public:
     Change(DigestTable& table, const std::vector<PlannedBlock>& plan);
     Change(const Change&) = delete;
     Change& operator=(const Change&) = delete;
     ~Change();
-    // What the block will hold: from any thread, while the layer below may be at work already. Until
-    // then a read that finds neither this nor what was there waits for the change to end.
+    // Tells what the block will hold, from any thread, perhaps while the layer below already works.
+    // Before that, a read that does not match the old content waits for the change to end.
     void announce(BlockNumber block, const Content& content);
     void commit() { end_ = End::succeeded; }
-    // Nothing has happened: what was there still is.
+    // The layer below has changed nothing: the blocks hold their old content.
     void undo() { end_ = End::undone; }
 
    private:
@@ -134,26 +134,26 @@ class DigestTable {
 
   [[nodiscard]] Watch watch(const Range& range, const BlockGeometry& geometry);
 
-  // What a block of this length must hold; nothing when it is unknown. The caller owns its range.
+  // What a block of this length must hold, or nothing if it is unknown. The caller owns its range.
   [[nodiscard]] std::optional<Md5Digest> remembered(BlockNumber block, std::uint32_t length);
 
-  // Entries for as many of the `count` blocks from `first` on as there is room for. Waits until
-  // that is at least one; bounded by the time after which the oldest entry must have gone, and by
-  // the end of the server. Who has waited that long in vain gets all blocks and no entries: the
-  // write goes on and is not remembered. `count` is at least 1.
+  // Entries for as many of the `count` blocks (at least 1) from `first` on as there is room for.
+  // Waits for room for at least one, until the oldest entry must have expired or the server stops.
+  // On timeout the reservation covers all blocks but has no entries: the write proceeds, and its
+  // digests are not remembered.
   [[nodiscard]] Reservation reserve(BlockNumber first, std::uint64_t count);
 
-  // Entries for as many blocks as there is room for without waiting, in half of the table only: who
-  // changes much at no cost must not make the writes that follow wait.
+  // Entries for as many blocks as there is room for without waiting, in half of the table only: a
+  // cheap change of many blocks (zeroing) must not make later writes wait.
   [[nodiscard]] Pins reserve_if_free(BlockNumber first, std::uint64_t count);
 
-  // Those of the `count` blocks from `first` on that have entries, in any order.
+  // Those of the `count` blocks from `first` on that have entries, in no order.
   [[nodiscard]] std::vector<BlockNumber> entries_in(BlockNumber first, std::uint64_t count) const;
 
-  // When the minimum delay since the last change of each of these blocks is over.
+  // When the minimum delay since the last change is over for all of these blocks.
   [[nodiscard]] TimePoint may_change_at(BlockNumber first, std::uint64_t count) const;
 
-  // Nothing is known any more, and what is being written will not be. Delays are kept.
+  // All blocks become unknown, also those being written when their write ends. Delays are kept.
   void forget_all();
 
   [[nodiscard]] std::size_t size() const;

@@ -1,5 +1,5 @@
-// What is known of the blocks of an export: in memory for what was written lately (DigestTable),
-// and with an md5-file for everything that was ever written (Md5File).
+// What is known of an export's blocks: in memory those written lately (DigestTable), and with an
+// md5-file all that were ever written (Md5File).
 //
 //                     without md5-file          with md5-file
 //   writing           the table                 the table
@@ -7,11 +7,11 @@
 //                     is room and time
 //   unknown           everything else           everything else
 //
-// Blocks are changed by a Change, by who owns their range (RangeLock); one spans both. The order of
-// its steps, so that nobody ever finds an old digest beside new data: the table says "writing", the
-// file says "unknown", the layer below does it, the file says "written", the table lets go.
+// A Change changes blocks in both, and its caller owns their range (RangeLock). Its steps are
+// ordered so that no read finds an old digest beside new data: the table has "writing", the file
+// "unknown", the layer below is called, the file has "written", the table releases its entries.
 //
-// The file needs the layer below to be flushed: flush() goes through here.
+// The file must know of flushes of the layer below, so flush() is called here.
 #pragma once
 
 #include <atomic>
@@ -38,26 +38,26 @@ class Digests {
     std::vector<std::pair<BlockNumber, Expectation>> blocks;
   };
 
-  // What is to be known of the blocks of a change when it has succeeded.
+  // What is known of the blocks of a change after it has succeeded.
   enum class Outcome : std::uint8_t { unknown, contents };
 
-  // A change of the blocks that `run` touches; those that it covers can be known afterwards. From
-  // its construction to its end they are being written; without commit() they are unknown.
+  // A change of the blocks that `run` touches. From its construction to its end they are "writing";
+  // after commit() those that it covers can be known, without commit() all are unknown.
   class Change {
    public:
-    // May flush `below`, where much has been changed since the last flush. Errors are the file's.
+    // May flush `below`, if much has been changed since the last flush. Errors are the file's.
     Change(Digests& digests, Layer& below, const BlockGeometry& geometry, const Range& run,
            Outcome outcome);
 
-    // What a covered block will hold, from any thread; lets reads of it go on meanwhile.
+    // Tells what a covered block will hold, so that reads of it need not wait. Any thread.
     void announce(BlockNumber block, const Content& content);
     Change(const Change&) = delete;
     Change& operator=(const Change&) = delete;
     ~Change();
 
-    // The layer below has done it; what blocks hold, nothing where that is unknown.
+    // The layer below has succeeded. `content_of` returns nothing for an unknown block.
     void commit(const std::function<std::optional<Content>(BlockNumber)>& content_of);
-    // The layer below has refused it and changed nothing: what was known still is.
+    // The layer below has refused it and changed nothing: known blocks stay known.
     void undo();
 
    private:
@@ -70,29 +70,29 @@ class Digests {
     std::optional<Md5File::Change> file_change_;
   };
 
-  // `file` may be none.
+  // `file` may be null.
   Digests(const DigestTable::Options& options, Clock& clock, std::unique_ptr<Md5File> file);
 
   [[nodiscard]] DigestTable& table() { return table_; }
   [[nodiscard]] const Md5File* file() const { return file_.get(); }
 
-  // What a read has to hold its blocks against.
+  // What a read compares its blocks with.
   [[nodiscard]] Watch watch(const Range& range, const BlockGeometry& geometry);
   // What is known of a block of this length. The caller owns its range.
   [[nodiscard]] std::optional<Md5FileRecord> known(BlockNumber block, std::uint32_t length);
 
-  // A doubtful block, whose range the caller owns, was read and is right or not. May flush `below`.
+  // The caller owns the range of a doubtful block, and has read and judged it. May flush `below`.
   void resolve(Layer& below, BlockNumber block, bool right);
 
-  // More blocks cannot be changed and remembered in one piece.
+  // The number of blocks that one change can remember.
   [[nodiscard]] std::uint64_t most_in_a_change() const;
 
-  // Others may have written to the disk, which tells this now. Nothing is known for certain.
+  // Others may have written to the disk, which reports `now`. Nothing is known for certain.
   void doubt_all(const DiskIdentity* now);
 
-  // Whether a flush would settle anything.
+  // Returns whether a flush would settle anything.
   [[nodiscard]] bool has_unsettled() const { return file_ != nullptr && !file_->quiet().empty(); }
-  // Flushes below, where it can be, and settles what the file says of what was written before.
+  // Flushes the layer below, if it can, and settles the file's records of earlier writes.
   void flush(Layer& below);
 
  private:
@@ -101,7 +101,7 @@ class Digests {
 
   const std::unique_ptr<Md5File> file_;
   DigestTable table_;
-  // Changes that are in the file, and about to leave the table.
+  // Changes that are recorded in the file, and about to leave the table.
   std::atomic<std::uint64_t> changes_ended_{0};
 };
 

@@ -1,4 +1,4 @@
-// Whether an md5-file may be used for a disk, and what its digests are worth there.
+// Whether an md5-file may be used for a disk, and how far its digests are trusted there.
 //
 //   the file        the disk tells          outcome
 //   -------------   ---------------------   ------------------------------------------------------
@@ -40,7 +40,7 @@ struct FileBinding {
   std::string reason;          // doubtful: why
 };
 
-// `found`: what the file says it is. Throws Error(EINVAL) where the file is not for this disk.
+// `found`: the identity in the file. Throws Error(EINVAL) if the file is not for this disk.
 FileBinding bind_file(const std::optional<Md5FileIdentity>& found, const std::string& path,
                       const std::string& export_name, const ShownDisk& disk,
                       std::uint32_t block_size);

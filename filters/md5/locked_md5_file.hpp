@@ -1,4 +1,4 @@
-// The md5-file of a server: locked from its start, and taken over by the export it is for.
+// The md5-file of a server: locked from its start, and opened by the export that it is for.
 #pragma once
 
 #include <cstdint>
@@ -16,19 +16,20 @@ namespace nbdstack {
 
 class LockedMd5File {
  public:
-  // Makes the file if there is none (mode 0600; its directory has to be there). `path` is absolute.
-  // Errors: EBUSY where somebody else uses it, EINVAL where it is no md5-file, else the system's.
+  // Creates the file if it does not exist (mode 0600), in an existing directory. `path` is
+  // absolute. Errors: EBUSY if another server uses it, EINVAL if it is no md5-file, else the
+  // system's.
   explicit LockedMd5File(const std::string& path);
 
-  // What it is for; nothing while it is new.
+  // Which disk it is for, or nothing while it is new.
   [[nodiscard]] std::optional<Md5File::Identity> identity() const {
     const MutexLock lock(mutex_);
     return identity_;
   }
 
-  // Recovered and ready, for what bind_file() has allowed. A new file gets its identity with the
-  // first change, which fails with an Error(EINVAL) where another disk's came first. One at a time
-  // of a file that is not new.
+  // Recovers the file for use as bind_file() has allowed. A new file gets its identity with the
+  // first change, which fails with Error(EINVAL) if a change of another disk came first. A file
+  // that is not new is opened by one export at a time.
   [[nodiscard]] std::unique_ptr<Md5File> open(const FileBinding& binding);
 
   [[nodiscard]] const std::string& path() const { return path_; }

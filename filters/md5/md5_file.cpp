@@ -41,8 +41,8 @@ std::vector<DecodedRecord> read_decoded(const StorageFile& file, std::uint64_t s
   return decoded;
 }
 
-// From the first to behind the last that is known. The others are so in the file already, perhaps
-// because there is a hole, which must not be filled: the disk may be full.
+// From the first known one to the end of the last. The others are unknown in the file already,
+// perhaps as a hole, which must not be filled: the disk may be full.
 template <typename Optionals>
 std::pair<std::size_t, std::size_t> known_part(const Optionals& each) {
   const auto is_known = [](const auto& one) { return one.has_value(); };
@@ -53,7 +53,7 @@ std::pair<std::size_t, std::size_t> known_part(const Optionals& each) {
           static_cast<std::size_t>(end - each.begin())};
 }
 
-// A change that the file cannot be told of is not made.
+// A change that cannot be recorded in the file is refused.
 template <typename Action>
 auto or_refuse(Action&& action) {
   try {
@@ -143,8 +143,8 @@ void Md5File::store_identity() {
 
 // --- Recovery ---
 
-// Nothing goes from the list before what was doubted is durable, and what was not, too: a server
-// may have been killed between writing an entry and syncing it.
+// The list is cleared only when the doubtful records are durable, and all others: a server may have
+// been killed between writing an entry and syncing it.
 void Md5File::recover() {
   const std::vector<std::uint64_t> doubted = regions_.doubted();
   for (const std::uint64_t region : doubted) doubt(region);
@@ -192,7 +192,7 @@ Md5File::Records Md5File::load(BlockNumber first, std::uint64_t count) const {
   for (std::size_t i = 0; i < count; ++i) {
     const BlockNumber block{first.value + i};
     DecodedRecord& decoded = all[i];
-    // Who owns no range may meet a record that is just being written.
+    // A caller that does not own the range may meet a record that is just being written.
     for (unsigned tries = 0; decoded.damaged && tries < kReadsOfDamaged; ++tries) {
       decoded = read_decoded(*file_, seed_, block, 1, generation_).front();
     }
@@ -244,7 +244,7 @@ void Md5File::Change::record(std::span<const std::optional<Content>> contents) {
     record = {.content = *contents[i], .previous = std::nullopt, .written_at_s = now_s};
     const auto& before = before_[i];
     if (!before) continue;
-    // Written again with what it held, it is older than that.
+    // A block that is written with its old content keeps its previous one.
     record.previous = before->content == *contents[i] ? before->previous : before->content;
   }
   file_->store_or_say({first_.value + begin}, records, generation_);
@@ -259,8 +259,8 @@ void Md5File::Change::undo() {
                       generation_);
 }
 
-// While the disk is full some records find their place and others do not: it is over when none has
-// failed for a while.
+// While the disk is full some records can be written and others cannot: the fault is over when none
+// has failed for a while.
 void Md5File::store_or_say(BlockNumber first, const Records& records, std::uint32_t generation) {
   using std::chrono::steady_clock;
   constexpr std::chrono::seconds kQuiet{5};
@@ -292,7 +292,7 @@ bool Md5File::resolve(BlockNumber block, bool right) {
 bool Md5File::forget(BlockNumber first, std::uint64_t count) {
   store_identity();
   return or_refuse([&] {
-    // The regions at the ends have other blocks, too.
+    // The regions at the ends have other blocks as well.
     const auto head = regions_.open(regions_of(first, 1));
     const auto tail = regions_.open(regions_of({first.value + count - 1}, 1));
     if (!head || !tail) return false;

@@ -1,33 +1,32 @@
 // The md5-file: digests of everything that was written, for as long as the file is kept.
 //
 // What it promises, whatever happens to the server or to the machine:
-//  - a block is never accused that holds what the layer below had to keep: a record is either right
+//  - a block that holds what the layer below had to keep is never accused: a record is either right
 //    or marked as doubtful (open_regions.hpp);
-//  - a block whose last change was followed by a flush that succeeded is held against its digest
-//    from then on, also after a crash.
+//  - a block whose last change was followed by a successful flush is compared with its digest from
+//    then on, also after a crash.
 // Blocks changed after the last flush before a crash, and up to 255 neighbours of each, are
-// doubtful: right where they match, unknown where they do not. To confirm a doubtful block counts
-// as changing it.
+// doubtful: right if they match, otherwise unknown. Confirming a doubtful block is a change of it.
 //
-// What a change does to a record:
+// The effect of a change on a record:
 //
 //   record               before the call below     after it succeeded      when it failed
 //   unknown              -                         written, or unknown     unknown
 //   written, doubtful    unknown                   written, or unknown     unknown
 //
-// and where the server ends in between, recovery makes "doubtful" of every "written" record in a
-// region that is to be doubted.
+// If the server ends in between, recovery makes every "written" record of a region that is to be
+// doubted "doubtful".
 //
 // When others have written to the disk, all records become doubtful at once: doubt_all() begins a
 // new generation, and records of an earlier one are doubtful.
 //
-// Nothing is put into a new file, and no other identity into an old one, before the first change of
-// a block is to be recorded, or store_identity() asks for it.
+// A new file stays empty, and an old one keeps its identity, until the first change of a block is
+// recorded or store_identity() is called.
 //
 // Layout: md5_file_layout.hpp; identity: md5_file_identity.hpp.
 //
-// Who calls: load() anybody. A change belongs to who owns the range of its blocks (RangeLock).
-// Errors are the disk's or name the file; each says what to do.
+// Any thread may call load(). begin(), forget() and resolve() need the RangeLock on the blocks.
+// Errors are the disk's or name the file, with the way out.
 #pragma once
 
 #include <atomic>
@@ -53,14 +52,13 @@ class Md5File {
   using Identity = Md5FileIdentity;
   using Records = std::vector<std::optional<Md5FileRecord>>;  // nothing: unknown
 
-  // Blocks whose ranges the caller owns: their records say nothing from here on, until record()
-  // has said what the blocks hold.
+  // A change of blocks whose ranges the caller owns: their records are unknown until record().
   class Change {
    public:
-    // After the layer below has done it: one for each block, nothing where it is unknown. Where the
-    // disk is full or fails the blocks stay unknown, and the log says so.
+    // After the layer below has succeeded: the content of each block, or nothing if it is unknown.
+    // If the disk is full or fails the blocks stay unknown, and that is logged.
     void record(std::span<const std::optional<Content>> contents);
-    // Nothing has happened below: what was known still is.
+    // The layer below has changed nothing: the old records are restored.
     void undo();
 
    private:
@@ -78,8 +76,8 @@ class Md5File {
     std::uint32_t generation_;  // when it began: it may end in another one
     OpenRegions::Hold hold_;
   };
-  // What is longer is forgotten.
-  static constexpr std::uint64_t kChange_blocks_max = 16384;  // blocks
+  // A change of more blocks is not recorded: its blocks become unknown (forget()).
+  static constexpr std::uint64_t kChange_blocks_max = 16384;
 
   // Puts an identity into the file, durably.
   using Store = std::function<void(const Identity&)>;
@@ -88,13 +86,13 @@ class Md5File {
     return read_identity(file);
   }
 
-  // A file that has this identity: recovers from a crash. Nobody else uses the file. `store` is
-  // called when the identity is to be another one; empty: it is put there as it is.
+  // Opens a file with this identity, which nobody else uses, and recovers from a crash. `store` is
+  // called to change the identity; if it is empty, the identity is written as it is.
   Md5File(std::shared_ptr<StorageFile> file, const Identity& identity, Store store = {});
-  // A file that has none yet, and gets this one by `store` with the first change.
+  // A file without identity, which gets this one by `store` with the first change.
   static std::unique_ptr<Md5File> make_new(std::shared_ptr<StorageFile> file,
                                            const Identity& identity, Store store);
-  // Makes an empty md5-file of a file of which identity_of() says nothing.
+  // Makes an empty md5-file of a file without identity.
   static Identity create(StorageFile& file, const std::string& export_name,
                          std::uint32_t block_size);
   // For reading only, also while a server uses the file.
@@ -108,30 +106,28 @@ class Md5File {
   [[nodiscard]] const std::string& path() const { return file_->path(); }
   [[nodiscard]] Identity identity() const;
 
-  // The identity is this from now on, of the same file; in the file itself with the first change.
+  // Sets the identity, of the same file; it is written with the first change.
   void change_identity(const Identity& identity);
-  // All records are doubtful from now on; those of changes from now on are true in this term.
+  // Makes all records doubtful. Those of later changes are true in this term.
   void doubt_all(const std::optional<std::uint64_t>& term);
-  // Puts the identity into the file, if it is not there yet. Errors are the disk's, or those of
-  // Store.
+  // Writes the identity if it has not been written. Errors are the disk's, or those of Store.
   void store_identity();
   [[nodiscard]] bool is_stored() const { return is_stored_; }
 
   [[nodiscard]] Records load(BlockNumber first, std::uint64_t count) const;
 
-  // `before`: what load() says of the blocks that are to be changed, at most kChange_blocks_max.
-  // Nothing: too much has been changed since the last flush. Settle, then try again.
+  // `before`: what load() returns for the blocks to be changed, at most kChange_blocks_max. Returns
+  // nothing if too much has been changed since the last flush: settle, then try again.
   [[nodiscard]] std::optional<Change> begin(BlockNumber first, const Records& before);
 
-  // Blocks whose ranges the caller owns, however many, are unknown from now on, durably. False: as
-  // begin().
+  // Makes blocks unknown, durably and however many. Returns false where begin() returns nothing.
   [[nodiscard]] bool forget(BlockNumber first, std::uint64_t count);
 
-  // A doubtful block, whose range the caller owns, has been read: it is written if that was right,
-  // else unknown. At no time is it unknown and right. False: as begin().
+  // A doubtful block has been read: makes it written if it was right, else unknown. At no time is a
+  // right block unknown. Returns false where begin() returns nothing.
   [[nodiscard]] bool resolve(BlockNumber block, bool right);
 
-  // flush below goes between the two.
+  // The layer below is flushed between the two.
   [[nodiscard]] OpenRegions::Quiet quiet() const { return regions_.quiet(); }
   void settle(const OpenRegions::Quiet& quiet) { regions_.settle(quiet); }
   void wait_for_a_change_to_end() { regions_.wait_for_release(); }
@@ -155,7 +151,7 @@ class Md5File {
   mutable Mutex mutex_;
   Identity identity_ GUARDED_BY(mutex_);
   OpenRegions regions_;
-  std::atomic<bool> fails_{false};  // to record does, now and then, and it was logged
+  std::atomic<bool> fails_{false};  // recording fails now and then, and that was logged
   std::atomic<std::chrono::steady_clock::time_point> failed_at_{};  // the last time
   mutable std::atomic<bool> damaged_{false};  // a damaged record was found, and logged
 };

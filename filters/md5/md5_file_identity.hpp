@@ -1,4 +1,4 @@
-// What an md5-file says of itself: which disk's digests it holds, and how new they are.
+// The identity of an md5-file: which disk's digests it holds, and how new they are.
 //
 // Lines of text (common/io/key_value_text.hpp), padded with zeros:
 //
@@ -36,14 +36,13 @@ struct Md5FileIdentity {
   friend bool operator==(const Md5FileIdentity&, const Md5FileIdentity&) = default;
 };
 
-// What `file` says it is; nothing where it is empty or its creation was cut short. An Error where
-// it is something else, or damaged.
+// Returns nothing if `file` is empty or its creation was cut short. Throws Error if it is no
+// md5-file, or damaged.
 [[nodiscard]] std::optional<Md5FileIdentity> read_identity(const StorageFile& file);
 
-// Makes an empty md5-file of a file of which read_identity() says nothing. Durable.
+// Makes an empty md5-file of a file without identity. Durable.
 void write_new_identity(StorageFile& file, const Md5FileIdentity& identity);
-// Puts another identity in the place of the one that is there. Durable; an Error may have left
-// either.
+// Replaces the identity. Durable; after an Error either identity may be there.
 void replace_identity(StorageFile& file, const Md5FileIdentity& identity);
 
 }  // namespace nbdstack

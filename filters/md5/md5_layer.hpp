@@ -1,14 +1,14 @@
-// The consistency check: a layer that holds what it reads against what was last written.
+// The consistency check: a layer that compares what it reads with what was last written.
 //
-// Reading. The blocks of a request that are remembered (digest_table.hpp) are verified, all others
-// pass. Everything is read below in one request, widened so that a remembered block is read whole.
-// A block that is not what it must be is read again on its own, with its range owned, so that no
-// write of it is under way: what is found then is either right or wrong, with pauses that double,
-// until it is right or retry_time is over (EIO). Readers wait for a writer only there: of the same
-// block, when the data found fit neither what was there nor what is coming.
+// Reading. The remembered blocks of a request (digest_table.hpp) are verified, all others pass. A
+// request is read below at once, widened so that remembered blocks are read whole. A block that
+// does not match is read again on its own, with pauses that double, until it matches or retry_time
+// is over (EIO). Its range is owned for each attempt, so that no write of it is in flight and the
+// result is certain. Only there may a reader wait for a writer: of the same block, if the data
+// matches neither the old nor the new content.
 //
 // Writing. The range of a change, in whole blocks, is owned (RangeLock) while the layer below
-// works: one change of a block at a time, and changes of different blocks do not wait for each
+// works: a block has one change at a time, and changes of different blocks do not wait for each
 // other. What happens to a block:
 //
 //                  remembered                             not remembered
@@ -19,19 +19,18 @@
 //   whole zeroed   zeroed below, remembered as zeros      the same, if the table has room to spare
 //   trimmed        trimmed below, unknown                 trimmed below
 //
-// A merged block goes down whole although only a part is new: a layer that is asked for a part of
-// its preferred block reads the rest itself, and would merge into a stale copy, unverified.
+// A merged block is written whole although only a part is new: a layer that gets a part of its
+// preferred block reads the rest itself, and would merge into a stale copy, unverified.
 //
-// Calls below are made on the caller's thread, one after the other, so whatever thread model the
-// layer below asked for is kept. Digests of large requests are computed by several threads, those of
-// a write while the layer below is at work already.
+// Calls below are made on the caller's thread, one after the other, which keeps the thread model of
+// the layer below. Digests of large requests are computed by several threads, those of a write
+// while the layer below works.
 //
-// Digests accuse and vouch only while nobody else can have written (writer_watch.hpp). Without the
-// right to write, reads pass, and a part of a block is written as it is.
+// Digests are used only while nobody else can have written (writer_watch.hpp). Without the right to
+// write, reads pass, and a part of a block is written as it is.
 //
-// With an md5-file (md5_file.hpp) every block that was written is remembered, also by the next
-// server. Those that are doubtful after a crash are confirmed by the first read that finds them
-// right, and unknown after one that does not.
+// With an md5-file (md5_file.hpp) every written block is remembered, also by the next server. The
+// first read of a block that is doubtful after a crash confirms it, or makes it unknown.
 #pragma once
 
 #include <chrono>
@@ -64,7 +63,7 @@ struct Md5Options {
 
 // What the connections to one export share.
 struct Md5Export {
-  // `file` may be none. `identity`: what the layer below tells of its disk, or null.
+  // `file` may be null. `identity`: what the layer below reports of its disk, or null.
   Md5Export(const Md5Options& md5_options, std::uint32_t block_size_bytes, Clock& the_clock,
             std::unique_ptr<Md5File> file = nullptr,
             const std::shared_ptr<const DiskIdentity>& identity = nullptr);
@@ -73,9 +72,9 @@ struct Md5Export {
   const std::uint32_t block_size;
   const Md5Digest zeros_digest;  // of a block of full length
   Clock& clock;
-  RangeLock changes;  // owned block by block, by whoever changes one or must not see it change
+  RangeLock changes;  // of whole blocks, owned to change them or to keep them from changing
   Digests digests;
-  WriterWatch writers;  // are the digests those of what is there?
+  WriterWatch writers;  // whether the digests are those of the disk's present content
   WorkerPool hashing;
 };
 

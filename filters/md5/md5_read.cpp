@@ -37,7 +37,7 @@ void Md5Layer::pread(std::span<std::byte> buffer, std::uint64_t offset) {
   const Digests::Watch watch = shared_->digests.watch(asked, geometry_);
   Range wide = asked;
   if (!watch.blocks.empty()) {
-    // Only the ends of what was asked for can be parts of blocks.
+    // Only the ends of a request can be parts of blocks.
     const Range first = geometry_.range_of(watch.blocks.front().first);
     const Range last = geometry_.range_of(watch.blocks.back().first);
     wide.offset = std::min(asked.offset, first.offset);
@@ -82,8 +82,8 @@ void Md5Layer::read_and_verify(std::span<std::byte> buffer, std::uint64_t offset
   }
 }
 
-// Found wrong, or not looked at yet. What was found before does not count: a write may have passed
-// while it was read.
+// Reads a block that did not match, or was not read yet. Earlier results do not count: a write may
+// have been in flight then.
 void Md5Layer::read_until_right(BlockNumber block, std::span<std::byte> data, Owner owner) {
   const Duration retry_time = shared_->options.retry_time;
   Clock& clock = shared_->clock;
@@ -104,7 +104,7 @@ void Md5Layer::read_until_right(BlockNumber block, std::span<std::byte> data, Ow
           block.value, to_hex(wrong->expected.content.digest), to_hex(wrong->found),
           in_ms(retry_time));
     }
-    // Who has not read the block before reads it twice at least.
+    // A caller that has not read the block before reads it at least twice.
     if (now >= deadline && (reads > 1 || owner == Owner::nobody)) {
       give_up(block, *wrong, reads, now - deadline + retry_time);
     }
@@ -132,8 +132,8 @@ void Md5Layer::give_up(BlockNumber block, const Mismatch& wrong, unsigned reads,
                                reads, in_ms(spent), diagnosis));
 }
 
-// One attempt, with no change of the block under way: what is found is right, or wrong, or there is
-// nothing left to judge it by (the block became unknown meanwhile).
+// One attempt, with no change of the block in flight. Returns nothing if the block is right, or
+// became unknown meanwhile.
 std::optional<Md5Layer::Mismatch> Md5Layer::read_again(BlockNumber block, std::span<std::byte> data,
                                                        Owner owner) {
   std::optional<RangeLock::Guard> owned;
@@ -160,14 +160,14 @@ std::optional<Md5Layer::Mismatch> Md5Layer::read_again(BlockNumber block, std::s
 
 void Md5Layer::confirm(BlockNumber block, const Md5Digest& found) {
   const auto owned = shared_->changes.try_acquire(geometry_.range_of(block));
-  if (!owned) return;  // whoever changes it ends the doubt
+  if (!owned) return;  // a change in flight ends the doubt
   const auto record = shared_->digests.known(block, geometry_.length_of(block));
   if (record && record->doubtful && record->content.digest == found) {
     resolve(block, true);
   }
 }
 
-// With the range owned. A read does not fail because its outcome cannot be recorded.
+// Called with the range owned. A read does not fail because its outcome cannot be recorded.
 void Md5Layer::resolve(BlockNumber block, bool right) {
   try {
     shared_->digests.resolve(below(), block, right);

@@ -62,9 +62,9 @@ void Md5Layer::trim(std::uint64_t length, std::uint64_t offset, Durability durab
   change.commit([](BlockNumber) { return std::nullopt; });
 }
 
-// Splits a change into the parts of remembered blocks at its ends, which are folded, and what is
-// between or simply not remembered, which is changed directly, in one run. The ends first: the run
-// has not been changed yet when one of them cannot be folded.
+// Parts of remembered blocks at the ends of a change are folded; the rest is changed directly, in
+// one run. The ends come first, so that nothing of the run has changed if one of them cannot be
+// folded.
 template <typename Fold, typename Direct>
 void Md5Layer::change(const Range& range, Fold&& fold, Direct&& direct) {
   Range run = range;
@@ -99,8 +99,8 @@ void Md5Layer::fold(const Range& piece, const Merge& merge, Durability durabilit
   write_run(data, whole.offset, durability);
 }
 
-// Whole blocks, and parts of blocks that are not remembered. Digests are computed while the layer
-// below works, where there is enough of them to be worth a thread.
+// Writes whole blocks, and parts of blocks that are not remembered. Digests are computed while the
+// layer below works, if they are enough to be worth a thread.
 void Md5Layer::write_run(std::span<const std::byte> data, std::uint64_t offset,
                          Durability durability) {
   const Range run{offset, data.size()};
@@ -125,7 +125,7 @@ void Md5Layer::write_run(std::span<const std::byte> data, std::uint64_t offset,
 
 void Md5Layer::zero_run(const Range& run, const ZeroOptions& options) {
   const Blocks blocks = blocks_of(run);
-  // The parts at the ends may get an entry here, which is gone again when the pins are.
+  // The parts at the ends may get an entry, which ends with the pins.
   const DigestTable::Pins pins =
       shared_->digests.table().reserve_if_free(blocks.first, blocks.count);
   const auto zeros = [&](BlockNumber block) -> std::optional<Content> {
@@ -159,7 +159,7 @@ void Md5Layer::wait_for_delay(const Blocks& blocks) {
       shared_->clock.sleep_for(due - now);
     }
   } catch (const Error& error) {
-    // The server stops, or the client has left: better a write too early than a write lost.
+    // The server stops, or the client has disconnected: better an early write than a lost one.
     if (error.code() != ESHUTDOWN) throw;
   }
 }

@@ -24,7 +24,7 @@ struct RawEntry {
 static_assert(sizeof(RawEntry) == OpenRegions::kEntry_bytes);
 static_assert(kRegionList_offset + OpenRegions::kEntries * sizeof(RawEntry) <= kRecords_offset);
 
-// Whether there are files with records of such a region: offsets end where a file's do.
+// Whether a file can have records of such a region: they must lie within the largest file.
 bool is_possible(const RawEntry& raw) {
   constexpr std::uint64_t kFile_bytes_max = std::numeric_limits<std::int64_t>::max();
   return raw.region_plus_1 != 0 &&
@@ -122,7 +122,7 @@ void OpenRegions::open_pending() {
     } catch (...) {
       failure = std::current_exception();
     }
-    // Somebody else's sync may have lost what this one then found clean.
+    // Another caller's failed sync may have lost writes that this sync then found clean.
   } while (!failure && failed_syncs_ != failed_before);
   is_opening_ = false;
   if (failure) failure_ = failure;
@@ -133,7 +133,7 @@ void OpenRegions::open_pending() {
   changed_.notify_all();
 }
 
-// True: each of the regions is in the table.
+// Returns true if each of the regions is in the table.
 bool OpenRegions::find_places(const Regions& regions) {
   std::vector<std::uint64_t> missing;
   std::size_t settled_among_them = 0;
@@ -155,7 +155,7 @@ bool OpenRegions::find_places(const Regions& regions) {
   return true;
 }
 
-// There is one. Regions that are asked for keep theirs.
+// There is one. Those of `regions` keep theirs.
 std::size_t OpenRegions::take_place(const Regions& regions) {
   if (used_entries_ < kEntries) return used_entries_++;
   const auto oldest = std::find_if(settled_.begin(), settled_.end(), [&](std::uint64_t region) {
@@ -224,7 +224,7 @@ void OpenRegions::settle(const Quiet& quiet) {
   }
 }
 
-// Whether it has had no change since.
+// Whether it had no change since.
 bool OpenRegions::is_untouched(const Region& region, std::uint64_t changes) {
   return region.holds == 0 && region.changes == changes;
 }
@@ -283,9 +283,9 @@ void OpenRegions::settle_chosen(const std::vector<Chosen>& chosen) {
 
 // --- Syncing ---
 
-// One at a time: the kernel reports a failure to one of those who sync, once, and then takes the
-// pages that it could not write for clean. So after a failure nothing is believed to be on the disk
-// that has not been written again.
+// One at a time: the kernel reports a failure to one caller of sync, once, and then treats the
+// pages that it could not write as clean. So after a failure only what was written again is
+// believed to be on the disk.
 void OpenRegions::sync() {
   MutexLock lock(mutex_);
   while (syncing_) changed_.wait(mutex_);

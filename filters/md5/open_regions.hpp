@@ -1,11 +1,10 @@
-// Which records of an md5-file may be older than the disk, should the server or the machine stop
-// now.
+// Which records of an md5-file may be older than the disk if the server or the machine stops now.
 //
-// The disk and the md5-file are changed one after the other, and a crash comes between. So before
-// the first change of a region's blocks the region is put on a list in the file, durably; it is
-// taken off when the layer below and the records are both flushed. What a crash finds on the list
-// is doubted: its records may be right, and prove nothing where they are not (the way of DRBD's
-// activity log and of md's write-intent bitmap).
+// The disk and the md5-file are changed one after the other, and a crash may come between. So
+// before the first change of a region's blocks the region is put on a list in the file, durably; it
+// is removed when the layer below and the records are both flushed. After a crash the regions on
+// the list are doubted: records that do not match prove nothing. (DRBD's activity log and md's
+// write-intent bitmap do the same.)
 //
 //   state      on the list as            brought about by                      may go from the list
 //   --------   -----------------------   -----------------------------------   --------------------
@@ -15,13 +14,13 @@
 //   settling   either                    settle(), until the file is synced    no
 //   settled    settled, with checksum    the file was synced                   yes
 //
-// "settled" comes with a checksum of the region's records, so that one sync makes records and entry
-// durable, in whatever order: an entry whose checksum does not fit is as good as open.
+// A settled entry has a checksum of the region's records, so that one sync makes records and entry
+// durable, in any order: an entry whose checksum does not fit counts as open.
 //
-// open() is a group commit: one caller writes and syncs the entries of all who came meanwhile.
+// open() is a group commit: one caller writes and syncs the entries of all callers that wait.
 //
-// A sync that has failed may have lost what others had written: the records of every region that is
-// not settled are then written again before it is settled, and entries before they are relied on.
+// A failed sync may have lost the writes of others. So the records of every region that is not
+// settled are written again before it is settled, and entries before they are relied on.
 //
 // The list has 1,024 entries of 32 bytes: region + 1 (0: free), state, checksum of the records,
 // checksum of the entry.
@@ -53,7 +52,7 @@ class OpenRegions {
   };
   static constexpr std::uint64_t kRegionsAtOnce_max = kEntries / 2;
 
-  // Keeps regions open for as long as it lives: somebody changes their blocks.
+  // Keeps regions open for as long as it lives: for a change of their blocks.
   class Hold {
    public:
     Hold(OpenRegions& owner, const Regions& regions) : owner_(&owner), regions_(regions) {}
@@ -69,33 +68,33 @@ class OpenRegions {
     Regions regions_;
   };
 
-  // Regions whose changes had all ended at some moment, and how many there had been.
+  // Regions without a change at some moment, and the number of changes that they had had.
   using Quiet = std::vector<std::pair<std::uint64_t, std::uint64_t>>;
 
-  // `file` and what it holds behind the list outlive this object. The list starts as empty.
+  // `file` outlives this object. The list starts as empty.
   OpenRegions(StorageFile& file, std::uint64_t seed) : file_(file), seed_(seed) {}
 
-  // What is on the list of a file that is not in use, and must be doubted: open, or settled with a
-  // checksum that does not fit. An entry that is damaged is an Error(EINVAL). `only`: whether it is
-  // this region. From outside a file that is in use: what its server has not settled, and while it
-  // writes an entry perhaps that Error.
+  // The regions on the list of an unused file that must be doubted: open ones, and settled ones
+  // with a checksum that does not fit; with `only` at most this region. A damaged entry is an
+  // Error(EINVAL). For a file that a server uses: the regions that it has not settled, or that
+  // Error if it is just writing an entry.
   [[nodiscard]] std::vector<std::uint64_t> doubted(
       std::optional<std::uint64_t> only = std::nullopt) const;
   // Empties the list, durably.
   void clear();
 
-  // The regions are open, durably, until the Hold ends; nothing: there is no place on the list for
-  // all of them before some are settled. Errors are the disk's.
+  // Makes the regions open, durably, until the Hold ends. Returns nothing if the list has no place
+  // for all of them before some are settled. Errors are the disk's.
   [[nodiscard]] std::optional<Hold> open(const Regions& regions);
 
   // Before the layer below is flushed.
   [[nodiscard]] Quiet quiet() const;
-  // After it was: those of them that have not been changed since are settled when this returns,
-  // whoever does it.
+  // After the flush: settles those of them that have not been changed since, or waits for another
+  // caller that does.
   void settle(const Quiet& quiet);
-  // What has been written is durable. Errors are the disk's.
+  // Makes all writes durable. Errors are the disk's.
   void sync();
-  // Until somebody's Hold has ended, if there is any.
+  // Waits until a Hold has ended, if there is any.
   void wait_for_release();
 
  private:

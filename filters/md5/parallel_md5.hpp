@@ -1,4 +1,4 @@
-// MD5 of many blocks by several threads: MD5 itself runs on one, at some 600 MB/s.
+// MD5 of many blocks on several threads. One thread computes some 600 MB/s.
 #pragma once
 
 #include <cstddef>
@@ -14,8 +14,8 @@ namespace nbdstack {
 std::vector<Md5Digest> md5_of_each(const std::vector<std::span<std::byte>>& blocks,
                                    WorkerPool& pool);
 
-// digest(0) ... digest(count - 1), and `work` once, on the caller's thread: at the same time where
-// `size_bytes`, of all that is digested, is worth waking a thread for; else the digests first. When
+// Calls digest(0) ... digest(count - 1), and `work` once on the caller's thread: in parallel if
+// `size_bytes`, the size of all blocks, is worth waking a thread, otherwise the digests first. If
 // work() throws, so does this, after the digests that have begun.
 void hash_beside(WorkerPool& pool, std::size_t size_bytes, std::size_t count,
                  const std::function<void(std::size_t)>& digest, const std::function<void()>& work);

@@ -1,8 +1,8 @@
 // The direction and spacing of a stream's reads.
 //
-// All calculations assume a forward stream: the offsets of a backward one are mirrored at the top of
-// the address space. Multiples of a power of two stay multiples of it, so block boundaries are the
-// same from either side.
+// All calculations assume a forward stream: the offsets of a backward one are mirrored at the top
+// of the address space. Multiples of a power of two stay multiples of it, so block boundaries are
+// the same from either side.
 #pragma once
 
 #include <cstdint>

@@ -1,9 +1,9 @@
 // How many bytes may be prefetched and not read yet. Externally synchronized.
 //
 // A prefetch spends from the allowance, and a read of prefetched data gives it back: data that is
-// never read is lost. It begins with two first windows for each stream, one to read and one to fetch
-// meanwhile: with less, the readers of many streams wait for the layer below once in every window.
-// It grows by a sixteenth of what streams read. So whatever clients do,
+// never read is lost. It begins with two first windows for each stream, one to read and one to
+// fetch meanwhile: with less, the readers of many streams wait for the layer below once in every
+// window. It grows by a sixteenth of what streams read. So whatever clients do,
 //
 //   bytes fetched <= bytes read + 2 * streams * first window + bytes read by streams / 16
 //

@@ -2,17 +2,18 @@
 // it makes no calls.
 //
 // A read belongs to a known stream (stream.hpp), or may prove a new one together with recent reads
-// of no stream (recent_reads.hpp). The number of streams is bounded: a new one replaces the one that
-// was read longest ago. A read may advance its stream's window. The planner prefetches the part that
-// is neither requested (asked_ranges.hpp) nor being read. Active streams share the allowance equally
-// (allowance.hpp); part of it is reserved for confirmed streams. Reads of no stream fetch nothing.
+// of no stream (recent_reads.hpp). The number of streams is bounded: a new one replaces the one
+// that was read longest ago. A read may advance its stream's window. The planner prefetches the
+// part that is neither requested (asked_ranges.hpp) nor being read. Active streams share the
+// allowance equally (allowance.hpp); part of it is reserved for confirmed streams. Reads of no
+// stream fetch nothing.
 //
 // Pieces are cut at multiples of the largest piece, so that several are fetched at once, each of
 // whole blocks of the layer below.
 //
 // A fetch that fails is not repeated, and its allowance is lost, so a layer that keeps failing gets
-// few requests. When a stream ends, its queued pieces are discarded, and the allowance of those that
-// were sent is lost.
+// few requests. When a stream ends, its queued pieces are discarded, and the allowance of those
+// that were sent is lost.
 #pragma once
 
 #include <cstddef>

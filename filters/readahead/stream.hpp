@@ -16,8 +16,8 @@
 // layer's preferred blocks, or inside the block in which it begins.
 //
 // End. Reads that skip lower the stream's score, and cause no prefetch; others raise it. A stream
-// that skips more often than not ends (is_lost). A stream is confirmed (reads_on) after two reads at
-// the expected place.
+// that skips more often than not ends (is_lost). A stream is confirmed (reads_on) after two reads
+// at the expected place.
 #pragma once
 
 #include <cstddef>
