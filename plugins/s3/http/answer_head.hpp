@@ -15,8 +15,8 @@ enum class HeadLine : std::uint8_t {
   other,   // nothing that anybody asks for
 };
 
-// Takes the next line, its end included, into `response`, and tells what it was. Names of fields are
-// kept in lower case, values without the blanks around them.
+// Takes the next line, its end included, into `response`, and tells what it was. Names of fields
+// are kept in lower case, values without the blanks around them.
 HeadLine take_head_line(std::string_view line, HttpResponse& response);
 
 }  // namespace nbdstack

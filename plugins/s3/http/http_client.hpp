@@ -28,10 +28,10 @@
 //                 others that get on do so for all; with TransferTime::whole, at that limit
 //   all of them   within about a second once the request's `is_over` says so
 //
-// What an answer means is the caller's business.
+// The caller interprets the answer.
 //
-// Nothing is connected before the first request. No thread is started but libcurl's resolver, for
-// as long as a name is looked up.
+// Nothing is connected before the first request. The only thread is libcurl's resolver, while a
+// name is looked up.
 #pragma once
 
 #include <chrono>

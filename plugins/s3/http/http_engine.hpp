@@ -1,7 +1,7 @@
 // The engine under HttpClient. It has no thread: a caller runs its own request.
 //
-//   a caller, in perform()       what it needs                          whose it is
-//   comes                        that the engine is not about to go     counted here
+//   a caller, in perform()       what it needs                          owned by
+//   enters                       that the engine is not being destroyed counted here
 //   waits for its turn           a place                                TransferPlaces
 //   takes a lane                 the one used last, so that a light     lent by the engine to one
 //                                load keeps few connections             caller at a time
@@ -11,12 +11,12 @@
 //   leaves its place             the next caller is woken               TransferPlaces
 //   leaves
 //
-// So a request costs one wait, in poll(2) for its own socket, and nobody is woken by another
-// thread but for a place. Callers share what a service has to be spared: places and bandwidth.
-// There are never more lanes than places, nor more connections kept than twice as many.
+// So a request costs one wait, in poll(2) for its own socket, and threads wake each other only for
+// a place. Callers share places and bandwidth, to spare the service. There are never more lanes
+// than places, nor more connections kept than twice as many.
 //
-// Over HTTP/2 too a connection carries one request at a time: one thread that multiplexes them all
-// costs two context switches a request, and one processor is all that it can use.
+// Over HTTP/2, too, a connection carries one request at a time: a thread that multiplexes them
+// costs two context switches a request, and can use only one processor.
 //
 // No lock is held while libcurl works or a caller waits. A caller's exceptions are its own.
 #pragma once

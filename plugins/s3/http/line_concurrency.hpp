@@ -1,10 +1,10 @@
-// How many large transfers the line has a use for.
+// How many large transfers at a time make best use of the line.
 //
-// Where a line is full, more transfers at a time carry no more: each takes longer, small requests
-// find longer queues, and so many connections have less than a packet each in flight that some of
-// them starve. Where it is a single connection that is slow (a lossy line, a service that allows
-// each so much), more of them carry more. Which of the two it is cannot be seen in any one
-// transfer, so it is tried: with more, or with fewer, is as much carried in all?
+// On a full line more transfers carry no more: each takes longer, small requests meet longer
+// queues, and with less than a packet in flight on each connection some of them starve. If single
+// connections are slow (a lossy line, a service that limits each), more of them carry more. A
+// single transfer does not show which case it is, so both directions are tried, and the total
+// throughput compared.
 //
 //   a large transfer took    number at a time
 //   kQuick at most           one more: what is in flight is no burden
@@ -22,17 +22,17 @@
 //
 // It begins with few, as TCP does (slow start, RFC 5681): sixteen transfers on a line of 1 Mbit/s
 // could not be taken back for minutes. Where answers are far away, it does not wait for them: it is
-// one more as soon as so much is carried that all that is in flight, and that one, would take no more
-// than kQuick. (On 100 Mbit/s with 200 ms there are as many as are configured when TCP has filled the
-// line, after 1.5 s, and not after 4.) That growth is kept only where it pays is how BBR finds the
-// end of its start-up (Cardwell et al., "BBR: Congestion-Based Congestion Control", 2016), and trials
-// in both directions how PCC finds its rate (Dong et al., "PCC: Re-architecting Congestion Control
-// for Consistent High Performance", 2015).
+// one more as soon as so much is carried that all that is in flight, and that one, would take no
+// more than kQuick. (On 100 Mbit/s with 200 ms there are as many as are configured when TCP has
+// filled the line, after 1.5 s, and not after 4.) That growth is kept only where it pays is how BBR
+// finds the end of its start-up (Cardwell et al., "BBR: Congestion-Based Congestion Control",
+// 2016), and trials in both directions how PCC finds its rate (Dong et al., "PCC: Re-architecting
+// Congestion Control for Consistent High Performance", 2015).
 //
-// A line on which nothing has been under way for kIdle is not what everybody waits for: then it is
-// one more, so that transfers for which the service lets us wait do not hold up others.
+// If nothing was in flight on the line for kIdle, the limit grows by one, so that transfers that
+// wait for the service do not delay others.
 //
-// Not thread-safe: its owner's lock protects it (transfer_places.hpp).
+// Externally synchronized (transfer_places.hpp).
 #pragma once
 
 #include <algorithm>

@@ -2,9 +2,9 @@
 //
 // The queue of a download is at the other end of the line, where the service's TCP fills it until
 // something is lost. Where that takes seconds, everything that comes behind waits as long: small
-// reads, and the answers to the lease's requests, which must not be late. What a receiver can do is to
-// offer a smaller window (Jiang et al., "Tackling Bufferbloat in 3G/4G Networks", 2012): as much as
-// comes within kSpan and a round trip leaves the line full and a queue of kSpan.
+// reads, and the answers to the lease's requests, which must not be late. What a receiver can do is
+// to offer a smaller window (Jiang et al., "Tackling Bufferbloat in 3G/4G Networks", 2012): as much
+// as comes within kSpan and a round trip leaves the line full and a queue of kSpan.
 //
 // Once for each round trip, as the kernel measures it on what comes (the queue is in it), or sooner
 // where it is too long:
@@ -17,8 +17,8 @@
 //   any time           shorter, and the window small   larger by what has come
 //                      else                            the kernel's affair
 //
-// So on a line that is fast, or whose queue is short, nothing is ever narrowed. The window itself is the
-// connection's (the kernel keeps it); here is what is needed to find the next.
+// So on a line that is fast, or whose queue is short, nothing is ever narrowed. The window itself
+// is the connection's (the kernel keeps it); here is what is needed to find the next.
 //
 // Not thread-safe: its owner is a transfer.
 #pragma once

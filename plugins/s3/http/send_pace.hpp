@@ -3,17 +3,18 @@
 // A TCP connection sends until something is lost. On a slow line with a long queue that takes many
 // seconds, in which everything that comes behind it waits as long as the queue is ("bufferbloat"):
 // small reads, and the renewal of the lease, which must not be late. So nothing is handed to the
-// kernel while there are bytes that were handed over more than kSpan and a round trip ago, and still
-// are not acknowledged. As the queue is shared, that bounds it for all uploads, however long it
-// could be, and the line stays full. LEDBAT (RFC 6817) keeps to a target of delay for the same
+// kernel while there are bytes that were handed over more than kSpan and a round trip ago, and
+// still are not acknowledged. As the queue is shared, that bounds it for all uploads, however long
+// it could be, and the line stays full. LEDBAT (RFC 6817) keeps to a target of delay for the same
 // purpose.
 //
 // Nor is there ever more on its way than a window, which is small at first and grows by what is
-// acknowledged, as TCP's does (slow start): the kernel would take a megabyte at once, before anything
-// can be old. When something is, the window becomes what is acknowledged within kSpan and a round
-// trip, once for such a time and no smaller than by half, and grows by a quarter from then on: with
-// four uploads the queue of a line of 1 Mbit/s is 0.8 s, where halves alone left 2. Pieces are small as
-// well, and larger where they go at once, so that it is known finely enough what was handed over when.
+// acknowledged, as TCP's does (slow start): the kernel would take a megabyte at once, before
+// anything can be old. When something is, the window becomes what is acknowledged within kSpan and
+// a round trip, once for such a time and no smaller than by half, and grows by a quarter from then
+// on: with four uploads the queue of a line of 1 Mbit/s is 0.8 s, where halves alone left 2. Pieces
+// are small as well, and larger where they go at once, so that it is known finely enough what was
+// handed over when.
 //
 //   asked for a piece                    what was handed over before is with the kernel
 //     something is old, or the window    none for now: to be asked again after kPause

@@ -1,6 +1,7 @@
 #include "plugins/s3/http/socket_progress.hpp"
 
-// The kernel's header, not the C library's (netinet/tcp.h), whose tcp_info ends before the counters.
+// The kernel's header, not the C library's (netinet/tcp.h), whose tcp_info ends before the
+// counters.
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>

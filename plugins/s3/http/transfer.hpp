@@ -11,8 +11,8 @@
 // libcurl's buffer to where the caller wants it, and one that is sent is read where the caller has
 // it.
 //
-// A transfer that may not send or receive for now, because of a bandwidth limit or because enough is
-// on its way (send_pace.hpp), pauses itself; the lane lets it go on.
+// A transfer that may not send or receive for now, because of a bandwidth limit or because enough
+// is on its way (send_pace.hpp), pauses itself; the lane lets it go on.
 //
 // The request, the buffer and the directions must outlive the exchange. Not thread-safe: its owner
 // is the lane.

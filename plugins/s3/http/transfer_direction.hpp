@@ -1,8 +1,8 @@
 // What all transfers share in one direction: the bandwidth limit, and how many it holds back.
 //
-// A transfer that may not send or receive for now pauses itself and tries again at ready_at(). Who
-// has waited does not come before who has not: every piece, whoever's, costs what it weighs, and
-// all who wait try again at about the same time.
+// A transfer that may not send or receive for now pauses itself and tries again at ready_at().
+// There is no queue: each piece costs its size, and all waiting transfers try again at about the
+// same time.
 //
 // Any thread may call it. Without a limit no mutex is taken.
 #pragma once
@@ -25,8 +25,7 @@ class TransferDirection {
 
   [[nodiscard]] bool is_limited() const { return is_limited_; }
 
-  // How many of `bytes` may pass now, which then count as passed. 0 of some: none before
-  // ready_at().
+  // Returns how many of `bytes` may pass now, and counts them as passed. 0: none before ready_at().
   std::size_t take_some(std::size_t bytes, TimePoint now) {
     if (!is_limited_) return bytes;
     const MutexLock lock(mutex_);
@@ -42,7 +41,7 @@ class TransferDirection {
     limit_.spend(bytes);
     return true;
   }
-  // When who was refused should try again.
+  // When a refused transfer should try again.
   [[nodiscard]] TimePoint ready_at(TimePoint now) {
     const MutexLock lock(mutex_);
     limit_.allowance(now);  // counts what has come since

@@ -1,11 +1,12 @@
-// How long a request may last: until its deadline, until its `is_over` says yes, or until the
-// engine is destroyed. Asked by the caller's own thread, between two waits.
+// How long a request may last: until its deadline, until its `is_over` returns true, or until the
+// engine is destroyed. The caller's own thread checks it between two waits.
 //
-// The deadline is one of silence: it is put off each time that the request gets on, be it in the
-// queue or on the line. Where the whole time counts (TransferTime::whole), it stays where it is.
+// Each progress of the request, in the queue or on the line, postpones the deadline. If the whole
+// time counts (TransferTime::whole), it is fixed.
 //
-// `is_over` may take another thread's look (common/nbdkit/server_stop.hpp), so it is asked only
-// every kAskEvery; no wait of the engine's lasts longer, so that this bounds every cancellation.
+// `is_over` may need a round trip to another thread (common/nbdkit/server_stop.hpp), so it is
+// called only every kAskEvery; no wait of the engine lasts longer, so this bounds every
+// cancellation.
 #pragma once
 
 #include <algorithm>

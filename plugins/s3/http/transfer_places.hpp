@@ -1,5 +1,5 @@
-// Who may send now: the bounded number of requests that all callers together have in flight, and
-// what is known about the service that they are sent to.
+// Admission: bounds the requests that all callers together have in flight, by what is known about
+// the service and the line.
 //
 //   a caller                                       its place
 //   enter()    the queue lets it in                taken, for the life of the Place
@@ -13,15 +13,15 @@
 //              what it carried, in which time       fewer or more large ones (line_concurrency.hpp)
 //   ~Place     the next in the queue is let in and woken
 //
-// The mutex protects everything here, for a few instructions each time; nobody is woken with it
-// held. Who is let in is chained up with it held and signalled after: a waiter leaves only when it
-// has taken itself out of the queue or has been signalled. So a caller that gives up in the moment
-// in which it is let in has a place, and passes it on.
+// The mutex is held for a few instructions each time, and never while a waiter is woken: waiters
+// that are let in are chained with it held and signalled afterwards. A waiter leaves only after it
+// has removed itself from the queue or was signalled. So a caller that gives up at the moment when
+// it is let in has a place, and passes it on.
 //
-// That no small request has been seen for a while may let a large one in without anything else
-// happening, and so may an idle line: who waits looks at the queue at every TransferLife::kAskEvery.
+// Time alone may let a large request in (no small one for a while, an idle line), so each waiter
+// checks the queue every TransferLife::kAskEvery.
 //
-// Waiting in the queue is no silence while others get on: each of them ends, and the turn comes.
+// Waiting in the queue is no silence while other requests make progress.
 #pragma once
 
 #include <cstddef>

@@ -1,10 +1,9 @@
-// "It is your turn", said once by any thread to the caller who waits for it.
+// A one-time signal from any thread to the caller that waits for its turn.
 //
-// A condition variable would do, but one that lives on the waiter's stack must be notified with its
-// mutex held, and the waiter, once awake, waits for that mutex: two more system calls for every
-// wait. Here the last access of who signals is the one that sets the state; the kernel is given the
-// address only as a name, and waking a name that nobody waits for any more is harmless (glibc's
-// sem_post relies on the same).
+// A condition variable would do, but one on the waiter's stack must be notified with its mutex
+// held, for which the waiter, once awake, waits: two more system calls for every wait. Here the
+// signalling thread's last access sets the state; the kernel uses the address only as a name, and
+// waking a name without waiters is harmless (glibc's sem_post relies on the same).
 //
 //   state      set by                  what signal() does
 //   pending    the constructor         sets done

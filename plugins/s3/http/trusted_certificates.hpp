@@ -1,16 +1,15 @@
-// The authorities whose certificates a service is believed by, for all connections of a client.
+// The certificate authorities that all connections of a client trust.
 //
-// libcurl reads and parses them for each connection anew: some 140 certificates, 20 ms of CPU. Here
-// they are read at the first connection that needs them, and again when the file has been replaced
-// since; one that cannot be read then leaves those that were read before in force, and is said in
-// the log once.
+// libcurl reads and parses some 140 certificates for each connection: 20 ms of CPU. Here they are
+// read at the first connection that needs them, and again after the file has been replaced. If it
+// cannot be read then, the earlier ones stay in force, and that is logged once.
 //
 //   connection                          what happens
 //   the first over TLS                  read; a file that is not there or holds none fails it
 //   a later one, the file is as it was  nothing is read
 //   a later one, the file is another    read; if that fails, those from before
 //
-// Where libcurl was built with another library for TLS than OpenSSL it is left to do as it does.
+// A libcurl with another TLS library than OpenSSL reads them by itself.
 //
 // Any thread.
 #pragma once

@@ -145,8 +145,8 @@ void Lease::settle(ObjectStore& store) {
   move_to(store);
   const ProcessIdentity serving = processes_.self();
   if (record_.process != serving) {
-    // The record that is stored names the process that has started this one. When that has ended,
-    // the lease is anybody's: nothing is written before the record names this process.
+    // The stored record names the process that started this one. Once that has ended, any server
+    // may take the lease: nothing is written before the record names this process.
     record_.process = serving;
     set_deadline(TimePoint::min());
   }
@@ -182,7 +182,7 @@ void Lease::look_for_changes() {
 }
 
 void Lease::renew() {
-  // Of a plain token each renewal is a look whether somebody else has taken it as well.
+  // Each renewal of a plain token also checks whether another server has taken it.
   if (is_exclusive()) record_.duration = timing_.record_duration(clock_.now() - last_change_);
   std::optional<SeenLease> other;
   if (put_over_own(other)) return;
@@ -201,7 +201,7 @@ bool Lease::put_over(const std::optional<LeaseVersion>& predecessor) {
   ++record_.renewals;
   const TimePoint sent = clock_.now();
   const TimePoint end = sent + RecordTiming{record_.duration}.validity();
-  // It may be stored whatever becomes of its answer, and a successor goes by it then.
+  // It may be stored even if the reply is lost, and a successor would then use it.
   lower_deadline(end);
   const auto stored = object_->put_over(predecessor, record_);
   if (!stored.has_value()) return false;
@@ -210,7 +210,8 @@ bool Lease::put_over(const std::optional<LeaseVersion>& predecessor) {
   if (record_.state == LeaseRecord::State::held) {
     // A lease that was lost or given back is not held again.
     INVARIANT(state_ == LeaseState::none || state_ == LeaseState::held, settings_.volume);
-    // Before the deadline: who was refused for the doubt, and may write now, finds it counted.
+    // Counted before the deadline is set, so that a refused request that may now be repeated sees
+    // it.
     if (state_ == LeaseState::held && !may_write()) ++regained_;
     set_deadline(end);
     state_ = LeaseState::held;
@@ -225,7 +226,7 @@ bool Lease::put_over_own(std::optional<SeenLease>& other) {
     if (!other.has_value() || !other->record.has_value() || other->record->owner != record_.owner) {
       return false;
     }
-    // A put of ours whose answer was lost. It proves nothing about now: only the next put does.
+    // An earlier put whose reply was lost. Only the next put proves that the lease is still held.
     version_ = other->version;
   }
   throw Error(EIO, fmt::format("{}: the store goes on showing other records of ours than it was "
@@ -308,8 +309,8 @@ void Lease::await_writable() {
   check_writable();
 }
 
-// Of one doubt that lasts, the time counts from the first request that met it: a request that comes
-// later waits for the rest of that time only, and later ones not at all.
+// The time counts from the first request that met this doubt: a later request waits for the rest of
+// it only, and after that no request waits.
 bool Lease::waited_long_enough() {
   const TimePoint now = clock_.now();
   const TimePoint::rep deadline = deadline_.load(std::memory_order_acquire);

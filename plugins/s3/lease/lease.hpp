@@ -1,45 +1,43 @@
-// One writer: the right to write a volume, on loan from the store for a while and renewed as long
-// as the server runs (lease_record.hpp: the object; lease_timing.hpp: why two never write at once;
-// lease_takeover.hpp: who may take it from whom).
+// The right to write a volume: a lease from the store, renewed as long as the server runs
+// (lease_record.hpp: the object; lease_timing.hpp: why two servers never write at once;
+// lease_takeover.hpp: when a server may take it from another).
 //
-//   state      writes      is left
-//   none       yes, with   never, with own=none, which asks for no lease
+//   state      writes      ends
+//   none       yes, with   never, with own=none, which takes no lease
 //              own=none
-//              no, else    by acquire(): to held, or an Error that ends the start
-//   held       yes         to doubtful when no renewal has succeeded for too long; to lost when
-//                          the store says that somebody else has it; to released by release()
-//   doubtful   waits       to held by a renewal on our own ETag, which says that nobody had it in
-//                          between; to lost; to released
-//   lost       no          never: what is cached above may be older than what the successor wrote
+//              no, else    by acquire(): in held, or in an Error that ends the start
+//   held       yes         in doubtful when no renewal has succeeded for too long; in lost when the
+//                          store shows another owner; in released by release()
+//   doubtful   waits       in held by a renewal on our own ETag, which proves that no other server
+//                          had it in between; in lost; in released
+//   lost       no          never: caches above may be older than what the successor wrote
 //   released   no          never
 //
-// held becomes doubtful by time alone, whatever this process does or is kept from doing: who asks
-// may_write() compares the time with a deadline. A process that was stopped, or a machine that was
-// suspended, therefore finds itself without the right to write before it writes again; the clock
-// must count suspend (BoottimeClock). What cannot be had from a store: that a request which was
-// sent in time arrives in time. The margins of lease_timing.hpp are for that.
+// held becomes doubtful by time alone: may_write() compares the time with a deadline. So a process
+// that was stopped, or a machine that was suspended, has no right to write before it writes again;
+// the clock must count suspend (BoottimeClock). No store can promise that a request sent in time
+// arrives in time; the margins in lease_timing.hpp cover that.
 //
-// A machine that wakes up finds its lease doubtful, and mostly still its own. So what comes while
-// it is doubtful waits for the renewal that decides (await_writable()), for as long as one lease
-// lasts: then the doubt has become an outage, and everything is refused until a renewal succeeds.
+// A machine that wakes up finds its lease doubtful, and usually still its own. So requests wait for
+// the renewal that decides (await_writable()), for one lease duration: after that the doubt is an
+// outage, and all changes are refused until a renewal succeeds.
 //
-// While nobody writes, the records are given longer durations, and the renewals are rarer
-// (lease_timing.hpp). The first change after that brings the short ones back: note_change() tells
-// tend().
+// While nobody writes, records have longer durations, and renewals are rarer (lease_timing.hpp).
+// The first change ends that: note_change() tells tend().
 //
-// What the store says decides, and not the time, whether the lease is lost. A record that is no
-// more, or no longer to be understood, counts as somebody else's.
+// The store, not the time, decides whether the lease is lost. A record that is missing, or cannot
+// be understood, counts as another owner's.
 //
-// Each owner has a term (lease_term.hpp), which tells the layers above whether anybody else may have
-// changed the disk since they last saw it.
+// Each owner has a term (lease_term.hpp), which tells the layers above whether another writer may
+// have changed the disk since they last saw it.
 //
-// Where the store does not honour conditions (conditional_puts.hpp), own=auto goes on with a plain
-// token (lease_object.hpp): the same states, but two may hold it for a while.
+// If the store does not honour conditions (conditional_puts.hpp), own=auto uses a plain token
+// (lease_object.hpp): the states are the same, but two servers may hold it for a while.
 //
 // acquire(), settle(), tend() and release() are called by one thread at a time: acquire() before
 // the server goes into the background, settle() after that, then tend() by the keeper's thread
 // (lease_keeper.hpp), release() when that has been joined. None holds a lock during a request. Any
-// thread may ask for the state at any time.
+// thread may read the state at any time.
 #pragma once
 
 #include <atomic>
@@ -66,11 +64,11 @@ namespace nbdstack {
 enum class Ownership : std::uint8_t {
   automatic,  // auto: a lease, or a plain token where the store does not honour conditions
   lease,      // a lease, or no start
-  force,      // as auto, and whoever holds it loses it
-  none,       // nothing is asked for, nothing is promised
+  force,      // as auto, but takes it from any holder
+  none,       // no lease
 };
 
-// Throws Error(EINVAL) that names the parameter and what it may be.
+// Throws Error(EINVAL) that names the parameter and its values.
 Ownership parse_ownership(std::string_view text);
 
 enum class LeaseState : std::uint8_t { none, held, doubtful, lost, released };
@@ -88,65 +86,64 @@ class Lease {
   // `processes` outlive this.
   Lease(const LeaseSettings& settings, Clock& clock, const Processes& processes);
 
-  // Takes the lease; waits, with a word in the log, where somebody holds it who may have died.
-  // Errors: EBUSY (somebody holds it and lives), EINVAL (a record that cannot be understood),
-  // ENOTSUP (own=lease, and the store does not honour conditions), the store's own. `store` is used
-  // until settle() names another one, or release() has returned.
+  // Takes the lease; waits, and logs it, while its holder may have died. Errors: EBUSY (the holder
+  // is alive), EINVAL (a record that cannot be understood), ENOTSUP (own=lease, and the store does
+  // not honour conditions), the store's own. `store` is used until settle() or move_to() names
+  // another one, or release() has returned.
   void acquire(ObjectStore& store);
 
-  // This is the process that will serve, and `store` its store, which outlives this object: the
-  // record gets its pid. Throws Error(EBUSY) where the lease was lost meanwhile; a store that does
-  // not answer is tried again by tend(), and where the server has forked the lease is doubtful until
-  // then.
+  // Called in the process that will serve: the record gets its pid. `store` is used from here on,
+  // and outlives this object. Throws Error(EBUSY) if the lease was lost meanwhile. If the store
+  // does not answer, tend() tries again, and after a fork the lease is doubtful until then.
   void settle(ObjectStore& store);
 
   // `store` is used from here on: it outlives this object.
   void move_to(ObjectStore& store);
 
-  // Renews the lease when it is time to, which takes as long as the store's timeout at most: give
-  // it LeaseTiming::request_timeout(). To be called every LeaseTiming::pause(). What fails is
-  // logged and tried again.
+  // Renews the lease when that is due; takes at most the store's timeout, which should be
+  // LeaseTiming::request_timeout(). To be called every LeaseTiming::pause(). Failures are logged,
+  // and it is tried again.
   void tend();
 
-  // Gives the lease back, so that the next server need not wait. Writes are refused from here on;
-  // those that were begun have ended before, or they may reach the store after the next owner's.
-  // What fails is logged. Does nothing where there is no lease (any more).
+  // Releases the lease, so that the next server need not wait. Writes are refused from here on; all
+  // begun ones must have ended, or they may reach the store after the next owner's. Failures are
+  // logged. Does nothing without a lease.
   void release();
 
   [[nodiscard]] LeaseState state() const;
 
-  // From acquire() on: the store honours conditions, so that nobody else holds the lease while
-  // may_write() says yes. Not so with a plain token, or without a lease.
+  // From acquire() on: whether no other server can hold the lease while may_write() is true. Not so
+  // with a plain token, or without a lease.
   [[nodiscard]] bool is_exclusive() const {
     return settings_.ownership != Ownership::none && conditions_.honoured();
   }
 
-  // From acquire() on: in whose place this lease's record was put first; nothing: there was none.
+  // From acquire() on: the record that this lease replaced first, if there was one.
   [[nodiscard]] const std::optional<SeenLease>& predecessor() const { return predecessor_; }
   [[nodiscard]] const std::string& owner() const { return record_.owner; }
-  // From acquire() on: what the store makes of conditions.
+  // From acquire() on: which conditions the store honours.
   [[nodiscard]] const ConditionalPuts& conditions() const { return conditions_; }
 
-  // Lock-free, and a matter of nanoseconds: for every request and every piece of one.
+  // Lock-free, within nanoseconds: for every request and every piece of one.
   [[nodiscard]] bool may_write() const {
     return clock_.now().time_since_epoch().count() < deadline_.load(std::memory_order_acquire);
   }
 
-  // Throws Error(ESHUTDOWN) that says why not, and who the new owner is.
+  // Throws Error(ESHUTDOWN) with the reason and the new owner.
   void check_writable() const;
 
-  // The same, but waits while the lease is doubtful, until a renewal has decided; no longer than
-  // one lease lasts, counted from when the doubt was first met by a request.
+  // The same, but waits while the lease is doubtful, for at most one lease duration after the first
+  // request that met this doubt.
   void await_writable();
 
-  // The log tells already why the lease is doubtful or lost.
+  // Whether the reason why the lease is doubtful or lost was logged.
   [[nodiscard]] bool has_said_why() const {
     const LeaseState now = state();
     return now == LeaseState::lost || (now == LeaseState::doubtful && said_doubtful_);
   }
 
-  // How often the lease was doubtful and then held again: what was refused in between, with
-  // Error(ESHUTDOWN), may be done after all.
+  // How often the lease was doubtful and then held again: requests that were refused in between,
+  // with Error(ESHUTDOWN), may be repeated.
   [[nodiscard]] std::uint64_t regained() const { return regained_.load(std::memory_order_acquire); }
 
   // To be called before the disk is changed, each time.
@@ -156,10 +153,10 @@ class Lease {
   }
   [[nodiscard]] bool has_changed() const { return has_changed_; }
 
-  // What the layers above are told: the same as state(), in the words of all disks.
+  // state() as it is reported to the layers above.
   [[nodiscard]] WriteRight right() const;
 
-  // The own term; nothing before acquire(), or without a lease.
+  // This owner's term; nothing before acquire(), or without a lease.
   [[nodiscard]] const std::optional<LeaseTerm>& term() const { return term_; }
 
  private:
@@ -167,7 +164,7 @@ class Lease {
   void take_when_free();
   void note_predecessor(const std::optional<SeenLease>& seen);
   void take_by_force();
-  // All three: false when something else lies in the store than what was to be replaced.
+  // All three return false if the store has another record than the one to be replaced.
   bool put_over(const std::optional<LeaseVersion>& predecessor);
   bool take_over(const std::optional<SeenLease>& seen);
   bool put_over_own(std::optional<SeenLease>& other);
@@ -191,7 +188,7 @@ class Lease {
   Clock& clock_;
   const Processes& processes_;
 
-  // Of the one thread that drives the lease.
+  // Used by the one thread that drives the lease.
   ConditionalPuts conditions_;
   std::optional<LeaseObject> object_;  // from acquire() on
   LeaseRecord record_;                 // the last one that was sent
@@ -201,7 +198,7 @@ class Lease {
   TimePoint last_change_;     // or when the lease was taken; a pause late at most
   std::string last_failure_;  // of a renewal
 
-  // Of all threads.
+  // Used by all threads.
   std::optional<LeaseTerm> term_;                    // set by acquire(), and not changed any more
   std::atomic<LeaseState> state_{LeaseState::none};  // never doubtful, which is a matter of time
   std::atomic<TimePoint::rep> deadline_;             // no write from then on

@@ -23,9 +23,9 @@ class LeaseKeeper {
           } while (self.pause_for(pause));
         }) {}
 
-  // Joins the thread, which takes no longer than the renewal that is under way, if one is: a request
-  // that gets no answer ends it, so that is about the timeout of the lease's store. May be called
-  // again.
+  // Joins the thread, which takes no longer than the renewal that is under way, if one is: a
+  // request that gets no answer ends it, so that is about the timeout of the lease's store. May be
+  // called again.
   void stop() { thread_.stop(); }
 
  private:

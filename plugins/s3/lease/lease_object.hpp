@@ -1,10 +1,9 @@
-// The object of a lease in a store: reading it, and putting a record in the place of the one that
-// was seen, and of no other.
+// The object of a lease in a store: reads it, and replaces exactly the record that was read.
 //
 //   conditions honoured       If-None-Match: * where there was none, If-Match else: one winner
-//   conditions not honoured   plain token: create-only as far as the store does it; else look, put,
-//                             look again. Two that do so at the same moment may both believe that
-//                             they won, until the next look of one of them.
+//   conditions not honoured   plain token: create-only if the store can do that; otherwise read,
+//                             put, read again. Two servers that do so at the same moment may both
+//                             believe that they won, until the next read of one of them.
 #pragma once
 
 #include <chrono>
@@ -35,16 +34,16 @@ class LeaseObject {
   // `store` outlives this.
   LeaseObject(ObjectStore& store, std::string key, ConditionalPuts conditions);
 
-  // Nothing: there is none. Throws the store's errors.
+  // Returns nothing if there is none. Throws the store's errors.
   [[nodiscard]] std::optional<SeenLease> read() const;
 
-  // The same for who is going to replace it whatever it is: one that the store cannot give back as
-  // it was stored (a checksum that does not fit) counts as one that is not understood.
+  // The same for a caller that replaces any record: one that the store cannot return as it was
+  // stored (a checksum that does not fit) counts as one that is not understood.
   [[nodiscard]] std::optional<SeenLease> read_to_replace() const;
 
-  // Puts `record` where `predecessor` is (nothing: where there is no record). Nothing comes back
-  // when something else is there: the caller looks what it is, which may be an earlier put of his
-  // whose answer was lost. Throws the store's errors; the record may be stored all the same then.
+  // Replaces `predecessor` (nothing: no record) by `record`. Returns nothing if the store has
+  // another record: the caller reads it, as it may be an earlier put whose reply was lost. Throws
+  // the store's errors; the record may then be stored nevertheless.
   [[nodiscard]] std::optional<LeaseVersion> put_over(const std::optional<LeaseVersion>& predecessor,
                                                      const LeaseRecord& record);
 

@@ -1,22 +1,21 @@
-// Whether a lease that was found may be taken: who starts looks at it again and again, and each
-// look has a verdict.
+// Whether an existing lease may be taken: a server that starts reads it repeatedly, and each read
+// gives a verdict.
 //
-//   what a look shows                                        verdict
+//   the record that was read                                 verdict
 //   no record                                                take
 //   a released one                                           take
 //   our own: an earlier put whose answer was lost or late    take
 //   one that this program does not understand                refuse
 //   held, by a process of this machine that has ended        take
-//   held, and not what the look before has shown             refuse: its owner is alive
-//   held, the same in all looks since expiry                 take
+//   held, and changed since the last read                    refuse: its owner is alive
+//   held, the same in all reads since expiry                 take
 //   held, otherwise                                          wait
 //
-// (expiry: lease_timing.hpp, with the duration that the record itself tells, counted by this
-// machine's own clock. How old the store says the record is does not matter: the time of a file is
-// another host's, and clocks that differ by a minute would give the volume two writers.) So a live
-// owner is noticed at its next renewal, and a dead one of another machine is waited for during one
-// lease. To take means a put over exactly the record that was looked at: of two that have the same
-// verdict, one wins.
+// (Expiry is defined in lease_timing.hpp, with the duration in the record itself, by this machine's
+// clock. The store's time of the record does not matter: it comes from another host, and clocks
+// that differ by a minute would give the volume two writers.) So a live owner is noticed at its
+// next renewal, and the wait for a dead one on another machine is one lease duration. "Take"
+// replaces exactly the record that was read: of two servers with this verdict, one wins.
 #pragma once
 
 #include <cstdint>

@@ -14,7 +14,8 @@ std::uint64_t any_up_to(std::uint64_t last) {
 }
 
 // Far from each other, and from where a count could ever come by its steps: 52 random bits, which
-// every program that reads JSON takes for a whole number, as it does for half a milliard steps more.
+// every program that reads JSON takes for a whole number, as it does for half a milliard steps
+// more.
 LeaseTerm new_count() {
   constexpr std::uint64_t kFirst_max = (std::uint64_t{1} << 52U) - 1;
   const std::uint64_t first = any_up_to(kFirst_max);

@@ -1,13 +1,13 @@
-// The times of a lease. D is the parameter lease-time, R the duration that a record carries, which its
-// owner chooses anew with each renewal:
+// The times of a lease. D is the parameter lease-time, R the duration that a record carries, which
+// its owner chooses anew with each renewal:
 //
 //   R = D                         while somebody writes
 //   R = as long as nobody has     else; at least D, at most 4 D and what a record may carry
 //
-//   of D   D/10   longest time that one request for the lease may take     3 s of the default 30 s
+//   of D   D/10   time limit of one request for the lease                  3 s of the default 30 s
 //          D/2    the same at the start, where nobody writes yet          15 s
-//          D/30   pause between attempts, and the keeper's look at the     1 s
-//                 time; a second at most
+//          D/30   pause between attempts, and between the keeper's checks  1 s
+//                 of the time; a second at most
 //   of R   R/6    margin                                                   5 s, of 120 s 20 s
 //
 //   owner      may write until R - margin after it SENT the renewal that succeeded; renews when no more
@@ -15,20 +15,19 @@
 //   successor  may take over when it has watched the same record for R + margin since the ANSWER
 //              that showed it
 //
-// The record was stored between the sending and any answer that shows it, so the owner stops at
-// least 2 * margin before anybody takes over. That is what there is for clocks of unequal rates
-// (each counts its own seconds, and nobody looks at another's time of day), and for requests that
-// the owner sent before it stopped and that the network delivers late.
+// A record is stored between its sending and any answer that shows it, so the owner stops at least
+// 2 * margin before a successor takes over. This covers clocks of unequal rates (each server counts
+// its own seconds, and none uses another's time of day), and requests that the owner sent before it
+// stopped and the network delivers late.
 //
-// So it is for each record by itself, and an owner does not know which one lies in the store while a
-// renewal is on its way, or its answer was lost. It therefore lets its right end with the earlier one
-// of the two BEFORE it sends a record with a shorter R, and prolongs it only by an answer.
+// This holds for each record by itself, but an owner does not know which one is stored while a
+// renewal is in flight, or if its reply was lost. So its right ends with the earlier of the two
+// BEFORE it sends a record with a shorter R, and only a reply prolongs it.
 //
-// Why R grows: each renewal is a PUT that is paid for, and a volume at rest needs none but to show
-// that its owner lives. What it costs instead: a successor on another machine waits longer for an owner
-// that died while nobody wrote, and learns later that one is alive; by no longer than nobody had
-// written, and for 4 D + margin at most. While somebody writes nothing of that holds, from the first
-// write on: it is followed by a renewal with R = D within a pause.
+// Why R grows: each renewal is a paid PUT, which a volume at rest needs only to show that its owner
+// lives. In return a successor on another machine waits longer for an owner that died while nobody
+// wrote, and learns later that one is alive: by no longer than nobody had written, and for at most
+// 4 D + margin. This ends with the first write: a renewal with R = D follows it within a pause.
 #pragma once
 
 #include <algorithm>
@@ -57,7 +56,7 @@ struct RecordTiming {
 struct LeaseTiming {
   std::chrono::milliseconds duration = kLeaseDuration_default;
 
-  // What the record of an owner carries that has written nothing for `idle`.
+  // The duration in the record of an owner that has written nothing for `idle`.
   [[nodiscard]] std::chrono::milliseconds record_duration(Duration idle) const {
     const auto longest = std::min(4 * duration, kLeaseDuration_max);
     return std::clamp(std::chrono::floor<std::chrono::milliseconds>(idle), duration, longest);
@@ -69,12 +68,13 @@ struct LeaseTiming {
   }
   // The timeout that the store of a lease is to be given.
   [[nodiscard]] std::chrono::milliseconds request_timeout() const { return duration / 10; }
-  // The same while the lease is acquired: one that was stored too late is noticed, and put again.
+  // The same while the lease is acquired: a record that was stored too late is noticed and
+  // replaced.
   [[nodiscard]] std::chrono::milliseconds start_timeout() const { return duration / 2; }
   [[nodiscard]] Duration pause() const {
     return std::min<Duration>(Duration(duration) / 30, std::chrono::seconds(1));
   }
-  // Between two looks of a successor that waits.
+  // Between two reads of a waiting successor.
   [[nodiscard]] Duration watch_pause() const {
     return std::min<Duration>(Duration(duration) / 6, std::chrono::seconds(1));
   }

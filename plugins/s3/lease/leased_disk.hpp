@@ -1,20 +1,20 @@
-// A disk that is changed only while the lease on it lasts.
+// Lets changes of a disk pass only while its lease is held.
 //
 //   the lease is    a change, or a flush                           a read
-//   held            is done                                        is done
-//   doubtful        waits for the renewal that decides, for a      is done
+//   held            passes                                         passes
+//   doubtful        waits for the renewal that decides, for a      passes
 //                   while (Lease::await_writable())
-//   lost, or        ESHUTDOWN                                      is done
+//   lost, or        ESHUTDOWN                                      passes
 //   doubtful still
 //
-// A flush changes nothing, but its success says that what this server accepted is the disk's
-// content, which it does not know any more. A read returns what lies in the store, whoever wrote
-// it: it is never older than that. (A layer above that remembers blocks learns from identity() that
-// they may be.)
+// A flush changes nothing, but its success would promise that the writes of this server are the
+// disk's content, which it does not know any more. A read returns what is in the store, whichever
+// server wrote it, and nothing older. (identity() tells a layer above that its blocks may be
+// older.)
 //
-// A change is refused before it begins. One that was begun in time, and takes long, is watched
-// further down: whoever sends its bytes asks Lease::may_write() as well. What was cut off so is done
-// once more if the lease turns out to be ours still: its client knows nothing of it yet.
+// A change is refused before it begins. For one that began in time and takes long, the store checks
+// Lease::may_write() before it sends each piece. A change that was cut off so is repeated if the
+// lease turns out to be still held: its client has had no reply yet.
 #pragma once
 
 #include <array>
@@ -39,7 +39,7 @@ class LeasedDisk final : public ForwardingLayer {
     }
   }
 
-  // The moment in which the lease runs out changes the answer, without anybody having to notice.
+  // Changes at the moment when the lease runs out.
   std::shared_ptr<const DiskIdentity> identity() override {
     return identities_.at(static_cast<std::size_t>(lease_.right()));
   }
@@ -75,7 +75,7 @@ class LeasedDisk final : public ForwardingLayer {
     }
   }
 
-  // The lease says once in the log why it is not held: not with each request that is refused.
+  // The reason why the lease is not held is logged once, not with each refused request.
   void await_right() {
     try {
       lease_.await_writable();
