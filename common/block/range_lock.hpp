@@ -1,13 +1,12 @@
 // Exclusive ownership of ranges of a disk: "one write of these bytes at a time".
 //
-// A range waits for every range that asked before it and overlaps it, in the order of asking, so
-// nobody starves and two writers of the same bytes are served in one order at every level. Ranges
-// that do not overlap never wait for each other. What is owned is the right to change a range; this
-// is not a mutex around a data structure, and owning it while the layer below works is its purpose.
+// A range waits for all earlier ranges that overlap it, so no thread starves, and two writers of
+// the same bytes are served in one order at every level. Ranges that do not overlap never wait for
+// each other. A range is the right to change bytes of the disk, not a mutex around a data
+// structure: it is meant to be owned while the layer below works.
 //
-// A thread owns one range at a time: owning one and asking for another could wait for itself.
-// Cost: linear in the number of ranges owned or asked for at this moment, which the requests in
-// flight bound.
+// A thread owns one range at a time: with a second one it could wait for itself. Cost: linear in
+// the number of ranges that are owned or waited for, which the requests in flight bound.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +22,7 @@ namespace nbdstack {
 class RangeLock {
   struct Claim {
     Range range;
-    std::size_t blockers = 0;  // earlier claims that overlap this one and are still there
+    std::size_t blockers = 0;  // earlier claims that overlap this one and still exist
     ConditionVariable granted;
   };
 
@@ -47,8 +46,8 @@ class RangeLock {
     std::list<Claim>::iterator claim_;
   };
 
-  // The range, where nobody owns or waits for any of it; nothing otherwise. Never waits, so it may
-  // be asked for while another range is owned.
+  // Returns nothing if any part of the range is owned or waited for. Never waits, so it may be
+  // called while another range is owned.
   [[nodiscard]] std::optional<Guard> try_acquire(const Range& range) {
     const MutexLock lock(mutex_);
     for (const Claim& claim : claims_) {
@@ -57,7 +56,7 @@ class RangeLock {
     return Guard(*this, add(range, 0));
   }
 
-  // Claims that are owned or waited for: lets a test know that somebody has begun to wait.
+  // Claims that are owned or waited for: shows a test that a thread has begun to wait.
   [[nodiscard]] std::size_t claims() const {
     const MutexLock lock(mutex_);
     return claims_.size();

@@ -35,12 +35,12 @@ class StorageFile {
   // Exactly buffer.size() bytes; a file that ends before is an Error(EIO).
   virtual void read_at(std::span<std::byte> buffer, std::uint64_t offset) const = 0;
   virtual void write_at(std::span<const std::byte> buffer, std::uint64_t offset) = 0;
-  // The range reads as zeros afterwards, and its storage is given back. Unsynced like a write.
+  // Makes the range read as zeros, and frees its storage. Unsynced like a write.
   virtual void punch_hole(std::uint64_t length, std::uint64_t offset) = 0;
   virtual void sync_data() = 0;
-  // Takes storage for a range, so that writing there does not fail for lack of room; what the file
-  // contains and how long it is stays as it is. Throws where there is no room. A file system that
-  // cannot do this is no failure.
+  // Reserves storage for a range, so that writing there does not fail for lack of room, without
+  // changing content or size. Throws if there is no room, but not if the file system cannot do
+  // this.
   virtual void reserve(std::uint64_t /*length*/, std::uint64_t /*offset*/) {}
 };
 
@@ -55,26 +55,26 @@ class Directory {
   virtual ~Directory() = default;
 
   [[nodiscard]] virtual const std::string& path() const = 0;
-  // What is in it, in no order.
+  // The names in it, in no order.
   [[nodiscard]] virtual std::vector<std::string> names() const = 0;
-  // For reading and writing; created where there is none.
+  // Opens for reading and writing; creates the file if it does not exist.
   [[nodiscard]] virtual std::unique_ptr<StorageFile> open(const std::string& name) = 0;
   virtual void rename(const std::string& from, const std::string& to) = 0;
-  // A file that is not there is none of its failures.
+  // Succeeds if the file does not exist.
   virtual void remove(const std::string& name) = 0;
   virtual void sync() = 0;
-  // Whether a later process would find it where this one has opened it.
+  // Whether a later process would find the directory where this one opened it.
   [[nodiscard]] virtual bool is_found_again() const { return true; }
 };
 
-// What is in the directory `path`, in no order. Throws Error that names it. (Where there is no memory
-// for a name, std::filesystem's iterators end the process.)
+// The names in the directory `path`, in no order. Throws Error that names it. (Without memory for a
+// name, std::filesystem's iterators would end the process.)
 std::vector<std::string> names_in(const std::string& path);
 
 // The file system's own.
 class SystemDirectory : public Directory {
  public:
-  // `path` is absolute, and there.
+  // `path` is absolute, and exists.
   explicit SystemDirectory(std::string path) : path_(std::move(path)) {}
 
   [[nodiscard]] const std::string& path() const override { return path_; }

@@ -1,6 +1,6 @@
-// The machine's clock and plain sleeping: for who looks himself whether the server stops, and for
-// the time before the server serves, when nbdkit's own sleep (common/nbdkit/nbdkit_clock.hpp) may
-// not be used.
+// The machine's clock and plain sleeping: for callers that check for shutdown themselves, and for
+// the time before the server serves, when nbdkit's own sleep (common/nbdkit/nbdkit_clock.hpp) is
+// not allowed.
 #pragma once
 
 #include <thread>

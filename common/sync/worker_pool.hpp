@@ -1,10 +1,10 @@
-// Threads that help a request to have many calls to the layer below under way at once.
+// Threads that let a request have many calls to the layer below in flight.
 //
-// Work is structured: run() returns when everything it was given is done, so that whatever the
-// pieces refer to may live on the caller's stack. The caller works along, so run() makes progress
-// even when every thread of the pool is busy, and may be nested without danger of deadlock.
+// Work is structured: run() returns when all its pieces are done, so they may refer to the caller's
+// stack. The caller works as well, so run() makes progress even if all threads are busy, and nested
+// calls cannot deadlock.
 //
-// Threads start at the first use: a server may fork before it, and a fork loses threads.
+// Threads start at the first use, because a fork before it would lose them.
 #pragma once
 
 #include <cstddef>
@@ -24,13 +24,13 @@ class WorkerPool {
   explicit WorkerPool(std::size_t threads) : thread_count_(threads) {}
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
-  // Joins the threads; no run() is under way any more.
+  // Joins the threads. No run() may be in progress.
   ~WorkerPool();
 
-  // What becomes of the pieces that have not been started when one throws.
+  // What happens to the pieces that have not begun when one throws.
   enum class OnFailure : std::uint8_t {
-    finish,  // they run all the same: each is worth doing for itself
-    stop,    // they are left out: the whole has failed, and they might take long to fail as well
+    finish,  // they run: each is useful by itself
+    stop,    // they are skipped: the whole has failed, and they might take long to fail as well
   };
 
   // Calls body(0) ... body(count - 1), several at a time, in order of their start, and waits for
@@ -38,9 +38,9 @@ class WorkerPool {
   void run(std::size_t count, const std::function<void(std::size_t)>& body,
            OnFailure on_failure = OnFailure::finish);
 
-  // The same, while the caller does something of his own first, which stays on his thread: what
-  // belongs to a thread (nbdkit keeps a request's error and connection so) is not lost. When that
-  // throws, pieces that have not begun are left out, and its exception is thrown.
+  // The same, but the caller's thread calls own() first, beside the pieces: nbdkit keeps a
+  // request's error and connection with its thread. If own() throws, pieces that have not begun are
+  // skipped, and its exception is thrown.
   void run_beside(const std::function<void()>& own, std::size_t count,
                   const std::function<void(std::size_t)>& body);
 
