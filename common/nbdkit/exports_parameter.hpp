@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "common/block/disk_registry.hpp"
-#include "common/nbdkit/parameters.hpp"
+#include "common/params/parameters.hpp"
 
 namespace nbdstack {
 

@@ -30,7 +30,7 @@
 
 #include "common/block/layer.hpp"
 #include "common/block/open_request.hpp"
-#include "common/nbdkit/parameters.hpp"
+#include "common/params/parameters.hpp"
 
 struct nbdkit_filter;
 

@@ -3,6 +3,7 @@
 #include <csignal>
 
 #include "common/log.hpp"
+#include "common/params/secrets.hpp"
 #include "common/quoted_name.hpp"
 
 namespace nbdstack {
@@ -20,6 +21,7 @@ void prepare_process() {
   log::set_sink({.error = report, .debug = [](const char* message) {
                    nbdkit_debug("%s", one_line(message).c_str());
                  }});
+  set_secret_reader(nbdkit_read_password);
 }
 
 }  // namespace nbdstack

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "common/block/layer.hpp"
-#include "common/nbdkit/parameters.hpp"
+#include "common/params/parameters.hpp"
 
 struct nbdkit_plugin;
 

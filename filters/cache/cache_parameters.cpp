@@ -8,13 +8,13 @@
 #include <algorithm>
 #include <bit>
 #include <charconv>
-#include <chrono>
 #include <cstdlib>
 
 #include "common/error.hpp"
 #include "common/io/directory.hpp"
 #include "common/log.hpp"
 #include "common/nbdkit/exports_parameter.hpp"
+#include "common/params/values.hpp"
 
 namespace nbdstack {
 namespace {
@@ -80,11 +80,11 @@ ParameterTable CacheParameters::table() {
       choice_parameter("cache-flush", settings_.flush,
                        {{"below", FlushTo::below}, {"local", FlushTo::local}},
                        "Flush and FUA wait for the plugin, or for cache-dir only."),
-      duration_parameter("cache-write-delay", write_delay_ms_,
+      duration_parameter("cache-write-delay", settings_.write_delay,
                          "Write back blocks that have been dirty for so long; 0: when flushed."),
-      duration_parameter("cache-stop-timeout", stop_timeout_ms_,
+      duration_parameter("cache-stop-timeout", settings_.stop_timeout,
                          "Longest time to write back when the server stops; 0: while it gets on."),
-      number_parameter("cache-threads", threads_, 1, kMostThreads,
+      number_parameter("cache-threads", settings_.threads, 1, kMostThreads,
                        "How many write-back requests are under way at once."),
       size_parameter("cache-max-dirty", settings_.max_dirty_bytes, {.minimum = 1}, "unlimited",
                      "Writes wait while so much is dirty."),
@@ -92,7 +92,7 @@ ParameterTable CacheParameters::table() {
                        "Which blocks are reclaimed first."),
       size_parameter("cache-protect", settings_.protect_bytes, {}, "0",
                      "Reclaim the first SIZE bytes of the disk last."),
-      duration_parameter("cache-timeout", timeout_ms_,
+      duration_parameter("cache-timeout", settings_.timeout,
                          "Drop clean blocks that are older; 0: never."),
   });
 }
@@ -167,10 +167,6 @@ void CacheParameters::check() {
     }
     return false;
   };
-  settings_.threads = threads_;
-  settings_.write_delay = std::chrono::milliseconds(write_delay_ms_);
-  settings_.timeout = std::chrono::milliseconds(timeout_ms_);
-  settings_.stop_timeout = std::chrono::milliseconds(stop_timeout_ms_);
   const char* const directory = std::getenv("TMPDIR");
   const bool given = directory != nullptr && *directory != '\0';
   temporary_directory_ = absolute_path("TMPDIR", given ? directory : "/var/tmp");

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "common/block/disk_registry.hpp"
-#include "common/nbdkit/parameters.hpp"
+#include "common/params/parameters.hpp"
 #include "filters/cache/state/settings.hpp"
 #include "filters/cache/store/durable/taking_over.hpp"
 
@@ -46,10 +46,6 @@ class CacheParameters {
   std::uint64_t min_block_size_ = 64U << 10U;
   std::uint64_t max_size_bytes_ = 0;
   unsigned max_size_percent_ = 0;  // of the file system; 0: max_size_bytes_ counts
-  unsigned threads_ = 16;
-  std::uint64_t write_delay_ms_ = 0;
-  std::uint64_t stop_timeout_ms_ = 0;
-  std::uint64_t timeout_ms_ = 0;
   OnRead on_read_ = OnRead::no;
   std::string on_read_path_;
   std::string cache_dir_;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "common/params/values.hpp"
 #include "plugins/s3/aws/bucket_name.hpp"
 #include "plugins/s3/layout/object_names.hpp"
 #include "plugins/s3/layout/s3backer/s3backer_volume.hpp"
@@ -59,8 +60,9 @@ S3Parameters::Rows S3Parameters::volume_rows() {
       string_parameter("bucket", store_.bucket, "[s3://]NAME[/KEY]",
                        "the bucket, access point or directory (required)"),
       string_parameter("key", request.key, "KEY", "the volume's name in the bucket"),
-      size_parameter("size", size_bytes_, {.minimum = 1}, "", "create a volume of this size"),
-      size_parameter("object-size", object_size_,
+      size_parameter("size", request.size_bytes, {.minimum = 1}, "",
+                     "create a volume of this size"),
+      size_parameter("object-size", request.object_size,
                      {.minimum = kS3backerBlock_bytes_min,
                       .maximum = kS3backerBlock_bytes_max,
                       .power_of_two = true},
@@ -81,7 +83,7 @@ S3Parameters::Rows S3Parameters::volume_rows() {
                         {"force", Ownership::force},
                         {"none", Ownership::none}},
                        "be the volume's only writer"),
-      duration_parameter("lease-time", lease_time_ms_,
+      duration_parameter("lease-time", serving_.lease_duration,
                          "how long the right to write lasts when it is not renewed"),
       bool_parameter("readonly", request.readonly, "change nothing, and own nothing"),
       volumes_parameter(),
@@ -111,9 +113,7 @@ S3Parameters::Rows S3Parameters::coding_rows() {
     request.compression =
         std::array{Compression::none, Compression::deflate, Compression::zstd}[index];
   };
-  Parameter key_length = number_parameter("key-length", key_length_bytes_, 1, 1024,
-                                          "with layout=s3backer: bytes of the cipher's key");
-  key_length.default_text = "the cipher's";
+  const auto set_key_length = [&request](unsigned bytes) { request.key_length_bytes = bytes; };
   return {
       word_parameter("compress", {"none", "deflate", "zstd"}, 0, set_compression,
                      "compress objects that are written"),
@@ -128,7 +128,8 @@ S3Parameters::Rows S3Parameters::coding_rows() {
                        "encrypt a new volume: aes-256-gcm; with layout=s3backer its ciphers"),
       passphrase_parameter("passphrase", request.passphrase,
                            "the passphrase of an encrypted volume"),
-      std::move(key_length),
+      number_row("key-length", set_key_length, 1, 1024, "the cipher's",
+                 "with layout=s3backer: bytes of the cipher's key"),
   };
 }
 
@@ -195,10 +196,6 @@ void S3Parameters::check() {
   normalise();
   VolumeRequest& request = serving_.request;
   request.bucket = store_.bucket;
-  if (size_bytes_ != 0) request.size_bytes = size_bytes_;
-  if (object_size_ != 0) request.object_size = static_cast<std::uint32_t>(object_size_);
-  if (key_length_bytes_ != 0) request.key_length_bytes = key_length_bytes_;
-  serving_.lease_duration = std::chrono::milliseconds(lease_time_ms_);
   check_lease_duration(serving_.lease_duration);
   serving_.connections = store_.connections;
   if (zone_of_directory_bucket(store_.bucket).has_value()) {

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "common/nbdkit/parameters.hpp"
+#include "common/params/parameters.hpp"
 #include "plugins/s3/serving/served_volume.hpp"
 #include "plugins/s3/serving/store_factory.hpp"
 
@@ -45,11 +45,6 @@ class S3Parameters {
   ServingSettings serving_;
   KeepingOptions keeping_;
 
-  // As they are given; 0 and empty: not given.
-  std::uint64_t size_bytes_ = 0;
-  std::uint64_t object_size_ = 0;
-  std::uint64_t lease_time_ms_ = 30'000;
-  unsigned key_length_bytes_ = 0;
   bool requester_pays_ = false;
   bool volumes_ = false;
 };

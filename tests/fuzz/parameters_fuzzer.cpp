@@ -1,6 +1,5 @@
-// What the user gives: values of parameters (common/nbdkit/parameters.hpp, with nbdkit's own reading
-// as nbdstack's programs do it, standalone.cpp), and nbdkit's command line as far as a layer looks at
-// it (server_options.hpp, server_user.hpp).
+// What the user gives: values of parameters (common/params/parameters.hpp), and nbdkit's command line as far
+// as a layer looks at it (server_options.hpp, server_user.hpp).
 //
 //   any value      is refused by an error that names the parameter, or lies within its bounds
 //   a size         that was read is read again as it is shown
@@ -10,9 +9,10 @@
 #include <bit>
 #include <limits>
 
-#include "common/nbdkit/parameters.hpp"
 #include "common/nbdkit/server_options.hpp"
 #include "common/nbdkit/server_user.hpp"
+#include "common/params/parameters.hpp"
+#include "common/params/values.hpp"
 #include "tests/fuzz/fuzz.hpp"
 
 namespace nbdstack::fuzz {

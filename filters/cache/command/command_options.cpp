@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <string_view>
 
-#include "common/nbdkit/parameters.hpp"
+#include "common/params/parameters.hpp"
 
 namespace nbdstack {
 namespace {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "common/command/usage_error.hpp"
-#include "common/nbdkit/parameters.hpp"
+#include "common/params/parameters.hpp"
 #include "plugins/s3/s3_parameters.hpp"
 
 namespace nbdstack {

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "common/nbdkit/parameters.hpp"
+#include "common/params/values.hpp"
 #include "plugins/s3/blocks/block_listing.hpp"
 #include "plugins/s3/layout/s3backer/s3backer_volume.hpp"
 #include "plugins/s3/lease/lease_object.hpp"

@@ -8,6 +8,8 @@
 // Errors are in nbdkit's words where nbdkit has a filter of the same name.
 #pragma once
 
+#include <chrono>
+#include <concepts>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -50,16 +52,47 @@ struct SizeRange {
   bool power_of_two = false;
 };
 
-// A number of bytes with nbdkit's suffixes (k, M, G, ...).
-Parameter size_parameter(std::string name, std::uint64_t& target, const SizeRange& range,
-                         std::string default_text, std::string help);
+template <typename Value>
+using Set = std::function<void(Value)>;
 
-Parameter number_parameter(std::string name, unsigned& target, unsigned minimum, unsigned maximum,
-                           std::string help);
+// A number of bytes with nbdkit's suffixes (k, M, G, ...). The target is of any integral type that
+// has room for the range's maximum, or an optional one.
+Parameter size_row(std::string name, Set<std::uint64_t> set, const SizeRange& range,
+                   std::string default_text, std::string help);
+template <typename Target>
+Parameter size_parameter(std::string name, Target& target, const SizeRange& range,
+                         std::string default_text, std::string help) {
+  auto set = [&target](std::uint64_t size) { target = static_cast<Target>(size); };
+  return size_row(std::move(name), std::move(set), range, std::move(default_text), std::move(help));
+}
 
-// Seconds, with a fraction if wanted ("0.5"), kept in milliseconds. Suffixes ms, s, m, h are
-// understood.
-Parameter duration_parameter(std::string name, std::uint64_t& target_ms, std::string help);
+Parameter number_row(std::string name, Set<unsigned> set, unsigned minimum, unsigned maximum,
+                     std::string default_text, std::string help);
+template <std::unsigned_integral Target>
+Parameter number_parameter(std::string name, Target& target, unsigned minimum, unsigned maximum,
+                           std::string help) {
+  auto set = [&target](unsigned number) { target = number; };
+  return number_row(std::move(name), std::move(set), minimum, maximum, std::to_string(target),
+                    std::move(help));
+}
+
+// Seconds, with a fraction if wanted ("0.5"). Suffixes ms, s, m, h are understood. A target that is
+// no std::chrono duration is one of milliseconds.
+Parameter duration_row(std::string name, Set<std::uint64_t> set_ms, std::uint64_t default_ms,
+                       std::string help);
+template <typename Rep, typename Period>
+Parameter duration_parameter(std::string name, std::chrono::duration<Rep, Period>& target,
+                             std::string help) {
+  using std::chrono::milliseconds;
+  const auto initial = std::chrono::duration_cast<milliseconds>(target).count();
+  auto set = [&target](std::uint64_t value_ms) { target = milliseconds(value_ms); };
+  return duration_row(std::move(name), std::move(set), static_cast<std::uint64_t>(initial),
+                      std::move(help));
+}
+inline Parameter duration_parameter(std::string name, std::uint64_t& target_ms, std::string help) {
+  auto set = [&target_ms](std::uint64_t value_ms) { target_ms = value_ms; };
+  return duration_row(std::move(name), std::move(set), target_ms, std::move(help));
+}
 
 Parameter bool_parameter(std::string name, bool& target, std::string help);
 // The same, and nothing where it is not given; `default_text` says what holds then.
@@ -72,8 +105,7 @@ Parameter string_parameter(std::string name, std::string& target, std::string va
 // A file or directory, made absolute: the server leaves its directory later.
 Parameter path_parameter(std::string name, std::string& target, std::string help);
 
-// A secret: literal, `-` (asked for on the terminal), `+FILE`, `-FD`. Its value never appears in a
-// message.
+// A secret, as secrets.hpp reads it. Its value never appears in a message.
 Parameter password_parameter(std::string name, std::string& target, std::string help);
 // The same, which is not empty, and nothing where it is not given.
 Parameter passphrase_parameter(std::string name, std::optional<std::string>& target,
@@ -87,15 +119,6 @@ Parameter choice_parameter(std::string name, Enum& target,
 // The plain form of the above: `select` gets the index of the word.
 Parameter word_parameter(std::string name, std::vector<std::string> words, std::size_t initial,
                          std::function<void(std::size_t)> select, std::string help);
-
-// nbdkit's own reading of values, for rows of a kind of their own; they throw Error naming the
-// parameter.
-std::uint64_t parse_size(const std::string& name, const std::string& value);
-bool parse_bool(const std::string& name, const std::string& value);
-std::string absolute_path(const std::string& name, const std::string& value);
-
-// 65536 -> "64K".
-std::string format_size(std::uint64_t size_bytes);
 
 template <typename Enum>
 Parameter choice_parameter(std::string name, Enum& target,

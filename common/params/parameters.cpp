@@ -1,21 +1,16 @@
-#include "common/nbdkit/parameters.hpp"
+#include "common/params/parameters.hpp"
 
 #include <fmt/format.h>
-#include <nbdkit-filter.h>
 
 #include <algorithm>
 #include <bit>
-#include <charconv>
-#include <cmath>
-#include <cstdlib>
-#include <memory>
 
 #include "common/error.hpp"
+#include "common/params/secrets.hpp"
+#include "common/params/values.hpp"
 
 namespace nbdstack {
 namespace {
-
-using Owned = std::unique_ptr<char, decltype(&std::free)>;
 
 std::string describe(const SizeRange& range) {
   const bool bounded = range.maximum != std::numeric_limits<std::int64_t>::max();
@@ -45,35 +40,6 @@ void check_size(const std::string& name, std::uint64_t size, const SizeRange& ra
   }
 }
 
-struct DurationUnit {
-  std::string_view suffix;
-  double factor_ms;
-};
-constexpr DurationUnit kDurationUnits[] = {
-    {"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}, {"", 1000}};
-
-std::uint64_t parse_duration_ms(const std::string& name, const std::string& value) {
-  double number = 0;
-  const char* const end = value.data() + value.size();
-  const auto [rest, problem] = std::from_chars(value.data(), end, number);
-  const std::string_view suffix(rest, static_cast<std::size_t>(end - rest));
-  const auto* const unit = std::find_if(std::begin(kDurationUnits), std::end(kDurationUnits),
-                                        [&](const auto& known) { return known.suffix == suffix; });
-  constexpr double kLongest_ms = 1e12;  // thirty years; keeps deadlines from overflowing
-  if (problem != std::errc() || unit == std::end(kDurationUnits) || !std::isfinite(number) ||
-      number < 0 || number * unit->factor_ms > kLongest_ms) {
-    throw Error(EINVAL, fmt::format("{}: '{}' is not a time: use seconds, such as 10 or 0.5, or a "
-                                    "number with ms, s, m or h",
-                                    name, value));
-  }
-  return static_cast<std::uint64_t>(std::llround(number * unit->factor_ms));
-}
-
-std::string format_duration(std::uint64_t duration_ms) {
-  return duration_ms % 1000 == 0 ? fmt::format("{}", duration_ms / 1000)
-                                 : fmt::format("{}", static_cast<double>(duration_ms) / 1000);
-}
-
 std::string help_line(const Parameter& row) {
   std::string text = row.help;
   if (!row.range_text.empty()) text += fmt::format(" ({})", row.range_text);
@@ -100,75 +66,43 @@ std::string ParameterTable::help() const {
   return text;
 }
 
-std::uint64_t parse_size(const std::string& name, const std::string& value) {
-  const std::int64_t size = nbdkit_parse_size(value.c_str());
-  if (size < 0) throw Error(EINVAL, fmt::format("{}: '{}' is not a size", name, value));
-  return static_cast<std::uint64_t>(size);
-}
-
-bool parse_bool(const std::string& name, const std::string& value) {
-  const int result = nbdkit_parse_bool(value.c_str());
-  if (result < 0)
-    throw Error(EINVAL, fmt::format("{}: '{}' is neither true nor false", name, value));
-  return result != 0;
-}
-
-std::string absolute_path(const std::string& name, const std::string& value) {
-  const Owned path(nbdkit_absolute_path(value.c_str()), &std::free);
-  if (path == nullptr) throw Error(EINVAL, fmt::format("{}: '{}' is not a path", name, value));
-  return path.get();
-}
-
-std::string format_size(std::uint64_t size_bytes) {
-  constexpr std::string_view kSuffixes = "KMGTPE";
-  std::size_t steps = 0;
-  while (steps < kSuffixes.size() && size_bytes != 0 && size_bytes % 1024 == 0) {
-    size_bytes /= 1024;
-    ++steps;
-  }
-  return steps == 0 ? fmt::format("{}", size_bytes)
-                    : fmt::format("{}{}", size_bytes, kSuffixes[steps - 1]);
-}
-
-Parameter size_parameter(std::string name, std::uint64_t& target, const SizeRange& range,
-                         std::string default_text, std::string help) {
-  auto set = [name, &target, range](const std::string& value) {
+Parameter size_row(std::string name, Set<std::uint64_t> set_size, const SizeRange& range,
+                   std::string default_text, std::string help) {
+  auto set = [name, set_size = std::move(set_size), range](const std::string& value) {
     const std::uint64_t size = parse_size(name, value);
     check_size(name, size, range);
-    target = size;
+    set_size(size);
   };
   return {std::move(name),         "SIZE",        std::move(help), describe(range),
           std::move(default_text), std::move(set)};
 }
 
-Parameter number_parameter(std::string name, unsigned& target, unsigned minimum, unsigned maximum,
-                           std::string help) {
+Parameter number_row(std::string name, Set<unsigned> set_number, unsigned minimum, unsigned maximum,
+                     std::string default_text, std::string help) {
   const bool bounded = maximum != std::numeric_limits<unsigned>::max();
   const std::string range = bounded       ? fmt::format("{} to {}", minimum, maximum)
                             : minimum > 0 ? fmt::format("at least {}", minimum)
                                           : std::string();
-  auto set = [name, &target, minimum, maximum, range](const std::string& value) {
-    unsigned number = 0;
-    if (nbdkit_parse_unsigned(name.c_str(), value.c_str(), &number) == -1) {
-      throw Error(EINVAL, fmt::format("{}: '{}' is not a number", name, value));
-    }
+  auto set = [name, set_number = std::move(set_number), minimum, maximum,
+              range](const std::string& value) {
+    const unsigned number = parse_unsigned(name, value);
     if (number == 0 && minimum == 1) {
       throw Error(EINVAL, fmt::format("{} must be greater than zero", name));
     }
     if (number < minimum || number > maximum) {
       throw Error(EINVAL, fmt::format("{} is {}: it must be {}", name, number, range));
     }
-    target = number;
+    set_number(number);
   };
-  const std::string initial = fmt::format("{}", target);
-  return {std::move(name), "N", std::move(help), range, initial, std::move(set)};
+  return {std::move(name), "N", std::move(help), range, std::move(default_text), std::move(set)};
 }
 
-Parameter duration_parameter(std::string name, std::uint64_t& target_ms, std::string help) {
-  auto set = [name, &target_ms](const std::string& value) {
-    target_ms = parse_duration_ms(name, value);
+Parameter duration_row(std::string name, Set<std::uint64_t> set_ms, std::uint64_t default_ms,
+                       std::string help) {
+  auto set = [name, set_ms = std::move(set_ms)](const std::string& value) {
+    set_ms(parse_duration_ms(name, value));
   };
-  const std::string initial = format_duration(target_ms);
+  const std::string initial = format_duration(default_ms);
   return {std::move(name), "SECONDS", std::move(help), "", initial, std::move(set)};
 }
 
@@ -201,14 +135,6 @@ Parameter path_parameter(std::string name, std::string& target, std::string help
 namespace {
 
 constexpr const char* kSecretValue = "SECRET|-|+FILE|-FD";
-
-std::string read_secret(const std::string& name, const std::string& value) {
-  char* password = nullptr;
-  if (nbdkit_read_password(value.c_str(), &password) == -1) {
-    throw Error(EINVAL, fmt::format("{}: the secret could not be read", name));
-  }
-  return Owned(password, &std::free).get();
-}
 
 }  // namespace
 
