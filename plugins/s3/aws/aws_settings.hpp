@@ -1,17 +1,16 @@
-// What the environment and the profile say of AWS's services, each setting looked up as the AWS CLI
-// and boto3 do: a variable of the environment, if there is one, counts before the profile's setting.
+// The settings of AWS's services from the environment and the profile, as the AWS CLI and boto3
+// find them: a variable of the environment overrides the profile's setting.
 //
 //   which profile   the parameter `profile`, AWS_DEFAULT_PROFILE, AWS_PROFILE, "default"
 //   which region    the parameter `region`, AWS_REGION, AWS_DEFAULT_REGION, `region` of the profile,
 //                   "us-east-1". The metadata service is not asked for it
 //   which endpoint  AWS_ENDPOINT_URL_SERVICE, AWS_ENDPOINT_URL, endpoint_url of the service in the
 //                   [services] that the profile names, endpoint_url of the profile; none of them
-//                   where AWS_IGNORE_CONFIGURED_ENDPOINT_URLS or ignore_configured_endpoint_urls is
-//                   true
+//                   if AWS_IGNORE_CONFIGURED_ENDPOINT_URLS or its setting is true
 //   which CA file   AWS_CA_BUNDLE, ca_bundle of the profile
 //
-// The files are read once, by the constructor. In a chain of roles all requests go by the settings of
-// the profile that begins it, as with boto3.
+// The files are read once, by the constructor. In a chain of roles all requests go by the settings
+// of the profile that begins it, as with boto3.
 #pragma once
 
 #include <chrono>
@@ -55,8 +54,8 @@ class AwsSettings {
   // configured.
   [[nodiscard]] bool uses_fips() const;
   // endpoint_url("s3"), else AWS's endpoint where it is another than https://s3.REGION.DOMAIN: that
-  // of FIPS, or of both IPv4 and IPv6 (AWS_USE_DUALSTACK_ENDPOINT, use_dualstack_endpoint, by itself
-  // or under `s3` in the profile). Empty: the usual one.
+  // of FIPS, or of both IPv4 and IPv6 (AWS_USE_DUALSTACK_ENDPOINT, use_dualstack_endpoint, by
+  // itself or under `s3` in the profile). Empty: the usual one.
   [[nodiscard]] ConfiguredUrl s3_endpoint_url() const;
   // Whether addressing_style under `s3` in the profile is "virtual".
   [[nodiscard]] bool s3_is_virtual_host() const;
@@ -84,8 +83,8 @@ struct ServiceAddress {
   std::string path;    // plain, begins and ends with '/'
 };
 
-// That of `endpoint_url(service)`, else https://LABEL.REGION.DOMAIN, or LABEL-fips with uses_fips().
-// Throws Error(EINVAL) that names where a bad URL stands.
+// That of `endpoint_url(service)`, else https://LABEL.REGION.DOMAIN, or LABEL-fips with
+// uses_fips(). Throws Error(EINVAL) that names where a bad URL stands.
 ServiceAddress service_address(const AwsSettings& settings, const std::string& service,
                                const std::string& label, const std::string& region);
 // The same for a URL.

@@ -33,9 +33,9 @@ struct AccessPoint {
 
 bool is_arn(std::string_view bucket);
 
-// Throws Error(EINVAL) that names bucket for an ARN that is malformed, or of something that requests
-// cannot be sent to as to a bucket: Object Lambda, Outposts, and access points of many regions,
-// which want another signature.
+// Throws Error(EINVAL) that names bucket for an ARN that is malformed, or of something that
+// requests cannot be sent to as to a bucket: Object Lambda, Outposts, and access points of many
+// regions, which want another signature.
 AccessPoint parse_access_point(const std::string& arn);
 
 // Of a directory bucket: the zone in its name. Nothing where it is none.

@@ -1,4 +1,4 @@
-// Where credentials are looked for, and in which order.
+// The sources of credentials, and their order.
 //
 //   1. parameters     access-key, secret-key, session-token; or anonymous
 //   2. environment    AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SECURITY_TOKEN or
@@ -10,19 +10,14 @@
 //   6. container      AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or _FULL_URI (credential_http.hpp)
 //   7. instance       the metadata service of EC2
 //
-// The parameter `profile` asks for the files by name: 2 and the environment's part of 4 are not
-// looked at then. AWS_DEFAULT_PROFILE or AWS_PROFILE, in this order, only say which profile 3 and 5
-// mean. This is the order that the AWS CLI documents ("Configuration and credential precedence") and
-// botocore implements (create_credential_resolver), where roles and web identity come before keys
-// that stand in files.
+// With the parameter `profile`, 2 and the environment's part of 4 are skipped. AWS_DEFAULT_PROFILE
+// or AWS_PROFILE, in this order, only name the profile for 3 and 5. This is the order that the AWS
+// CLI documents ("Configuration and credential precedence") and botocore implements
+// (create_credential_resolver): roles and web identity before keys in files.
 //
-// The first that is there counts, and if it fails there is an error: going on would end in another
-// identity than the one asked for. Half a key pair is an error, too. A profile that is named must
-// exist, "default" need not.
-//
-// Region, endpoint and CA file are found at the same time, see aws_settings.hpp.
-//
-// Secrets appear in no message.
+// The first source that exists is used, and its failure is an error: another source could be
+// another identity. So is half a key pair. A profile that is named must exist, "default" need not.
+// Secrets appear in no message. Region, endpoint and CA file: aws_settings.hpp.
 #pragma once
 
 #include <cstdint>
@@ -54,12 +49,12 @@ struct Identity {
   bool virtual_host = false;
 };
 
-// Throws Error(EACCES) that lists where was looked when there are no credentials, Error(EINVAL) for
-// what was set up wrongly, and what the source throws that fails.
+// Throws Error(EACCES) with the sources tried if there are no credentials, Error(EINVAL) for a
+// wrong setting, and the errors of a source that fails.
 Identity find_identity(const CredentialParameters& parameters, const Environment& environment);
 
-// New credentials from where the first ones came from, and from nowhere else. Files, environment
-// and services are read anew. Throws as above.
+// New credentials, only from the source of the first ones: files, environment and services are read
+// again. Throws as above.
 Credentials find_again(const CredentialParameters& parameters, const Environment& environment,
                        CredentialOrigin origin);
 

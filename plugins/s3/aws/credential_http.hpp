@@ -1,12 +1,12 @@
 // Credentials that the machine's own platform hands out over HTTP: the container's endpoint
 // (ECS, EKS Pod Identity) and the instance metadata service of EC2.
 //
-// Whoever hears these requests gets the credentials. Therefore the container's endpoint must be
-// https, this machine (loopback) or one of the fixed link-local addresses of ECS and EKS, and none
-// of these requests goes through a proxy, whatever http_proxy and the like say: a proxy would hear
-// them, and would answer for the metadata service of its own machine.
+// The receiver of these requests could get the credentials. So the container's endpoint must be
+// https, this machine (loopback) or a fixed link-local address of ECS and EKS, and no proxy is
+// used, whatever http_proxy and the like are: it would answer for the metadata service of its own
+// machine.
 //
-//   the metadata service answers the PUT for a token with   what is asked then
+//   the metadata service answers the PUT for a token with   next
 //   200 and a token                                         version 2: with the token
 //   403, 404, 405; or it connects and stays silent, as      version 1: without one, unless
 //   where a container is a hop too far away for the token   AWS_EC2_METADATA_V1_DISABLED or
@@ -22,15 +22,16 @@
 
 namespace nbdstack {
 
-// Nothing where neither AWS_CONTAINER_CREDENTIALS_RELATIVE_URI (at 169.254.170.2) nor
-// AWS_CONTAINER_CREDENTIALS_FULL_URI is set. AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE, read anew each
-// time, or else AWS_CONTAINER_AUTHORIZATION_TOKEN is sent along. What may pass is tried three times
-// within 10 seconds. Throws Error that names the variable and the reason.
+// Returns nothing if neither AWS_CONTAINER_CREDENTIALS_RELATIVE_URI (at 169.254.170.2) nor
+// AWS_CONTAINER_CREDENTIALS_FULL_URI is set. Sends the token in
+// AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE, read each time, or AWS_CONTAINER_AUTHORIZATION_TOKEN.
+// Tries three times within 10 seconds if a failure may pass. Throws Error with the variable and the
+// reason.
 std::optional<Credentials> credentials_of_container(const AwsSettings& settings);
 
-// Of the role of this EC2 instance. Nothing, and the reason in `why_not`, where there is no
-// metadata service (see above), no role, or AWS_EC2_METADATA_DISABLED is "true". A machine outside
-// of EC2 finds that out within 3 seconds: connecting gets one, and is tried twice.
+// Those of the role of this EC2 instance. Returns nothing, and the reason in `why_not`, if there is
+// no metadata service (see above) or no role, or AWS_EC2_METADATA_DISABLED is "true". This takes up
+// to 3 seconds outside of EC2: two attempts to connect of a second each.
 //
 //   AWS_EC2_METADATA_SERVICE_ENDPOINT (a URL), ec2_metadata_service_endpoint     another place
 //   AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE=IPv6, ec2_metadata_service_endpoint_mode, or
@@ -38,7 +39,7 @@ std::optional<Credentials> credentials_of_container(const AwsSettings& settings)
 //   AWS_METADATA_SERVICE_TIMEOUT, metadata_service_timeout (seconds)             of a request
 //   AWS_METADATA_SERVICE_NUM_ATTEMPTS, metadata_service_num_attempts             of each
 //
-// Throws Error for a setting that is none of these, and for a service that is there and fails.
+// Throws Error for any other setting, and for a service that exists and fails.
 std::optional<Credentials> credentials_of_instance(const AwsSettings& settings,
                                                    std::string& why_not);
 

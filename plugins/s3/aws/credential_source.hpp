@@ -1,25 +1,22 @@
-// Credentials that stay valid: whoever sends a request asks for the current ones, and they are
-// renewed in time while requests go on.
+// Credentials that stay valid: each request gets the current ones, which are renewed in time.
 //
-//   the credentials are                 current() gives
+//   the credentials are                 current() returns
 //   valid for a while                   them
-//   near their end, or rejected by      the caller that comes first renews them; the others get
-//   the service a moment ago            the old ones (near the end) or wait (rejected)
-//   past their end                      the new ones, for which everybody waits
-//   past their end, with no others to   those of AtTheirEnd::stop: Error(EACCES), which says where
-//   be had                              they come from and what went wrong; those of
-//                                       AtTheirEnd::go_on: as near their end
+//   near their end, or just rejected    the first caller renews them; the others get the old ones
+//   by the service                      (near the end) or wait (rejected)
+//   past their end                      the new ones, for which all callers wait
+//   past their end, and the renewal     with AtTheirEnd::stop: Error(EACCES) with the source and the
+//   fails                               reason; with AtTheirEnd::go_on: as near their end
 //
-// Near their end: less than 5 minutes, or a tenth of their lifetime if that is shorter. A renewal
-// that fails is tried again, after a second at first, then up to a minute. The log says when that
-// begins, when they end meanwhile, and when it is over.
+// Near their end: less than 5 minutes, or a tenth of their lifetime if that is shorter. A failed
+// renewal is repeated after a second at first, then up to a minute. The log has a line when that
+// begins, when the credentials end meanwhile, and when it is over.
 //
-// Going on is for what the machine's own platform hands out (metadata service, container): when
-// those cannot renew it, they may still hand out what has ended, and S3 may accept it ("static
-// stability" in AWS's SDKs; botocore: "Attempting credential expiration extension").
+// go_on is for credentials of the machine's own platform (metadata service, container): in trouble
+// it may hand out expired ones, which S3 may accept ("static stability" in AWS's SDKs).
 //
-// A renewal happens in a caller's thread, with no lock held; its length is bounded by the source.
-// No thread and no connection is kept: a source may be made before a fork and used after it.
+// A renewal runs in a caller's thread, with no lock held; the source bounds its duration. No thread
+// or connection is kept: a source may be made before a fork and used after it.
 #pragma once
 
 #include <chrono>
@@ -37,7 +34,7 @@
 
 namespace nbdstack {
 
-// What becomes of credentials when no others can be had.
+// What happens to expired credentials that cannot be renewed.
 enum class AtTheirEnd : std::uint8_t { stop, go_on };
 
 class CredentialSource {
@@ -51,10 +48,10 @@ class CredentialSource {
   // Any thread. Throws Error(EACCES) when they have ended and cannot be renewed.
   Credentials current();
 
-  // The service refused `failed` as expired, invalid or unknown. True: asking current() again is
-  // worth another attempt, because there are other credentials by now or they will be renewed
-  // first. For the same credentials that is so once a minute, so that keys replaced in a file are
-  // found, and keys that stay wrong are an error soon. Any thread.
+  // The service refused `failed` as expired, invalid or unknown. Returns true if another attempt
+  // with current() is useful, because there are other credentials by now or they will be renewed
+  // first. This is so once a minute for the same credentials: keys replaced in a file are found,
+  // and keys that stay wrong are an error soon. Any thread.
   bool invalidate(const Credentials& failed);
 
  private:
@@ -95,8 +92,8 @@ struct FoundCredentials {
   bool virtual_host = false;
 };
 
-// Looks for credentials by the order in credential_chain.hpp, and throws what find_identity throws.
-// They are renewed from where they were found, and from nowhere else. The environment is copied.
+// Finds credentials in the order of credential_chain.hpp; throws what find_identity throws. They
+// are renewed only from where they were found. The environment is copied.
 FoundCredentials find_credentials(const CredentialParameters& parameters,
                                   const Environment& environment);
 

@@ -24,9 +24,9 @@ struct Endpoint {
   static Endpoint of_region(const std::string& region);
 
   // The same service in another region of the same domain, where this is a host that AWS names by
-  // its region (s3.REGION.DOMAIN, s3.dualstack.REGION.DOMAIN, s3-fips.REGION.DOMAIN, s3.DOMAIN ...).
-  // Nothing for every other one: a service of somebody else's, or a way to AWS that leads to one
-  // region only (a VPC endpoint).
+  // its region (s3.REGION.DOMAIN, s3.dualstack.REGION.DOMAIN, s3-fips.REGION.DOMAIN, s3.DOMAIN
+  // ...). Nothing for every other one: a service of somebody else's, or a way to AWS that leads to
+  // one region only (a VPC endpoint).
   [[nodiscard]] std::optional<Endpoint> in_region(const std::string& region) const;
 };
 

@@ -1,8 +1,8 @@
 // The environment variables, files, programs, network and clock that credentials need, behind a
 // seam: unit tests substitute a fake and never touch the real environment.
 //
-// Each function may be called from any thread and at any time, also before and after a fork: neither
-// threads nor connections are kept between calls.
+// Each function may be called from any thread and at any time, also before and after a fork:
+// neither threads nor connections are kept between calls.
 #pragma once
 
 #include <chrono>
@@ -35,8 +35,8 @@ struct Environment {
   std::function<void(const std::string& path, const std::function<std::string()>& make)>
       replace_file;
   // Runs a program (searched for in PATH) without a shell and without input. Throws Error if it
-  // cannot be run, runs longer than `limit` (it is killed with its children) or writes far more than
-  // credentials need.
+  // cannot be run, runs longer than `limit` (it is killed with its children) or writes far more
+  // than credentials need.
   std::function<ProcessOutcome(const std::vector<std::string>& arguments,
                                std::chrono::milliseconds limit)>
       run;

@@ -10,12 +10,12 @@
 //                                                after credential_process in the config file
 //   credential_process                           a program's output
 //
-// That is also the order in which they count, as with the AWS CLI. A profile that is the source of
-// a role counts its own keys before its own role; a role may name its own profile as the source of
-// the keys in it. Chains of roles may be of any length but not come back to where they were.
+// They are used in this order, as by the AWS CLI. For a profile that is the source of a role its
+// own keys precede its own role; a role may name its own profile as the source of the keys in it.
+// Chains of roles may have any length but no cycle.
 //
-// Refused by name, with the way out: mfa_serial (nobody can be asked for a code), and profiles with
-// nothing but login_session, or sso_session without an account and a role.
+// Refused with the way out: mfa_serial (a server cannot prompt for a code), and profiles with only
+// login_session, or with sso_session but without an account and a role.
 #pragma once
 
 #include <optional>

@@ -1,4 +1,4 @@
-// What is tried again, when, and when not any more.
+// Which failures are retried, when, and how long.
 //
 //   passes by itself               connection refused, reset or cut short; silence (timeout); any
 //                                  5xx, those of proxies too (509, 520 to 530, 598, 599), but for
@@ -14,15 +14,14 @@
 //
 // The pause before the next attempt is a random part of a bound that doubles (full jitter, after
 // Brooker's "Exponential Backoff And Jitter"): clients that failed together do not come back
-// together. Where the service says Retry-After, that is the least pause.
+// together. A Retry-After of the service is the minimum pause.
 //
-// An operation ends at its `timeout`, and the last failure is its error: an outage that is shorter
-// passes unnoticed, however often a refused connection has been tried meanwhile. The time in which
-// an attempt gets on does not count: a slow line is no outage. (So it lasts for at most `timeout`
-// and the time that its attempts may take to carry bytes, each of which has a bound of its own,
-// http_client.hpp; and since pauses count, there are not many of them.) A number of
-// attempts ends it earlier in two cases only: where the user has set one (`retries`), and where
-// every attempt brought a body that is damaged, because then the object itself is.
+// An operation ends at its `timeout` with its last failure: a shorter outage passes unnoticed,
+// however many connections were refused meanwhile. Time in which an attempt makes progress does not
+// count: a slow line is no outage. (So it lasts for at most `timeout` plus the time in which its
+// attempts carry bytes, which http_client.hpp bounds.) A number of attempts ends it earlier in two
+// cases: if the user has set one (`retries`), and if every body was damaged, because then the
+// object itself is.
 #pragma once
 
 #include <chrono>
@@ -57,7 +56,7 @@ struct Failure {
 Failure failure_of(const TransportFailure& failure);
 // "the service answered 403 AccessDenied: no".
 std::string words_of(int status, const ServiceError& error);
-// An answer that is no success. `error` is what its body said.
+// For an answer that is no success. `error` is parsed from its body.
 Failure failure_of(int status, const ServiceError& error, std::optional<Duration> retry_after);
 // One key of a DeleteObjects answer: a code without a status.
 Failure failure_of(const ServiceError& error);

@@ -10,8 +10,7 @@
 //
 //   the file               is taken as
 //   does not exist         empty
-//   cannot be opened       empty, and why is kept: HOME may be somebody else's, and nothing in it be
-//                          needed
+//   cannot be opened       empty, and the reason is kept: HOME may be another user's
 //   is no such file        Error(EINVAL)
 #pragma once
 

@@ -16,8 +16,8 @@
 namespace nbdstack {
 
 // Nothing where the profile has neither sso_account_id nor sso_role_name. Throws Error(EINVAL) that
-// names the settings that are missing or contradict each other, Error(EACCES) where signing in again
-// helps or the service refuses.
+// names the settings that are missing or contradict each other, Error(EACCES) where signing in
+// again helps or the service refuses.
 std::optional<Credentials> credentials_of_single_sign_on(const Profile& profile,
                                                          const AwsSettings& settings);
 

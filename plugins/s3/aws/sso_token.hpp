@@ -1,8 +1,8 @@
-// The token of a single sign-on, in the cache of the AWS CLI: ~/.aws/sso/cache/SHA1.json, where SHA1
-// is that of the session's name, or of the start URL for a profile without an [sso-session].
+// The token of a single sign-on, in the cache of the AWS CLI: ~/.aws/sso/cache/SHA1.json, where
+// SHA1 is that of the session's name, or of the start URL for a profile without an [sso-session].
 //
-// The user signs in with the CLI; a server only reads what that left behind, each time anew, so that
-// a new sign-in is found without a restart.
+// The user signs in with the CLI; a server reads its file each time, so that no sign-in needs a
+// restart.
 //
 //   the token ends in         and can be renewed (a session's, with   what is done
 //                             refreshToken and a client registration
@@ -13,10 +13,10 @@
 //   less                      no, or that failed                      it is used
 //   has ended                 no, or that failed                      Error(EACCES): sign in again
 //
-// As botocore's SSOTokenProvider does. A renewal can make the old refresh token worthless, for the
-// CLI, too. So the new one is written back, in one step and with mode 0600, and where the file cannot
-// be replaced nothing is renewed. Somebody else (the CLI) may renew it in the same moment, and win:
-// the file is looked at again then.
+// As botocore's SSOTokenProvider does. A renewal can invalidate the old refresh token, for the CLI,
+// too. So the new one is written back, in one step and with mode 0600; if the file cannot be
+// replaced, nothing is renewed. If another program (the CLI) renews it first, the file is read
+// again.
 #pragma once
 
 #include <string>

@@ -2,8 +2,8 @@
 // protocol: AssumeRole, AssumeRoleWithWebIdentity (API version 2011-06-15).
 //
 // The endpoint is the one that is configured (aws_settings.hpp), or that of the region; the global
-// one, https://sts.amazonaws.com, only where AWS_STS_REGIONAL_ENDPOINTS or sts_regional_endpoints is
-// "legacy", and the region is one of those that it stands for. Everything goes in the body of a
+// one, https://sts.amazonaws.com, only where AWS_STS_REGIONAL_ENDPOINTS or sts_regional_endpoints
+// is "legacy", and the region is one of those that it stands for. Everything goes in the body of a
 // POST: neither tokens nor external ids get into a URL.
 #pragma once
 

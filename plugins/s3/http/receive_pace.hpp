@@ -1,13 +1,12 @@
-// How much of a download is on its way: no more than comes within a second or so.
+// Bounds the bytes of a download in flight to those of a second or so.
 //
-// The queue of a download is at the other end of the line, where the service's TCP fills it until
-// something is lost. Where that takes seconds, everything that comes behind waits as long: small
-// reads, and the answers to the lease's requests, which must not be late. What a receiver can do is
-// to offer a smaller window (Jiang et al., "Tackling Bufferbloat in 3G/4G Networks", 2012): as much
-// as comes within kSpan and a round trip leaves the line full and a queue of kSpan.
+// The queue of a download is at the other end of the line, where the service's TCP fills it until a
+// packet is lost. If that takes seconds, all replies behind it are as late: small reads, and the
+// lease's. A receiver can offer a smaller window (Jiang et al., "Tackling Bufferbloat in 3G/4G
+// Networks", 2012): the bytes of kSpan and a round trip keep the line full with a queue of kSpan.
 //
-// Once for each round trip, as the kernel measures it on what comes (the queue is in it), or sooner
-// where it is too long:
+// Once for each round trip, as the kernel measures it (with the queue), or sooner if that is too
+// long:
 //
 //   answer comes for   round trip                      window
 //   kSlow at least     longer than the shortest by     what comes in as long as the shortest and

@@ -1,12 +1,11 @@
-// How much of an upload is on its way: no more than is acknowledged within half a second.
+// Bounds the bytes of an upload in flight to those acknowledged within half a second.
 //
-// A TCP connection sends until something is lost. On a slow line with a long queue that takes many
-// seconds, in which everything that comes behind it waits as long as the queue is ("bufferbloat"):
-// small reads, and the renewal of the lease, which must not be late. So nothing is handed to the
-// kernel while there are bytes that were handed over more than kSpan and a round trip ago, and
-// still are not acknowledged. As the queue is shared, that bounds it for all uploads, however long
-// it could be, and the line stays full. LEDBAT (RFC 6817) keeps to a target of delay for the same
-// purpose.
+// A TCP connection sends until a packet is lost. On a slow line with a long queue that takes many
+// seconds, and all requests behind it are as late ("bufferbloat"): small reads, and the lease's
+// renewal. So nothing is handed to the kernel while there are bytes that were handed over more than
+// kSpan and a round trip ago, and still are not acknowledged. As the queue is shared, that bounds
+// it for all uploads, however long it could be, and the line stays full. LEDBAT (RFC 6817) keeps to
+// a target of delay for the same purpose.
 //
 // Nor is there ever more on its way than a window, which is small at first and grows by what is
 // acknowledged, as TCP's does (slow start): the kernel would take a megabyte at once, before
