@@ -5,8 +5,8 @@
 //   near their end, or just rejected    the first caller renews them; the others get the old ones
 //   by the service                      (near the end) or wait (rejected)
 //   past their end                      the new ones, for which all callers wait
-//   past their end, and the renewal     with AtTheirEnd::stop: Error(EACCES) with the source and the
-//   fails                               reason; with AtTheirEnd::go_on: as near their end
+//   past their end, and the renewal     AtTheirEnd::stop: Error(EACCES) with the source and the
+//   fails                               reason; AtTheirEnd::go_on: as near their end
 //
 // Near their end: less than 5 minutes, or a tenth of their lifetime if that is shorter. A failed
 // renewal is repeated after a second at first, then up to a minute. The log has a line when that

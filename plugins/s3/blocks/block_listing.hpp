@@ -1,12 +1,10 @@
 // The objects of a volume, listed by several requests at a time and handed on as they come.
 //
-// A service lists 1,000 keys a request, one page after the other, which takes a large volume
-// minutes. Where names sort as their numbers do, the rest of a range is halved whenever somebody
-// has nothing to do and a page shows that there may be more: so a large volume is spread evenly
-// wherever its objects lie. Half of a range may turn out to be empty, or to end in the midst of a
-// page. Names that begin with a hash are listed by their first digit, sixteen parts of equal size,
-// once the first page has shown that there is more than one. A store whose listings have an order of
-// their own is listed as a whole, one page after the other.
+// A service lists 1,000 keys a request, one page after the other, which takes minutes for a large
+// volume. If names sort like numbers, the rest of a range is halved whenever a thread is idle and a
+// page shows that there may be more, which spreads the work evenly wherever the objects are. Names
+// that begin with a hash are listed by their first digit, in sixteen equal parts, if there is more
+// than one page. A store whose listings have an order of their own is listed as a whole.
 //
 //   n objects     requests, where no other keys lie between them
 //   below 1,000   1
@@ -46,8 +44,8 @@ class BlockListing {
  public:
   static constexpr std::size_t kHalvings_max = 64;
 
-  // Called by one thread at a time. False: enough; it is not called again, and the listing ends
-  // when the requests under way have been answered. `blocks` may be empty.
+  // Called by one thread at a time. Returns false to end the listing: it is not called again, and
+  // requests in flight are waited for. `blocks` may be empty.
   using Visit = std::function<bool(const ListedBlocks&)>;
 
   // Both outlive this. `requests` at a time, at least one.
@@ -67,7 +65,7 @@ class BlockListing {
 
   using HandOn = std::function<bool(std::vector<ListedBlock>&)>;
 
-  // False: the store does not list in order, and nothing was visited.
+  // Returns false if the store does not list in order; nothing was visited then.
   bool run_in_parts(BlockNumber first, BlockNumber end, const Visit& visit);
   void run_hashed(BlockNumber first, BlockNumber end, const Visit& visit);
   void run_as_a_whole(BlockNumber first, BlockNumber end, const Visit& visit);

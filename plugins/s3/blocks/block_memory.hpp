@@ -1,20 +1,17 @@
 // What a volume remembers of its blocks from one owner to the next: the record of block_record.hpp
 // in a store.
 //
-//   who                        at the start                        at the end
-//   owner of the lease         recall(): one GET, none where the   remember(): one PUT, where the
-//                              volume was created this moment      object is still the one known
-//   who only reads             recall(), which is true as    nothing
-//                              long as nobody has written
-//                              since (unchanged_since.hpp)
-//   who writes without a       begin_unowned(): one PUT            end_unowned(): one PUT
-//    lease (own=none)
+//   server                     at the start                     at the end
+//   owner of the lease         recall(): one GET, none for a    remember(): one PUT, if the object
+//                              new volume                       is still the known one
+//   read-only                  recall(), true until a write     nothing
+//                              (unchanged_since.hpp)
+//   without lease (own=none)   begin_unowned(): one PUT         end_unowned(): one PUT
 //
-// Without a lease nobody knows of another. So who writes without one says so, in the place of the
-// record: an owner that finds that mark believes nothing, and leaves it where it is, since whoever
-// put it may go on writing after the owner has ended. One that was put while the owner wrote stays
-// for the next owner, even if its server has ended by then. A mark whose process has ended on this
-// very machine is replaced.
+// Writers without a lease do not know of each other, so each replaces the record by a mark. An
+// owner that finds a mark believes nothing, and leaves it, because its writer may outlast the
+// owner. A mark that was put while the owner wrote stays for the next owner, even if its server has
+// ended by then. A mark whose process has ended on this machine is replaced.
 //
 // All this is for stores whose listings are no proof (ObjectStore::lists_are_proof).
 //
@@ -59,7 +56,7 @@ class BlockMemory {
 
   // Throws the store's errors.
   void begin_unowned(ObjectStore& store);
-  // What fails is logged.
+  // Failures are logged.
   void end_unowned(ObjectStore& store);
 
  private:

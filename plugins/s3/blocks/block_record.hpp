@@ -1,5 +1,4 @@
-// The object that says which blocks of a volume have objects, as its last owner knew it when it
-// gave its lease back:
+// The object that records which blocks of a volume have objects, written by its last owner:
 //
 //   KEY/nbdstack-blocks, without "KEY/" for a volume that has no key
 //
@@ -7,8 +6,8 @@
 //                       "state":"recorded",          or "unowned", or "unowned-ended"
 //                       "volume":"0f1e...",          the id in the volume's descriptor
 //                       "owner":"a9b8...",           the lease's owner, or else 128 random bits
-//                       "host":"vm-host-3",          these five of who writes without a lease, as
-//                       "pid":4711,                  in lease_record.hpp; empty and 0 in a record
+//                       "host":"vm-host-3",          these five of a server without lease, as in
+//                       "pid":4711,                  lease_record.hpp; empty and 0 in a record
 //                       "start-time":123456,
 //                       "boot-id":"...",
 //                       "pid-namespace":"...",
@@ -22,21 +21,18 @@
 // What a reader may conclude from it:
 //
 //   state           the lease's last record           is
-//   recorded        released, by this very owner      true: nobody has had the lease since, and what
-//                                                     was not certain is said to be unknown
-//   recorded        any other, or none                not believed: the volume was written since, or
-//                                                     may have been
-//   unowned         any                               not believed, and left as it is: somebody
-//                                                     writes without a lease (own=none)
+//   recorded        released, by this very owner      true: no server has had the lease since
+//   recorded        any other, or none                not believed: there may have been writes
+//   unowned         any                               not believed, and kept: a server writes
+//                                                     without a lease (own=none)
 //   unowned-ended   any                               not believed
 //
-// It is written once an owner, after its last change of a block and before it gives the lease back,
-// and once at each end of a server with own=none. Every writer replaces the object that it knows,
-// and no other (block_memory.hpp). A volume of 2^20 blocks in a few runs takes some hundred bytes,
-// one in which every other block is stored some ten thousand, the worst there can be some bits a
-// block.
+// An owner writes it once, after its last change of a block and before it releases the lease; a
+// server with own=none at its start and at its end. Every writer replaces only the object that it
+// knows (block_memory.hpp). A volume of 2^20 blocks in a few runs takes some hundred bytes, one
+// with every other block stored some ten thousand; the worst case is some bits a block.
 //
-// Reading is strict. Who does not understand the object does not believe it, and asks the store.
+// Reading is strict: a reader that does not understand the object queries the store.
 #pragma once
 
 #include <cstddef>

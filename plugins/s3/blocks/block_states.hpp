@@ -9,10 +9,10 @@
 // So memory is a little more than a byte a block at the worst, and nothing where a run is long: a
 // disk of any size begins as one.
 //
-// Errors: std::bad_alloc. When assign() or erase() fails, some blocks of the range may have their new
-// value already, and all others have their old one.
+// Errors: std::bad_alloc. When assign() or erase() fails, some blocks of the range may have their
+// new value already, and all others have their old one.
 //
-// No locking: the owner holds its mutex around every call.
+// Externally synchronized.
 #pragma once
 
 #include <algorithm>
@@ -108,8 +108,8 @@ class BlockStates {
     }
   }
 
-  // Returns whether the page is dense, and keeps being so or had to be changed here: not where all of
-  // it is overwritten.
+  // Returns whether the page is dense, and keeps being so or had to be changed here: not where all
+  // of it is overwritten.
   bool set_in_dense(std::uint64_t page, const Range& blocks, std::optional<Value> value) {
     const auto found = pages_.find(page);
     const Range part = range_of(page).intersection(blocks);

@@ -80,15 +80,14 @@ struct HttpRequest {
   std::span<std::byte> buffer;
   std::size_t text_limit = std::size_t{64} << 10U;
 
-  // Asked now and then, by the caller's thread, while the request lasts: yes ends it with
-  // ESHUTDOWN. Empty: never.
+  // Called now and then by the caller's thread: true ends the request with ESHUTDOWN. May be empty.
   std::function<bool()> is_over;
 
   // Asked before the request is sent, and before each piece of `body`, by the caller's thread: no
   // ends it with ESHUTDOWN, and nothing more is sent. Empty: always yes.
   std::function<bool()> may_send;
 
-  // Called when bytes of it have moved, by the caller's thread. Empty: nobody wants to know.
+  // Called by the caller's thread when bytes of it have moved. May be empty.
   std::function<void()> got_on;
 
   TransferTime time = TransferTime::of_silence;
@@ -139,8 +138,8 @@ class HttpClient {
   // Ends what is under way, in bounded time.
   ~HttpClient();
 
-  // Any thread. Throws Error(ESHUTDOWN) when the
-  // request is over. The request's memory is not touched any more when it has returned or thrown.
+  // Any thread. Throws Error(ESHUTDOWN) when the request is over. Afterwards the request's memory
+  // is not used any more.
   HttpOutcome perform(const HttpRequest& request, Duration time_limit);
 
  private:

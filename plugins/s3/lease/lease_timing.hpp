@@ -10,8 +10,8 @@
 //                 of the time; a second at most
 //   of R   R/6    margin                                                   5 s, of 120 s 20 s
 //
-//   owner      may write until R - margin after it SENT the renewal that succeeded; renews when no more
-//              time is left until then than three attempts take: after 13 s, of 120 s after 88 s
+//   owner      may write until R - margin after it SENT the renewal that succeeded; renews when the
+//              time left is that of three attempts: after 13 s, of 120 s after 88 s
 //   successor  may take over when it has watched the same record for R + margin since the ANSWER
 //              that showed it
 //

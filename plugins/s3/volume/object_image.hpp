@@ -1,7 +1,7 @@
 // A disk image that is one object: read-only, by ranged GETs, large requests in parallel pieces.
 //
-// Every read carries the ETag that the object had when it was opened: when it is replaced, changed or
-// removed while it is served, reads are EIO that says so, and never half of each.
+// Every read carries the ETag of the object when it was opened: if the object is replaced, changed
+// or removed meanwhile, reads fail with EIO and never mix two versions.
 #pragma once
 
 #include <cstddef>
@@ -16,8 +16,8 @@ namespace nbdstack {
 
 class ObjectImage final : public Layer {
  public:
-  // `store` outlives this, and `etag` is empty where it gives none; at most `piece_bytes` (a power of two) are asked for in one GET, and
-  // `connections` GETs run at a time for one request.
+  // `store` outlives this; `etag` is empty if the store has none. A GET reads at most `piece_bytes`
+  // (a power of two), and `connections` GETs run at a time for one request.
   ObjectImage(ObjectStore& store, std::string key, const ObjectInfo& object,
               std::uint32_t piece_bytes, std::size_t connections);
 
@@ -26,7 +26,7 @@ class ObjectImage final : public Layer {
   void pread(std::span<std::byte> buffer, std::uint64_t offset) override;
   void flush() override {}
 
-  // Refused, all of them: EROFS.
+  // All fail with EROFS.
   void pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
               Durability durability) override;
   void zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) override;

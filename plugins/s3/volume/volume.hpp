@@ -1,27 +1,22 @@
 // A disk whose blocks are objects.
 //
-// Who may do what at the same time:
-//
-//   reads                take no lock: a GET sees one version of an object, the one before a write
-//                        or the one after
-//   write of a block     owns the block's range: reading, modifying and putting back a block is one
-//                        step, and no object ever has two PUTs or a PUT and a DELETE under way
-//   zero, trim           own every block they touch for as long as they take; their pieces need no
-//                        locks of their own
+//   reads                take no lock: a GET sees one version of an object, from before or after a
+//                        write
+//   write of a block     owns the block's range: it reads, modifies and puts the block in one step,
+//                        and an object never has two PUTs, or a PUT and a DELETE, in flight
+//   zero, trim           own all their blocks as long as they take; their pieces own none
 //
 // A request that spans blocks works on `connections` of them at a time. In a write each thread owns
-// the one block that it writes; the threads of a zero or trim need to own none themselves. So
-// nobody waits for a block while owning another.
+// the one block that it writes. So no thread waits for a block while owning another.
 //
-// What a change does to an object depends on what it finds there, so that late requests and other
-// writers are noticed: guarded_changes.hpp.
+// Changes of objects are conditional, so that late requests and other writers are noticed:
+// guarded_changes.hpp.
 //
 // Every write is durable when it returns, because the store's are: FUA costs nothing, and flush has
-// nothing to wait for. What was never stored is read, written in part and discarded without asking
-// the store, where that is known (presence.hpp). Nothing here grows with the size of the disk.
+// nothing to wait for. Blocks that are known to be absent are read, partly written and discarded
+// without the store (presence.hpp). Memory does not grow with the size of the disk.
 //
-// The last object is as long as the others, also where the disk ends inside it; what lies behind
-// the end is zeros.
+// The last object is as long as the others, with zeros beyond the end of the disk.
 #pragma once
 
 #include <cstddef>
@@ -41,7 +36,7 @@ namespace nbdstack {
 
 struct VolumeOptions {
   std::size_t connections = 16;  // each request works on up to so many objects at a time
-  // Nobody else writes to the volume at this moment. Empty: that is never known.
+  // Whether no other server writes to the volume now. Empty: that is never known.
   std::function<bool()> is_owner{};
   ChangeGuard guard{};
   // What is certain of its blocks, in place of is_owner: outlives the volume, to be recorded then.
@@ -68,9 +63,8 @@ class Volume final : public Layer {
 
   void flush() override {}
 
-  // Removes whole blocks and rewrites the parts of blocks at both ends, where there is an object.
-  // With options.fast it fails with ENOTSUP, before anything is changed, when a part would have to
-  // be rewritten.
+  // Removes whole blocks, and rewrites parts of blocks that have an object. With options.fast it
+  // fails with ENOTSUP, before anything is changed, if a part would have to be rewritten.
   void zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) override;
 
   // Removes whole blocks; parts of blocks at both ends are left as they are.
@@ -78,15 +72,15 @@ class Volume final : public Layer {
 
   void cache(std::uint64_t /*length*/, std::uint64_t /*offset*/) override {}
 
-  // A block is data where it has an object. The answer ends early after some pages of listing,
-  // which bounds its time.
+  // A block with an object is data. The reply ends early after some pages of listing, to bound its
+  // time.
   void extents(std::uint64_t length, std::uint64_t offset, bool only_one,
                ExtentList& extents) override;
 
   // For a test that counts what comes after.
   void wait_until_listed() { presence_.wait_until_listed(); }
 
-  // Requests that own or wait for a block: lets a test know that somebody has begun to wait.
+  // Requests that own or wait for a block: shows a test that one waits.
   [[nodiscard]] std::size_t writers() const { return writing_.claims(); }
 
  private:
@@ -94,11 +88,11 @@ class Volume final : public Layer {
   bool fetch_piece(const BlockPiece& piece, std::span<std::byte> target);  // false: no object
   void write_piece(const BlockPiece& piece, std::span<const std::byte> source);
   void zero_piece(const BlockPiece& piece);  // the caller owns the block
-  // The caller owns the block. What it puts replaces what it has got, and nothing else.
+  // The caller owns the block. put() replaces only the version that get() returned.
   BlockObjects::Found get(BlockNumber block, std::span<std::byte> data);
   void put(BlockNumber block, std::span<const std::byte> data, const ObjectVersion& seen = {});
-  // Removes the objects of [first, end), in as few requests as possible, and only those that exist.
-  // The caller owns the blocks.
+  // Removes the existing objects of [first, end), in as few requests as possible. The caller owns
+  // them.
   void discard(BlockNumber first, BlockNumber end);
   void look_before_removal(const std::vector<BlockNumber>& blocks);
 

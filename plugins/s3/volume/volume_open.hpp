@@ -1,4 +1,4 @@
-// What lies in a bucket under a key, and how it is opened:
+// How the contents of a bucket under a key are opened:
 //
 //   descriptor   blocks       parameters given     opens as
 //   yes          any          any                  the volume described; contradictions are EINVAL
@@ -10,13 +10,12 @@
 //   no           no           none                 the object KEY, read-only: a disk image
 //   no           no           none, no such key    ENOENT: asks for size
 //
-// layout= narrows that down: what is found and does not fit it is EINVAL. A foreign volume gets no
+// layout= restricts this: a volume of another layout is EINVAL. A foreign volume gets no
 // descriptor: its owner does not expect one.
 //
-// Two that create at once: the create-only PUT has one winner, the other reads the winner's
-// descriptor and agrees or is told of the contradiction. Blocks are written after the descriptor,
-// so that blocks without one are foreign only when the descriptor is still missing after the blocks
-// have been seen: it is read again then.
+// If two servers create a volume at once, the create-only PUT has one winner; the other reads its
+// descriptor and agrees, or fails. Blocks are written after the descriptor, so it is read again
+// after blocks were seen: only if it is still missing are they foreign.
 #pragma once
 
 #include <memory>
@@ -28,14 +27,14 @@
 
 namespace nbdstack {
 
-// Where the volume lies that `request` means. Earlier versions took a key as it was given, so that
-// "v/" was another place than "v", with objects "v//0000000000000000": where such a volume is, and
-// none where its key leads now, it is used there. Throws Error(EINVAL) where there are both.
+// The place of the volume that `request` names. Earlier versions used a key exactly as given, so
+// that "v/" was another place than "v", with objects "v//0000000000000000": such a volume is used
+// if there is none at the present place. Throws Error(EINVAL) if there are both.
 std::string resolve_key(ObjectStore& store, const VolumeRequest& request);
 
-// Finds or creates. Errors: EINVAL for contradictions and for parameters that are missing, ENOENT
-// where there is nothing to open, EACCES for a wrong passphrase, EROFS where it would have to be
-// created and must not be, and the store's own.
+// Finds or creates it. Errors: EINVAL for contradictions and missing parameters, ENOENT if there is
+// nothing to open, EACCES for a wrong passphrase, EROFS if it would have to be created but must
+// not, and the store's own.
 VolumeLayout open_volume(ObjectStore& store, const VolumeRequest& request);
 
 // The disk itself; may start threads. `store` outlives it.
