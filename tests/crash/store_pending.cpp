@@ -34,7 +34,7 @@ void StoreWorkload::begin_store(Slot slot, unsigned first, const std::vector<Pag
   }
   pending_.push_back({slot, before.number, first, contents, dirty, {}});
   note_changed(slot);
-  StoredPages stored =
+  WriteReceipt stored =
       store_->write(slot, std::span(bytes).subspan(begin, end - begin),
                     static_cast<std::uint32_t>(first * kPage_bytes + begin), before.pages.stored());
   pending_.back().stored = std::move(stored);

@@ -173,8 +173,7 @@ Slot StoreWorkload::claim(std::uint64_t block) {
   if (view_.zeros.contains(block)) {
     const PageMask all = page_run(0, pages_of(block));
     note_changed(slot);
-    store_->zeroed(slot, {block},
-                   {.pages = all, .copies = 0, .checksum_change = 0, .page_checksums = {}}, false);
+    store_->zeroed(slot, {block}, {.pages = all}, false);
     store_->zeros_removed(range_of(block));
     view_.zeros.erase(block);
     view_.slots[slot].pages = {.valid = all, .dirty = all, .zero = all, .hole = 0};
@@ -224,7 +223,7 @@ void StoreWorkload::zero_pages(std::uint64_t block) {
   const unsigned first = static_cast<unsigned>(pick(pages_of(block)));
   const PageMask mask = page_run(first, 1 + static_cast<unsigned>(pick(pages_of(block) - first)));
   if ((pending_pages(block) & mask) != 0) return;
-  const StoredPages given_up = store_->forget(slot, mask, view_.slots.at(slot).pages.stored());
+  const WriteReceipt given_up = store_->forget(slot, mask, view_.slots.at(slot).pages.stored());
   note_changed(slot);
   store_->zeroed(slot, {block}, given_up, false);
   for (unsigned page = 0; page < pages_of(block); ++page) {

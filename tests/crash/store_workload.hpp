@@ -76,7 +76,7 @@ class StoreWorkload {
     unsigned first = 0;
     std::vector<PageContent> contents;
     bool dirty = false;
-    StoredPages stored;
+    WriteReceipt stored;
   };
   enum class Exact : bool { no, yes };
   enum class Damage : bool { none, expected };

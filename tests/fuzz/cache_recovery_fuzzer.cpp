@@ -131,7 +131,7 @@ void put_right_journal(Bytes& journal, std::uint64_t sequence) {
     const auto rest = std::span(journal).subspan(at);
     const auto kind = static_cast<std::uint8_t>(std::to_integer<unsigned>(rest[12]) % 10 + 1);
     put(rest, 12, kind);
-    const bool has_pages = kind <= static_cast<std::uint8_t>(Record::Kind::forgotten);
+    const bool has_pages = kind <= Record{.event = record::Forgotten{}}.kind();
     const auto pages = number_at<std::uint64_t>(rest, 48);
     auto pairs = static_cast<std::uint16_t>(has_pages ? std::popcount(pages) : 0);
     // As the input has it, where it says so: a record may have a checksum too few.
@@ -142,7 +142,7 @@ void put_right_journal(Bytes& journal, std::uint64_t sequence) {
     const std::uint32_t length = kRecord + pairs * 16U;
     put(rest, 8, length);
     wrap_slot(rest, 32);
-    const bool is_commit = kind == static_cast<std::uint8_t>(Record::Kind::commit);
+    const bool is_commit = kind == Record{.event = record::Commit{}}.kind();
     if (number_at<std::uint64_t>(rest, 16) == 0) put(rest, 16, is_commit ? sequence : ++sequence);
     put(rest, 0, xxh3_64(rest.subspan(8, length - 8), kGeneration));
     at += length;

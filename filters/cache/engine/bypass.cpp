@@ -133,7 +133,7 @@ void Bypass::store_absent(BlockNumber block, std::span<const std::byte> data) {
   state_.residents.pin(*slot);
   lock.unlock();
   Pin pin(state_, *slot);
-  StoredPages stored;
+  WriteReceipt stored;
   try {
     stored = state_.store->write(*slot, data, 0, 0);
   } catch (const Error& error) {
@@ -196,7 +196,7 @@ void Bypass::write_slot(Slot slot, const BlockPiece& piece, std::span<const std:
 // becomes of the other parts.
 bool Bypass::write_part(Slot slot, std::span<const std::byte> data, std::uint32_t offset_in_block,
                         PageMask stored_before, bool dirty) {
-  StoredPages stored;
+  WriteReceipt stored;
   try {
     stored = state_.store->write(slot, data, offset_in_block, stored_before);
   } catch (const Error& error) {

@@ -47,7 +47,7 @@ void GuardedState::forget_pages(Slot slot, PageMask touched) {
   const Pages before = residents.pages(slot);
   const PageMask clean = residents.forget_clean(slot, touched);
   if (clean == 0) return;
-  StoredPages given_up;
+  WriteReceipt given_up;
   try {
     const MutexUnlock unlocked(mutex);
     given_up = store->forget(slot, clean, before.stored() & clean);

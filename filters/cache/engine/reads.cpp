@@ -301,7 +301,7 @@ void Reads::store_fetched(Fetch& fetch, BlockNumber block) {
   const PageMask missing = state_.pages.all(static_cast<std::uint32_t>(range.length)) &
                            ~before.valid & ~before.damaged();
   state_.say("storing", block);
-  std::vector<StoredPages> stored;
+  std::vector<WriteReceipt> stored;
   try {
     const auto store = [&](std::uint32_t offset, std::uint32_t length) {
       stored.push_back(
@@ -313,7 +313,7 @@ void Reads::store_fetched(Fetch& fetch, BlockNumber block) {
   }
   lock.lock();
   if (state_.residents.is_attached(slot)) {
-    for (const StoredPages& part : stored) state_.residents.wrote(slot, part, false);
+    for (const WriteReceipt& part : stored) state_.residents.wrote(slot, part, false);
     if (!stored.empty()) state_.storage_worked(slot);
   }
   pin.give_back(state_);

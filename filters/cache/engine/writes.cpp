@@ -89,7 +89,7 @@ Writes::Stored Writes::store_piece(Layer& below, const RoomMaker::Claimed& claim
     completed = complete_pages(below, whole, data, partial & ~before.valid);
     data = completed;
   }
-  StoredPages stored;
+  WriteReceipt stored;
   std::optional<Error> failure;
   bool intact = false;
   try {
@@ -109,7 +109,7 @@ Writes::Stored Writes::store_piece(Layer& below, const RoomMaker::Claimed& claim
   return result;
 }
 
-Writes::Stored Writes::note_stored(Slot slot, const StoredPages& stored) {
+Writes::Stored Writes::note_stored(Slot slot, const WriteReceipt& stored) {
   if (!state_.residents.is_attached(slot)) return Stored::elsewhere;
   state_.residents.wrote(slot, stored, true);
   state_.storage_worked(slot);

@@ -42,7 +42,7 @@ class Writes {
   void write_piece(Layer& below, const BlockPiece& piece, std::span<const std::byte> data);
   Stored store_piece(Layer& below, const RoomMaker::Claimed& claimed, const BlockPiece& piece,
                      std::span<const std::byte> data);
-  Stored note_stored(Slot slot, const StoredPages& stored) REQUIRES(state_.mutex);
+  Stored note_stored(Slot slot, const WriteReceipt& stored) REQUIRES(state_.mutex);
   Stored could_not_store(Slot slot, PageMask touched, bool intact, const Error& error)
       REQUIRES(state_.mutex);
   void forget_overwritten(Slot slot, PageMask touched) REQUIRES(state_.mutex);

@@ -81,7 +81,7 @@ void Writes::zero_pages(Layer& below, const BlockPiece& piece, PageMask covered,
     if (!claimed) break;
     const Slot slot = claimed->slot;
     Pin pin(state_, slot);
-    const StoredPages given_up =
+    const WriteReceipt given_up =
         state_.store->forget(slot, covered, claimed->pages.stored() & covered);
     const MutexLock lock(state_.mutex);
     const bool is_attached = state_.residents.is_attached(slot);

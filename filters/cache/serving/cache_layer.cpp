@@ -49,28 +49,13 @@ LayerTraits offered(const LayerTraits& below, const CacheSettings& settings) {
 
 }  // namespace
 
-CacheLayer::CacheLayer(Layer& below, std::shared_ptr<BlockCache> cache,
+CacheLayer::CacheLayer(LayerBelow below, std::shared_ptr<BlockCache> cache,
                        const CacheSettings& settings, std::shared_ptr<DiskWatch> watch)
-    : below_(below),
+    : below_(std::move(below)),
       cache_(std::move(cache)),
       watch_(std::move(watch)),
-      traits_(offered(below.traits(), settings)),
+      traits_(offered((*below_).traits(), settings)),
       is_client_(traits_.can_write) {
-  come();
-}
-
-CacheLayer::CacheLayer(std::unique_ptr<Layer> below, std::shared_ptr<BlockCache> cache,
-                       const CacheSettings& settings, std::shared_ptr<DiskWatch> watch)
-    : owned_(std::move(below)),
-      below_(*owned_),
-      cache_(std::move(cache)),
-      watch_(std::move(watch)),
-      traits_(offered(below_.traits(), settings)),
-      is_client_(traits_.can_write) {
-  come();
-}
-
-void CacheLayer::come() {
   if (!is_client_) return;
   cache_->client_came();
   if (watch_ != nullptr) watch_->writer_came();
@@ -83,7 +68,7 @@ CacheLayer::~CacheLayer() {
 }
 
 void CacheLayer::lend_below(LentLayers& borrower) {
-  lent_ = std::make_shared<LentLayer>(below_);
+  lent_ = std::make_shared<LentLayer>(*below_);
   borrower_ = &borrower;
   borrower.lend(lent_);
 }
@@ -98,43 +83,43 @@ bool CacheLayer::leave() {
 
 void CacheLayer::pread(std::span<std::byte> buffer, std::uint64_t offset) {
   admit();
-  cache_->read(below_, buffer, offset);
+  cache_->read(*below_, buffer, offset);
 }
 
 void CacheLayer::pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
                         Durability durability) {
   admit();
-  cache_->write(below_, buffer, offset, durability);
+  cache_->write(*below_, buffer, offset, durability);
   confirm(durability);
 }
 
 void CacheLayer::flush() {
   admit();
-  cache_->flush(below_);
+  cache_->flush(*below_);
   confirm(Durability::fua);
 }
 
 void CacheLayer::zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) {
   admit();
-  cache_->zero(below_, {offset, length}, options);
+  cache_->zero(*below_, {offset, length}, options);
   confirm(options.durability);
 }
 
 void CacheLayer::trim(std::uint64_t length, std::uint64_t offset, Durability durability) {
   admit();
-  cache_->trim(below_, {offset, length}, durability);
+  cache_->trim(*below_, {offset, length}, durability);
   confirm(durability);
 }
 
 void CacheLayer::cache(std::uint64_t length, std::uint64_t offset) {
   admit();
-  cache_->prefetch(below_, {offset, length});
+  cache_->prefetch(*below_, {offset, length});
 }
 
 void CacheLayer::extents(std::uint64_t length, std::uint64_t offset, bool only_one,
                          ExtentList& extents) {
   admit();
-  cache_->extents(below_, {offset, length}, only_one, extents);
+  cache_->extents(*below_, {offset, length}, only_one, extents);
 }
 
 // What has become durable on a local disk while somebody else took the disk over is not promised.
@@ -145,10 +130,10 @@ void CacheLayer::confirm(Durability durability) {
 void CacheLayer::finalize() {
   take_back_below();
   if (!leave()) return;
-  if (watch_ != nullptr && !watch_->may_write_back(below_)) return;
+  if (watch_ != nullptr && !watch_->may_write_back(*below_)) return;
   // The server may be about to stop, and waits for this.
   const StopExtension extension([this] { return cache_->write_backs_done(); });
-  cache_->last_client_left(below_);
+  cache_->last_client_left(*below_);
 }
 
 }  // namespace nbdstack

@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "common/block/forwarding_layer.hpp"
 #include "common/block/layer.hpp"
 #include "common/block/lent_layer.hpp"
 #include "filters/cache/engine/block_cache.hpp"
@@ -13,11 +14,8 @@ namespace nbdstack {
 class CacheLayer final : public Layer {
  public:
   // `watch` is asked before each request; null: nobody.
-  CacheLayer(Layer& below, std::shared_ptr<BlockCache> cache, const CacheSettings& settings,
+  CacheLayer(LayerBelow below, std::shared_ptr<BlockCache> cache, const CacheSettings& settings,
              std::shared_ptr<DiskWatch> watch = nullptr);
-  // The same over a layer that goes with this one.
-  CacheLayer(std::unique_ptr<Layer> below, std::shared_ptr<BlockCache> cache,
-             const CacheSettings& settings, std::shared_ptr<DiskWatch> watch = nullptr);
   CacheLayer(const CacheLayer&) = delete;
   CacheLayer& operator=(const CacheLayer&) = delete;
   ~CacheLayer() override;
@@ -26,7 +24,7 @@ class CacheLayer final : public Layer {
   void lend_below(LentLayers& borrower);
 
   [[nodiscard]] const LayerTraits& traits() const override { return traits_; }
-  std::shared_ptr<const DiskIdentity> identity() override { return below_.identity(); }
+  std::shared_ptr<const DiskIdentity> identity() override { return (*below_).identity(); }
   void pread(std::span<std::byte> buffer, std::uint64_t offset) override;
   void pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
               Durability durability) override;
@@ -43,16 +41,14 @@ class CacheLayer final : public Layer {
   void finalize() override;
 
  private:
-  void come();
   [[nodiscard]] bool leave();
   void admit() {
-    if (watch_ != nullptr) watch_->admit(below_);
+    if (watch_ != nullptr) watch_->admit(*below_);
   }
   void confirm(Durability durability);
   void take_back_below();
 
-  std::unique_ptr<Layer> owned_;  // below_, or nothing
-  Layer& below_;
+  const LayerBelow below_;
   std::shared_ptr<BlockCache> cache_;
   std::shared_ptr<DiskWatch> watch_;
   LayerTraits traits_;

@@ -7,11 +7,17 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 
 namespace nbdstack {
 
 using PageMask = std::uint64_t;
+// Takes the place of a PageMask in memory and in files where a block has few pages.
+using NarrowMask = std::uint16_t;
+constexpr bool fits_narrow_mask(unsigned pages_per_block) {
+  return pages_per_block <= 16;
+}
 
 // The pages first ... first + count - 1.
 constexpr PageMask page_run(unsigned first, unsigned count) {
@@ -27,6 +33,18 @@ void for_each_page_run(PageMask mask, Fn&& fn) {
     const auto count = static_cast<unsigned>(std::countr_one(mask >> first));
     fn(first, count);
     mask &= ~page_run(first, count);
+  }
+}
+
+constexpr bool has_page(PageMask mask, unsigned page) {
+  return ((mask >> page) & 1U) != 0;
+}
+
+// Calls fn(page, position) for every set bit, in ascending order; positions count from 0.
+template <typename Fn>
+void for_each_page(PageMask mask, Fn&& fn) {
+  for (std::size_t position = 0; mask != 0; mask &= mask - 1) {
+    fn(static_cast<unsigned>(std::countr_zero(mask)), position++);
   }
 }
 
@@ -53,11 +71,12 @@ class PageGeometry {
     return page_run(0, (length + page_size_ - 1) >> shift_);
   }
   // Calls fn(offset, length) for every run of pages in the mask, in ascending order, in a block of
-  // `block_length` bytes.
+  // `block_length` bytes. Pages behind its end are left out.
   template <typename Fn>
   void for_each_run(PageMask mask, std::uint64_t block_length, Fn&& fn) const {
     for_each_page_run(mask, [&](unsigned first, unsigned count) {
       const std::uint64_t begin = offset_of(first);
+      if (begin >= block_length) return;
       const std::uint64_t end = std::min(block_length, begin + std::uint64_t{count} * page_size_);
       fn(static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end - begin));
     });

@@ -12,7 +12,7 @@ BlockTable::BlockTable(Slot max_slots, unsigned pages_per_block,
                        std::unique_ptr<EvictionPolicy> policy)
     : most_slots_(max_slots),
       max_slots_(max_slots),
-      narrow_(pages_per_block <= 16),
+      pages_(pages_per_block),
       buckets_(kFirstBuckets, kNoSlot),
       policy_(std::move(policy)) {}
 
@@ -23,25 +23,15 @@ Slot BlockTable::find(BlockNumber block) const {
 }
 
 Pages BlockTable::pages(Slot slot) const {
-  if (narrow_) {
-    const auto& packed = narrow_pages_[slot];
-    return {packed.valid, packed.dirty, packed.zero, packed.hole};
-  }
-  const auto& packed = wide_pages_[slot];
-  return {packed.valid, packed.dirty, packed.zero, packed.hole};
+  const auto [valid, dirty, zero, hole] = pages_[slot];
+  return {valid, dirty, zero, hole};
 }
 
 void BlockTable::set_pages(Slot slot, const Pages& pages) {
   const bool was_damaged = this->pages(slot).damaged() != 0;
   if (was_damaged) --damaged_;
   if (pages.damaged() != 0) ++damaged_;
-  if (narrow_) {
-    narrow_pages_[slot] = {
-        static_cast<std::uint16_t>(pages.valid), static_cast<std::uint16_t>(pages.dirty),
-        static_cast<std::uint16_t>(pages.zero), static_cast<std::uint16_t>(pages.hole)};
-  } else {
-    wide_pages_[slot] = {pages.valid, pages.dirty, pages.zero, pages.hole};
-  }
+  pages_.set(slot, {pages.valid, pages.dirty, pages.zero, pages.hole});
   const bool unwritten = pages.unwritten() != 0 || entries_[slot].writing;
   if (!unwritten) {
     unwritten_.remove(slot);
@@ -53,11 +43,7 @@ void BlockTable::set_pages(Slot slot, const Pages& pages) {
 // What may run out of memory comes before the entries: a slot that there is has all it needs, and
 // set_pages() allocates nothing.
 void BlockTable::grow_to(std::size_t slots) {
-  if (narrow_) {
-    narrow_pages_.grow_to(slots);
-  } else {
-    wide_pages_.grow_to(slots);
-  }
+  pages_.grow_to(slots);
   unwritten_.reach(slots);
   entries_.grow_to(slots);
   while (entries_.size() > buckets_.size() * 2 && grow_buckets()) {

@@ -44,6 +44,7 @@
 #include "common/invariant.hpp"
 #include "filters/cache/policy/eviction_policy.hpp"
 #include "filters/cache/slots/chunked_vector.hpp"
+#include "filters/cache/slots/packed_masks.hpp"
 #include "filters/cache/slots/page_mask.hpp"
 #include "filters/cache/slots/slot_list.hpp"
 
@@ -147,18 +148,10 @@ class BlockTable {
   bool grow_buckets();
   void release(Slot slot);
 
-  template <typename Word>
-  struct PackedPages {
-    Word valid, dirty, zero, hole;
-  };
-
   const Slot most_slots_;  // ever
   Slot max_slots_;         // now
   ChunkedVector<Entry> entries_;
-  // One of the two, by pages a block.
-  bool narrow_;
-  ChunkedVector<PackedPages<std::uint16_t>> narrow_pages_;
-  ChunkedVector<PackedPages<std::uint64_t>> wide_pages_;
+  PackedMasks<4> pages_;       // valid, dirty, zero, hole
   std::vector<Slot> buckets_;  // heads of chains; a power of two, at least one for two entries
   Slot free_ = kNoSlot;        // head of the chain of free slots
   std::size_t cached_ = 0;

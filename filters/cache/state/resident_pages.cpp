@@ -14,7 +14,7 @@ void Residents::set_pages(Slot slot, const Pages& pages) {
   if (!was_unwritten) table_[slot].dirty_since = schedule_.dirty_tick();
 }
 
-void Residents::wrote(Slot slot, const StoredPages& stored, bool dirty) {
+void Residents::wrote(Slot slot, const WriteReceipt& stored, bool dirty) {
   INVARIANT(is_attached(slot) && table_[slot].pins != 0, slot);
   INVARIANT((stored.pages & ~pages_of(slot)) == 0, slot, stored.pages);
   Pages pages = table_.pages(slot);
@@ -26,7 +26,7 @@ void Residents::wrote(Slot slot, const StoredPages& stored, bool dirty) {
   set_pages(slot, pages);
 }
 
-void Residents::zeroed(Slot slot, PageMask covered, const StoredPages& given_up, bool may_trim) {
+void Residents::zeroed(Slot slot, PageMask covered, const WriteReceipt& given_up, bool may_trim) {
   INVARIANT(is_attached(slot) && table_[slot].pins != 0, slot);
   INVARIANT((covered & ~pages_of(slot)) == 0, slot, covered);
   Pages pages = table_.pages(slot);

@@ -226,8 +226,7 @@ void Residents::adopt_zeros(Slot slot) {
   if (!run) return;
   const PageMask all = pages_.all(geometry_.length_of(block));
   insist([&] { zeros_.erase(geometry_.range_of(block)); });
-  log_.zeroed(slot, block, {.pages = all, .copies = 0, .checksum_change = 0, .page_checksums = {}},
-              run->value);
+  log_.zeroed(slot, block, {.pages = all}, run->value);
   log_.zeros_removed(geometry_.range_of(block));
   set_pages(slot,
             {.valid = all, .dirty = all, .zero = all, .hole = run->value ? all : PageMask{0}});

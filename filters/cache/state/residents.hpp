@@ -137,14 +137,14 @@ class Residents {
 
   // --- Pages of a pinned slot that is attached ---
 
-  void wrote(Slot slot, const StoredPages& stored, bool dirty);
-  void zeroed(Slot slot, PageMask covered, const StoredPages& given_up, bool may_trim);
+  void wrote(Slot slot, const WriteReceipt& stored, bool dirty);
+  void zeroed(Slot slot, PageMask covered, const WriteReceipt& given_up, bool may_trim);
   // Damaged pages are below now.
   void cure(Slot slot, PageMask cured);
   // What is touched and clean is not valid any more; remember() takes that back. Returns these pages.
   PageMask forget_clean(Slot slot, PageMask touched);
   void remember(Slot slot, const Pages& before, PageMask again);
-  void forgotten(Slot slot, const StoredPages& given_up) { log_.forgotten(slot, given_up); }
+  void forgotten(Slot slot, const WriteReceipt& given_up) { log_.forgotten(slot, given_up); }
 
   void begin_verify(Slot slot);
   // Returns the pages there were, if what was stored is damaged: it is not valid any more. Unpins

@@ -28,8 +28,8 @@ void EncryptedTemporaryStore::read(Slot slot, std::span<std::byte> buffer,
 
 // A page that is new is written whole, with zeros where there is no data: a slot that was used
 // before holds the bytes of another block. Of one that is stored only the units with data are.
-StoredPages EncryptedTemporaryStore::write(Slot slot, std::span<const std::byte> data,
-                                           std::uint32_t offset_in_block, PageMask stored) {
+WriteReceipt EncryptedTemporaryStore::write(Slot slot, std::span<const std::byte> data,
+                                            std::uint32_t offset_in_block, PageMask stored) {
   constexpr std::size_t kUnit_bytes = UnitCipher::kUnit_bytes;
   const std::uint32_t data_end = offset_in_block + static_cast<std::uint32_t>(data.size());
   const unsigned first = pages_.page_at(offset_in_block);

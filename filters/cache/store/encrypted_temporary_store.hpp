@@ -20,8 +20,8 @@ class EncryptedTemporaryStore final : public SlotStore {
   EncryptedTemporaryStore(const std::string& directory, std::uint32_t block_size);
 
   void read(Slot slot, std::span<std::byte> buffer, std::uint32_t offset_in_block) override;
-  StoredPages write(Slot slot, std::span<const std::byte> data, std::uint32_t offset_in_block,
-                    PageMask stored) override;
+  WriteReceipt write(Slot slot, std::span<const std::byte> data, std::uint32_t offset_in_block,
+                     PageMask stored) override;
   void discard(Slot slot) override { file_.discard(slot); }
 
  private:

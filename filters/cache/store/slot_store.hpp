@@ -60,6 +60,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -77,14 +78,11 @@ class NothingOverwritten final : public Error {
   explicit NothingOverwritten(const Error& error) : Error(error) {}
 };
 
-// What write() has put into a slot, on its way to wrote(). The members after `pages` are the
-// store's own business.
-struct StoredPages {
+// What write() has put into a slot, on its way to wrote(); or what forget() has looked at, on its way
+// to zeroed() or forgotten().
+struct WriteReceipt {
   PageMask pages = 0;
-  PageMask copies = 0;
-  PageMask rewritten = 0;
-  std::uint64_t checksum_change = 0;
-  std::vector<std::uint64_t> page_checksums;
+  std::shared_ptr<const void> notes{};  // the store's own business
 };
 
 struct RecoveredBlock {
@@ -118,11 +116,11 @@ class SlotBytes {
   // Stores bytes. Where `data` begins or ends inside a page, the rest of that page is kept if the
   // page is in `stored`, the pages whose content lies in the slot already, and is zeros if not.
   // Nobody sees the new content for certain before wrote().
-  virtual StoredPages write(Slot slot, std::span<const std::byte> data,
-                            std::uint32_t offset_in_block, PageMask stored) = 0;
+  virtual WriteReceipt write(Slot slot, std::span<const std::byte> data,
+                             std::uint32_t offset_in_block, PageMask stored) = 0;
   // What write() would say of pages whose content is about to be given up: they become zeros or are
   // forgotten. `stored` as above.
-  virtual StoredPages forget(Slot /*slot*/, PageMask pages, PageMask /*stored*/) {
+  virtual WriteReceipt forget(Slot /*slot*/, PageMask pages, PageMask /*stored*/) {
     return {.pages = pages};
   }
   // Gives the storage of a slot that belongs to no block back to the file system.
@@ -142,13 +140,13 @@ class CacheLog {
   // The slot is a block's from now on. Comes before the first write().
   virtual void taken(Slot /*slot*/) {}
   // Pages hold what write() stored. Not dirty: it came from below.
-  virtual void wrote(Slot /*slot*/, BlockNumber /*block*/, const StoredPages& /*stored*/,
+  virtual void wrote(Slot /*slot*/, BlockNumber /*block*/, const WriteReceipt& /*stored*/,
                      bool /*dirty*/) {}
   // Pages that forget() has looked at are zeros, without storage, and dirty.
-  virtual void zeroed(Slot /*slot*/, BlockNumber /*block*/, const StoredPages& /*given_up*/,
+  virtual void zeroed(Slot /*slot*/, BlockNumber /*block*/, const WriteReceipt& /*given_up*/,
                       bool /*may_trim*/) {}
   // The same, and they are not cached any more.
-  virtual void forgotten(Slot /*slot*/, const StoredPages& /*given_up*/) {}
+  virtual void forgotten(Slot /*slot*/, const WriteReceipt& /*given_up*/) {}
   // Dirty pages have been written or zeroed below, or are of no interest any more.
   virtual void cleaned(Slot /*slot*/, PageMask /*pages*/) {}
   // The slot belongs to no block. Its content may be in use still.

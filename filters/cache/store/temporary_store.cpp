@@ -33,13 +33,13 @@ TemporaryStore::TemporaryStore(const std::string& directory, std::uint32_t block
 
 // A slot that was used before holds the bytes of another block: what is not written of a page that
 // is new has to become zeros.
-StoredPages TemporaryStore::write(Slot slot, std::span<const std::byte> data,
-                                  std::uint32_t offset_in_block, PageMask stored) {
+WriteReceipt TemporaryStore::write(Slot slot, std::span<const std::byte> data,
+                                   std::uint32_t offset_in_block, PageMask stored) {
   const auto length = static_cast<std::uint32_t>(data.size());
   INVARIANT(offset_in_block + data.size() <= block_size_, slot, offset_in_block, data.size());
   const PageMask touched = pages_.touched(offset_in_block, length);
   const PageMask partial = touched & ~pages_.covered(offset_in_block, length, block_size_);
-  StoredPages result{.pages = touched, .copies = 0, .checksum_change = 0, .page_checksums = {}};
+  WriteReceipt result{.pages = touched};
   const std::uint64_t at = position(slot) + offset_in_block;
   if ((touched & ~stored) == 0 && length <= kLargestCopy_bytes && window_.contains(at, length)) {
     window_.write_at(data, at);

@@ -22,8 +22,8 @@ class TemporaryStore final : public SlotStore {
   void read(Slot slot, std::span<std::byte> buffer, std::uint32_t offset_in_block) override {
     file_.read_at(buffer, position(slot) + offset_in_block);
   }
-  StoredPages write(Slot slot, std::span<const std::byte> data, std::uint32_t offset_in_block,
-                    PageMask stored) override;
+  WriteReceipt write(Slot slot, std::span<const std::byte> data, std::uint32_t offset_in_block,
+                     PageMask stored) override;
   void discard(Slot slot) override { file_.punch_hole(block_size_, position(slot)); }
 
  private:

@@ -30,24 +30,24 @@ class ForwardingStore final : public SlotStore {
     hooks_.before_read();
     store_->read(slot, buffer, offset_in_block);
   }
-  StoredPages write(Slot slot, std::span<const std::byte> data, std::uint32_t offset_in_block,
-                    PageMask stored) override {
+  WriteReceipt write(Slot slot, std::span<const std::byte> data, std::uint32_t offset_in_block,
+                     PageMask stored) override {
     return store_->write(slot, data, offset_in_block, stored);
   }
-  StoredPages forget(Slot slot, PageMask pages, PageMask stored) override {
+  WriteReceipt forget(Slot slot, PageMask pages, PageMask stored) override {
     hooks_.before_forget();
     return store_->forget(slot, pages, stored);
   }
   void discard(Slot slot) override { store_->discard(slot); }
   bool verify(Slot slot, PageMask stored) override { return store_->verify(slot, stored); }
   void taken(Slot slot) override { store_->taken(slot); }
-  void wrote(Slot slot, BlockNumber block, const StoredPages& stored, bool dirty) override {
+  void wrote(Slot slot, BlockNumber block, const WriteReceipt& stored, bool dirty) override {
     store_->wrote(slot, block, stored, dirty);
   }
-  void zeroed(Slot slot, BlockNumber block, const StoredPages& given_up, bool may_trim) override {
+  void zeroed(Slot slot, BlockNumber block, const WriteReceipt& given_up, bool may_trim) override {
     store_->zeroed(slot, block, given_up, may_trim);
   }
-  void forgotten(Slot slot, const StoredPages& given_up) override {
+  void forgotten(Slot slot, const WriteReceipt& given_up) override {
     store_->forgotten(slot, given_up);
   }
   void cleaned(Slot slot, PageMask pages) override { store_->cleaned(slot, pages); }

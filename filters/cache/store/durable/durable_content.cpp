@@ -3,6 +3,8 @@
 #include <bit>
 #include <cstring>
 #include <exception>
+#include <memory>
+#include <utility>
 
 #include "common/log.hpp"
 #include "filters/cache/store/durable/durable_store.hpp"
@@ -17,24 +19,17 @@ constexpr std::uint64_t kMostUnwritten_bytes = 4U << 20U;
 // `kept`, XOR what `now` is for those of `added`, and 0 for the others.
 void keep_only(std::span<std::uint64_t> old, std::span<const std::uint64_t> now, PageMask pages,
                PageMask kept, PageMask added) {
-  std::size_t position = 0;
-  for_each_page_run(pages, [&](unsigned first, unsigned count) {
-    for (unsigned page = first; page < first + count; ++page, ++position) {
-      if (((kept >> page) & 1U) == 0) old[position] = 0;
-      if (((added >> page) & 1U) != 0) old[position] ^= now[position];
-    }
+  for_each_page(pages, [&](unsigned page, std::size_t position) {
+    if (!has_page(kept, page)) old[position] = 0;
+    if (has_page(added, page)) old[position] ^= now[position];
   });
 }
 
 // `values` belong to the pages of `pages`, in order: those of `wanted` alone.
-std::vector<std::uint64_t> those_of(std::span<const std::uint64_t> values, PageMask pages,
-                                    PageMask wanted) {
-  std::vector<std::uint64_t> result;
-  std::size_t position = 0;
-  for_each_page_run(pages, [&](unsigned first, unsigned count) {
-    for (unsigned page = first; page < first + count; ++page, ++position) {
-      if (((wanted >> page) & 1U) != 0) result.push_back(values[position]);
-    }
+record::Checksums those_of(std::span<const std::uint64_t> values, PageMask pages, PageMask wanted) {
+  record::Checksums result;
+  for_each_page(pages, [&](unsigned page, std::size_t position) {
+    if (has_page(wanted, page)) result.push_back(values[position]);
   });
   return result;
 }
@@ -94,13 +89,8 @@ void DurableStore::note_overwriting(Lock& lock, Slot slot, const Placement& plac
   const auto gone = insist([&] { return those_of(old, pages, placement.forgotten); });
   marks_.set_checksum(slot, marks_.checksum(slot) ^ combined(gone));
   changes_of(lock, slot).given_up |= placement.forgotten;
-  append([&] {
-    return Record{.kind = Record::Kind::forgotten,
-                  .slot = slot,
-                  .second = placement.forgotten,
-                  .new_checksums = std::vector<std::uint64_t>(gone.size()),
-                  .old_checksums = gone};
-  });
+  append(insist(
+      [&] { return record::Forgotten{.slot = slot, .pages = placement.forgotten, .old = gone}; }));
 }
 
 // Where writing has failed, the clean pages are the engine's still: their checksum, `now` that of
@@ -119,14 +109,13 @@ void DurableStore::end_overwriting(Slot slot, const Placement& placement, PageMa
     const auto gone = insist([&] { return those_of(old, pages, placement.rewritten); });
     const auto come = insist([&] { return those_of(now, pages, placement.rewritten); });
     marks_.set_checksum(slot, marks_.checksum(slot) ^ combined(gone) ^ combined(come));
-    append([&] {
-      return Record{.kind = Record::Kind::rewrote,
-                    .slot = slot,
-                    .second = placement.rewritten,
-                    .copies = placement.copies & placement.rewritten,
-                    .new_checksums = come,
-                    .old_checksums = gone};
-    });
+    append(insist([&] {
+      return record::Rewrote{.slot = slot,
+                             .pages = placement.rewritten,
+                             .copies = placement.copies & placement.rewritten,
+                             .now = come,
+                             .old = gone};
+    }));
   }
   --overwriting_;
   changed_.notify_all();
@@ -161,8 +150,8 @@ std::vector<std::byte> DurableStore::whole_pages(Slot slot, std::span<const std:
   return whole;
 }
 
-StoredPages DurableStore::write(Slot slot, std::span<const std::byte> data,
-                                std::uint32_t offset_in_block, PageMask stored) {
+WriteReceipt DurableStore::write(Slot slot, std::span<const std::byte> data,
+                                 std::uint32_t offset_in_block, PageMask stored) {
   journal_->write_long_buffer();
   if (journal_->unwritten_bytes() > kMostUnwritten_bytes) {
     throw NothingOverwritten(
@@ -173,14 +162,15 @@ StoredPages DurableStore::write(Slot slot, std::span<const std::byte> data,
       geometry.touched(offset_in_block, static_cast<std::uint32_t>(data.size()));
   const unsigned first = geometry.page_at(offset_in_block);
   stored &= touched;
-  std::vector<std::uint64_t> old(static_cast<std::size_t>(std::popcount(touched)));
+  const auto notes = std::make_shared<Notes>();
+  record::Checksums& old = notes->old;
+  old.resize(static_cast<std::size_t>(std::popcount(touched)));
   std::vector<std::byte> pages = whole_pages(slot, data, offset_in_block, stored, old);
   if (!pages.empty()) data = pages;
   if (files_.is_encrypted()) pages.resize(data.size());
-  std::vector<std::uint64_t> now =
-      files_.is_encrypted() ? old : files_.checksums(data, first);  // where to put them, or these
-  now.reserve(2 * now.size());
-  std::vector<std::uint64_t> left(now.size());  // what a write that fails leaves
+  record::Checksums& now = notes->now;
+  now = files_.is_encrypted() ? old : files_.checksums(data, first);  // where to put them, or these
+  record::Checksums left(now.size());  // what a write that fails leaves
 
   // From here to end_overwriting() nothing runs out of memory: a commit may be waiting.
   Lock lock(mutex_);
@@ -209,17 +199,13 @@ StoredPages DurableStore::write(Slot slot, std::span<const std::byte> data,
   end_overwriting(slot, placement, touched, old, now, false);
 
   // What wrote() has to take out: not what has been taken out already.
+  notes->flipped = placement.flipped;
+  notes->rewritten = placement.rewritten;
   keep_only(old, now, touched, placement.flipped & stored, placement.rewritten);
-  const std::uint64_t change = combined(now) ^ combined(old);
-  now.insert(now.end(), old.begin(), old.end());
-  return {.pages = touched,
-          .copies = placement.flipped,
-          .rewritten = placement.rewritten,
-          .checksum_change = change,
-          .page_checksums = std::move(now)};
+  return {.pages = touched, .notes = notes};
 }
 
-StoredPages DurableStore::forget(Slot slot, PageMask pages, PageMask stored) {
+WriteReceipt DurableStore::forget(Slot slot, PageMask pages, PageMask stored) {
   Lock lock(mutex_);
   if (!allows(lock, slot, "forget", {SlotUse::taken, SlotUse::named, SlotUse::dropped})) {
     throw Error(*failure_);
@@ -227,18 +213,13 @@ StoredPages DurableStore::forget(Slot slot, PageMask pages, PageMask stored) {
   const PageMask copies = marks_.copies(slot);
   lock.unlock();
   const PageMask gone = pages & stored;
-  const std::vector<std::uint64_t> old = files_.checksums(slot, gone, copies);
-  StoredPages result{
-      .pages = pages, .copies = 0, .checksum_change = combined(old), .page_checksums = {}};
-  result.page_checksums.resize(static_cast<std::size_t>(std::popcount(pages)));
-  std::size_t position = 0;
-  std::size_t next = 0;
-  for_each_page_run(pages, [&](unsigned first, unsigned count) {
-    for (unsigned page = first; page < first + count; ++page, ++position) {
-      if (((gone >> page) & 1U) != 0) result.page_checksums[position] = old[next++];
-    }
+  const record::Checksums of_gone = files_.checksums(slot, gone, copies);
+  record::Checksums old(static_cast<std::size_t>(std::popcount(pages)));
+  auto next = of_gone.begin();
+  for_each_page(pages, [&](unsigned page, std::size_t position) {
+    if (has_page(gone, page)) old[position] = *next++;
   });
-  return result;
+  return {.pages = pages, .notes = std::make_shared<const Notes>(Notes{.old = std::move(old)})};
 }
 
 bool DurableStore::verify(Slot slot, PageMask stored) {
@@ -258,7 +239,7 @@ bool DurableStore::verify(Slot slot, PageMask stored) {
   marks_.set_checksum(slot, 0);
   if (marks_.is_named(slot)) {
     changes_of(lock, slot);
-    append([&] { return Record{.kind = Record::Kind::damaged, .slot = slot}; });
+    append(record::Damaged{slot});
   }
   return false;
 }

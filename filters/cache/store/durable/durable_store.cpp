@@ -18,6 +18,12 @@ namespace nbdstack {
 
 // --- Index ---
 
+// A block that was zeros without storage comes with a receipt of nobody's.
+const DurableStore::Notes& DurableStore::notes_of(const WriteReceipt& receipt) {
+  static const Notes none;
+  return receipt.notes ? *static_cast<const Notes*>(receipt.notes.get()) : none;
+}
+
 DurableStore::Changes DurableStore::changes_in(const Epoch& epoch, Slot slot) {
   const auto found = epoch.find(slot);
   return found == epoch.end() ? Changes() : found->second;
@@ -56,71 +62,61 @@ void DurableStore::begin_use(Lock& /*lock*/, Slot slot) {
   marks_.set_use(slot, SlotUse::named);
 }
 
-void DurableStore::wrote(Slot slot, BlockNumber block, const StoredPages& stored, bool dirty) {
+void DurableStore::wrote(Slot slot, BlockNumber block, const WriteReceipt& stored, bool dirty) {
   Lock lock(mutex_);
   if (!allows(lock, slot, "wrote", {SlotUse::taken, SlotUse::named})) return;
   begin_use(lock, slot);
-  marks_.set_checksum(slot, marks_.checksum(slot) ^ stored.checksum_change);
-  marks_.set_copies(slot, marks_.copies(slot) ^ stored.copies);
+  const Notes& notes = notes_of(stored);
+  marks_.set_checksum(slot, marks_.checksum(slot) ^ combined(notes.now) ^ combined(notes.old));
+  marks_.set_copies(slot, marks_.copies(slot) ^ notes.flipped);
   const PageMask before = marks_.dirty(slot);
   marks_.set_dirty(slot, dirty ? before | stored.pages : before & ~stored.pages);
   // What was rewritten is fresh in the epoch in which that happened: a commit may have begun since.
-  const PageMask fresh = stored.pages & ~stored.rewritten;
+  const PageMask fresh = stored.pages & ~notes.rewritten;
   if (dirty || marks_.held(slot) || open_.contains(slot)) {
     Changes& changes = changes_of(lock, slot);
     changes.replaced |= before & fresh & ~changes.written;
     changes.written |= fresh;
   }
-  const auto half = static_cast<std::ptrdiff_t>(stored.page_checksums.size() / 2);
-  append([&] {
-    return Record{
-        .kind = Record::Kind::wrote,
-        .flag = dirty,
-        .slot = slot,
-        .first = block.value,
-        .second = stored.pages,
-        .copies = marks_.copies(slot) & stored.pages,
-        .new_checksums = {stored.page_checksums.begin(), stored.page_checksums.begin() + half},
-        .old_checksums = {stored.page_checksums.begin() + half, stored.page_checksums.end()}};
-  });
+  append(insist([&] {
+    return record::Wrote{.slot = slot,
+                         .block = block,
+                         .pages = stored.pages,
+                         .copies = marks_.copies(slot) & stored.pages,
+                         .dirty = dirty,
+                         .now = notes.now,
+                         .old = notes.old};
+  }));
 }
 
-void DurableStore::zeroed(Slot slot, BlockNumber block, const StoredPages& given_up,
+void DurableStore::zeroed(Slot slot, BlockNumber block, const WriteReceipt& given_up,
                           bool may_trim) {
   Lock lock(mutex_);
   if (!allows(lock, slot, "zeroed", {SlotUse::taken, SlotUse::named})) return;
   begin_use(lock, slot);
   const bool all = given_up.pages == files_.pages().all(geometry_.length_of(block));
-  marks_.set_checksum(slot, all ? 0 : marks_.checksum(slot) ^ given_up.checksum_change);
+  const record::Checksums& old = notes_of(given_up).old;
+  marks_.set_checksum(slot, all ? 0 : marks_.checksum(slot) ^ combined(old));
   const PageMask before = marks_.dirty(slot);
   marks_.set_dirty(slot, before | given_up.pages);
   Changes& changes = changes_of(lock, slot);
   changes.replaced |= before & given_up.pages & ~(changes.written | changes.given_up);
   changes.given_up |= given_up.pages;
-  append([&] {
-    return Record{.kind = Record::Kind::zeroed,
-                  .flag = may_trim,
-                  .slot = slot,
-                  .first = block.value,
-                  .second = given_up.pages,
-                  .new_checksums = std::vector<std::uint64_t>(given_up.page_checksums.size()),
-                  .old_checksums = given_up.page_checksums};
-  });
+  append(insist([&] {
+    return record::Zeroed{
+        .slot = slot, .block = block, .pages = given_up.pages, .may_trim = may_trim, .old = old};
+  }));
 }
 
-void DurableStore::forgotten(Slot slot, const StoredPages& given_up) {
+void DurableStore::forgotten(Slot slot, const WriteReceipt& given_up) {
   const Lock lock(mutex_);
   if (!allows(lock, slot, "forgotten", {SlotUse::named})) return;
-  marks_.set_checksum(slot, marks_.checksum(slot) ^ given_up.checksum_change);
+  const record::Checksums& old = notes_of(given_up).old;
+  marks_.set_checksum(slot, marks_.checksum(slot) ^ combined(old));
   marks_.set_dirty(slot, marks_.dirty(slot) & ~given_up.pages);
   changes_of(lock, slot).given_up |= given_up.pages;
-  append([&] {
-    return Record{.kind = Record::Kind::forgotten,
-                  .slot = slot,
-                  .second = given_up.pages,
-                  .new_checksums = std::vector<std::uint64_t>(given_up.page_checksums.size()),
-                  .old_checksums = given_up.page_checksums};
-  });
+  append(
+      insist([&] { return record::Forgotten{.slot = slot, .pages = given_up.pages, .old = old}; }));
 }
 
 void DurableStore::cleaned(Slot slot, PageMask pages) {
@@ -128,7 +124,7 @@ void DurableStore::cleaned(Slot slot, PageMask pages) {
   if (!allows(lock, slot, "cleaned", {SlotUse::named})) return;
   marks_.set_dirty(slot, marks_.dirty(slot) & ~pages);
   changes_of(lock, slot);
-  append([&] { return Record{.kind = Record::Kind::cleaned, .slot = slot, .second = pages}; });
+  append(record::Cleaned{slot, pages});
 }
 
 void DurableStore::dropped(Slot slot) {
@@ -142,7 +138,7 @@ void DurableStore::dropped(Slot slot) {
   Changes& changes = changes_of(lock, slot);
   changes.given_up = ~PageMask{0};
   changes.replaced = 0;
-  append([&] { return Record{.kind = Record::Kind::dropped, .slot = slot}; });
+  append(record::Dropped{slot});
 }
 
 void DurableStore::vacated(Slot slot) {
@@ -165,21 +161,13 @@ void DurableStore::zeros_added(const Range& range, bool may_trim) {
   const Lock lock(mutex_);
   insist([&] { open_zeros_.assign(range, true); });
   insist([&] { zeros_.assign(range, true); });
-  append([&] {
-    return Record{.kind = Record::Kind::zeros_added,
-                  .flag = may_trim,
-                  .first = range.offset,
-                  .second = range.length};
-  });
+  append(record::ZerosAdded{range, may_trim});
 }
 
 void DurableStore::zeros_removed(const Range& range) {
   const Lock lock(mutex_);
   insist([&] { zeros_.erase(range); });
-  append([&] {
-    return Record{
-        .kind = Record::Kind::zeros_removed, .first = range.offset, .second = range.length};
-  });
+  append(record::ZerosRemoved{range});
 }
 
 bool DurableStore::zeros_committed(const Range& range) const {
@@ -367,8 +355,7 @@ void DurableStore::replace_snapshot(std::uint64_t generation, std::span<const Sl
                    generation, loaded.sequence);
     remove_before(*directory_, generation);
     const Lock lock(mutex_);
-    snapshot_bytes_ =
-        std::uint64_t{index.slots()} * (files_.pages().pages_per_block() <= 16 ? 32 : 64);
+    snapshot_bytes_ = std::uint64_t{index.slots()} * snapshot_entry_bytes(files_.pages());
   } catch (const std::exception& error) {
     log::error("cache: no new index was written: {}", error.what());
   }

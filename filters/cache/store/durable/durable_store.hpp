@@ -73,9 +73,9 @@
 //
 // Memory: 12 bytes and four bits for each slot with up to 16 pages (slot_marks.hpp), and a node for
 // each slot with pages in data2, and for each that became dirty, or was held and changed, since the
-// last commit, and one for each range of zeros since then: who writes much without a commit pays for
-// it. A slot that is filled from below and
-// not held needs none: nothing of it has to survive.
+// last commit, and one for each range of zeros since then: memory grows with the number of slots
+// changed since the last commit. A slot that is filled from below and not held needs none: nothing
+// of it has to survive.
 //
 // Locks: mutex_ protects the marks and the epochs, is taken inside the engine's mutex, and is never
 // held across I/O. The journal has one of its own, inside this one.
@@ -141,17 +141,17 @@ class DurableStore final : public SlotStore {
   Recovered recover() override;
 
   void read(Slot slot, std::span<std::byte> buffer, std::uint32_t offset_in_block) override;
-  StoredPages write(Slot slot, std::span<const std::byte> data, std::uint32_t offset_in_block,
-                    PageMask stored) override;
-  StoredPages forget(Slot slot, PageMask pages, PageMask stored) override;
+  WriteReceipt write(Slot slot, std::span<const std::byte> data, std::uint32_t offset_in_block,
+                     PageMask stored) override;
+  WriteReceipt forget(Slot slot, PageMask pages, PageMask stored) override;
   // Does nothing while the slot is held: its storage stays until it is used again.
   void discard(Slot slot) override;
   bool verify(Slot slot, PageMask stored) override;
 
   void taken(Slot slot) override;
-  void wrote(Slot slot, BlockNumber block, const StoredPages& stored, bool dirty) override;
-  void zeroed(Slot slot, BlockNumber block, const StoredPages& given_up, bool may_trim) override;
-  void forgotten(Slot slot, const StoredPages& given_up) override;
+  void wrote(Slot slot, BlockNumber block, const WriteReceipt& stored, bool dirty) override;
+  void zeroed(Slot slot, BlockNumber block, const WriteReceipt& given_up, bool may_trim) override;
+  void forgotten(Slot slot, const WriteReceipt& given_up) override;
   void cleaned(Slot slot, PageMask pages) override;
   void dropped(Slot slot) override;
   void vacated(Slot slot) override;
@@ -170,6 +170,14 @@ class DurableStore final : public SlotStore {
 
   // For tests: journals longer than this, and than twice the snapshot, are replaced.
   void set_shortest_journal_bytes(std::uint64_t bytes) { shortest_journal_bytes_ = bytes; }
+
+  // What a receipt of this store carries: of its pages, in order, the checksums.
+  struct Notes {
+    PageMask flipped = 0;    // pages that have changed their place
+    PageMask rewritten = 0;  // dirty content that was overwritten
+    record::Checksums now{};
+    record::Checksums old{};  // of what leaves the slot; 0 for the others
+  };
 
  private:
   using Lock = std::unique_lock<std::mutex>;
@@ -194,6 +202,7 @@ class DurableStore final : public SlotStore {
   std::vector<std::byte> whole_pages(Slot slot, std::span<const std::byte> data,
                                      std::uint32_t offset_in_block, PageMask stored,
                                      std::span<std::uint64_t> old) const;
+  [[nodiscard]] static const Notes& notes_of(const WriteReceipt& receipt);
   [[nodiscard]] static Changes changes_in(const Epoch& epoch, Slot slot);
   Placement place(Lock& lock, Slot slot, PageMask touched, PageMask stored);
   [[nodiscard]] bool must_wait(const Lock& lock, Slot slot, PageMask touched,
@@ -209,10 +218,8 @@ class DurableStore final : public SlotStore {
   void punch_all_stale(Lock& lock);
   void release_if_unused(Lock& lock, Slot slot);
   // Index verbs do not fail: they wait for the little memory that they need.
-  template <typename Make>
-  void append(Make&& make) {
-    const Record record = insist(make);
-    insist([&] { journal_->append(record); });
+  void append(const record::Event& event) {
+    insist([&] { journal_->append(event); });
   }
   Changes& changes_of(const Lock& lock, Slot slot);
 

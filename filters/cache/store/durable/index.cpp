@@ -27,94 +27,77 @@ SlotIndex::Entry& SlotIndex::claim(Slot slot, BlockNumber block, std::uint64_t s
   return entry;
 }
 
-void SlotIndex::take_out(Entry& entry, PageMask pages, const std::vector<std::uint64_t>& old) {
-  std::size_t position = 0;
-  for_each_page_run(pages, [&](unsigned first, unsigned count) {
-    for (unsigned page = first; page < first + count; ++page, ++position) {
-      if (position < old.size() && entry.is_stored(page)) entry.checksum ^= old[position];
-    }
+void SlotIndex::take_out(Entry& entry, PageMask pages, const record::Checksums& old) {
+  for_each_page(pages, [&](unsigned page, std::size_t position) {
+    if (position < old.size() && entry.is_stored(page)) entry.checksum ^= old[position];
   });
 }
 
-void SlotIndex::wrote(const Record& record) {
-  Entry& entry = claim(record.slot, {record.first}, record.sequence);
-  const PageMask pages = record.second;
-  take_out(entry, pages, record.old_checksums);
-  entry.checksum ^= combined(record.new_checksums);
-  entry.copies = (entry.copies & ~pages) | record.copies;
-  entry.pages.valid |= pages;
-  entry.pages.dirty = record.flag ? entry.pages.dirty | pages : entry.pages.dirty & ~pages;
-  entry.pages.zero &= ~pages;
-  entry.pages.hole &= ~pages;
+void SlotIndex::apply(const Record& record) {
+  std::visit([&](const auto& event) { apply(event, record.sequence); }, record.event);
 }
 
-void SlotIndex::zeroed(const Record& record) {
-  Entry& entry = claim(record.slot, {record.first}, record.sequence);
-  const PageMask pages = record.second;
-  take_out(entry, pages, record.old_checksums);
-  entry.pages.valid |= pages;
-  entry.pages.dirty |= pages;
-  entry.pages.zero |= pages;
-  entry.pages.hole = record.flag ? entry.pages.hole | pages : entry.pages.hole & ~pages;
+void SlotIndex::apply(const record::Wrote& wrote, std::uint64_t sequence) {
+  Entry& entry = claim(wrote.slot, wrote.block, sequence);
+  take_out(entry, wrote.pages, wrote.old);
+  entry.checksum ^= combined(wrote.now);
+  entry.copies = (entry.copies & ~wrote.pages) | wrote.copies;
+  entry.pages.valid |= wrote.pages;
+  entry.pages.dirty =
+      wrote.dirty ? entry.pages.dirty | wrote.pages : entry.pages.dirty & ~wrote.pages;
+  entry.pages.zero &= ~wrote.pages;
+  entry.pages.hole &= ~wrote.pages;
+}
+
+void SlotIndex::apply(const record::Zeroed& zeroed, std::uint64_t sequence) {
+  Entry& entry = claim(zeroed.slot, zeroed.block, sequence);
+  take_out(entry, zeroed.pages, zeroed.old);
+  entry.pages.valid |= zeroed.pages;
+  entry.pages.dirty |= zeroed.pages;
+  entry.pages.zero |= zeroed.pages;
+  entry.pages.hole =
+      zeroed.may_trim ? entry.pages.hole | zeroed.pages : entry.pages.hole & ~zeroed.pages;
   if (entry.pages.stored() == 0) entry.checksum = 0;
 }
 
-void SlotIndex::apply(const Record& record) {
-  using Kind = Record::Kind;
-  switch (record.kind) {
-    case Kind::wrote:
-      return wrote(record);
-    case Kind::zeroed:
-      return zeroed(record);
-    case Kind::zeros_added:
-      return zeros_.assign({record.first, record.second}, record.flag);
-    case Kind::zeros_removed:
-      return zeros_.erase({record.first, record.second});
-    case Kind::commit:
-      return;
-    case Kind::rewrote:
-    case Kind::forgotten:
-    case Kind::cleaned:
-    case Kind::dropped:
-    case Kind::damaged:
-      if (record.slot < entries_.size() && entries_[record.slot].in_use) {
-        apply_to(entries_[record.slot], record);
-      }
+void SlotIndex::apply(const record::Rewrote& rewrote, std::uint64_t /*sequence*/) {
+  Entry* const entry = in_use(rewrote.slot);
+  if (entry == nullptr) return;
+  take_out(*entry, rewrote.pages, rewrote.old);
+  entry->checksum ^= combined(rewrote.now);
+}
+
+void SlotIndex::apply(const record::Forgotten& forgotten, std::uint64_t /*sequence*/) {
+  Entry* const entry = in_use(forgotten.slot);
+  if (entry == nullptr) return;
+  take_out(*entry, forgotten.pages, forgotten.old);
+  entry->pages = {.valid = entry->pages.valid & ~forgotten.pages,
+                  .dirty = entry->pages.dirty & ~forgotten.pages,
+                  .zero = entry->pages.zero & ~forgotten.pages,
+                  .hole = entry->pages.hole & ~forgotten.pages};
+}
+
+void SlotIndex::apply(const record::Cleaned& cleaned, std::uint64_t /*sequence*/) {
+  if (Entry* const entry = in_use(cleaned.slot)) {
+    entry->pages.dirty &= ~cleaned.pages;
+    entry->pages.hole &= ~cleaned.pages;
   }
 }
 
-void SlotIndex::apply_to(Entry& entry, const Record& record) {
-  using Kind = Record::Kind;
-  const PageMask pages = record.second;
-  switch (record.kind) {
-    case Kind::rewrote:
-      take_out(entry, pages, record.old_checksums);
-      entry.checksum ^= combined(record.new_checksums);
-      break;
-    case Kind::forgotten:
-      take_out(entry, pages, record.old_checksums);
-      entry.pages = {.valid = entry.pages.valid & ~pages,
-                     .dirty = entry.pages.dirty & ~pages,
-                     .zero = entry.pages.zero & ~pages,
-                     .hole = entry.pages.hole & ~pages};
-      break;
-    case Kind::cleaned:
-      entry.pages.dirty &= ~pages;
-      entry.pages.hole &= ~pages;
-      break;
-    case Kind::dropped:
-      entry = {};
-      break;
-    case Kind::damaged:
-      lose_stored(entry);
-      break;
-    case Kind::wrote:
-    case Kind::zeroed:
-    case Kind::zeros_added:
-    case Kind::zeros_removed:
-    case Kind::commit:
-      break;  // of no slot that is there already
-  }
+void SlotIndex::apply(const record::Dropped& dropped, std::uint64_t /*sequence*/) {
+  if (Entry* const entry = in_use(dropped.slot)) *entry = {};
+}
+
+void SlotIndex::apply(const record::Damaged& damaged, std::uint64_t /*sequence*/) {
+  if (Entry* const entry = in_use(damaged.slot)) lose_stored(*entry);
+}
+
+void SlotIndex::apply(const record::ZerosAdded& zeros, std::uint64_t /*sequence*/) {
+  zeros_.assign(zeros.range, zeros.may_trim);
+}
+
+void SlotIndex::apply(const record::ZerosRemoved& zeros, std::uint64_t /*sequence*/) {
+  zeros_.erase(zeros.range);
 }
 
 void SlotIndex::settle() {

@@ -25,9 +25,7 @@ class SlotIndex {
     std::uint64_t named_at = 0;  // the last record that spoke of its content; 0: the snapshot
     bool in_use = false;
 
-    [[nodiscard]] bool is_stored(unsigned page) const {
-      return ((pages.stored() >> page) & 1U) != 0;
-    }
+    [[nodiscard]] bool is_stored(unsigned page) const { return has_page(pages.stored(), page); }
   };
 
   explicit SlotIndex(const BlockGeometry& geometry)
@@ -54,7 +52,7 @@ class SlotIndex {
   // the block in no range of zeros.
   Entry& claim(Slot slot, BlockNumber block, std::uint64_t sequence);
   // Takes the old checksums of pages that are stored out of the entry's.
-  static void take_out(Entry& entry, PageMask pages, const std::vector<std::uint64_t>& old);
+  static void take_out(Entry& entry, PageMask pages, const record::Checksums& old);
   // A record whose content is as it says.
   void apply(const Record& record);
 
@@ -66,9 +64,20 @@ class SlotIndex {
   [[nodiscard]] std::vector<Slot> order() const;
 
  private:
-  void wrote(const Record& record);
-  void zeroed(const Record& record);
-  void apply_to(Entry& entry, const Record& record);
+  void apply(const record::Wrote& wrote, std::uint64_t sequence);
+  void apply(const record::Rewrote& rewrote, std::uint64_t sequence);
+  void apply(const record::Zeroed& zeroed, std::uint64_t sequence);
+  void apply(const record::Forgotten& forgotten, std::uint64_t sequence);
+  void apply(const record::Cleaned& cleaned, std::uint64_t sequence);
+  void apply(const record::Dropped& dropped, std::uint64_t sequence);
+  void apply(const record::Damaged& damaged, std::uint64_t sequence);
+  void apply(const record::ZerosAdded& zeros, std::uint64_t sequence);
+  void apply(const record::ZerosRemoved& zeros, std::uint64_t sequence);
+  void apply(const record::Commit& /*commit*/, std::uint64_t /*sequence*/) {}
+  // Null: the slot is in no use.
+  [[nodiscard]] Entry* in_use(Slot slot) {
+    return slot < entries_.size() && entries_[slot].in_use ? &entries_[slot] : nullptr;
+  }
 
   BlockGeometry geometry_;
   PageGeometry pages_;

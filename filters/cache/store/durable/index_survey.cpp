@@ -10,12 +10,10 @@ template <typename Fn>
 void for_each_range(const SlotIndex& index, const SlotIndex::Entry& entry, PageMask pages,
                     Fn&& fn) {
   const Range block = index.geometry().range_of(entry.block);
-  for_each_page_run(pages, [&](unsigned first, unsigned count) {
-    const Range run{block.offset + index.page_geometry().offset_of(first),
-                    std::uint64_t{count} * index.page_geometry().page_size()};
-    const Range part = block.intersection(run);
-    if (part.length != 0) fn(part);
-  });
+  index.page_geometry().for_each_run(pages, block.length,
+                                     [&](std::uint32_t offset, std::uint32_t length) {
+                                       fn(Range{block.offset + offset, length});
+                                     });
 }
 
 std::uint64_t bytes_of(const SlotIndex& index, const SlotIndex::Entry& entry, PageMask pages) {

@@ -21,10 +21,11 @@ Journal::Journal(Directory& directory, std::uint64_t generation, std::uint64_t l
   segments_.push_back({.generation = generation, .file = directory.open(name_of(generation))});
 }
 
-void Journal::append(Record record) {
+void Journal::append(record::Event event) {
   const Lock lock(mutex_);
-  record.sequence = last_sequence_ + 1;
-  record.durable_sequence = durable_sequence_;
+  const Record record{.event = std::move(event),
+                      .sequence = last_sequence_ + 1,
+                      .durable_sequence = durable_sequence_};
   Segment& segment = segments_.back();
   const std::size_t before = segment.buffer.size();
   try {
@@ -153,9 +154,8 @@ void Journal::end_writing(Lock& lock, const std::optional<Error>& failure) {
 // By itself, behind everything else: if there is no room for it there is no commit.
 void Journal::write_commit_record(Lock& lock, Segment& segment, std::uint64_t sequence) {
   std::vector<std::byte> bytes;
-  encode(
-      {.kind = Record::Kind::commit, .sequence = sequence, .durable_sequence = durable_sequence_},
-      segment.generation, bytes);
+  encode({.event = record::Commit{}, .sequence = sequence, .durable_sequence = durable_sequence_},
+         segment.generation, bytes);
   writing_ = true;
   lock.unlock();
   std::optional<Error> failure;

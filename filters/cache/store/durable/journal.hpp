@@ -51,7 +51,7 @@ class Journal {
 
   static std::string name_of(std::uint64_t generation);
 
-  void append(Record record);
+  void append(record::Event event);
   [[nodiscard]] std::uint64_t last_sequence() const;
   [[nodiscard]] std::uint64_t generation() const;
   [[nodiscard]] std::uint64_t size_bytes() const;

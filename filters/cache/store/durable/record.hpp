@@ -15,7 +15,7 @@
 //   bytes 32-63  slot (32 bits) and 32 bits of 0, first, second, copies
 //   bytes 64-    the checksums of the new content of all its pages, then those of the old content
 //
-//   kind        slot  first   second  copies  per page  flag      means
+//   kind         slot  first   second  copies  per page  flag      means
 //   wrote       x     block   pages   x       new, old  dirty     pages hold new content
 //   rewrote     x             pages           new, old            dirty pages hold other content
 //   zeroed      x     block   pages           0, old    may_trim  pages are zeros, and dirty
@@ -34,6 +34,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <variant>
 #include <vector>
 
 #include "common/block/range.hpp"
@@ -42,30 +43,76 @@
 
 namespace nbdstack {
 
-struct Record {
-  enum class Kind : std::uint8_t {
-    wrote = 1,
-    rewrote,
-    zeroed,
-    forgotten,
-    cleaned,
-    dropped,
-    damaged,
-    zeros_added,
-    zeros_removed,
-    commit
-  };
+namespace record {
 
-  Kind kind = Kind::commit;
-  bool flag = false;
+// The checksums of pages, in ascending order.
+using Checksums = std::vector<std::uint64_t>;
+
+struct Wrote {
+  Slot slot = kNoSlot;
+  BlockNumber block;
+  PageMask pages = 0;
+  PageMask copies = 0;
+  bool dirty = false;
+  Checksums now;
+  Checksums old;  // as many
+};
+struct Rewrote {
+  Slot slot = kNoSlot;
+  PageMask pages = 0;
+  PageMask copies = 0;
+  Checksums now;
+  Checksums old;
+};
+struct Zeroed {
+  Slot slot = kNoSlot;
+  BlockNumber block;
+  PageMask pages = 0;
+  bool may_trim = false;
+  Checksums old;  // or none
+};
+struct Forgotten {
+  Slot slot = kNoSlot;
+  PageMask pages = 0;
+  Checksums old;  // or none
+};
+struct Cleaned {
+  Slot slot = kNoSlot;
+  PageMask pages = 0;
+};
+struct Dropped {
+  Slot slot = kNoSlot;
+};
+struct Damaged {
+  Slot slot = kNoSlot;
+};
+struct ZerosAdded {
+  Range range;
+  bool may_trim = false;
+};
+struct ZerosRemoved {
+  Range range;
+};
+struct Commit {};
+
+// In the order of the numbers that kinds have in a file, from 1.
+using Event = std::variant<Wrote, Rewrote, Zeroed, Forgotten, Cleaned, Dropped, Damaged, ZerosAdded,
+                           ZerosRemoved, Commit>;
+
+}  // namespace record
+
+struct Record {
+  record::Event event;
   std::uint64_t sequence = 0;
   std::uint64_t durable_sequence = 0;
-  Slot slot = kNoSlot;
-  std::uint64_t first = 0;   // block, offset
-  std::uint64_t second = 0;  // pages, length
-  PageMask copies = 0;
-  std::vector<std::uint64_t> new_checksums;  // none, or one for each page
-  std::vector<std::uint64_t> old_checksums;  // as many
+
+  [[nodiscard]] std::uint8_t kind() const { return static_cast<std::uint8_t>(event.index() + 1); }
+  template <typename Kind>
+  [[nodiscard]] bool is() const {
+    return std::holds_alternative<Kind>(event);
+  }
+  // Nothing where it speaks of no slot.
+  [[nodiscard]] std::optional<Slot> slot() const;
 };
 
 // Appends the record to `buffer`.

@@ -36,10 +36,8 @@ struct JournalBytes {
   Slot slots_end;
 
   [[nodiscard]] bool is_possible(const Record& record) const {
-    using Kind = Record::Kind;
-    const bool names_slot = record.kind != Kind::commit && record.kind != Kind::zeros_added &&
-                            record.kind != Kind::zeros_removed;
-    return !names_slot || record.slot < slots_end;
+    const auto slot = record.slot();
+    return !slot || *slot < slots_end;
   }
 };
 
@@ -115,11 +113,11 @@ Survey survey(const std::vector<JournalBytes>& journals, std::uint64_t first) {
       result.impossible = fmt::format(
           "{} is damaged: it speaks of slot {}, where this cache can "
           "have {}",
-          journal.path, record.slot, journal.slots_end);
+          journal.path, *record.slot(), journal.slots_end);
       return;
     }
     result.durable = std::max(result.durable, record.durable_sequence);
-    if (record.kind == Record::Kind::commit) {
+    if (record.is<record::Commit>()) {
       result.promised = std::max(result.promised, record.sequence);
       if (record.sequence <= result.contiguous) {
         result.committed = std::max(result.committed, record.sequence);
@@ -165,7 +163,7 @@ void replay(const std::vector<JournalBytes>& journals, const Survey& found, bool
             SlotIndex& index, const PageFiles& files) {
   Tail tail(index, files);
   for_each_record(journals, [&](const Record& record) {
-    if (record.kind == Record::Kind::commit || record.sequence <= found.first) return;
+    if (record.is<record::Commit>() || record.sequence <= found.first) return;
     if (record.sequence > found.contiguous && !damaged) return;
     if (record.sequence <= (damaged ? found.promised : found.committed)) {
       index.apply(record);
@@ -209,10 +207,9 @@ bool nothing_is_missed(const CommitNote::Found& note, const std::vector<JournalB
   if (!note.exists || note.damaged || note.commit.anything_dirty) return false;
   bool is_newer_dirty = false;
   for_each_intact(journals, [&](const JournalBytes& /*journal*/, const Record& record) {
-    using Kind = Record::Kind;
-    const bool makes_dirty = (record.kind == Kind::wrote && record.flag) ||
-                             record.kind == Kind::rewrote || record.kind == Kind::zeroed ||
-                             record.kind == Kind::zeros_added;
+    const auto* const wrote = std::get_if<record::Wrote>(&record.event);
+    const bool makes_dirty = (wrote != nullptr && wrote->dirty) || record.is<record::Rewrote>() ||
+                             record.is<record::Zeroed>() || record.is<record::ZerosAdded>();
     if (makes_dirty && record.sequence > note.commit.sequence) is_newer_dirty = true;
   });
   return !is_newer_dirty;

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "filters/cache/slots/chunked_vector.hpp"
+#include "filters/cache/slots/packed_masks.hpp"
 #include "filters/cache/slots/page_mask.hpp"
 #include "filters/cache/slots/slot_list.hpp"
 
@@ -15,24 +16,20 @@ enum class SlotUse : std::uint8_t { free, taken, named, dropped };
 
 class SlotMarks {
  public:
-  explicit SlotMarks(unsigned pages_per_block) : narrow_(pages_per_block <= 16) {}
+  explicit SlotMarks(unsigned pages_per_block) : masks_(pages_per_block) {}
 
   // Checksums last: their number is what the others are asked by, and each may run out of memory.
   void grow_to(std::size_t slots) {
     bits_.grow_to(slots / kSlotsAByte + 1);
-    if (narrow_) {
-      narrow_masks_.grow_to(slots);
-    } else {
-      wide_masks_.grow_to(slots);
-    }
+    masks_.grow_to(slots);
     checksums_.grow_to(slots);
   }
 
   [[nodiscard]] std::uint64_t checksum(Slot slot) const {
     return slot < checksums_.size() ? checksums_[slot] : 0;
   }
-  [[nodiscard]] PageMask copies(Slot slot) const { return masks(slot).copies; }
-  [[nodiscard]] PageMask dirty(Slot slot) const { return masks(slot).dirty; }
+  [[nodiscard]] PageMask copies(Slot slot) const { return masks(slot)[0]; }
+  [[nodiscard]] PageMask dirty(Slot slot) const { return masks(slot)[1]; }
   [[nodiscard]] SlotUse use(Slot slot) const { return static_cast<SlotUse>(bits(slot) & kUseMask); }
   // The index as it is now says that the slot belongs to a block.
   [[nodiscard]] bool is_named(Slot slot) const { return use(slot) == SlotUse::named; }
@@ -60,28 +57,17 @@ class SlotMarks {
   static constexpr unsigned kBitsASlot = 4;
   static constexpr unsigned kUseMask = 0b0011;
   static constexpr unsigned kHeldMask = 0b0100;
-  template <typename Word>
-  struct Masks {
-    Word copies = 0;
-    Word dirty = 0;
-  };
+  using Masks = PackedMasks<2>::Masks;  // copies, dirty
 
   void reach(Slot slot) {
     if (slot >= checksums_.size()) grow_to(slot + std::size_t{1});
   }
-  [[nodiscard]] Masks<PageMask> masks(Slot slot) const {
-    if (slot >= checksums_.size()) return {};
-    if (!narrow_) return wide_masks_[slot];
-    return {narrow_masks_[slot].copies, narrow_masks_[slot].dirty};
+  [[nodiscard]] Masks masks(Slot slot) const {
+    return slot < checksums_.size() ? masks_[slot] : Masks{};
   }
-  void set_masks(Slot slot, const Masks<PageMask>& masks) {
+  void set_masks(Slot slot, const Masks& masks) {
     reach(slot);
-    if (narrow_) {
-      narrow_masks_[slot] = {static_cast<std::uint16_t>(masks.copies),
-                             static_cast<std::uint16_t>(masks.dirty)};
-    } else {
-      wide_masks_[slot] = masks;
-    }
+    masks_.set(slot, masks);
   }
   [[nodiscard]] static unsigned shift(Slot slot) {
     return static_cast<unsigned>(slot % kSlotsAByte) * kBitsASlot;
@@ -95,11 +81,9 @@ class SlotMarks {
     byte = static_cast<std::uint8_t>((byte & ~(mask << shift(slot))) | (value << shift(slot)));
   }
 
-  bool narrow_;
   std::size_t dirty_slots_ = 0;
   ChunkedVector<std::uint64_t> checksums_;
-  ChunkedVector<Masks<std::uint16_t>> narrow_masks_;
-  ChunkedVector<Masks<PageMask>> wide_masks_;
+  PackedMasks<2> masks_;
   ChunkedVector<std::uint8_t> bits_;
 };
 

@@ -40,8 +40,8 @@ struct SlotEntry {
   Word valid, dirty, zero, hole, copies;
   Slot slot;
 };
-static_assert(sizeof(SlotEntry<std::uint16_t>) == 32);
-static_assert(sizeof(SlotEntry<std::uint64_t>) == 64);
+static_assert(sizeof(SlotEntry<NarrowMask>) == 32);
+static_assert(sizeof(SlotEntry<PageMask>) == 64);
 
 template <typename T>
 std::span<const std::byte> bytes_of(const T& value) {
@@ -90,7 +90,7 @@ class ChunkWriter {
 
 template <typename Word>
 std::uint64_t write_slots(StorageFile& file, const SlotIndex& index, const std::vector<Slot>& slots,
-                          std::uint64_t generation) {
+                          std::uint64_t generation, const SlotEntry<Word>& /*empty*/) {
   ChunkWriter<SlotEntry<Word>> writer(file, sizeof(Header), generation);
   for (const Slot slot : slots) {
     const SlotIndex::Entry& entry = index[slot];
@@ -109,8 +109,11 @@ std::uint64_t write_slots(StorageFile& file, const SlotIndex& index, const std::
   return writer.finish();
 }
 
-bool is_narrow(const SlotIndex& index) {
-  return index.page_geometry().pages_per_block() <= 16;
+// Returns what `fn` does with an entry of the type that the index's blocks have.
+template <typename Fn>
+auto with_entry_of(const PageGeometry& pages, Fn&& fn) {
+  const bool is_narrow = fits_narrow_mask(pages.pages_per_block());
+  return is_narrow ? fn(SlotEntry<NarrowMask>{}) : fn(SlotEntry<PageMask>{});
 }
 
 std::vector<Slot> complete_order(const SlotIndex& index, std::span<const Slot> order) {
@@ -164,7 +167,8 @@ bool read_chunks(const StorageFile& file, std::uint64_t& position, std::uint64_t
 
 template <typename Word>
 bool read_slots(const StorageFile& file, std::uint64_t& position, const Header& header,
-                SlotIndex& index, std::vector<std::string>& damage) {
+                SlotIndex& index, std::vector<std::string>& damage,
+                const SlotEntry<Word>& /*empty*/) {
   const std::uint64_t blocks = index.geometry().block_count();
   const PageMask all = index.page_geometry().all(index.geometry().block_size());
   std::uint64_t impossible = 0;
@@ -196,6 +200,10 @@ bool read_slots(const StorageFile& file, std::uint64_t& position, const Header& 
 
 }  // namespace
 
+std::uint64_t snapshot_entry_bytes(const PageGeometry& pages) {
+  return with_entry_of(pages, [](const auto& entry) { return sizeof entry; });
+}
+
 std::string snapshot_name(std::uint64_t generation) {
   return fmt::format("index.{}", generation);
 }
@@ -207,9 +215,9 @@ void write_snapshot(Directory& directory, const SlotIndex& index, std::span<cons
   const auto file = directory.open(temporary);
   const std::vector<Slot> slots = complete_order(index, order);
   const auto zeros = index.zeros().overlapping({0, index.geometry().size_bytes()});
-  const std::uint64_t end = is_narrow(index)
-                                ? write_slots<std::uint16_t>(*file, index, slots, generation)
-                                : write_slots<std::uint64_t>(*file, index, slots, generation);
+  const std::uint64_t end = with_entry_of(index.page_geometry(), [&](const auto& empty) {
+    return write_slots(*file, index, slots, generation, empty);
+  });
   ChunkWriter<ZerosEntry> writer(*file, end, generation);
   for (const auto& run : zeros) {
     writer.add({run.range.offset, run.range.length, run.value ? 1U : 0U});
@@ -221,7 +229,7 @@ void write_snapshot(Directory& directory, const SlotIndex& index, std::span<cons
                 .sequence = sequence,
                 .slots = slots.size(),
                 .zeros = zeros.size(),
-                .entry_bytes = is_narrow(index) ? 32U : 64U,
+                .entry_bytes = snapshot_entry_bytes(index.page_geometry()),
                 .has_note = 1};
   header.checksum = checksum_of(bytes_of(header).subspan(sizeof header.checksum), generation);
   file->write_at(bytes_of(header), 0);
@@ -238,15 +246,15 @@ SnapshotState read_snapshot(Directory& directory, std::uint64_t generation, Slot
   if (header.checksum !=
           checksum_of(bytes_of(header).subspan(sizeof header.checksum), generation) ||
       header.magic != kMagic || header.generation != generation ||
-      header.entry_bytes != (is_narrow(index) ? 32U : 64U)) {
+      header.entry_bytes != snapshot_entry_bytes(index.page_geometry())) {
     damage.push_back(
         fmt::format("{} is damaged: what it said of cached blocks is lost", file->path()));
     return {};
   }
   std::uint64_t position = sizeof header;
-  bool intact = is_narrow(index)
-                    ? read_slots<std::uint16_t>(*file, position, header, index, damage)
-                    : read_slots<std::uint64_t>(*file, position, header, index, damage);
+  bool intact = with_entry_of(index.page_geometry(), [&](const auto& empty) {
+    return read_slots(*file, position, header, index, damage, empty);
+  });
   const std::uint64_t size = index.geometry().size_bytes();
   const bool zeros_intact =
       read_chunks<ZerosEntry>(*file, position, header.zeros, generation, "ranges of zeros", damage,

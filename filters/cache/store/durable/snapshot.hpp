@@ -21,6 +21,8 @@
 namespace nbdstack {
 
 std::string snapshot_name(std::uint64_t generation);
+// What a slot takes in it.
+std::uint64_t snapshot_entry_bytes(const PageGeometry& pages);
 
 // Slots in this order first, others that are in use after them. Durable when it returns. `sequence`
 // is that of the last record it contains.

@@ -1,98 +1,81 @@
 #include "filters/cache/store/durable/tail.hpp"
 
+#include <utility>
+
 #include "common/log.hpp"
 
 namespace nbdstack {
-namespace {
-
-// Calls fn(page, position among the pages of the mask).
-template <typename Fn>
-void for_each_page(PageMask pages, Fn&& fn) {
-  std::size_t position = 0;
-  for_each_page_run(pages, [&](unsigned first, unsigned count) {
-    for (unsigned page = first; page < first + count; ++page) fn(page, position++);
-  });
-}
-
-}  // namespace
 
 void Tail::apply(const Record& record) {
-  using Kind = Record::Kind;
-  switch (record.kind) {
-    case Kind::wrote:
-      wrote(record);
-      break;
-    case Kind::rewrote:
-      rewrote(record);
-      break;
-    case Kind::zeroed:
-    case Kind::forgotten:
-      replace(record);
-      break;
-    case Kind::cleaned:
-      if (const auto found = candidates_.find(record.slot); found != candidates_.end()) {
-        for (auto& [page, candidate] : found->second) {
-          if (((record.second >> page) & 1U) != 0) candidate.dirty = false;
-        }
-      }
-      index_.apply(record);
-      break;
-    case Kind::dropped:
-    case Kind::damaged:
-      candidates_.erase(record.slot);
-      index_.apply(record);
-      break;
-    case Kind::zeros_added:
-    case Kind::zeros_removed:
-    case Kind::commit:
-      index_.apply(record);
-      break;
-  }
+  std::visit([&](const auto& event) { apply(event, record); }, record.event);
 }
 
 // The candidate's page leaves the checksum of what is certain, but not its pages.
-void Tail::wrote(const Record& record) {
-  const BlockNumber block{record.first};
-  if (record.slot < index_.slots() && index_[record.slot].block != block) {
-    candidates_.erase(record.slot);
+void Tail::apply(const record::Wrote& wrote, const Record& record) {
+  if (wrote.slot < index_.slots() && index_[wrote.slot].block != wrote.block) {
+    candidates_.erase(wrote.slot);
   }
-  SlotIndex::Entry& entry = index_.claim(record.slot, block, record.sequence);
-  Candidates& candidates = candidates_[record.slot];
-  for_each_page(record.second, [&](unsigned page, std::size_t position) {
+  SlotIndex::Entry& entry = index_.claim(wrote.slot, wrote.block, record.sequence);
+  Candidates& candidates = candidates_[wrote.slot];
+  for_each_page(wrote.pages, [&](unsigned page, std::size_t position) {
     const auto [at, is_new] = candidates.try_emplace(page);
     Candidate& candidate = at->second;
     if (is_new && entry.is_stored(page)) {
-      candidate.certain_checksum = record.old_checksums[position];
+      candidate.certain_checksum = wrote.old[position];
       entry.checksum ^= candidate.certain_checksum;
     }
-    candidate.checksum = record.new_checksums[position];
-    candidate.second = ((record.copies >> page) & 1U) != 0;
-    candidate.dirty = record.flag;
+    candidate.checksum = wrote.now[position];
+    candidate.second = has_page(wrote.copies, page);
+    candidate.dirty = wrote.dirty;
   });
 }
 
 // Only content of the tail is rewritten, so there is a candidate, unless records are missing.
-void Tail::rewrote(const Record& record) {
-  const auto found = candidates_.find(record.slot);
+void Tail::apply(const record::Rewrote& rewrote, const Record& /*record*/) {
+  const auto found = candidates_.find(rewrote.slot);
   if (found == candidates_.end()) return;
-  for_each_page(record.second, [&](unsigned page, std::size_t position) {
+  for_each_page(rewrote.pages, [&](unsigned page, std::size_t position) {
     const auto at = found->second.find(page);
-    if (at != found->second.end()) at->second.checksum = record.new_checksums[position];
+    if (at != found->second.end()) at->second.checksum = rewrote.now[position];
   });
 }
 
-// Pages with a candidate are out of the checksum already: their old content must not leave it a
-// second time.
-void Tail::replace(const Record& record) {
-  Record rest = record;
-  if (const auto found = candidates_.find(record.slot); found != candidates_.end()) {
-    for_each_page(record.second, [&](unsigned page, std::size_t position) {
-      if (found->second.erase(page) > 0 && position < rest.old_checksums.size()) {
-        rest.old_checksums[position] = 0;
+// Zeroed, or forgotten. Pages with a candidate are out of the checksum already: their old content
+// must not leave it a second time.
+template <typename GivenUp>
+void Tail::give_up(GivenUp given_up, std::uint64_t sequence) {
+  if (const auto found = candidates_.find(given_up.slot); found != candidates_.end()) {
+    for_each_page(given_up.pages, [&](unsigned page, std::size_t position) {
+      if (found->second.erase(page) > 0 && position < given_up.old.size()) {
+        given_up.old[position] = 0;
       }
     });
   }
-  index_.apply(rest);
+  index_.apply({.event = std::move(given_up), .sequence = sequence});
+}
+
+void Tail::apply(const record::Zeroed& zeroed, const Record& record) {
+  give_up(zeroed, record.sequence);
+}
+
+void Tail::apply(const record::Forgotten& forgotten, const Record& record) {
+  give_up(forgotten, record.sequence);
+}
+
+void Tail::apply(const record::Cleaned& cleaned, const Record& record) {
+  if (const auto found = candidates_.find(cleaned.slot); found != candidates_.end()) {
+    for (auto& [page, candidate] : found->second) {
+      if (has_page(cleaned.pages, page)) candidate.dirty = false;
+    }
+  }
+  index_.apply(record);
+}
+
+// Dropped, or damaged; and what speaks of no slot.
+template <typename Other>
+void Tail::apply(const Other& other, const Record& record) {
+  if constexpr (requires { other.slot; }) candidates_.erase(other.slot);
+  index_.apply(record);
 }
 
 bool Tail::is_there(Slot slot, unsigned page, bool second, std::uint64_t checksum) const {

@@ -53,9 +53,15 @@ class Tail {
   };
   using Candidates = std::map<unsigned, Candidate>;  // by page
 
-  void wrote(const Record& record);
-  void rewrote(const Record& record);
-  void replace(const Record& record);
+  void apply(const record::Wrote& wrote, const Record& record);
+  void apply(const record::Rewrote& rewrote, const Record& record);
+  void apply(const record::Zeroed& zeroed, const Record& record);
+  void apply(const record::Forgotten& forgotten, const Record& record);
+  void apply(const record::Cleaned& cleaned, const Record& record);
+  template <typename Other>
+  void apply(const Other& other, const Record& record);
+  template <typename GivenUp>
+  void give_up(GivenUp given_up, std::uint64_t sequence);
   [[nodiscard]] bool is_there(Slot slot, unsigned page, bool second, std::uint64_t checksum) const;
   void check_unnamed(Slot slot, PageMask named);
   bool decide(Slot slot, unsigned page, const Candidate& candidate);

@@ -55,12 +55,12 @@ class HookedStore final : public SlotStore {
     hook_.call(StoreOp::read);
     store_->read(slot, buffer, offset_in_block);
   }
-  StoredPages write(Slot slot, std::span<const std::byte> data, std::uint32_t offset_in_block,
-                    PageMask stored) override {
+  WriteReceipt write(Slot slot, std::span<const std::byte> data, std::uint32_t offset_in_block,
+                     PageMask stored) override {
     hook_.call(StoreOp::write);
     return store_->write(slot, data, offset_in_block, stored);
   }
-  StoredPages forget(Slot slot, PageMask pages, PageMask stored) override {
+  WriteReceipt forget(Slot slot, PageMask pages, PageMask stored) override {
     hook_.call(StoreOp::forget);
     return store_->forget(slot, pages, stored);
   }

@@ -14,10 +14,10 @@ namespace {
 class NotingLog final : public CacheLog {
  public:
   void taken(Slot slot) override { note("taken", slot); }
-  void wrote(Slot slot, BlockNumber, const StoredPages&, bool dirty) override {
+  void wrote(Slot slot, BlockNumber, const WriteReceipt&, bool dirty) override {
     note(dirty ? "wrote dirty" : "wrote", slot);
   }
-  void zeroed(Slot slot, BlockNumber, const StoredPages&, bool) override { note("zeroed", slot); }
+  void zeroed(Slot slot, BlockNumber, const WriteReceipt&, bool) override { note("zeroed", slot); }
   void cleaned(Slot slot, PageMask) override { note("cleaned", slot); }
   void dropped(Slot slot) override { note("dropped", slot); }
   void vacated(Slot slot) override { note("vacated", slot); }

@@ -17,7 +17,7 @@ TEST_F(DurableStoreTest, ReadsWhatWasWritten) {
 
 TEST_F(DurableStoreTest, KeepsTheRestOfAStoredPage) {
   put(0, 0, 1, false);
-  const StoredPages stored = store_->write(0, bytes(100, 2), 50, 0b0001);
+  const WriteReceipt stored = store_->write(0, bytes(100, 2), 50, 0b0001);
   store_->wrote(0, {0}, stored, true);
   std::vector<std::byte> page(kPage);
   store_->read(0, page, 0);
@@ -32,7 +32,7 @@ TEST_F(DurableStoreTest, FillsTheRestOfANewPageWithZeros) {
   put(0, 0, 9, false);
   drop(0);
   take(0);
-  const StoredPages stored = store_->write(0, bytes(100, 2), 50, 0);
+  const WriteReceipt stored = store_->write(0, bytes(100, 2), 50, 0);
   store_->wrote(0, {1}, stored, true);
   std::vector<std::byte> page(kPage);
   store_->read(0, page, 0);
@@ -123,7 +123,7 @@ TEST_F(DurableStoreTest, ASlotThatIsUsedAgainGivesItsSecondCopyBackFirst) {
   store_->commit();
   drop(0);
   take(0);
-  const StoredPages stored = store_->write(0, bytes(kPage, 5), 0, 0);
+  const WriteReceipt stored = store_->write(0, bytes(kPage, 5), 0, 0);
   store_->wrote(0, {9}, stored, true);
   EXPECT_EQ(store_->extra_slots(), 0U);
   EXPECT_EQ(get(0, 0), 5);

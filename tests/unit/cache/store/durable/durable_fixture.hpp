@@ -66,7 +66,7 @@ class DurableStoreTest : public ::testing::Test {
   // One page of the block with the same number as the slot.
   void put(Slot slot, unsigned page, int value, bool dirty, PageMask stored = 0) {
     take(slot);
-    const StoredPages pages = store_->write(slot, bytes(kPage, value), page * kPage, stored);
+    const WriteReceipt pages = store_->write(slot, bytes(kPage, value), page * kPage, stored);
     store_->wrote(slot, {slot}, pages, dirty);
   }
   void zero(Slot slot, PageMask pages, PageMask stored) {

@@ -42,7 +42,7 @@ class EncryptedStoreTest : public DurableStoreTest {
   }
   void put_text(Slot slot, unsigned page, bool dirty, PageMask stored = 0) {
     take(slot);
-    const StoredPages pages = store_->write(slot, text(), page * kPage, stored);
+    const WriteReceipt pages = store_->write(slot, text(), page * kPage, stored);
     store_->wrote(slot, {slot}, pages, dirty);
   }
   // Whether any part of the text that is as long as a cipher's block lies in any file.

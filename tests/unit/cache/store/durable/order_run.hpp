@@ -72,7 +72,7 @@ class OrderRun {
   static constexpr Page kRead{0, 0};
 
   struct InFlight {
-    StoredPages stored;
+    WriteReceipt stored;
     std::uint64_t block = 0;
     PageMask pages = 0;    // owned
     int value = 0;         // on its way

@@ -24,7 +24,7 @@ class ProtocolTest : public DurableStoreTest {
 TEST_F(ProtocolTest, ACommitBetweenWriteAndWroteOfASlotThatWasTakenAgain) {
   leave_held(0);
   take(0);
-  const StoredPages stored = store_->write(0, bytes(kPage, 5), 0, 0);
+  const WriteReceipt stored = store_->write(0, bytes(kPage, 5), 0, 0);
   store_->commit();
   store_->wrote(0, {9}, stored, true);
   EXPECT_EQ(get(0, 0), 5);
@@ -38,8 +38,8 @@ TEST_F(ProtocolTest, ACommitBetweenWriteAndWroteOfASlotThatWasTakenAgain) {
 TEST_F(ProtocolTest, TwoWritesOfASlotThatWasTakenAgainAndACommitBetweenThem) {
   leave_held(0);
   take(0);
-  const StoredPages first = store_->write(0, bytes(kPage, 5), 0, 0);
-  const StoredPages second = store_->write(0, bytes(kPage, 6), kPage, 0);
+  const WriteReceipt first = store_->write(0, bytes(kPage, 5), 0, 0);
+  const WriteReceipt second = store_->write(0, bytes(kPage, 6), kPage, 0);
   store_->wrote(0, {9}, second, true);
   store_->commit();
   store_->wrote(0, {9}, first, false);
@@ -53,7 +53,7 @@ TEST_F(ProtocolTest, TwoWritesOfASlotThatWasTakenAgainAndACommitBetweenThem) {
 // The commit knows the second content, so the third must not be written over it.
 TEST_F(ProtocolTest, ACommitBetweenAnOverwriteAndItsWrote) {
   put(0, 0, 1, true);
-  const StoredPages second = store_->write(0, bytes(kPage, 2), 0, 0b0001);
+  const WriteReceipt second = store_->write(0, bytes(kPage, 2), 0, 0b0001);
   store_->commit();
   store_->wrote(0, {0}, second, true);
   EXPECT_EQ(store_->committed(0, 0b0001), 0b0001U);
@@ -111,7 +111,7 @@ TEST_F(ProtocolTest, TellsWhatWasChangedSinceItWasCommittedDirty) {
 // Not one of them may go unnoticed: afterwards nothing is said to be durable.
 TEST_F(ProtocolTest, WhatAStateDoesNotAllowIsReported) {
   using Body = std::function<void(DurableStore&)>;
-  const StoredPages stored{.pages = 1, .page_checksums = {1, 0}};
+  const WriteReceipt stored{.pages = 1};
   const std::vector<Body> faults{
       [&](DurableStore& store) { store.wrote(7, {7}, stored, true); },
       [&](DurableStore& store) { store.zeroed(7, {7}, {.pages = 1}, false); },

@@ -14,8 +14,6 @@
 namespace nbdstack::testing {
 namespace {
 
-using RecordKind = Record::Kind;
-
 bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
@@ -30,33 +28,35 @@ std::vector<std::byte> encoded(const Record& record, std::uint64_t generation = 
   return bytes;
 }
 
-bool is_record(const Record& record) {
-  return decode(encoded(record), kGeneration, kGeometry).has_value();
+bool is_record(const record::Event& event) {
+  return decode(encoded({.event = event}), kGeneration, kGeometry).has_value();
 }
 
-Record wrote(std::uint64_t block, PageMask pages, std::size_t checksums) {
-  return {.kind = RecordKind::wrote,
-          .slot = 0,
-          .first = block,
-          .second = pages,
-          .new_checksums = std::vector<std::uint64_t>(checksums),
-          .old_checksums = std::vector<std::uint64_t>(checksums)};
+record::Wrote wrote(std::uint64_t block, PageMask pages, std::size_t checksums) {
+  return {.slot = 0,
+          .block = {block},
+          .pages = pages,
+          .now = record::Checksums(checksums),
+          .old = record::Checksums(checksums)};
 }
 
 TEST(RecordTest, ABlockBehindTheDiskMakesNoRecord) {
   EXPECT_TRUE(is_record(wrote(9, 0b1111, 4)));
   EXPECT_FALSE(is_record(wrote(10, 0b1111, 4)));
-  EXPECT_FALSE(
-      is_record({.kind = RecordKind::zeroed, .slot = 0, .first = ~std::uint64_t{0}, .second = 1}));
+  EXPECT_TRUE(is_record(record::Zeroed{.slot = 0, .block = {9}, .pages = 1}));
+  EXPECT_FALSE(is_record(record::Zeroed{.slot = 0, .block = {~std::uint64_t{0}}, .pages = 1}));
 }
 
 TEST(RecordTest, PagesThatABlockHasNotMakeNoRecord) {
   EXPECT_FALSE(is_record(wrote(0, 0b10000, 1)));
-  for (const RecordKind kind : {RecordKind::zeroed, RecordKind::forgotten, RecordKind::cleaned}) {
-    EXPECT_TRUE(is_record({.kind = kind, .slot = 0, .second = 0b1000}));
-    EXPECT_FALSE(is_record({.kind = kind, .slot = 0, .second = 0b10000}));
+  for (const PageMask pages : {PageMask{0b1000}, PageMask{0b10000}}) {
+    const bool has_them = pages == 0b1000;
+    EXPECT_EQ(is_record(record::Zeroed{.slot = 0, .pages = pages}), has_them);
+    EXPECT_EQ(is_record(record::Forgotten{.slot = 0, .pages = pages}), has_them);
+    EXPECT_EQ(is_record(record::Cleaned{.slot = 0, .pages = pages}), has_them);
   }
-  Record copies = wrote(0, 1, 1);
+  record::Wrote copies = wrote(0, 1, 1);
+  EXPECT_TRUE(is_record(copies));
   copies.copies = 0b10000;
   EXPECT_FALSE(is_record(copies));
 }
@@ -65,18 +65,34 @@ TEST(RecordTest, NewContentHasAChecksumForEachPage) {
   EXPECT_FALSE(is_record(wrote(0, 0b0111, 0)));
   EXPECT_FALSE(is_record(wrote(0, 0b0111, 2)));
   EXPECT_FALSE(is_record(wrote(0, 0b0111, 4)));
-  Record rewrote = wrote(0, 0b0111, 2);
-  rewrote.kind = RecordKind::rewrote;
-  EXPECT_FALSE(is_record(rewrote));
+  for (const std::size_t checksums : {2U, 3U}) {
+    const record::Checksums some(checksums);
+    EXPECT_EQ(is_record(record::Rewrote{.slot = 0, .pages = 0b0111, .now = some, .old = some}),
+              checksums == 3);
+  }
 }
 
 TEST(RecordTest, ZerosLieOnTheDisk) {
   const std::uint64_t size = kGeometry.size_bytes();
-  for (const RecordKind kind : {RecordKind::zeros_added, RecordKind::zeros_removed}) {
-    EXPECT_TRUE(is_record({.kind = kind, .first = 0, .second = size}));
-    EXPECT_FALSE(is_record({.kind = kind, .first = 1, .second = size}));
-    EXPECT_FALSE(is_record({.kind = kind, .first = size + 1, .second = 0}));
-    EXPECT_FALSE(is_record({.kind = kind, .first = kBlock_bytes, .second = ~std::uint64_t{0}}));
+  const auto is_one = [](const Range& range) {
+    const bool is_added = is_record(record::ZerosAdded{range, true});
+    EXPECT_EQ(is_record(record::ZerosRemoved{range}), is_added);
+    return is_added;
+  };
+  EXPECT_TRUE(is_one({0, size}));
+  EXPECT_FALSE(is_one({1, size}));
+  EXPECT_FALSE(is_one({size + 1, 0}));
+  EXPECT_FALSE(is_one({kBlock_bytes, ~std::uint64_t{0}}));
+}
+
+// A number that is no kind's.
+TEST(RecordTest, AKindThatIsNoneMakesNoRecord) {
+  for (const std::uint8_t kind : {0, 1, 10, 11, 255}) {
+    std::vector<std::byte> bytes = encoded({.event = wrote(0, 1, 1)});
+    bytes[12] = std::byte{kind};
+    const std::uint64_t checksum = checksum_of(std::span(bytes).subspan(8), kGeneration);
+    std::memcpy(bytes.data(), &checksum, sizeof checksum);
+    EXPECT_EQ(decode(bytes, kGeneration, kGeometry).has_value(), kind == 1 || kind == 10);
   }
 }
 
@@ -85,13 +101,12 @@ TEST(RecordTest, ZerosLieOnTheDisk) {
 class ImpossibleRecordTest : public DurableStoreTest {
  protected:
   // Appends a record, which follows the last one, to the only journal there is.
-  void append(Record record) {
+  void append(const record::Event& event) {
     for (const std::string& name : disk_.names()) {
       if (!name.starts_with("journal.")) continue;
       const std::uint64_t generation = std::stoull(name.substr(8));
       std::vector<std::byte> content = disk_.content(name);
-      record.sequence = 2;
-      const auto bytes = encoded(record, generation);
+      const auto bytes = encoded({.event = event, .sequence = 2}, generation);
       content.insert(content.end(), bytes.begin(), bytes.end());
       disk_.replace(name, content);
     }
@@ -101,15 +116,17 @@ class ImpossibleRecordTest : public DurableStoreTest {
 // Of 2^32 slots: gigabytes would be needed for those before it.
 TEST_F(ImpossibleRecordTest, ASlotThatNoSuchCacheHasIsRefusedByTheNameOfTheFile) {
   for (const Slot slot : {Slot{2U << 20U}, Slot{3U << 30U}, kNoSlot - 1, kNoSlot}) {
-    for (const RecordKind kind : {RecordKind::wrote, RecordKind::zeroed, RecordKind::cleaned}) {
+    record::Wrote wrote_it = wrote(1, 1, 1);
+    wrote_it.slot = slot;
+    for (const record::Event& event :
+         {record::Event(wrote_it),
+          record::Event(record::Zeroed{.slot = slot, .block = {1}, .pages = 1}),
+          record::Event(record::Cleaned{.slot = slot, .pages = 1})}) {
       disk_ = SimulatedDisk();
       restart();
       put(0, 0, 1, true);
       store_->publish();
-      Record record = wrote(1, 1, 1);
-      record.kind = kind;
-      record.slot = slot;
-      append(record);
+      append(event);
       std::string refusal;
       try {
         restart();
@@ -135,15 +152,14 @@ TEST_F(ImpossibleRecordTest, ASlotOfZerosOnlyIsBelievedWithoutAnyData) {
 }
 
 TEST_F(ImpossibleRecordTest, TheJournalEndsBeforeIt) {
-  const std::vector<Record> records{wrote(1, 0b0111, 0),
-                                    wrote(kBlocks, 1, 1),
-                                    {.kind = RecordKind::zeros_added, .first = 1, .second = ~0ULL}};
-  for (const Record& record : records) {
+  const std::vector<record::Event> events{wrote(1, 0b0111, 0), wrote(kBlocks, 1, 1),
+                                          record::ZerosAdded{{1, ~0ULL}, false}};
+  for (const record::Event& event : events) {
     disk_ = SimulatedDisk();
     restart();
     put(0, 0, 1, true);
     store_->publish();
-    append(record);
+    append(event);
     restart();
     EXPECT_EQ(recovered_.blocks.size(), 1U);
     EXPECT_EQ(pages_of(0).dirty, 1U);

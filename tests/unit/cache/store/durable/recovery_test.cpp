@@ -114,8 +114,7 @@ TEST_F(DurableStoreTest, ASlotThatTakesOverZerosCounts) {
   store_->zeros_added({5 * kBlock, 2 * kBlock}, false);
   store_->commit();
   take(5);
-  store_->zeroed(5, {5}, {.pages = 0b1111, .copies = 0, .checksum_change = 0, .page_checksums = {}},
-                 false);
+  store_->zeroed(5, {5}, {.pages = 0b1111}, false);
   store_->publish();
   restart();
   EXPECT_EQ(pages_of(5).zero, 0b1111U);
@@ -371,7 +370,7 @@ TEST_F(DurableStoreTest, PagesOfLargeBlocksAreKeptApart) {
   auto store = std::make_unique<DurableStore>(disk.directory(), kLarge, 4 * kLarge);
   store->recover();
   store->taken(1);
-  const StoredPages stored = store->write(1, bytes(16384, 3), 63 * 16384, 0);
+  const WriteReceipt stored = store->write(1, bytes(16384, 3), 63 * 16384, 0);
   store->wrote(1, {2}, stored, true);
   store->commit();
   store->close({});

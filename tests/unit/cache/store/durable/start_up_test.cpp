@@ -53,10 +53,9 @@ class CacheStartUp : public ::testing::Test {
   void fill() const {
     const auto store = open();
     store->recover();
-    const StoredPages all{.pages = 0xffff,
-                          .copies = 0,
-                          .checksum_change = 1,
-                          .page_checksums = std::vector<std::uint64_t>(32, 1)};
+    const record::Checksums ones(16, 1);
+    const DurableStore::Notes notes{.now = ones, .old = ones};
+    const WriteReceipt all{.pages = 0xffff, .notes = std::make_shared<DurableStore::Notes>(notes)};
     for (Slot slot = 0; slot < kBlocks; ++slot) {
       store->taken(slot);
       store->wrote(slot, {std::uint64_t{slot} * 97'000'003}, all, false);
