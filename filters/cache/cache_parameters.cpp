@@ -28,7 +28,7 @@ std::uint64_t used_by_files_in(const std::string& directory) {
   std::uint64_t bytes = 0;
   for (const std::string& name : names_in(directory)) {
     struct stat status {};
-    if (::stat((directory + "/" + name).c_str(), &status) == 0) {
+    if (::stat(fmt::format("{}/{}", directory, name).c_str(), &status) == 0) {
       bytes += static_cast<std::uint64_t>(status.st_blocks) * 512;
     }
   }

@@ -26,11 +26,6 @@ std::unique_ptr<CacheDirectory> acquire(const std::string& given) {
   return CacheDirectory::acquire(path);
 }
 
-bool is_intact(const SlotIndex& index, Slot slot, const PageFiles& files) {
-  const SlotIndex::Entry& entry = index[slot];
-  return combined(files.checksums(slot, entry.pages.stored(), entry.copies)) == entry.checksum;
-}
-
 const char* word_of(UnwrittenPart::Kind kind) {
   switch (kind) {
     case UnwrittenPart::Kind::data:

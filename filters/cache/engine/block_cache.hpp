@@ -96,14 +96,26 @@ class BlockCache {
     state_.wake_background = std::move(wake);
   }
 
-  [[nodiscard]] std::uint64_t cached_bytes() const;
+  [[nodiscard]] std::uint64_t cached_bytes() const {
+    const MutexLock lock(state_.mutex);
+    return state_.residents.cached_bytes();
+  }
   // What the layer below does not have yet: pages, and ranges of zeros.
-  [[nodiscard]] std::uint64_t unwritten_bytes() const;
-  [[nodiscard]] bool has_unwritten() const;
+  [[nodiscard]] std::uint64_t unwritten_bytes() const {
+    const MutexLock lock(state_.mutex);
+    return state_.residents.unwritten_bytes();
+  }
+  [[nodiscard]] bool has_unwritten() const {
+    const MutexLock lock(state_.mutex);
+    return state_.residents.has_unwritten();
+  }
   // How often something was written back: it grows as long as write-backs get on.
   [[nodiscard]] std::uint64_t write_backs_done() const { return write_backs_.done(); }
   // Lets a test know that a caller has joined a fetch and waits for it.
-  [[nodiscard]] std::size_t waiting_for_fetches() const;
+  [[nodiscard]] std::size_t waiting_for_fetches() const {
+    const MutexLock lock(state_.mutex);
+    return state_.fetches.waiting();
+  }
 
  private:
   GuardedState state_;

@@ -115,35 +115,10 @@ void Bypass::apply_data(std::span<const std::byte> data) {
     const auto part = data.subspan(piece.offset_in_request, piece.length);
     MutexLock lock(state_.mutex);
     const Slot slot = state_.residents.find(piece.block);
+    if (slot == kNoSlot && state_.geometry.is_whole(piece)) state_.fill(piece.block, part);
     lock.unlock();
-    if (slot != kNoSlot) {
-      write_slot(slot, piece, part);
-    } else if (state_.geometry.is_whole(piece)) {
-      store_absent(piece.block, part);
-    }
+    if (slot != kNoSlot) write_slot(slot, piece, part);
   }
-}
-
-// A whole block that has just gone below can be kept, clean, where there is room without writing
-// anything back.
-void Bypass::store_absent(BlockNumber block, std::span<const std::byte> data) {
-  MutexLock lock(state_.mutex);
-  const auto slot = state_.residents.take_slot(block);
-  if (!slot) return;
-  state_.residents.pin(*slot);
-  lock.unlock();
-  Pin pin(state_, *slot);
-  WriteReceipt stored;
-  try {
-    stored = state_.store->write(*slot, data, 0, 0);
-  } catch (const Error& error) {
-    state_.storage_failed(error);
-    return;
-  }
-  lock.lock();
-  state_.residents.wrote(*slot, stored, false);
-  state_.storage_worked(*slot);
-  pin.give_back(state_);
 }
 
 // Pages that are cached take the data; they stay as clean or dirty as they are. What was damaged is

@@ -45,7 +45,6 @@ class Bypass {
   Bypass(GuardedState& state, const Range& range) : state_(state), range_(range) {}
   void forget_clean_pages(Slot slot) REQUIRES(state_.mutex);
   void forget_durably();
-  void store_absent(BlockNumber block, std::span<const std::byte> data);
   void write_slot(Slot slot, const BlockPiece& piece, std::span<const std::byte> data);
   bool write_part(Slot slot, std::span<const std::byte> data, std::uint32_t offset_in_block,
                   PageMask stored_before, bool dirty);

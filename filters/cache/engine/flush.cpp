@@ -1,5 +1,6 @@
 #include "filters/cache/engine/flush.hpp"
 
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -29,33 +30,34 @@ bool Flushes::flushed_here() {
   return true;
 }
 
-// A client that has not been told of a failure takes what it wrote for stored until it asks. With
-// FlushTo::local a flush never promised anything about the layer below.
-void Flushes::report_background_failure() {
-  if (state_.settings.flush == FlushTo::local) return;
-  const MutexLock lock(state_.mutex);
-  if (const auto failure = state_.ledger.take_failure()) throw Error(*failure);
-}
-
-void Flushes::forget_background_failure() {
-  const MutexLock lock(state_.mutex);
-  state_.ledger.forget_failure();
+// A client that has not been told of a failure takes what it wrote for stored until it asks. A
+// request that fails by itself is that report. With FlushTo::local a flush never promised anything
+// about the layer below.
+void Flushes::with_report(const std::function<void()>& make_durable) {
+  std::optional<Error> failure;
+  try {
+    make_durable();
+  } catch (const Error& error) {
+    failure = error;
+  }
+  MutexLock lock(state_.mutex);
+  const bool is_told = failure || state_.settings.flush != FlushTo::local;
+  const auto earlier = is_told ? state_.ledger.take_failure() : std::nullopt;
+  lock.unlock();
+  if (failure) throw Error(*failure);
+  if (earlier) throw Error(*earlier);
 }
 
 void Flushes::flush(Layer& below) {
   if (state_.settings.ignores_flushes()) return;
   if (flushed_here()) return state_.report_damage();
   const FlushTicket ticket(state_, below);
-  try {
+  with_report([&] {
     state_.commit();  // also what has gone around the cache, and left nothing dirty
     write_back_all(below);
     flush_below(below);
     ticket.wait_for_earlier();
-  } catch (const Error&) {
-    forget_background_failure();  // this is its report
-    throw;
-  }
-  report_background_failure();
+  });
   state_.report_damage();
 }
 
@@ -101,18 +103,13 @@ void Flushes::make_durable(Layer& below, const Range& range) {
                  .wanted = range};
   write_backs_.try_blocks(work, blocks);
   write_backs_.try_zeros(work, zeros);
-  try {
+  with_report([&] {
     if (work.failure) throw Error(*work.failure);
-    if (!native || work.durable_bytes != state_.blocks_covering(range).length) {
-      write_backs_.run(below, std::move(blocks), std::move(zeros));
-      flush_below(below);
-      ticket.wait_for_earlier();
-    }
-  } catch (const Error&) {
-    forget_background_failure();  // this is its report
-    throw;
-  }
-  report_background_failure();
+    if (native && work.durable_bytes == state_.blocks_covering(range).length) return;
+    write_backs_.run(below, std::move(blocks), std::move(zeros));
+    flush_below(below);
+    ticket.wait_for_earlier();
+  });
 }
 
 }  // namespace nbdstack

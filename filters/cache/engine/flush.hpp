@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 
 #include "common/block/layer.hpp"
 #include "filters/cache/engine/guarded_state.hpp"
@@ -28,8 +29,8 @@ class Flushes {
   // FlushTo::local: what is committed counts as flushed. Returns false where a flush is one of the
   // layer below.
   bool flushed_here();
-  void report_background_failure();
-  void forget_background_failure();
+  // Throws the background's failure, once, where this itself succeeds.
+  void with_report(const std::function<void()>& make_durable);
 
   GuardedState& state_;
   WriteBacks& write_backs_;

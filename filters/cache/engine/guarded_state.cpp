@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <new>
+#include <vector>
 
 #include "common/log.hpp"
 
@@ -56,6 +57,41 @@ void GuardedState::forget_pages(Slot slot, PageMask touched) {
     throw;
   }
   if (residents.is_attached(slot)) residents.forgotten(slot, given_up);
+}
+
+void GuardedState::fill(BlockNumber block, std::span<const std::byte> content) {
+  Slot slot = residents.find(block);
+  if (residents.is_unverified(slot)) return;
+  if (slot == kNoSlot) {
+    const auto taken = residents.take_slot(block);
+    if (!taken) return;
+    slot = *taken;
+  }
+  residents.pin(slot);
+  const Pages before = residents.pages(slot);
+  const PageMask missing = pages.all(geometry.length_of(block)) & ~before.valid & ~before.damaged();
+  std::vector<WriteReceipt> stored;
+  const auto store_run = [&](std::uint32_t offset, std::uint32_t length) {
+    stored.push_back(store->write(slot, content.subspan(offset, length), offset, 0));
+  };
+  {
+    const MutexUnlock unlocked(mutex);
+    try {
+      say("storing", block);
+      try {
+        pages.for_each_run(missing, content.size(), store_run);
+      } catch (const Error& error) {
+        storage_failed(error);
+      }
+    } catch (const std::bad_alloc&) {
+      // The rest is not kept, and that is all.
+    }
+  }
+  if (residents.is_attached(slot)) {
+    for (const WriteReceipt& part : stored) residents.wrote(slot, part, false);
+    if (!stored.empty()) storage_worked(slot);
+  }
+  give_back(slot);
 }
 
 Slot GuardedState::find_verified(BlockNumber block) {

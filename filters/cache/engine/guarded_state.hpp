@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "common/block/layer.hpp"
@@ -44,6 +45,9 @@ struct GuardedState {
   // Those of the pages that are clean are not cached any more. The mutex is released meanwhile.
   void forget_pages(Slot slot, PageMask touched) REQUIRES(mutex);
   void discard_dropped() REQUIRES(mutex);
+  // Keeps the pages of a block that are not cached yet, as they are below, where there is room for
+  // them without writing anything back. The caller owns the block; the mutex is released meanwhile.
+  void fill(BlockNumber block, std::span<const std::byte> content) REQUIRES(mutex);
   // The end of a pin.
   void give_back(Slot slot) REQUIRES(mutex) {
     residents.unpin(slot);

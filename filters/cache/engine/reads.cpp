@@ -284,39 +284,10 @@ void Reads::run_fetch(Layer& below, Fetch& fetch) {
 void Reads::store_fetched(Fetch& fetch, BlockNumber block) {
   const Range range = state_.geometry.range_of(block);
   const auto owned = state_.changes.try_acquire(range);
-  MutexLock lock(state_.mutex);
+  const MutexLock lock(state_.mutex);
   if (state_.store->is_durable() && state_.ledger.is_in_doubt()) return;
   if (!owned || !state_.fetches.may_store(fetch, block)) return;
-  Slot slot = state_.residents.find(block);
-  if (state_.residents.is_unverified(slot)) return;
-  if (slot == kNoSlot) {
-    const auto taken = state_.residents.take_slot(block);
-    if (!taken) return;
-    slot = *taken;
-  }
-  state_.residents.pin(slot);
-  const Pages before = state_.residents.pages(slot);
-  lock.unlock();
-  Pin pin(state_, slot);
-  const PageMask missing = state_.pages.all(static_cast<std::uint32_t>(range.length)) &
-                           ~before.valid & ~before.damaged();
-  state_.say("storing", block);
-  std::vector<WriteReceipt> stored;
-  try {
-    const auto store = [&](std::uint32_t offset, std::uint32_t length) {
-      stored.push_back(
-          state_.store->write(slot, fetch.bytes(range.offset + offset, length), offset, 0));
-    };
-    state_.pages.for_each_run(missing, range.length, store);
-  } catch (const Error& error) {
-    state_.storage_failed(error);
-  }
-  lock.lock();
-  if (state_.residents.is_attached(slot)) {
-    for (const WriteReceipt& part : stored) state_.residents.wrote(slot, part, false);
-    if (!stored.empty()) state_.storage_worked(slot);
-  }
-  pin.give_back(state_);
+  state_.fill(block, fetch.bytes(range.offset, range.length));
 }
 
 void Reads::prefetch(Layer& below, const Range& range) {

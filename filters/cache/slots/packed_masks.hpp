@@ -29,7 +29,8 @@ class PackedMasks {
   [[nodiscard]] Masks operator[](Slot slot) const {
     if (!is_narrow_) return wide_[slot];
     Masks masks;
-    for (std::size_t i = 0; i < kMasks; ++i) masks[i] = narrow_[slot][i];
+    const auto& packed = narrow_[slot];
+    for (std::size_t i = 0; i < kMasks; ++i) masks[i] = packed[i];
     return masks;
   }
   void set(Slot slot, const Masks& masks) {
@@ -37,9 +38,8 @@ class PackedMasks {
       wide_[slot] = masks;
       return;
     }
-    for (std::size_t i = 0; i < kMasks; ++i) {
-      narrow_[slot][i] = static_cast<NarrowMask>(masks[i]);
-    }
+    auto& packed = narrow_[slot];
+    for (std::size_t i = 0; i < kMasks; ++i) packed[i] = static_cast<NarrowMask>(masks[i]);
   }
 
  private:

@@ -6,6 +6,8 @@
 #include <random>
 #include <vector>
 
+#include "filters/cache/store/durable/index_survey.hpp"
+
 namespace nbdstack {
 namespace {
 
@@ -39,11 +41,6 @@ std::vector<Slot> samples_of(const SlotIndex& index, std::uint64_t seed) {
   return slots;
 }
 
-bool is_intact(const SlotIndex::Entry& entry, Slot slot, const PageFiles& files) {
-  const PageMask stored = entry.pages.stored();
-  return stored == 0 || combined(files.checksums(slot, stored, entry.copies)) == entry.checksum;
-}
-
 // Whether clean pages are the same below, as far as one request of a bounded size shows.
 bool is_same(const SlotIndex& index, Slot slot, const PageFiles& files, Layer& below) {
   const SlotIndex::Entry& entry = index[slot];
@@ -75,7 +72,7 @@ ContentCheck compare_with_disk(const SlotIndex& index, const PageFiles& files, L
                                std::uint64_t seed) {
   ContentCheck check;
   for (const Slot slot : samples_of(index, seed)) {
-    if (!is_intact(index[slot], slot, files)) continue;
+    if (!is_intact(index, slot, files)) continue;
     ++check.compared;
     if (is_same(index, slot, files, below)) continue;
     check.differs = index.geometry().offset_of(index[slot].block);

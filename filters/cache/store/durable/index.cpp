@@ -84,20 +84,8 @@ void SlotIndex::apply(const record::Cleaned& cleaned, std::uint64_t /*sequence*/
   }
 }
 
-void SlotIndex::apply(const record::Dropped& dropped, std::uint64_t /*sequence*/) {
-  if (Entry* const entry = in_use(dropped.slot)) *entry = {};
-}
-
 void SlotIndex::apply(const record::Damaged& damaged, std::uint64_t /*sequence*/) {
   if (Entry* const entry = in_use(damaged.slot)) lose_stored(*entry);
-}
-
-void SlotIndex::apply(const record::ZerosAdded& zeros, std::uint64_t /*sequence*/) {
-  zeros_.assign(zeros.range, zeros.may_trim);
-}
-
-void SlotIndex::apply(const record::ZerosRemoved& zeros, std::uint64_t /*sequence*/) {
-  zeros_.erase(zeros.range);
 }
 
 void SlotIndex::settle() {

@@ -69,10 +69,16 @@ class SlotIndex {
   void apply(const record::Zeroed& zeroed, std::uint64_t sequence);
   void apply(const record::Forgotten& forgotten, std::uint64_t sequence);
   void apply(const record::Cleaned& cleaned, std::uint64_t sequence);
-  void apply(const record::Dropped& dropped, std::uint64_t sequence);
+  void apply(const record::Dropped& dropped, std::uint64_t /*sequence*/) {
+    if (Entry* const entry = in_use(dropped.slot)) *entry = {};
+  }
   void apply(const record::Damaged& damaged, std::uint64_t sequence);
-  void apply(const record::ZerosAdded& zeros, std::uint64_t sequence);
-  void apply(const record::ZerosRemoved& zeros, std::uint64_t sequence);
+  void apply(const record::ZerosAdded& zeros, std::uint64_t /*sequence*/) {
+    zeros_.assign(zeros.range, zeros.may_trim);
+  }
+  void apply(const record::ZerosRemoved& zeros, std::uint64_t /*sequence*/) {
+    zeros_.erase(zeros.range);
+  }
   void apply(const record::Commit& /*commit*/, std::uint64_t /*sequence*/) {}
   // Null: the slot is in no use.
   [[nodiscard]] Entry* in_use(Slot slot) {

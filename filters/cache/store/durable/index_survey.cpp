@@ -62,6 +62,11 @@ IndexSurvey survey_of(const SlotIndex& index) {
   return survey;
 }
 
+bool is_intact(const SlotIndex& index, Slot slot, const PageFiles& files) {
+  const SlotIndex::Entry& entry = index[slot];
+  return combined(files.checksums(slot, entry.pages.stored(), entry.copies)) == entry.checksum;
+}
+
 // The checksum of a block speaks of all its stored pages: before the clean ones go, all of them are
 // compared with it.
 void drop_clean(SlotIndex& index, const PageFiles& files) {
@@ -72,9 +77,8 @@ void drop_clean(SlotIndex& index, const PageFiles& files) {
       entry = {};
       continue;
     }
-    const PageMask stored = entry.pages.stored();
-    const PageMask clean = stored & ~entry.pages.dirty;
-    if (clean != 0 && combined(files.checksums(slot, stored, entry.copies)) != entry.checksum) {
+    const PageMask clean = entry.pages.stored() & ~entry.pages.dirty;
+    if (clean != 0 && !is_intact(index, slot, files)) {
       lose_stored(entry);
     } else if (clean != 0) {
       entry.checksum ^= combined(files.checksums(slot, clean, entry.copies));

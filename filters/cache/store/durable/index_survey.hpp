@@ -28,6 +28,8 @@ struct IndexSurvey {
 };
 IndexSurvey survey_of(const SlotIndex& index);
 
+// Whether the stored pages of a slot are what was written.
+[[nodiscard]] bool is_intact(const SlotIndex& index, Slot slot, const PageFiles& files);
 // Leaves only what is dirty.
 void drop_clean(SlotIndex& index, const PageFiles& files);
 

@@ -121,26 +121,33 @@ void Journal::write_buffers(Lock& lock) {
   }
   // A commit may remove the others meanwhile.
   std::erase_if(parts, [](const Segment* part) { return part->pending.empty(); });
-  writing_ = true;
-  lock.unlock();
-  std::optional<Error> failure;
   std::size_t done = 0;
-  try {
+  const auto failure = write_unlocked(lock, [&] {
     for (; done < parts.size(); ++done) {
       if (!parts[done]->pending.empty()) write_at_end(*parts[done], parts[done]->pending);
     }
-  } catch (const Error& error) {
-    failure = error;
-  } catch (const std::bad_alloc&) {
-    failure = Error(ENOMEM, "no memory");
-  }
-  lock.lock();
+  });
   for (std::size_t i = 0; i < done; ++i) {
     parts[i]->end_bytes += parts[i]->pending.size();
     parts[i]->pending.clear();
   }
   if (!failure) written_sequence_ = std::max(written_sequence_, upto);
   end_writing(lock, failure);
+}
+
+std::optional<Error> Journal::write_unlocked(Lock& lock, const std::function<void()>& write) {
+  writing_ = true;
+  lock.unlock();
+  std::optional<Error> failure;
+  try {
+    write();
+  } catch (const Error& error) {
+    failure = error;
+  } catch (const std::bad_alloc&) {
+    failure = Error(ENOMEM, "no memory");
+  }
+  lock.lock();
+  return failure;
 }
 
 void Journal::end_writing(Lock& lock, const std::optional<Error>& failure) {
@@ -156,17 +163,7 @@ void Journal::write_commit_record(Lock& lock, Segment& segment, std::uint64_t se
   std::vector<std::byte> bytes;
   encode({.event = record::Commit{}, .sequence = sequence, .durable_sequence = durable_sequence_},
          segment.generation, bytes);
-  writing_ = true;
-  lock.unlock();
-  std::optional<Error> failure;
-  try {
-    write_at_end(segment, bytes);
-  } catch (const Error& error) {
-    failure = error;
-  } catch (const std::bad_alloc&) {
-    failure = Error(ENOMEM, "no memory");
-  }
-  lock.lock();
+  const auto failure = write_unlocked(lock, [&] { write_at_end(segment, bytes); });
   if (!failure) segment.end_bytes += bytes.size();
   end_writing(lock, failure);
 }

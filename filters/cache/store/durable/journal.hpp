@@ -22,6 +22,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -85,6 +86,7 @@ class Journal {
   void write_buffers(Lock& lock);
   void write_commit_record(Lock& lock, Segment& segment, std::uint64_t sequence);
   [[nodiscard]] bool has_pending(const Lock& lock) const;
+  std::optional<Error> write_unlocked(Lock& lock, const std::function<void()>& write);
   void end_writing(Lock& lock, const std::optional<Error>& failure);
   static void write_at_end(Segment& segment, std::span<const std::byte> bytes);
   void fail(Lock& lock, const Error& error);

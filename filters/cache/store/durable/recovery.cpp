@@ -10,6 +10,7 @@
 #include "common/error.hpp"
 #include "common/log.hpp"
 #include "filters/cache/store/durable/commit_note.hpp"
+#include "filters/cache/store/durable/index_survey.hpp"
 #include "filters/cache/store/durable/journal.hpp"
 #include "filters/cache/store/durable/snapshot.hpp"
 #include "filters/cache/store/durable/tail.hpp"
@@ -130,32 +131,16 @@ Survey survey(const std::vector<JournalBytes>& journals, std::uint64_t first) {
   return result;
 }
 
-// The checksum of a block speaks of all its stored pages: before the clean ones go, the others are
-// compared with it.
-void forget_clean(SlotIndex& index, const PageFiles& files) {
+void keep_dirty(SlotIndex& index, const PageFiles& files) {
+  constexpr std::size_t kMostNamed = 100;
   std::size_t dirty = 0;
   for (Slot slot = 0; slot < index.slots(); ++slot) {
-    SlotIndex::Entry& entry = index[slot];
-    if (!entry.in_use) continue;
-    if (entry.pages.dirty == 0) {
-      entry = {};
-      continue;
-    }
-    constexpr std::size_t kMostNamed = 100;
-    if (++dirty <= kMostNamed) {
-      log::error("cache: the block at offset {} was dirty before the damage: it is kept as it was",
-                 index.geometry().offset_of(entry.block));
-    }
-    const PageMask stored = entry.pages.stored();
-    const PageMask clean = stored & ~entry.pages.dirty;
-    if (clean == 0) continue;
-    if (combined(files.checksums(slot, stored, entry.copies)) == entry.checksum) {
-      entry.checksum ^= combined(files.checksums(slot, clean, entry.copies));
-      entry.pages.valid &= ~clean;
-    } else {
-      lose_stored(entry);
-    }
+    const SlotIndex::Entry& entry = index[slot];
+    if (!entry.in_use || entry.pages.dirty == 0 || ++dirty > kMostNamed) continue;
+    log::error("cache: the block at offset {} was dirty before the damage: it is kept as it was",
+               index.geometry().offset_of(entry.block));
   }
+  drop_clean(index, files);
   log::error("cache: {} dirty blocks are kept as they were before the damage", dirty);
 }
 
@@ -296,7 +281,7 @@ LoadedIndex load_index(Directory& directory, const FoundFiles& found, const Page
       "cache: {}. What is dirty is kept as far as it can be proven, as cache-salvage asks; "
       "what is missing is LOST",
       fmt::join(damage, "; "));
-  forget_clean(index, files);
+  keep_dirty(index, files);
   return loaded;
 }
 
