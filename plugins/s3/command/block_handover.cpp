@@ -28,13 +28,6 @@ bool covers(const KnownBlocks& known, std::uint64_t first, std::uint64_t end) {
 
 }  // namespace
 
-RememberedVolume remembered(const VolumeLayout& layout) {
-  return {.place = layout.place,
-          .key = layout.key,
-          .id = layout.id,
-          .block_count = BlockGeometry(layout.size_bytes, layout.object_size).block_count()};
-}
-
 RememberedVolume remembered(const FoundVolume& volume) {
   return {.place = volume.place,
           .key = volume.key,

@@ -13,7 +13,6 @@
 
 namespace nbdstack {
 
-RememberedVolume remembered(const VolumeLayout& layout);
 RememberedVolume remembered(const FoundVolume& volume);  // one of our own
 
 // After a removal of the blocks [first, end), by listings and by what was recorded of the volume.

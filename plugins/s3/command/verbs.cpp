@@ -27,6 +27,7 @@
 #include "plugins/s3/command/volume_resize.hpp"
 #include "plugins/s3/serving/volume_set.hpp"
 #include "plugins/s3/store/conditional_puts.hpp"
+#include "plugins/s3/volume/volume_identity.hpp"
 #include "plugins/s3/volume/volume_open.hpp"
 
 namespace nbdstack {

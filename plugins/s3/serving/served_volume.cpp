@@ -46,12 +46,7 @@ void ServedVolume::open() {
   request.key = resolve_key(*store, request);
   layout_ = open_volume(*store, request);
   if (layout_.kind == VolumeKind::blocks && !layout_.id.empty() && !store->lists_are_proof()) {
-    const BlockGeometry geometry(layout_.size_bytes, layout_.object_size);
-    memory_.emplace(RememberedVolume{.place = layout_.place,
-                                     .key = layout_.key,
-                                     .id = layout_.id,
-                                     .block_count = geometry.block_count()},
-                    host_.processes);
+    memory_.emplace(remembered(layout_), host_.processes);
   }
   // If the rest fails, this gives back what it has taken.
   auto ownership = std::make_unique<VolumeOwnership>(lease_settings(), host_);
@@ -77,8 +72,7 @@ void ServedVolume::change_descriptor(ObjectStore& store) {
 void ServedVolume::recall_blocks(ObjectStore& store, const Lease& lease) {
   if (!memory_.has_value() || !lease.is_exclusive()) return;
   if (layout_.is_new && !lease.predecessor().has_value()) {
-    known_blocks_ =
-        no_blocks_stored(BlockGeometry(layout_.size_bytes, layout_.object_size).block_count());
+    known_blocks_ = no_blocks_stored(remembered(layout_).block_count);
   } else {
     known_blocks_ = memory_->recall(store, lease.predecessor());
   }

@@ -2,6 +2,22 @@
 
 namespace nbdstack {
 
+std::optional<std::string> ObjectStore::get_text(const std::string& key, std::size_t size_limit) {
+  std::string text(size_limit, '\0');
+  const auto object = fetch(key, std::as_writable_bytes(std::span(text)));
+  if (!object.has_value()) return std::nullopt;
+  text.resize(object->size_bytes);
+  return text;
+}
+
+void ObjectStore::remove(std::span<const std::string> keys) {
+  std::vector<Removal> removals;
+  removals.reserve(keys.size());
+  for (const std::string& key : keys) removals.push_back({.key = key, .etag = {}});
+  Doubt doubt;
+  remove_matching(removals, doubt);
+}
+
 std::vector<std::string> ObjectStore::directories_below(const std::string& prefix) {
   std::vector<std::string> names;
   std::string after;

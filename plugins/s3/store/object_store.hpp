@@ -129,9 +129,6 @@ class ObjectStore {
   virtual bool get_range(const std::string& key, std::span<std::byte> body,
                          const ObjectPart& part) = 0;
 
-  // An object whose size is not known beforehand, at most `size_limit` bytes (more is an Error).
-  virtual std::optional<std::string> get_text(const std::string& key, std::size_t size_limit) = 0;
-
   // Reads a whole object of up to buffer.size() bytes, verified as by get(); a longer one is an
   // Error. Nothing: there is none, and `buffer` is unspecified.
   virtual std::optional<ObjectInfo> fetch(const std::string& key, std::span<std::byte> buffer) = 0;
@@ -146,6 +143,9 @@ class ObjectStore {
     if (object.has_value()) check(*object, buffer.first(object->size_bytes));
     return object;
   }
+
+  // The same as text of at most `size_limit` bytes.
+  virtual std::optional<std::string> get_text(const std::string& key, std::size_t size_limit);
 
   // What is known of an object without its body; nothing where there is none.
   virtual std::optional<ObjectInfo> look_up(const std::string& key) = 0;
@@ -163,7 +163,7 @@ class ObjectStore {
   // Removes objects, many in one request where the store can. Keys that do not exist are no
   // failure. When some could not be removed, the Error names the first of them; the others are gone
   // or not.
-  virtual void remove(std::span<const std::string> keys) = 0;
+  virtual void remove(std::span<const std::string> keys);
 
   // Removes objects as they are known, many in one request where the store can, and returns those
   // that were not removed because they are other versions, or perhaps are there no more. What

@@ -45,4 +45,11 @@ std::optional<LeaseTerm> term_of(const std::optional<SeenLease>& seen) {
   return term;
 }
 
+RememberedVolume remembered(const VolumeLayout& layout) {
+  return {.place = layout.place,
+          .key = layout.key,
+          .id = layout.id,
+          .block_count = BlockGeometry(layout.size_bytes, layout.object_size).block_count()};
+}
+
 }  // namespace nbdstack

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "common/block/disk_identity.hpp"
+#include "plugins/s3/blocks/block_memory.hpp"
 #include "plugins/s3/layout/volume_request.hpp"
 #include "plugins/s3/lease/lease_object.hpp"
 #include "plugins/s3/lease/lease_term.hpp"
@@ -23,5 +24,8 @@ std::optional<SeenLease> look_up_lease(ObjectStore& store, const std::string& ke
 // The term of its last owner, who may be writing. What such an owner has not given back yet it may
 // have changed. Nothing: no term is counted.
 std::optional<LeaseTerm> term_of(const std::optional<SeenLease>& seen);
+
+// What names a volume of blocks in the record of what is known of them.
+RememberedVolume remembered(const VolumeLayout& layout);
 
 }  // namespace nbdstack

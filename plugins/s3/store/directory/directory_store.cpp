@@ -223,15 +223,6 @@ bool DirectoryStore::get_range(const std::string& key, std::span<std::byte> body
   return true;
 }
 
-std::optional<std::string> DirectoryStore::get_text(const std::string& key,
-                                                    std::size_t size_limit) {
-  std::string text(size_limit, '\0');
-  const auto object = fetch(key, std::as_writable_bytes(std::span(text)));
-  if (!object.has_value()) return std::nullopt;
-  text.resize(object->size_bytes);
-  return text;
-}
-
 std::optional<ObjectInfo> DirectoryStore::fetch(const std::string& key,
                                                 std::span<std::byte> buffer) {
   const auto file = open(key);
@@ -291,14 +282,6 @@ PutOutcome DirectoryStore::put(const std::string& key, std::span<const std::byte
   sync_directory(directory);
   if (options.doubt != nullptr) options.doubt->is_open = false;
   return outcome;
-}
-
-void DirectoryStore::remove(std::span<const std::string> keys) {
-  std::vector<Removal> removals;
-  removals.reserve(keys.size());
-  for (const std::string& key : keys) removals.push_back({.key = key, .etag = {}});
-  Doubt doubt;
-  remove_matching(removals, doubt);
 }
 
 std::vector<std::string> DirectoryStore::remove_matching(std::span<const Removal> removals,

@@ -66,12 +66,10 @@ class DirectoryStore final : public ObjectStore {
   bool get(const std::string& key, std::span<std::byte> body) override;
   bool get_range(const std::string& key, std::span<std::byte> body,
                  const ObjectPart& part) override;
-  std::optional<std::string> get_text(const std::string& key, std::size_t size_limit) override;
   std::optional<ObjectInfo> fetch(const std::string& key, std::span<std::byte> buffer) override;
   std::optional<ObjectInfo> look_up(const std::string& key) override;
   PutOutcome put(const std::string& key, std::span<const std::byte> body,
                  const PutOptions& options) override;
-  void remove(std::span<const std::string> keys) override;
   std::vector<std::string> remove_matching(std::span<const Removal> removals,
                                            Doubt& doubt) override;
   void list(const std::string& prefix, const std::string& start_after,

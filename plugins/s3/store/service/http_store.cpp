@@ -103,22 +103,6 @@ bool HttpStore::get(const std::string& key, std::span<std::byte> body) {
   return found;
 }
 
-std::optional<std::string> HttpStore::get_text(const std::string& key, std::size_t size_limit) {
-  S3Call call{.operation = s3_operation::kGet, .key = key};
-  call.text_limit = std::max(call.text_limit, size_limit);
-  std::string text;
-  const bool found = run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
-    if (response.text_cut || response.text.size() > size_limit) {
-      return Failure{.reason = fmt::format("the object is longer than {} bytes", size_limit)};
-    }
-    text = response.text;
-    if (auto fault = contradiction_in(response)) return fault;
-    if (auto failure = error_in_success(response, response.text)) return failure;
-    return verify_checksum(response, std::as_bytes(std::span(response.text)));
-  });
-  return found ? std::optional(std::move(text)) : std::nullopt;
-}
-
 std::optional<ObjectInfo> HttpStore::fetch_checked(const std::string& key,
                                                    std::span<std::byte> buffer,
                                                    const Check& check) {

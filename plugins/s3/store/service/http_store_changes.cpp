@@ -160,14 +160,6 @@ std::optional<std::string> HttpStore::etag_if_holds(const std::string& key,
   return found ? etag : std::nullopt;
 }
 
-void HttpStore::remove(std::span<const std::string> keys) {
-  std::vector<Removal> removals;
-  removals.reserve(keys.size());
-  for (const std::string& key : keys) removals.push_back({.key = key, .etag = {}});
-  Doubt doubt;
-  remove_matching(removals, doubt);
-}
-
 std::vector<std::string> HttpStore::remove_matching(std::span<const Removal> removals,
                                                     Doubt& doubt) {
   std::vector<std::string> refused;
