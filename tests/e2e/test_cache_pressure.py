@@ -72,7 +72,7 @@ class Damaged(CacheDirCase):
 class FullDisk(CacheCase):
     """The cache's directory lies on a file system that somebody else fills for a moment."""
 
-    SIZE_MIB = 6
+    SIZE_MIB = 12  # for the cache's 3 MiB twice, and journals
     MODES = (["cache=writethrough"], ["cache-write-delay=1"], ["cache-on-read=true"], [LOCAL])
 
     def start(self, *parameters):
@@ -83,7 +83,9 @@ class FullDisk(CacheCase):
             launcher = in_small_file_system(small, f"{self.SIZE_MIB}M")
         except CannotMount as problem:
             self.skipTest(str(problem))
-        server = self.serve(f"cache-dir={small}/cache", *parameters, launcher=launcher)
+        server = self.serve(
+            f"cache-dir={small}/cache", "cache-max-size=3M", *parameters, launcher=launcher
+        )
         # The file system is in the server's namespace only.
         self.other = pathlib.Path(f"/proc/{server.pid}/root{small}/other")
         handle = server.connect()
@@ -130,6 +132,15 @@ class FullDisk(CacheCase):
                 expected = self.change_all(handle, 6)
                 self.assertEqual(server.terminate(), 0, server.log())
                 self.assertEqual(self.below.stored(0, len(expected)), expected)
+
+    def test_a_disk_that_stays_full_is_told_once(self):
+        """A cache on a full disk that is used for a while serves every request, and tells once."""
+        server, handle = self.start(LOCAL)
+        self.fill_up()
+        for tag in range(3, 63):
+            self.change_all(handle, tag)
+        said = "No space left on device"
+        self.assertEqual(len(re.findall(said, server.log())), 1, server.log())
 
     def is_used_again(self, server, handle):
         """Whether the log says so, after more requests."""

@@ -3,8 +3,6 @@
 // What is cached stays. While the disk is full slots are only reused, and what does not fit passes
 // through to the layer below; now and then one more slot is tried, and when it can be stored the
 // cache grows on as before. One line in the log tells of the beginning, one of the end.
-#include <new>
-
 #include "common/io/lack_of_room.hpp"
 #include "common/log.hpp"
 #include "filters/cache/engine/guarded_state.hpp"
@@ -67,12 +65,16 @@ void GuardedState::storage_failed(const Error& error) {
 }
 
 void GuardedState::storage_worked(Slot slot) {
-  if (!pressure.stored(slot)) return;
-  residents.grow_again();
-  try {
-    log::error("cache: there is room for the cache again: it is used as before");
-  } catch (const std::bad_alloc&) {
-    // The slot is used all the same.
+  if (pressure.is_roomy()) return;
+  switch (pressure.stored(slot, std::chrono::steady_clock::now())) {
+    case Pressure::Stored::nothing_new:
+      return;
+    case Pressure::Stored::grows_again:
+      residents.grow_again();
+      return;
+    case Pressure::Stored::has_room_again:
+      log::error("cache: there is room for the cache again: it is used as before");
+      return;
   }
 }
 

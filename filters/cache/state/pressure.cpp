@@ -32,7 +32,8 @@ std::size_t Pressure::blocks_to_free(std::size_t occupied_slots, std::size_t zer
 }
 
 bool Pressure::disk_is_full(TimePoint now) {
-  const bool is_news = !full_until_;
+  const bool is_news = is_roomy();
+  growing_until_.reset();
   full_until_ = now + full_retry_;
   tried_slot_ = kNoSlot;
   return is_news;
@@ -44,11 +45,16 @@ bool Pressure::is_time_to_try(TimePoint now) {
   return true;
 }
 
-bool Pressure::stored(Slot slot) {
-  if (slot != tried_slot_) return false;
-  tried_slot_ = kNoSlot;
-  full_until_.reset();
-  return true;
+Pressure::Stored Pressure::stored(Slot slot, TimePoint now) {
+  if (slot == tried_slot_) {
+    tried_slot_ = kNoSlot;
+    full_until_.reset();
+    growing_until_ = now + kGrowing_retries * full_retry_;
+    return Stored::grows_again;
+  }
+  if (!growing_until_ || now < *growing_until_) return Stored::nothing_new;
+  growing_until_.reset();
+  return Stored::has_room_again;
 }
 
 }  // namespace nbdstack

@@ -9,10 +9,16 @@
 //    it can be stored, the cache grows on as before.
 //
 //   state     slots                   next       by
-//   roomy     are taken up to bound   full       disk_is_full()
+//   roomy     are taken up to bound   full       disk_is_full(), which is news
 //   full      are reused              trying     is_time_to_try(), every full_retry
-//   trying    one more is taken       roomy      stored() of that slot
+//   trying    one more is taken       growing    stored() of that slot
 //                                     full       disk_is_full()
+//   growing   are taken up to bound   roomy      stored() of a slot, kGrowing_retries times full_retry
+//                                                later, which is news
+//                                     full       disk_is_full()
+//
+// A cache that grows has not found room yet: a commit that fails on a full disk gives the storage of
+// clean blocks back, and the cache would tell in turns that the disk is full, and that it is not.
 #pragma once
 
 #include <atomic>
@@ -56,14 +62,18 @@ class Pressure {
     turn_taken_ = false;
   }
 
+  static constexpr int kGrowing_retries = 10;
+  enum class Stored : std::uint8_t { nothing_new, grows_again, has_room_again };
+
   // Returns whether that is news.
   bool disk_is_full(TimePoint now);
   [[nodiscard]] bool is_disk_full() const { return full_until_.has_value(); }
   // Whether one more slot is to be tried. Only worth asking while the disk is full.
   [[nodiscard]] bool is_time_to_try(TimePoint now);
   void trying(Slot slot) { tried_slot_ = slot; }
-  // The slot's storage took what was written to it. Returns whether there is room again.
-  [[nodiscard]] bool stored(Slot slot);
+  [[nodiscard]] bool is_roomy() const { return !full_until_ && !growing_until_; }
+  // The slot's storage took what was written to it.
+  [[nodiscard]] Stored stored(Slot slot, TimePoint now);
 
  private:
   const Slot max_slots_;
@@ -74,7 +84,8 @@ class Pressure {
   bool making_room_ = false;  // between the high threshold and the low one
   bool turn_taken_ = false;
   std::optional<TimePoint> full_until_;  // when one more slot is tried
-  Slot tried_slot_ = kNoSlot;            // the one that tells whether there is room again
+  Slot tried_slot_ = kNoSlot;            // the one that tells whether the cache may grow
+  std::optional<TimePoint> growing_until_;
 };
 
 }  // namespace nbdstack

@@ -201,7 +201,13 @@ std::size_t DurableStore::extra_slots() const {
 // --- Durability ---
 
 void DurableStore::publish() {
-  journal_->write_out();
+  try {
+    journal_->write_out();
+  } catch (const NoRoom&) {
+    const Lock lock(mutex_);
+    lacked_room_ = true;
+    throw;
+  }
 }
 
 void DurableStore::commit() {
@@ -219,8 +225,10 @@ void DurableStore::commit() {
 }
 
 bool DurableStore::is_long(const Lock& /*lock*/) const {
-  return !replacing_ &&
-         journal_->size_bytes() > std::max(shortest_journal_bytes_, 2 * snapshot_bytes_);
+  const std::uint64_t shortest = lacked_room_
+                                     ? std::min(shortest_journal_bytes_, Journal::kReserve_bytes)
+                                     : shortest_journal_bytes_;
+  return !replacing_ && journal_->size_bytes() > std::max(shortest, 2 * snapshot_bytes_);
 }
 
 // A new journal is a convenience: where there can be none, the old one goes on.
@@ -277,11 +285,12 @@ void DurableStore::lead_commit(Lock& lock, bool start_next, std::span<const Slot
   lock.unlock();
   std::optional<Error> failure;
   bool has_not_happened = false;
+  bool lacks_room = false;
   try {
     make_durable(commit, with_second);
   } catch (const NoRoom& error) {
     failure = error;
-    has_not_happened = true;
+    has_not_happened = lacks_room = true;
   } catch (const Error& error) {
     failure = error;
   } catch (const std::bad_alloc&) {  // nothing allocates once the commit record is written
@@ -289,6 +298,7 @@ void DurableStore::lead_commit(Lock& lock, bool start_next, std::span<const Slot
     has_not_happened = true;
   }
   lock.lock();
+  lacked_room_ = lacked_room_ || lacks_room;
   if (has_not_happened && !failure_) {
     second_written_ = second_written_ || with_second;
     if (start_next) replacing_ = false;

@@ -62,7 +62,9 @@
 // A long journal starts a new one in a commit, and the committer then makes a new snapshot of the
 // old snapshot and the journals before the new one, from the files: that takes memory for the whole
 // index while it lasts, and nobody waits for it but this one call. If that fails it is logged, and
-// tried again when the journal has grown again.
+// tried again when the journal has grown again. Once there was no room for a journal, a shorter one
+// counts as long: otherwise it would take what room there is until no commit can succeed, and no
+// snapshot be written.
 //
 // Where there is no room for the journal, publish() and commit() say so (journal.hpp), and the epoch
 // goes on as if the commit had not begun: what it covered counts as changed since the commit before,
@@ -264,6 +266,7 @@ class DurableStore final : public SlotStore {
   std::size_t overwriting_ = 0;  // writes over fresh dirty content
   bool second_written_ = false;  // data2, since it was synced
   bool note_written_ = false;    // since it was synced
+  bool lacked_room_ = false;     // for the journal, at any time
   std::uint64_t committed_sequence_ = 0;
   std::uint64_t snapshot_bytes_ = 0;
   std::optional<Error> failure_;           // for good

@@ -8,6 +8,7 @@ namespace {
 
 class CachePressure : public ::testing::Test {
  protected:
+  using Stored = Pressure::Stored;
   static constexpr TimePoint kNow{std::chrono::hours(1000)};
   static constexpr Duration kRetry = std::chrono::seconds(1);
 
@@ -64,21 +65,46 @@ TEST_F(CachePressure, AFullDiskIsNewsOnceAndTriedNowAndThen) {
   EXPECT_TRUE(pressure.is_time_to_try(kNow + 2 * kRetry));
 }
 
-TEST_F(CachePressure, TheTriedSlotTellsThatThereIsRoomAgain) {
+TEST_F(CachePressure, TheTriedSlotTellsThatTheCacheMayGrow) {
   EXPECT_TRUE(pressure.disk_is_full(kNow));
   pressure.trying(7);
-  EXPECT_FALSE(pressure.stored(6));
+  EXPECT_EQ(pressure.stored(6, kNow), Stored::nothing_new);
   EXPECT_TRUE(pressure.is_disk_full());
-  EXPECT_TRUE(pressure.stored(7));
+  EXPECT_EQ(pressure.stored(7, kNow), Stored::grows_again);
   EXPECT_FALSE(pressure.is_disk_full());
-  EXPECT_FALSE(pressure.stored(7));
+  EXPECT_EQ(pressure.stored(7, kNow), Stored::nothing_new);
+}
+
+TEST_F(CachePressure, ThatThereIsRoomAgainIsNewsOnceTheCacheHasGrownForAWhile) {
+  EXPECT_TRUE(pressure.disk_is_full(kNow));
+  pressure.trying(7);
+  EXPECT_EQ(pressure.stored(7, kNow), Stored::grows_again);
+  const TimePoint later = kNow + Pressure::kGrowing_retries * kRetry;
+  EXPECT_EQ(pressure.stored(8, later - kRetry), Stored::nothing_new);
+  EXPECT_FALSE(pressure.is_roomy());
+  EXPECT_EQ(pressure.stored(8, later), Stored::has_room_again);
+  EXPECT_TRUE(pressure.is_roomy());
+  EXPECT_EQ(pressure.stored(8, later), Stored::nothing_new);
+  EXPECT_TRUE(pressure.disk_is_full(later));
+}
+
+// The cache has grown into what it had given back itself.
+TEST_F(CachePressure, ADiskThatIsFullBeforeThatIsNoNews) {
+  EXPECT_TRUE(pressure.disk_is_full(kNow));
+  for (int round = 1; round < 100; ++round) {
+    const TimePoint now = kNow + round * kRetry;
+    pressure.trying(7);
+    EXPECT_EQ(pressure.stored(7, now), Stored::grows_again);
+    EXPECT_EQ(pressure.stored(8, now), Stored::nothing_new);
+    EXPECT_FALSE(pressure.disk_is_full(now));
+  }
 }
 
 TEST_F(CachePressure, ATriedSlotThatFailedTellsNothingAnyMore) {
   EXPECT_TRUE(pressure.disk_is_full(kNow));
   pressure.trying(7);
   EXPECT_FALSE(pressure.disk_is_full(kNow));
-  EXPECT_FALSE(pressure.stored(7));
+  EXPECT_EQ(pressure.stored(7, kNow), Stored::nothing_new);
   EXPECT_TRUE(pressure.is_disk_full());
 }
 

@@ -70,6 +70,23 @@ TEST_F(FullDiskTest, TheJournalIsReplacedWhenThereIsRoomAgain) {
   EXPECT_EQ(get(0, 0), 49);
 }
 
+// It would take all the room that clean blocks give back.
+TEST_F(FullDiskTest, AfterALackOfRoomJournalsAreShort) {
+  put(0, 0, 1, true);
+  fail_on(Kind::write, "journal", ENOSPC);
+  EXPECT_EQ(commit_code(), ENOSPC);
+  disk_.set_hook({});
+  std::size_t longest = 0;
+  for (int value = 2; value < 2000; ++value) {
+    put(0, 0, 1 + value % 100, true, 0b0001);
+    ASSERT_EQ(commit_code(), 0);
+    longest = std::max(longest, disk_.content(only_file("journal.")).size());
+  }
+  EXPECT_GT(longest, Journal::kReserve_bytes / 2);
+  EXPECT_LE(longest, 2 * Journal::kReserve_bytes);
+  EXPECT_TRUE(logged_errors().empty());
+}
+
 TEST_F(FullDiskTest, TooMuchThatWaitsForTheJournalIsRefusedAndHarmsNothing) {
   put(0, 0, 1, true);
   fail_on(Kind::write, "journal", ENOSPC);
