@@ -32,7 +32,7 @@ std::vector<std::string> find_directories(const std::string& parent, const char*
   const std::string beginning = fmt::format("{}{}-", kTemporaryPrefix, kind);
   std::vector<std::string> found;
   for (const std::string& name : names_in(parent)) {
-    std::string path = parent + "/" + name;
+    std::string path = fmt::format("{}/{}", parent, name);
     if (name.starts_with(beginning) && fs::is_directory(path)) found.push_back(std::move(path));
   }
   return found;
