@@ -66,6 +66,7 @@ struct Found {
   std::span<const std::byte> checksums;  // all that follows
   const BlockGeometry& geometry;
   bool fits = true;
+  bool has_checksums = false;  // the kind has some, or may have
 
   void slot(Slot& slot) { slot = fixed.slot; }
   void block(BlockNumber& block) {
@@ -84,7 +85,10 @@ struct Found {
     copy(now, 0);
     fits = fits && fixed.pages == std::popcount(pages);
   }
-  void old_checksums(record::Checksums& old) const { copy(old, checksums.size() / 2); }
+  void old_checksums(record::Checksums& old) {
+    copy(old, checksums.size() / 2);
+    has_checksums = true;
+  }
 
  private:
   void mask(PageMask& mask, std::uint64_t value) {
@@ -157,7 +161,7 @@ std::optional<Decoded> decode(std::span<const std::byte> bytes, std::uint64_t ge
   if (!event) return std::nullopt;
   Found found{fixed, bytes.subspan(sizeof fixed, checksums_bytes), geometry};
   std::visit([&](auto& of_kind) { exchange(of_kind, found); }, *event);
-  if (!found.fits) return std::nullopt;
+  if (!found.fits || (fixed.pages > 0 && !found.has_checksums)) return std::nullopt;
   return Decoded{.record = {.event = std::move(*event),
                             .sequence = fixed.sequence,
                             .durable_sequence = fixed.durable_sequence},

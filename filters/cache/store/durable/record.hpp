@@ -124,8 +124,8 @@ struct Decoded {
 };
 
 // The record that `bytes` begins with; nothing if there is no intact one of a disk of this geometry:
-// what speaks of blocks, pages or ranges that it has not, or has not a checksum for each page of new
-// content, is as good as damaged, whatever its checksum says.
+// what speaks of blocks, pages or ranges that it has not, has not a checksum for each page of new
+// content, or has checksums that its kind has not, is as good as damaged, whatever its checksum says.
 std::optional<Decoded> decode(std::span<const std::byte> bytes, std::uint64_t generation,
                               const BlockGeometry& geometry);
 

@@ -85,10 +85,23 @@ TEST(RecordTest, ZerosLieOnTheDisk) {
   EXPECT_FALSE(is_one({kBlock_bytes, ~std::uint64_t{0}}));
 }
 
+// As many as a record of another kind has, with a checksum of the whole that fits.
+TEST(RecordTest, AKindWithoutChecksumsHasNone) {
+  std::vector<std::byte> bytes =
+      encoded({.event = record::Forgotten{.slot = 1, .pages = 1, .old = record::Checksums{5}}});
+  EXPECT_TRUE(decode(bytes, kGeneration, kGeometry).has_value());
+  for (const unsigned kind : {5U, 6U, 7U, 10U}) {
+    bytes[12] = static_cast<std::byte>(kind);
+    const std::uint64_t checksum = checksum_of(std::span(bytes).subspan(8), kGeneration);
+    std::memcpy(bytes.data(), &checksum, sizeof checksum);
+    EXPECT_FALSE(decode(bytes, kGeneration, kGeometry).has_value()) << kind;
+  }
+}
+
 // A number that is no kind's.
 TEST(RecordTest, AKindThatIsNoneMakesNoRecord) {
   for (const std::uint8_t kind : {0, 1, 10, 11, 255}) {
-    std::vector<std::byte> bytes = encoded({.event = wrote(0, 1, 1)});
+    std::vector<std::byte> bytes = encoded({.event = record::Dropped{.slot = 0}});
     bytes[12] = std::byte{kind};
     const std::uint64_t checksum = checksum_of(std::span(bytes).subspan(8), kGeneration);
     std::memcpy(bytes.data(), &checksum, sizeof checksum);
