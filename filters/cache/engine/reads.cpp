@@ -18,14 +18,6 @@ BlockPiece part_of(const BlockPiece& piece, std::uint32_t offset_in_block, std::
           .offset_in_request = piece.offset_in_request + (offset_in_block - piece.offset_in_block)};
 }
 
-void say_failure(const Error& error) {
-  try {
-    if (!error.is_reported()) log::error("cache: {}", error.what());
-  } catch (const std::bad_alloc&) {
-    // Who needs the data gets the error's code all the same.
-  }
-}
-
 }  // namespace
 
 // How a read is going to be served, piece by piece. When it goes, what it still has pinned is given
@@ -256,7 +248,7 @@ void Reads::run_fetch(Layer& below, Fetch& fetch) {
     below.pread({fetch.buffer.get(), fetch.length}, fetch.offset);
   } catch (const Error& error) {
     code = error.code();
-    say_failure(error);
+    if (!error.is_reported()) log::error("cache: {}", error.what());
   } catch (const std::bad_alloc&) {
     code = ENOMEM;
   }

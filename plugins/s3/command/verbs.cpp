@@ -62,9 +62,13 @@ class VerbRun {
         return check();
       case Verb::remove:
         return remove();
-      default:
+      case Verb::passphrase:
         return change_passphrase();
+      case Verb::help:
+      case Verb::version:
+        break;  // main.cpp answers these
     }
+    throw Error(EINVAL, "the verb is not one for a volume");
   }
 
  private:

@@ -22,7 +22,7 @@ ServedVolume::~ServedVolume() {
   try {
     stop();
   } catch (const std::exception&) {
-    // stop() logs its failures; only memory for the message can be missing.
+    // stop() logs its failures; what it throws is that memory for its work is missing.
   }
 }
 

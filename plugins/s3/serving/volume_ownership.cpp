@@ -17,7 +17,7 @@ VolumeOwnership::~VolumeOwnership() {
   try {
     give_back();
   } catch (const std::exception&) {
-    // give_back() logs its failures; only memory for the message can be missing.
+    // give_back() logs its failures; what it throws is that memory for its work is missing.
   }
 }
 
