@@ -7,15 +7,14 @@
 #pragma once
 
 #include <algorithm>
-#include <condition_variable>
 #include <cstddef>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <utility>
 #include <vector>
 
 #include "common/block/layer.hpp"
+#include "common/sync/mutex.hpp"
 
 namespace nbdstack {
 
@@ -38,9 +37,9 @@ class LentLayer {
 
   // Nobody begins to use it any more; waits for those who do.
   void take_back() {
-    std::unique_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     taken_back_ = true;
-    unused_.wait(lock, [&] { return users_ == 0; });
+    while (users_ != 0) unused_.wait(mutex_);
   }
 
  private:
@@ -49,7 +48,7 @@ class LentLayer {
     User(const User&) = delete;
     User& operator=(const User&) = delete;
     ~User() {
-      const std::lock_guard lock(lent.mutex_);
+      const MutexLock lock(lent.mutex_);
       if (admitted && --lent.users_ == 0) lent.unused_.notify_all();
     }
 
@@ -58,16 +57,16 @@ class LentLayer {
   };
 
   bool admit() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (!taken_back_) ++users_;
     return !taken_back_;
   }
 
   Layer& layer_;
-  std::mutex mutex_;  // protects everything below
-  std::condition_variable unused_;
-  std::size_t users_ = 0;
-  bool taken_back_ = false;
+  Mutex mutex_;
+  ConditionVariable unused_;
+  std::size_t users_ GUARDED_BY(mutex_) = 0;
+  bool taken_back_ GUARDED_BY(mutex_) = false;
 };
 
 // Those of all clients of an export that are there. Any thread.
@@ -78,7 +77,7 @@ class LentLayers {
 
   void lend(std::shared_ptr<LentLayer> layer) {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       layers_.push_back(std::move(layer));
     }
     on_lent_();
@@ -86,14 +85,14 @@ class LentLayers {
 
   // with_one() has failed with the first one: it comes after all others the next time.
   void put_first_last() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (!layers_.empty()) std::rotate(layers_.begin(), layers_.begin() + 1, layers_.end());
   }
 
   // Waits for those who use it. May be called again, and for what was never lent.
   void take_back(const std::shared_ptr<LentLayer>& layer) {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       std::erase(layers_, layer);
     }
     layer->take_back();
@@ -110,13 +109,13 @@ class LentLayers {
 
  private:
   std::vector<std::shared_ptr<LentLayer>> all() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return layers_;
   }
 
   const std::function<void()> on_lent_;
-  std::mutex mutex_;  // protects what follows
-  std::vector<std::shared_ptr<LentLayer>> layers_;
+  Mutex mutex_;
+  std::vector<std::shared_ptr<LentLayer>> layers_ GUARDED_BY(mutex_);
 };
 
 }  // namespace nbdstack

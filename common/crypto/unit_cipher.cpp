@@ -89,7 +89,7 @@ class UnitCipher::Borrowed {
 
 // Room for each one that exists is made here, so that giving back cannot fail.
 CipherContext UnitCipher::Contexts::take() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!unused_.empty()) {
     CipherContext context = std::move(unused_.back());
     unused_.pop_back();
@@ -106,7 +106,7 @@ CipherContext UnitCipher::Contexts::take() {
 }
 
 void UnitCipher::Contexts::give_back(CipherContext context) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   unused_.push_back(std::move(context));
 }
 

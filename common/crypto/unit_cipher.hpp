@@ -25,12 +25,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <mutex>
 #include <span>
 #include <vector>
 
 #include "common/crypto/openssl_cipher.hpp"
 #include "common/crypto/secret_key.hpp"
+#include "common/sync/mutex.hpp"
 
 namespace nbdstack {
 
@@ -80,10 +80,10 @@ class UnitCipher {
     void give_back(CipherContext context);
 
    private:
-    std::mutex mutex_;           // protects what follows
     const CipherContext first_;  // the one that others are copied from
-    std::vector<CipherContext> unused_;
-    std::size_t made_ = 0;
+    Mutex mutex_;
+    std::vector<CipherContext> unused_ GUARDED_BY(mutex_);
+    std::size_t made_ GUARDED_BY(mutex_) = 0;
   };
   class Borrowed;
 

@@ -10,12 +10,13 @@
 
 namespace nbdstack {
 
-// Calls step() until it does not run out of memory; one that did must have changed nothing.
-template <typename Step>
-decltype(auto) insist(Step&& step) {
+// Calls step(guarded...) until it does not run out of memory; one that did must have changed nothing.
+// `guarded` is what a mutex guards that the caller holds: a lambda may not reach for it by itself.
+template <typename Step, typename... Guarded>
+decltype(auto) insist(Step&& step, Guarded&... guarded) {
   while (true) {
     try {
-      return step();
+      return step(guarded...);
     } catch (const std::bad_alloc&) {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }

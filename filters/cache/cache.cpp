@@ -2,7 +2,6 @@
 
 #include <exception>
 #include <memory>
-#include <mutex>
 #include <random>
 #include <utility>
 
@@ -70,12 +69,13 @@ class CacheFilter final : public Filter {
                                 TimePoint since) const;
 
   CacheParameters parameters_;
-  CacheSettings settings_;                      // from get_ready on
-  std::shared_ptr<CacheDirectory> directory_;   // with cache-dir, from get_ready on
-  std::shared_ptr<const UnitCipher> cipher_;    // of its pages; null: they lie in the clear
-  std::mutex directory_mutex_;                  // protects what follows
-  std::weak_ptr<ExportCache> in_directory_;     // the one that uses it
-  std::unique_ptr<DurableStore> unused_store_;  // what get_ready() has found in it
+  CacheSettings settings_;                     // from get_ready on
+  std::shared_ptr<CacheDirectory> directory_;  // with cache-dir, from get_ready on
+  std::shared_ptr<const UnitCipher> cipher_;   // of its pages; null: they lie in the clear
+  Mutex directory_mutex_;
+  // The cache that uses the directory, and what get_ready() has found in it.
+  std::weak_ptr<ExportCache> in_directory_ GUARDED_BY(directory_mutex_);
+  std::unique_ptr<DurableStore> unused_store_ GUARDED_BY(directory_mutex_);
   std::unique_ptr<WorkerPool> reads_;  // from get_ready on; before the caches that use them
   std::unique_ptr<WorkerPool> writes_;
   bool may_write_from_the_start_ = false;
@@ -116,6 +116,7 @@ void CacheFilter::open_directory() {
     CacheIdentity wanted = identity_for(found->export_name, found->disk_size_bytes);
     wanted.disk_id = found->disk_id;
     directory_->expect(wanted);
+    const MutexLock lock(directory_mutex_);
     unused_store_ = store_in_directory(found->disk_size_bytes);
     unused_store_->load();
   }
@@ -126,8 +127,11 @@ void CacheFilter::open_directory() {
 // is dirty, and closing that connection may end the server, it waits for a client.
 void CacheFilter::after_fork(Backend& backend) {
   backend_ = &backend;
-  if (unused_store_ == nullptr) return;
-  if (may_end_with_last_connection() && !unused_store_->holds_unwritten()) return;
+  {
+    const MutexLock lock(directory_mutex_);
+    if (unused_store_ == nullptr) return;
+    if (may_end_with_last_connection() && !unused_store_->holds_unwritten()) return;
+  }
   if (take_directory_over()) return;
   taking_over_later_ = std::make_unique<UntilDone>([this] {
     try {
@@ -210,7 +214,7 @@ std::shared_ptr<ExportCache> CacheFilter::make_export_cache(const OpenRequest& r
 
 std::shared_ptr<ExportCache> CacheFilter::make_durable_cache(
     const OpenRequest& request, Layer& below, const std::shared_ptr<DiskWatch>& watch) {
-  const std::lock_guard lock(directory_mutex_);
+  const MutexLock lock(directory_mutex_);
   if (in_directory_.lock() != nullptr) {
     throw Error(EBUSY, fmt::format("cache-dir {} is in use for another disk than export {}: it has "
                                    "room for one",

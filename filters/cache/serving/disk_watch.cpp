@@ -1,7 +1,5 @@
 #include "filters/cache/serving/disk_watch.hpp"
 
-#include <utility>
-
 #include "common/error.hpp"
 #include "common/log.hpp"
 
@@ -11,7 +9,9 @@ DiskWatch::DiskWatch(const std::shared_ptr<const DiskIdentity>& told, bool may_w
     : id_(told == nullptr ? "" : told->id),
       is_counted_(told != nullptr && told->term.has_value() && told->right != WriteRight::none),
       term_(is_counted_ ? told->term->term : 0),
-      may_write_(may_write) {}
+      may_write_(may_write) {
+  set_hooks({});
+}
 
 // Without a lock, for every request.
 bool DiskWatch::is_as_it_was(const DiskIdentity& now) const {
@@ -24,10 +24,10 @@ bool DiskWatch::is_still_ours(const DiskIdentity& now) {
   if (!id_.empty() && now.id != id_) return false;
   if (!is_counted_) return true;
   if (!now.term) return false;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (now.term->term == term_) return true;
   if (!now.term->still_true(term_)) return false;
-  hooks_.record_term(now.term->term);
+  record_term_(now.term->term);
   term_ = now.term->term;
   return true;
 }
@@ -60,7 +60,7 @@ void DiskWatch::refuse(const std::string& why) {
   const std::string message = fmt::format(
       "cache: {}: requests fail from now on, and the {} bytes that are not written back stay in "
       "the cache",
-      why, hooks_.unwritten_bytes());
+      why, unwritten_bytes_());
   if (refusing_.exchange(true)) throw Error::reported(ESHUTDOWN);
   throw Error(ESHUTDOWN, message);
 }

@@ -25,12 +25,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "common/block/disk_identity.hpp"
 #include "common/block/layer.hpp"
+#include "common/sync/mutex.hpp"
 
 namespace nbdstack {
 
@@ -47,7 +48,11 @@ class DiskWatch {
   DiskWatch(const std::shared_ptr<const DiskIdentity>& told, bool may_write);
 
   // Before the first request.
-  void set_hooks(Hooks hooks) { hooks_ = std::move(hooks); }
+  void set_hooks(Hooks hooks) EXCLUDES(mutex_) {
+    const MutexLock lock(mutex_);
+    record_term_ = std::move(hooks.record_term);
+    unwritten_bytes_ = std::move(hooks.unwritten_bytes);
+  }
 
   // Throws Error(ESHUTDOWN) where a request over this layer cannot be served.
   void admit(Layer& below) {
@@ -77,8 +82,9 @@ class DiskWatch {
   std::atomic<std::uint64_t> term_ = 0;
   std::atomic<bool> may_write_;
   std::atomic<bool> refusing_ = false;
-  Hooks hooks_;
-  std::mutex mutex_;  // protects changes of term_ and refusing_
+  std::function<std::uint64_t()> unwritten_bytes_;
+  Mutex mutex_;  // held while term_ changes, too
+  std::function<void(std::uint64_t)> record_term_ GUARDED_BY(mutex_);
 };
 
 }  // namespace nbdstack

@@ -71,8 +71,12 @@ bool PatientLayer::attempt(const std::function<void()>& call) {
   if (longest_ > Duration::zero() && clock_.now() - since_ >= longest_) {
     throw Error(ETIMEDOUT, "the time of cache-stop-timeout has passed");
   }
-  std::unique_lock alone(one_by_one_, std::defer_lock);
-  if (is_refusing_) alone.lock();
+  if (!is_refusing_) return call_once(call);
+  const MutexLock alone(one_by_one_);
+  return call_once(call);
+}
+
+bool PatientLayer::call_once(const std::function<void()>& call) {
   try {
     call();
   } catch (const Error& error) {
@@ -83,7 +87,7 @@ bool PatientLayer::attempt(const std::function<void()>& call) {
     clock_.sleep_for(pause);
     return false;
   }
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   got_on_at_ = clock_.now();
   pause_ = std::max(kFirstPause, pause_ / 4);
   return true;
@@ -97,7 +101,7 @@ bool PatientLayer::right_is_lost() {
 // Zero: it is of no use to wait any longer. A refused call uses up what might have passed, so the
 // pauses grow until the shortest part fits into one.
 Duration PatientLayer::pause_after_refusal() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (clock_.now() - got_on_at_ >= kSilence) return Duration::zero();
   return std::exchange(pause_, pause_ * 2);
 }

@@ -12,11 +12,11 @@
 #include <chrono>
 #include <cstddef>
 #include <functional>
-#include <mutex>
 #include <span>
 
 #include "common/block/forwarding_layer.hpp"
 #include "common/sync/clock.hpp"
+#include "common/sync/mutex.hpp"
 
 namespace nbdstack {
 
@@ -39,7 +39,8 @@ class PatientLayer final : public ForwardingLayer {
   void in_parts(const Range& range,
                 const std::function<void(std::uint64_t length, std::uint64_t offset)>& part);
   // Returns false where the call was refused and may be made again.
-  bool attempt(const std::function<void()>& call);
+  bool attempt(const std::function<void()>& call) EXCLUDES(one_by_one_);
+  bool call_once(const std::function<void()>& call) EXCLUDES(mutex_);
   Duration pause_after_refusal();
   bool right_is_lost();
 
@@ -47,11 +48,11 @@ class PatientLayer final : public ForwardingLayer {
   const TimePoint since_;
   const Duration longest_;
   std::atomic<bool> is_refusing_ = false;
-  std::mutex one_by_one_;  // held during calls, and pauses, once one was refused
+  Mutex one_by_one_;  // held during calls, and pauses, once one was refused
 
-  std::mutex mutex_;  // protects everything below
-  TimePoint got_on_at_;
-  Duration pause_;
+  Mutex mutex_;
+  TimePoint got_on_at_ GUARDED_BY(mutex_);
+  Duration pause_ GUARDED_BY(mutex_);
 };
 
 }  // namespace nbdstack

@@ -129,13 +129,13 @@ void CacheDirectory::remove_empty_leftovers() {
 }
 
 std::optional<CacheIdentity> CacheDirectory::identity() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return identity_;
 }
 
 std::shared_ptr<const UnitCipher> CacheDirectory::unlock(
     const std::optional<std::string>& passphrase, const ScryptCost& cost) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   DirectoryKey key = nbdstack::unlock(identity_, passphrase, path(), cost);
   encryption_ = key.wrapped;
   return std::move(key.cipher);
@@ -197,7 +197,7 @@ void CacheDirectory::write(const CacheIdentity& identity) {
 }
 
 void CacheDirectory::record(const CacheIdentity& identity) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   pending_.reset();
   is_pending_ = false;
   const CacheIdentity whole = with_encryption(identity);
@@ -205,7 +205,7 @@ void CacheDirectory::record(const CacheIdentity& identity) {
 }
 
 void CacheDirectory::record_with_content(const CacheIdentity& identity) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   pending_.reset();
   CacheIdentity whole = with_encryption(identity);
   if (identity_ != whole) pending_ = std::move(whole);
@@ -213,7 +213,7 @@ void CacheDirectory::record_with_content(const CacheIdentity& identity) {
 }
 
 void CacheDirectory::record_pending() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!pending_) return;
   write(*pending_);
   pending_.reset();
@@ -222,7 +222,7 @@ void CacheDirectory::record_pending() {
 
 // The identity goes last: as long as it is there, nobody takes the rest for somebody else's.
 void CacheDirectory::remove_all() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   for (const std::string& name : names()) {
     if (is_store_file(name) || name == kNewIdentity) remove(name);
   }

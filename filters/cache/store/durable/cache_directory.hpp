@@ -20,7 +20,6 @@
 
 #include <atomic>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,6 +28,7 @@
 #include "common/crypto/wrapped_key.hpp"
 #include "common/io/directory.hpp"
 #include "common/io/file.hpp"
+#include "common/sync/mutex.hpp"
 #include "filters/cache/store/durable/cache_identity.hpp"
 
 namespace nbdstack {
@@ -78,19 +78,19 @@ class CacheDirectory final : public Directory {
   [[nodiscard]] bool is_found_again() const override;
 
  private:
-  void read_identity();
+  void read_identity() REQUIRES(mutex_);
   void remove_empty_leftovers();
   void record_pending();
-  [[nodiscard]] CacheIdentity with_encryption(CacheIdentity identity) const;
-  void write(const CacheIdentity& identity);
+  [[nodiscard]] CacheIdentity with_encryption(CacheIdentity identity) const REQUIRES(mutex_);
+  void write(const CacheIdentity& identity) REQUIRES(mutex_);
 
   const std::unique_ptr<Directory> files_;
   File lock_;
   std::atomic<bool> is_pending_ = false;
-  mutable std::mutex mutex_;  // protects what follows, and the file
-  std::optional<CacheIdentity> identity_;
-  std::optional<CacheIdentity> pending_;
-  std::optional<WrappedKey> encryption_;  // goes into each of them
+  mutable Mutex mutex_;  // also held while the file is written
+  std::optional<CacheIdentity> identity_ GUARDED_BY(mutex_);
+  std::optional<CacheIdentity> pending_ GUARDED_BY(mutex_);
+  std::optional<WrappedKey> encryption_ GUARDED_BY(mutex_);  // goes into each of them
 };
 
 }  // namespace nbdstack

@@ -37,14 +37,13 @@ record::Checksums those_of(std::span<const std::uint64_t> values, PageMask pages
 }  // namespace
 
 void DurableStore::read(Slot slot, std::span<std::byte> buffer, std::uint32_t offset_in_block) {
-  Lock lock(mutex_);
+  MutexLock lock(mutex_);
   const PageMask copies = marks_.copies(slot);
   lock.unlock();
   files_.read(slot, buffer, offset_in_block, copies);
 }
 
-bool DurableStore::must_wait(const Lock& /*lock*/, Slot slot, PageMask touched,
-                             PageMask stored) const {
+bool DurableStore::must_wait(Slot slot, PageMask touched, PageMask stored) const {
   if (punching_.contains(slot)) return true;
   const PageMask fresh = changes_in(open_, slot).written;
   const Changes closing = changes_in(closing_, slot);
@@ -52,17 +51,16 @@ bool DurableStore::must_wait(const Lock& /*lock*/, Slot slot, PageMask touched,
   return cutting_ && (touched & fresh & stored & marks_.dirty(slot)) != 0;
 }
 
-DurableStore::Placement DurableStore::place(Lock& lock, Slot slot, PageMask touched,
-                                            PageMask stored) {
-  if (!allows(lock, slot, "write", {SlotUse::taken, SlotUse::named, SlotUse::dropped})) {
+DurableStore::Placement DurableStore::place(Slot slot, PageMask touched, PageMask stored) {
+  if (!allows(slot, "write", {SlotUse::taken, SlotUse::named, SlotUse::dropped})) {
     throw Error(*failure_);
   }
   while (true) {
     if (stale_second_.contains(slot) && !punching_.contains(slot)) {
-      punch_stale(lock, slot);
-    } else if (must_wait(lock, slot, touched, stored)) {
+      punch_stale(slot);
+    } else if (must_wait(slot, touched, stored)) {
       if (failure_) throw Error(*failure_);
-      changed_.wait(lock);
+      changed_.wait(mutex_);
     } else {
       break;
     }
@@ -83,12 +81,12 @@ DurableStore::Placement DurableStore::place(Lock& lock, Slot slot, PageMask touc
   return placement;
 }
 
-void DurableStore::note_overwriting(Lock& lock, Slot slot, const Placement& placement,
-                                    PageMask pages, std::span<const std::uint64_t> old) {
+void DurableStore::note_overwriting(Slot slot, const Placement& placement, PageMask pages,
+                                    std::span<const std::uint64_t> old) {
   if (placement.forgotten == 0) return;
   const auto gone = insist([&] { return those_of(old, pages, placement.forgotten); });
   marks_.set_checksum(slot, marks_.checksum(slot) ^ combined(gone));
-  changes_of(lock, slot).given_up |= placement.forgotten;
+  changes_of(slot).given_up |= placement.forgotten;
   append(insist(
       [&] { return record::Forgotten{.slot = slot, .pages = placement.forgotten, .old = gone}; }));
 }
@@ -98,7 +96,7 @@ void DurableStore::note_overwriting(Lock& lock, Slot slot, const Placement& plac
 void DurableStore::end_overwriting(Slot slot, const Placement& placement, PageMask pages,
                                    std::span<const std::uint64_t> old,
                                    std::span<const std::uint64_t> now, bool failed) {
-  const Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   if (placement.copies != 0) second_written_ = true;
   if (failed && marks_.is_named(slot)) {
     const auto back = insist([&] { return those_of(now, pages, placement.forgotten); });
@@ -130,7 +128,7 @@ std::vector<std::byte> DurableStore::whole_pages(Slot slot, std::span<const std:
   const unsigned first = geometry.page_at(offset_in_block);
   const std::uint32_t begin = geometry.offset_of(first);
   const std::size_t size = old.size() * geometry.page_size();
-  Lock lock(mutex_);
+  MutexLock lock(mutex_);
   const PageMask copies = marks_.copies(slot);
   lock.unlock();
   std::vector<std::byte> whole;
@@ -173,9 +171,9 @@ WriteReceipt DurableStore::write(Slot slot, std::span<const std::byte> data,
   record::Checksums left(now.size());  // what a write that fails leaves
 
   // From here to end_overwriting() nothing runs out of memory: a commit may be waiting.
-  Lock lock(mutex_);
-  const Placement placement = place(lock, slot, touched, stored);
-  note_overwriting(lock, slot, placement, touched, old);
+  MutexLock lock(mutex_);
+  const Placement placement = place(slot, touched, stored);
+  note_overwriting(slot, placement, touched, old);
   lock.unlock();
   try {
     if (files_.is_encrypted()) {
@@ -206,8 +204,8 @@ WriteReceipt DurableStore::write(Slot slot, std::span<const std::byte> data,
 }
 
 WriteReceipt DurableStore::forget(Slot slot, PageMask pages, PageMask stored) {
-  Lock lock(mutex_);
-  if (!allows(lock, slot, "forget", {SlotUse::taken, SlotUse::named, SlotUse::dropped})) {
+  MutexLock lock(mutex_);
+  if (!allows(slot, "forget", {SlotUse::taken, SlotUse::named, SlotUse::dropped})) {
     throw Error(*failure_);
   }
   const PageMask copies = marks_.copies(slot);
@@ -223,8 +221,8 @@ WriteReceipt DurableStore::forget(Slot slot, PageMask pages, PageMask stored) {
 }
 
 bool DurableStore::verify(Slot slot, PageMask stored) {
-  Lock lock(mutex_);
-  if (!allows(lock, slot, "verify", {SlotUse::named, SlotUse::dropped})) return false;
+  MutexLock lock(mutex_);
+  if (!allows(slot, "verify", {SlotUse::named, SlotUse::dropped})) return false;
   const PageMask copies = marks_.copies(slot);
   const std::uint64_t checksum = marks_.checksum(slot);
   lock.unlock();
@@ -238,58 +236,56 @@ bool DurableStore::verify(Slot slot, PageMask stored) {
   lock.lock();
   marks_.set_checksum(slot, 0);
   if (marks_.is_named(slot)) {
-    changes_of(lock, slot);
+    changes_of(slot);
     append(record::Damaged{slot});
   }
   return false;
 }
 
 void DurableStore::discard(Slot slot) {
-  Lock lock(mutex_);
-  changed_.wait(lock, [&] { return !punching_.contains(slot); });
-  if (!allows(lock, slot, "discard", {SlotUse::dropped}) || marks_.held(slot)) return;
+  MutexLock lock(mutex_);
+  while (punching_.contains(slot)) changed_.wait(mutex_);
+  if (!allows(slot, "discard", {SlotUse::dropped}) || marks_.held(slot)) return;
   stale_second_.insert(slot);
-  punch_stale(lock, slot);
+  punch_stale(slot);
   punching_.insert(slot);
-  lock.unlock();
   std::optional<Error> failure;
   try {
+    const MutexUnlock unlocked(mutex_);
     files_.punch(slot, false);
   } catch (const Error& error) {
     failure = error;
   }
-  lock.lock();
   punching_.erase(slot);
   changed_.notify_all();
   if (failure) throw Error(*failure);
 }
 
 // Gives the slot's part of data2 back. A failure is logged: the storage is used on.
-void DurableStore::punch_stale(Lock& lock, Slot slot) {
+void DurableStore::punch_stale(Slot slot) {
   stale_second_.erase(slot);
   if (!second_.contains(slot)) return;
   punching_.insert(slot);
-  lock.unlock();
-  bool punched = true;
+  bool punched = false;
   try {
+    const MutexUnlock unlocked(mutex_);
     files_.punch(slot, true);
+    punched = true;
   } catch (const Error& error) {
-    punched = false;
     log::error("cache: {}", error.what());
   }
-  lock.lock();
   if (punched) second_.erase(slot);
   punching_.erase(slot);
   changed_.notify_all();
 }
 
-void DurableStore::punch_all_stale(Lock& lock) {
+void DurableStore::punch_all_stale() {
   while (!stale_second_.empty()) {
     const Slot slot = *stale_second_.begin();
     if (punching_.contains(slot)) {
-      changed_.wait(lock);
+      changed_.wait(mutex_);
     } else {
-      punch_stale(lock, slot);
+      punch_stale(slot);
     }
   }
 }

@@ -85,9 +85,8 @@ Recovered DurableStore::recover() {
     journal_ = std::make_unique<Journal>(*directory_, generation, loaded.sequence);
   });
   directory_->sync();
-  committed_sequence_ = loaded.sequence;
   punch_unused(index);
-  Recovered recovered = take_over(index);
+  Recovered recovered = take_over(index, loaded.sequence);
   const bool anything_dirty =
       !recovered.zeros.empty() ||
       std::any_of(recovered.blocks.begin(), recovered.blocks.end(),
@@ -133,8 +132,9 @@ bool DurableStore::give_back_clean(SlotIndex& index) {
   return given_back > 0;
 }
 
-Recovered DurableStore::take_over(const SlotIndex& index) {
-  const Lock lock(mutex_);
+Recovered DurableStore::take_over(const SlotIndex& index, std::uint64_t committed_sequence) {
+  const MutexLock lock(mutex_);
+  committed_sequence_ = committed_sequence;
   Recovered recovered;
   for (const Slot slot : index.order()) {
     const SlotIndex::Entry& entry = index[slot];

@@ -31,8 +31,7 @@ DurableStore::Changes DurableStore::changes_in(const Epoch& epoch, Slot slot) {
 
 // What slot_store.hpp says about the states. A violation is a fault of this program, and must not
 // cost data silently: from now on no commit claims that anything is durable.
-bool DurableStore::allows(const Lock& /*lock*/, Slot slot, const char* verb,
-                          std::initializer_list<SlotUse> uses) {
+bool DurableStore::allows(Slot slot, const char* verb, std::initializer_list<SlotUse> uses) {
   const SlotUse use = marks_.use(slot);
   if (std::find(uses.begin(), uses.end(), use) != uses.end()) return true;
   static constexpr std::array kNames{"free", "taken", "named", "dropped"};
@@ -46,16 +45,16 @@ bool DurableStore::allows(const Lock& /*lock*/, Slot slot, const char* verb,
 }
 
 void DurableStore::taken(Slot slot) {
-  const Lock lock(mutex_);
-  if (allows(lock, slot, "taken", {SlotUse::free}))
-    insist([&] { marks_.set_use(slot, SlotUse::taken); });
+  const MutexLock lock(mutex_);
+  if (allows(slot, "taken", {SlotUse::free}))
+    insist([&](SlotMarks& marks) { marks.set_use(slot, SlotUse::taken); }, marks_);
 }
 
-DurableStore::Changes& DurableStore::changes_of(const Lock& /*lock*/, Slot slot) {
-  return insist([&]() -> Changes& { return open_[slot]; });
+DurableStore::Changes& DurableStore::changes_of(Slot slot) {
+  return insist([&](Epoch& open) -> Changes& { return open[slot]; }, open_);
 }
 
-void DurableStore::begin_use(Lock& /*lock*/, Slot slot) {
+void DurableStore::begin_use(Slot slot) {
   if (marks_.is_named(slot)) return;
   marks_.set_checksum(slot, 0);
   marks_.set_dirty(slot, 0);
@@ -63,9 +62,9 @@ void DurableStore::begin_use(Lock& /*lock*/, Slot slot) {
 }
 
 void DurableStore::wrote(Slot slot, BlockNumber block, const WriteReceipt& stored, bool dirty) {
-  Lock lock(mutex_);
-  if (!allows(lock, slot, "wrote", {SlotUse::taken, SlotUse::named})) return;
-  begin_use(lock, slot);
+  const MutexLock lock(mutex_);
+  if (!allows(slot, "wrote", {SlotUse::taken, SlotUse::named})) return;
+  begin_use(slot);
   const Notes& notes = notes_of(stored);
   marks_.set_checksum(slot, marks_.checksum(slot) ^ combined(notes.now) ^ combined(notes.old));
   marks_.set_copies(slot, marks_.copies(slot) ^ notes.flipped);
@@ -74,15 +73,15 @@ void DurableStore::wrote(Slot slot, BlockNumber block, const WriteReceipt& store
   // What was rewritten is fresh in the epoch in which that happened: a commit may have begun since.
   const PageMask fresh = stored.pages & ~notes.rewritten;
   if (dirty || marks_.held(slot) || open_.contains(slot)) {
-    Changes& changes = changes_of(lock, slot);
+    Changes& changes = changes_of(slot);
     changes.replaced |= before & fresh & ~changes.written;
     changes.written |= fresh;
   }
-  append(insist([&] {
+  append(insist([&, copies = marks_.copies(slot)] {
     return record::Wrote{.slot = slot,
                          .block = block,
                          .pages = stored.pages,
-                         .copies = marks_.copies(slot) & stored.pages,
+                         .copies = copies & stored.pages,
                          .dirty = dirty,
                          .now = notes.now,
                          .old = notes.old};
@@ -91,15 +90,15 @@ void DurableStore::wrote(Slot slot, BlockNumber block, const WriteReceipt& store
 
 void DurableStore::zeroed(Slot slot, BlockNumber block, const WriteReceipt& given_up,
                           bool may_trim) {
-  Lock lock(mutex_);
-  if (!allows(lock, slot, "zeroed", {SlotUse::taken, SlotUse::named})) return;
-  begin_use(lock, slot);
+  const MutexLock lock(mutex_);
+  if (!allows(slot, "zeroed", {SlotUse::taken, SlotUse::named})) return;
+  begin_use(slot);
   const bool all = given_up.pages == files_.pages().all(geometry_.length_of(block));
   const record::Checksums& old = notes_of(given_up).old;
   marks_.set_checksum(slot, all ? 0 : marks_.checksum(slot) ^ combined(old));
   const PageMask before = marks_.dirty(slot);
   marks_.set_dirty(slot, before | given_up.pages);
-  Changes& changes = changes_of(lock, slot);
+  Changes& changes = changes_of(slot);
   changes.replaced |= before & given_up.pages & ~(changes.written | changes.given_up);
   changes.given_up |= given_up.pages;
   append(insist([&] {
@@ -109,74 +108,74 @@ void DurableStore::zeroed(Slot slot, BlockNumber block, const WriteReceipt& give
 }
 
 void DurableStore::forgotten(Slot slot, const WriteReceipt& given_up) {
-  const Lock lock(mutex_);
-  if (!allows(lock, slot, "forgotten", {SlotUse::named})) return;
+  const MutexLock lock(mutex_);
+  if (!allows(slot, "forgotten", {SlotUse::named})) return;
   const record::Checksums& old = notes_of(given_up).old;
   marks_.set_checksum(slot, marks_.checksum(slot) ^ combined(old));
   marks_.set_dirty(slot, marks_.dirty(slot) & ~given_up.pages);
-  changes_of(lock, slot).given_up |= given_up.pages;
+  changes_of(slot).given_up |= given_up.pages;
   append(
       insist([&] { return record::Forgotten{.slot = slot, .pages = given_up.pages, .old = old}; }));
 }
 
 void DurableStore::cleaned(Slot slot, PageMask pages) {
-  const Lock lock(mutex_);
-  if (!allows(lock, slot, "cleaned", {SlotUse::named})) return;
+  const MutexLock lock(mutex_);
+  if (!allows(slot, "cleaned", {SlotUse::named})) return;
   marks_.set_dirty(slot, marks_.dirty(slot) & ~pages);
-  changes_of(lock, slot);
+  changes_of(slot);
   append(record::Cleaned{slot, pages});
 }
 
 void DurableStore::dropped(Slot slot) {
-  const Lock lock(mutex_);
-  if (!allows(lock, slot, "dropped", {SlotUse::taken, SlotUse::named})) return;
+  const MutexLock lock(mutex_);
+  if (!allows(slot, "dropped", {SlotUse::taken, SlotUse::named})) return;
   const bool was_named = marks_.is_named(slot);
   marks_.set_use(slot, SlotUse::dropped);
   marks_.set_checksum(slot, 0);
   marks_.set_dirty(slot, 0);
   if (!was_named) return;
-  Changes& changes = changes_of(lock, slot);
+  Changes& changes = changes_of(slot);
   changes.given_up = ~PageMask{0};
   changes.replaced = 0;
   append(record::Dropped{slot});
 }
 
 void DurableStore::vacated(Slot slot) {
-  Lock lock(mutex_);
-  if (!allows(lock, slot, "vacated", {SlotUse::dropped})) return;
+  const MutexLock lock(mutex_);
+  if (!allows(slot, "vacated", {SlotUse::dropped})) return;
   marks_.set_use(slot, SlotUse::free);
-  release_if_unused(lock, slot);
+  release_if_unused(slot);
 }
 
 // Nothing of the slot is of use any more, be it now or after a crash. A slot that has been taken
 // again is in use though nothing has been noted of it: a page may be on its way into data2.
-void DurableStore::release_if_unused(Lock& /*lock*/, Slot slot) {
+void DurableStore::release_if_unused(Slot slot) {
   if (marks_.use(slot) != SlotUse::free || marks_.held(slot)) return;
   marks_.set_copies(slot, 0);
   open_.erase(slot);
-  if (second_.contains(slot)) insist([&] { stale_second_.insert(slot); });
+  if (second_.contains(slot)) insist([&](auto& stale) { stale.insert(slot); }, stale_second_);
 }
 
 void DurableStore::zeros_added(const Range& range, bool may_trim) {
-  const Lock lock(mutex_);
-  insist([&] { open_zeros_.assign(range, true); });
-  insist([&] { zeros_.assign(range, true); });
+  const MutexLock lock(mutex_);
+  insist([&](auto& zeros) { zeros.assign(range, true); }, open_zeros_);
+  insist([&](auto& zeros) { zeros.assign(range, true); }, zeros_);
   append(record::ZerosAdded{range, may_trim});
 }
 
 void DurableStore::zeros_removed(const Range& range) {
-  const Lock lock(mutex_);
-  insist([&] { zeros_.erase(range); });
+  const MutexLock lock(mutex_);
+  insist([&](auto& zeros) { zeros.erase(range); }, zeros_);
   append(record::ZerosRemoved{range});
 }
 
 bool DurableStore::zeros_committed(const Range& range) const {
-  const Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   return !open_zeros_.overlaps(range) && !closing_zeros_.overlaps(range);
 }
 
 PageMask DurableStore::committed(Slot slot, PageMask dirty) const {
-  const Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   const Changes open = changes_in(open_, slot);
   const Changes closing = changes_in(closing_, slot);
   return dirty & ~(open.written | open.given_up | closing.written | closing.given_up);
@@ -184,17 +183,17 @@ PageMask DurableStore::committed(Slot slot, PageMask dirty) const {
 
 // Both epochs count: of a page that was changed in each, the older change is not committed either.
 PageMask DurableStore::changed_since(Slot slot, PageMask dirty) const {
-  const Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   return dirty & (changes_in(open_, slot).replaced | changes_in(closing_, slot).replaced);
 }
 
 bool DurableStore::may_reuse(Slot slot) const {
-  const Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   return !marks_.held(slot);
 }
 
 std::size_t DurableStore::extra_slots() const {
-  const Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   return second_.size();
 }
 
@@ -204,27 +203,27 @@ void DurableStore::publish() {
   try {
     journal_->write_out();
   } catch (const NoRoom&) {
-    const Lock lock(mutex_);
+    const MutexLock lock(mutex_);
     lacked_room_ = true;
     throw;
   }
 }
 
 void DurableStore::commit() {
-  Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   const std::uint64_t wanted = journal_->last_sequence();
   while (true) {
     if (failure_) throw Error(*failure_);
-    if (committed_sequence_ >= wanted) return punch_all_stale(lock);
+    if (committed_sequence_ >= wanted) return punch_all_stale();
     if (committing_) {
-      changed_.wait(lock);
+      changed_.wait(mutex_);
       continue;
     }
-    lead_commit(lock, is_long(lock), {});
+    lead_commit(is_long(), {});
   }
 }
 
-bool DurableStore::is_long(const Lock& /*lock*/) const {
+bool DurableStore::is_long() const {
   const std::uint64_t shortest = lacked_room_
                                      ? std::min(shortest_journal_bytes_, Journal::kReserve_bytes)
                                      : shortest_journal_bytes_;
@@ -233,6 +232,7 @@ bool DurableStore::is_long(const Lock& /*lock*/) const {
 
 // A new journal is a convenience: where there can be none, the old one goes on.
 bool DurableStore::prepare_next() {
+  const MutexUnlock unlocked(mutex_);
   try {
     journal_->prepare_next();
     return true;
@@ -247,9 +247,9 @@ bool DurableStore::prepare_next() {
 }
 
 // The moment at which the epoch ends; returns what the note says of it.
-CommitNote::Commit DurableStore::begin_closing(Lock& lock, bool start_next) {
+CommitNote::Commit DurableStore::begin_closing(bool start_next) {
   cutting_ = true;
-  changed_.wait(lock, [&] { return overwriting_ == 0; });
+  while (overwriting_ != 0) changed_.wait(mutex_);
   cutting_ = false;
   const std::uint64_t covered = journal_->cut(start_next);
   closing_ = std::exchange(open_, {});
@@ -274,35 +274,30 @@ void DurableStore::make_durable(const CommitNote::Commit& commit, bool with_seco
   }
 }
 
-void DurableStore::lead_commit(Lock& lock, bool start_next, std::span<const Slot> order) {
+void DurableStore::lead_commit(bool start_next, std::span<const Slot> order) {
   committing_ = true;
   if (start_next) replacing_ = true;
-  lock.unlock();
   const bool is_next = start_next && prepare_next();
-  lock.lock();
-  const CommitNote::Commit commit = begin_closing(lock, is_next);
+  const CommitNote::Commit commit = begin_closing(is_next);
   const bool with_second = std::exchange(second_written_, false);
-  lock.unlock();
   std::optional<Error> failure;
   bool has_not_happened = false;
-  bool lacks_room = false;
   try {
+    const MutexUnlock unlocked(mutex_);
     make_durable(commit, with_second);
   } catch (const NoRoom& error) {
     failure = error;
-    has_not_happened = lacks_room = true;
+    has_not_happened = lacked_room_ = true;
   } catch (const Error& error) {
     failure = error;
   } catch (const std::bad_alloc&) {  // nothing allocates once the commit record is written
     failure = insist([] { return Error(ENOMEM, "cache: out of memory"); });
     has_not_happened = true;
   }
-  lock.lock();
-  lacked_room_ = lacked_room_ || lacks_room;
   if (has_not_happened && !failure_) {
     second_written_ = second_written_ || with_second;
     if (start_next) replacing_ = false;
-    reopen_epoch(lock);
+    reopen_epoch();
     committing_ = false;
     changed_.notify_all();
     throw Error(*failure);
@@ -314,42 +309,43 @@ void DurableStore::lead_commit(Lock& lock, bool start_next, std::span<const Slot
   } else {
     committed_sequence_ = commit.sequence;
     note_written_ = true;
-    end_epoch(lock);
+    end_epoch();
   }
   changed_.notify_all();
   if (failure) throw Error(*failure);
-  punch_all_stale(lock);
+  punch_all_stale();
   if (!start_next) return;
-  lock.unlock();
-  if (is_next) replace_snapshot(journal_->generation(), order);
-  lock.lock();
+  if (is_next) {
+    const MutexUnlock unlocked(mutex_);
+    replace_snapshot(journal_->generation(), order);
+  }
   replacing_ = false;
   changed_.notify_all();
 }
 
 // The commit that was to cover it has not happened.
-void DurableStore::reopen_epoch(Lock& lock) {
+void DurableStore::reopen_epoch() {
   for (const auto& [slot, changes] : closing_) {
-    Changes& open = changes_of(lock, slot);
+    Changes& open = changes_of(slot);
     open.written |= changes.written;
     open.given_up |= changes.given_up;
     open.replaced |= changes.replaced;
   }
-  const auto zeros = insist([&] {
-    return closing_zeros_.overlapping({0, geometry_.size_bytes()});
-  });
+  const Range disk{0, geometry_.size_bytes()};
+  const auto zeros =
+      insist([&](auto& closing) { return closing.overlapping(disk); }, closing_zeros_);
   for (const auto& run : zeros) {
-    insist([&] { open_zeros_.assign(run.range, run.value); });
+    insist([&](auto& open) { open.assign(run.range, run.value); }, open_zeros_);
   }
   closing_.clear();
   closing_zeros_.clear();
 }
 
-void DurableStore::end_epoch(Lock& lock) {
+void DurableStore::end_epoch() {
   for (const auto& [slot, changes] : closing_) {
     if (changes.dirty_at_end != 0) continue;
     marks_.set_held(slot, false);
-    release_if_unused(lock, slot);
+    release_if_unused(slot);
   }
   closing_.clear();
   closing_zeros_.clear();
@@ -364,7 +360,7 @@ void DurableStore::replace_snapshot(std::uint64_t generation, std::span<const Sl
     write_snapshot(*directory_, index, order.empty() ? std::span<const Slot>(as_named) : order,
                    generation, loaded.sequence);
     remove_before(*directory_, generation);
-    const Lock lock(mutex_);
+    const MutexLock lock(mutex_);
     snapshot_bytes_ = std::uint64_t{index.slots()} * snapshot_entry_bytes(files_.pages());
   } catch (const std::exception& error) {
     log::error("cache: no new index was written: {}", error.what());
@@ -372,9 +368,10 @@ void DurableStore::replace_snapshot(std::uint64_t generation, std::span<const Sl
 }
 
 void DurableStore::confirm() {
-  Lock lock(mutex_);
-  if (!std::exchange(note_written_, false)) return;
-  lock.unlock();
+  {
+    const MutexLock lock(mutex_);
+    if (!std::exchange(note_written_, false)) return;
+  }
   try {
     note_->sync();
   } catch (const Error& error) {
@@ -384,11 +381,12 @@ void DurableStore::confirm() {
 
 // A last commit, after which a new journal begins, and stays empty: the snapshot says everything.
 void DurableStore::close(std::span<const Slot> least_recent_first) {
-  Lock lock(mutex_);
-  changed_.wait(lock, [&] { return !committing_ && !replacing_; });
-  if (failure_) throw Error(*failure_);
-  lead_commit(lock, true, least_recent_first);
-  lock.unlock();
+  {
+    const MutexLock lock(mutex_);
+    while (committing_ || replacing_) changed_.wait(mutex_);
+    if (failure_) throw Error(*failure_);
+    lead_commit(true, least_recent_first);
+  }
   confirm();
 }
 

@@ -79,17 +79,15 @@
 // changed since the last commit. A slot that is filled from below and not held needs none: nothing
 // of it has to survive.
 //
-// Locks: mutex_ protects the marks and the epochs, is taken inside the engine's mutex, and is never
-// held across I/O. The journal has one of its own, inside this one.
+// Locks: mutex_ is taken inside the engine's mutex, and is never held across I/O. The journal has
+// one of its own, inside this one.
 #pragma once
 
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -102,6 +100,7 @@
 #include "common/error.hpp"
 #include "common/io/directory.hpp"
 #include "common/sync/insist.hpp"
+#include "common/sync/mutex.hpp"
 #include "filters/cache/store/durable/commit_note.hpp"
 #include "filters/cache/store/durable/journal.hpp"
 #include "filters/cache/store/durable/page_files.hpp"
@@ -182,8 +181,6 @@ class DurableStore final : public SlotStore {
   };
 
  private:
-  using Lock = std::unique_lock<std::mutex>;
-
   // What happened to a slot in an epoch.
   struct Changes {
     PageMask written = 0;   // fresh
@@ -206,37 +203,38 @@ class DurableStore final : public SlotStore {
                                      std::span<std::uint64_t> old) const;
   [[nodiscard]] static const Notes& notes_of(const WriteReceipt& receipt);
   [[nodiscard]] static Changes changes_in(const Epoch& epoch, Slot slot);
-  Placement place(Lock& lock, Slot slot, PageMask touched, PageMask stored);
-  [[nodiscard]] bool must_wait(const Lock& lock, Slot slot, PageMask touched,
-                               PageMask stored) const;
-  void note_overwriting(Lock& lock, Slot slot, const Placement& placement, PageMask pages,
-                        std::span<const std::uint64_t> old);
+  // Waiting, I/O and commits give the mutex to others for a while: place(), punch_stale(),
+  // punch_all_stale(), prepare_next(), begin_closing() and lead_commit() do.
+  Placement place(Slot slot, PageMask touched, PageMask stored) REQUIRES(mutex_);
+  [[nodiscard]] bool must_wait(Slot slot, PageMask touched, PageMask stored) const REQUIRES(mutex_);
+  void note_overwriting(Slot slot, const Placement& placement, PageMask pages,
+                        std::span<const std::uint64_t> old) REQUIRES(mutex_);
   void end_overwriting(Slot slot, const Placement& placement, PageMask pages,
                        std::span<const std::uint64_t> old, std::span<const std::uint64_t> now,
-                       bool failed);
-  bool allows(const Lock& lock, Slot slot, const char* verb, std::initializer_list<SlotUse> uses);
-  void begin_use(Lock& lock, Slot slot);
-  void punch_stale(Lock& lock, Slot slot);
-  void punch_all_stale(Lock& lock);
-  void release_if_unused(Lock& lock, Slot slot);
+                       bool failed) EXCLUDES(mutex_);
+  bool allows(Slot slot, const char* verb, std::initializer_list<SlotUse> uses) REQUIRES(mutex_);
+  void begin_use(Slot slot) REQUIRES(mutex_);
+  void punch_stale(Slot slot) REQUIRES(mutex_);
+  void punch_all_stale() REQUIRES(mutex_);
+  void release_if_unused(Slot slot) REQUIRES(mutex_);
   // Index verbs do not fail: they wait for the little memory that they need.
   void append(const record::Event& event) {
     insist([&] { journal_->append(event); });
   }
-  Changes& changes_of(const Lock& lock, Slot slot);
+  Changes& changes_of(Slot slot) REQUIRES(mutex_);
 
-  bool prepare_next();
-  CommitNote::Commit begin_closing(Lock& lock, bool start_next);
-  void make_durable(const CommitNote::Commit& commit, bool with_second);
-  void lead_commit(Lock& lock, bool start_next, std::span<const Slot> order);
-  void end_epoch(Lock& lock);
-  void reopen_epoch(Lock& lock);
-  void replace_snapshot(std::uint64_t generation, std::span<const Slot> order);
-  [[nodiscard]] bool is_long(const Lock& lock) const;
+  bool prepare_next() REQUIRES(mutex_);
+  CommitNote::Commit begin_closing(bool start_next) REQUIRES(mutex_);
+  void make_durable(const CommitNote::Commit& commit, bool with_second) EXCLUDES(mutex_);
+  void lead_commit(bool start_next, std::span<const Slot> order) REQUIRES(mutex_);
+  void end_epoch() REQUIRES(mutex_);
+  void reopen_epoch() REQUIRES(mutex_);
+  void replace_snapshot(std::uint64_t generation, std::span<const Slot> order) EXCLUDES(mutex_);
+  [[nodiscard]] bool is_long() const REQUIRES(mutex_);
   struct Loaded;
   void with_room(SlotIndex& index, const std::function<void()>& write);
   bool give_back_clean(SlotIndex& index);
-  Recovered take_over(const SlotIndex& index);
+  Recovered take_over(const SlotIndex& index, std::uint64_t committed_sequence);
   void punch_unused(const SlotIndex& index);
 
   std::unique_ptr<Directory> directory_;
@@ -250,29 +248,29 @@ class DurableStore final : public SlotStore {
   std::unique_ptr<CommitNote> note_;  // written by the one who commits
   std::uint64_t shortest_journal_bytes_;
 
-  mutable std::mutex mutex_;  // protects everything below
+  mutable Mutex mutex_;
   // A commit, a punch, or the last overwriting in place that a commit waits for has ended.
-  std::condition_variable changed_;
-  SlotMarks marks_;
-  Epoch open_;
-  Epoch closing_;  // of the commit under way
+  ConditionVariable changed_;
+  SlotMarks marks_ GUARDED_BY(mutex_);
+  Epoch open_ GUARDED_BY(mutex_);
+  Epoch closing_ GUARDED_BY(mutex_);  // of the commit under way
   // Ranges of zeros that were added in the two.
-  RunMap<bool> open_zeros_;
-  RunMap<bool> closing_zeros_;
-  RunMap<bool> zeros_;  // all there are
-  bool committing_ = false;
-  bool replacing_ = false;       // a new snapshot is being made
-  bool cutting_ = false;         // a commit waits for overwriting_ to become 0
-  std::size_t overwriting_ = 0;  // writes over fresh dirty content
-  bool second_written_ = false;  // data2, since it was synced
-  bool note_written_ = false;    // since it was synced
-  bool lacked_room_ = false;     // for the journal, at any time
-  std::uint64_t committed_sequence_ = 0;
-  std::uint64_t snapshot_bytes_ = 0;
-  std::optional<Error> failure_;           // for good
-  std::unordered_set<Slot> second_;        // slots with storage in data2
-  std::unordered_set<Slot> stale_second_;  // those of them that are of no use
-  std::unordered_set<Slot> punching_;      // somebody gives storage back
+  RunMap<bool> open_zeros_ GUARDED_BY(mutex_);
+  RunMap<bool> closing_zeros_ GUARDED_BY(mutex_);
+  RunMap<bool> zeros_ GUARDED_BY(mutex_);  // all there are
+  bool committing_ GUARDED_BY(mutex_) = false;
+  bool replacing_ GUARDED_BY(mutex_) = false;       // a new snapshot is being made
+  bool cutting_ GUARDED_BY(mutex_) = false;         // a commit waits for overwriting_ to become 0
+  std::size_t overwriting_ GUARDED_BY(mutex_) = 0;  // writes over fresh dirty content
+  bool second_written_ GUARDED_BY(mutex_) = false;  // data2, since it was synced
+  bool note_written_ GUARDED_BY(mutex_) = false;    // since it was synced
+  bool lacked_room_ GUARDED_BY(mutex_) = false;     // for the journal, at any time
+  std::uint64_t committed_sequence_ GUARDED_BY(mutex_) = 0;
+  std::uint64_t snapshot_bytes_ GUARDED_BY(mutex_) = 0;
+  std::optional<Error> failure_ GUARDED_BY(mutex_);           // for good
+  std::unordered_set<Slot> second_ GUARDED_BY(mutex_);        // slots with storage in data2
+  std::unordered_set<Slot> stale_second_ GUARDED_BY(mutex_);  // those of them that are of no use
+  std::unordered_set<Slot> punching_ GUARDED_BY(mutex_);      // somebody gives storage back
 };
 
 }  // namespace nbdstack

@@ -22,7 +22,7 @@ Journal::Journal(Directory& directory, std::uint64_t generation, std::uint64_t l
 }
 
 void Journal::append(record::Event event) {
-  const Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   const Record record{.event = std::move(event),
                       .sequence = last_sequence_ + 1,
                       .durable_sequence = durable_sequence_};
@@ -38,54 +38,54 @@ void Journal::append(record::Event event) {
 }
 
 std::uint64_t Journal::last_sequence() const {
-  const Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   return last_sequence_;
 }
 
 std::uint64_t Journal::generation() const {
-  const Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   return segments_.back().generation;
 }
 
 std::uint64_t Journal::size_bytes() const {
-  const Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   return segments_.back().end_bytes + segments_.back().buffer.size();
 }
 
 std::uint64_t Journal::unwritten_bytes() const {
-  const Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   std::uint64_t bytes = 0;
   for (const Segment& segment : segments_) bytes += segment.buffer.size() + segment.pending.size();
   return bytes;
 }
 
 void Journal::write_out() {
-  Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   const std::uint64_t wanted = last_sequence_;
   while (true) {
     if (failure_) throw Error(*failure_);
     if (written_sequence_ >= wanted) return;
     if (writing_) {
-      written_.wait(lock);
+      written_.wait(mutex_);
     } else {
-      write_buffers(lock);
+      write_buffers();
     }
   }
 }
 
 void Journal::write_long_buffer() {
   constexpr std::size_t kLong_bytes = 256U << 10U;
-  Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   const Segment& segment = segments_.back();
   const bool is_long = segment.buffer.size() > kLong_bytes && segment.pending.empty();
   if (failure_ || writing_ || !is_long) return;
   try {
-    write_buffers(lock);
+    write_buffers();
   } catch (const NoRoom&) {  // write_out() says it
   }
 }
 
-bool Journal::has_pending(const Lock& /*lock*/) const {
+bool Journal::has_pending() const {
   return std::any_of(segments_.begin(), segments_.end(),
                      [](const Segment& segment) { return !segment.pending.empty(); });
 }
@@ -108,7 +108,7 @@ void Journal::write_at_end(Segment& segment, std::span<const std::byte> bytes) {
 
 // Segments stay where they are meanwhile: only commit() removes some, when there is nothing to be
 // written to them.
-void Journal::write_buffers(Lock& lock) {
+void Journal::write_buffers() {
   std::vector<Segment*> parts;
   for (Segment& segment : segments_) parts.push_back(&segment);
   std::uint64_t upto = last_sequence_;
@@ -122,7 +122,7 @@ void Journal::write_buffers(Lock& lock) {
   // A commit may remove the others meanwhile.
   std::erase_if(parts, [](const Segment* part) { return part->pending.empty(); });
   std::size_t done = 0;
-  const auto failure = write_unlocked(lock, [&] {
+  const auto failure = write_unlocked([&] {
     for (; done < parts.size(); ++done) {
       if (!parts[done]->pending.empty()) write_at_end(*parts[done], parts[done]->pending);
     }
@@ -132,43 +132,41 @@ void Journal::write_buffers(Lock& lock) {
     parts[i]->pending.clear();
   }
   if (!failure) written_sequence_ = std::max(written_sequence_, upto);
-  end_writing(lock, failure);
+  end_writing(failure);
 }
 
-std::optional<Error> Journal::write_unlocked(Lock& lock, const std::function<void()>& write) {
+std::optional<Error> Journal::write_unlocked(const std::function<void()>& write) {
   writing_ = true;
-  lock.unlock();
-  std::optional<Error> failure;
+  const MutexUnlock unlocked(mutex_);
   try {
     write();
   } catch (const Error& error) {
-    failure = error;
+    return error;
   } catch (const std::bad_alloc&) {
-    failure = Error(ENOMEM, "no memory");
+    return Error(ENOMEM, "no memory");
   }
-  lock.lock();
-  return failure;
+  return std::nullopt;
 }
 
-void Journal::end_writing(Lock& lock, const std::optional<Error>& failure) {
+void Journal::end_writing(const std::optional<Error>& failure) {
   writing_ = false;
   written_.notify_all();
   if (!failure) return;
   if (is_for_lack_of_room(*failure) || failure->code() == ENOMEM) throw NoRoom(*failure);
-  fail(lock, *failure);
+  fail(*failure);
 }
 
 // By itself, behind everything else: if there is no room for it there is no commit.
-void Journal::write_commit_record(Lock& lock, Segment& segment, std::uint64_t sequence) {
+void Journal::write_commit_record(Segment& segment, std::uint64_t sequence) {
   std::vector<std::byte> bytes;
   encode({.event = record::Commit{}, .sequence = sequence, .durable_sequence = durable_sequence_},
          segment.generation, bytes);
-  const auto failure = write_unlocked(lock, [&] { write_at_end(segment, bytes); });
+  const auto failure = write_unlocked([&] { write_at_end(segment, bytes); });
   if (!failure) segment.end_bytes += bytes.size();
-  end_writing(lock, failure);
+  end_writing(failure);
 }
 
-void Journal::fail(Lock& /*lock*/, const Error& error) {
+void Journal::fail(const Error& error) {
   if (failure_) return;
   failure_ = Error(error.code(), fmt::format("the cache directory {} cannot be written any more, "
                                              "start again when this is repaired: {}",
@@ -176,47 +174,46 @@ void Journal::fail(Lock& /*lock*/, const Error& error) {
 }
 
 void Journal::prepare_next() {
-  auto next = directory_.open(name_of(generation() + 1));
-  next->reserve(kReserve_bytes, 0);
+  const std::uint64_t next = generation() + 1;
+  auto file = directory_.open(name_of(next));
+  file->reserve(kReserve_bytes, 0);
   directory_.sync();
+  const MutexLock lock(mutex_);
   next_.clear();
-  next_.push_back({.generation = generation() + 1, .file = std::move(next)});
+  next_.push_back({.generation = next, .file = std::move(file)});
 }
 
 std::uint64_t Journal::cut(bool start_next) {
-  const Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   cut_in_ = segments_.back().generation;
   if (start_next) segments_.splice(segments_.end(), next_);
   return last_sequence_;
 }
 
 void Journal::commit(std::uint64_t sequence) {
-  Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   // Nothing may be pending: part of it may be in the file, where the commit record comes now.
-  while (!failure_ && (writing_ || has_pending(lock) || written_sequence_ < sequence)) {
+  while (!failure_ && (writing_ || has_pending() || written_sequence_ < sequence)) {
     if (writing_) {
-      written_.wait(lock);
+      written_.wait(mutex_);
     } else {
-      write_buffers(lock);
+      write_buffers();
     }
   }
-  const auto is_covered = [&](const Segment& segment) { return segment.generation <= cut_in_; };
+  const auto is_covered = [cut_in = cut_in_](const Segment& segment) {
+    return segment.generation <= cut_in;
+  };
   std::vector<Segment*> covered;
   for (Segment& segment : segments_) {
     if (is_covered(segment)) covered.push_back(&segment);
   }
-  if (!failure_) write_commit_record(lock, *covered.back(), sequence);
+  if (!failure_) write_commit_record(*covered.back(), sequence);
   if (failure_) throw Error(*failure_);
-  lock.unlock();
-  std::optional<Error> failure;
   try {
+    const MutexUnlock unlocked(mutex_);
     for (const Segment* const segment : covered) segment->file->sync_data();
   } catch (const Error& error) {
-    failure = error;
-  }
-  lock.lock();
-  if (failure) {
-    fail(lock, *failure);
+    fail(error);
     throw Error(*failure_);
   }
   durable_sequence_ = sequence;

@@ -19,13 +19,11 @@
 // cut() and commit(). The mutex inside is taken last and never held across I/O.
 #pragma once
 
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <list>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -33,6 +31,7 @@
 
 #include "common/error.hpp"
 #include "common/io/directory.hpp"
+#include "common/sync/mutex.hpp"
 #include "filters/cache/store/durable/record.hpp"
 
 namespace nbdstack {
@@ -72,7 +71,6 @@ class Journal {
   void commit(std::uint64_t sequence);
 
  private:
-  using Lock = std::unique_lock<std::mutex>;
   struct Segment {
     std::uint64_t generation;
     std::unique_ptr<StorageFile> file;
@@ -82,28 +80,29 @@ class Journal {
     std::uint64_t reserved_bytes = 0;  // the file has storage up to there
   };
 
-  // They throw NoRoom, with the mutex held.
-  void write_buffers(Lock& lock);
-  void write_commit_record(Lock& lock, Segment& segment, std::uint64_t sequence);
-  [[nodiscard]] bool has_pending(const Lock& lock) const;
-  std::optional<Error> write_unlocked(Lock& lock, const std::function<void()>& write);
-  void end_writing(Lock& lock, const std::optional<Error>& failure);
+  // These two, and end_writing(), throw NoRoom with the mutex held.
+  void write_buffers() REQUIRES(mutex_);
+  void write_commit_record(Segment& segment, std::uint64_t sequence) REQUIRES(mutex_);
+  [[nodiscard]] bool has_pending() const REQUIRES(mutex_);
+  std::optional<Error> write_unlocked(const std::function<void()>& write) REQUIRES(mutex_);
+  void end_writing(const std::optional<Error>& failure) REQUIRES(mutex_);
   static void write_at_end(Segment& segment, std::span<const std::byte> bytes);
-  void fail(Lock& lock, const Error& error);
+  void fail(const Error& error) REQUIRES(mutex_);
 
   Directory& directory_;
-  mutable std::mutex mutex_;  // protects everything below
-  std::condition_variable written_;
+  mutable Mutex mutex_;
+  ConditionVariable written_;
   // More than one between a cut that starts the next one and its commit, or a later one if that
   // fails.
-  std::list<Segment> segments_;
-  std::list<Segment> next_;   // the one that cut() is to start
-  std::uint64_t cut_in_ = 0;  // the generation that the latest cut ends or lies in
-  std::uint64_t last_sequence_;
-  std::uint64_t written_sequence_;
-  std::uint64_t durable_sequence_;
-  bool writing_ = false;
-  std::optional<Error> failure_;
+  std::list<Segment> segments_ GUARDED_BY(mutex_);
+  std::list<Segment> next_ GUARDED_BY(mutex_);  // the one that cut() is to start
+  std::uint64_t cut_in_ GUARDED_BY(mutex_) =
+      0;  // the generation that the latest cut ends or lies in
+  std::uint64_t last_sequence_ GUARDED_BY(mutex_);
+  std::uint64_t written_sequence_ GUARDED_BY(mutex_);
+  std::uint64_t durable_sequence_ GUARDED_BY(mutex_);
+  bool writing_ GUARDED_BY(mutex_) = false;
+  std::optional<Error> failure_ GUARDED_BY(mutex_);
 };
 
 }  // namespace nbdstack
