@@ -1,6 +1,10 @@
 // Clients' layers below, lent to threads that work in the background until the client leaves.
 //
-// Why not a layer of the thread's own: what nbdkit opens for no client has no export name
+//   Loan        the client's: lends its layer, and takes it back
+//   LentLayer   the borrowers': the layer of one client, as long as the loan lasts
+//   LentLayers  where borrowers find those of all clients of an export
+//
+// Why a thread has no layer of its own: what nbdkit opens for no client has no export name
 // (nbdkit_export_name fails there), and a plugin that asks for it serves its default export
 // instead. What is read from that would be taken for the client's own data, and what is written to
 // it would be lost to the client and overwrite somebody else's.
@@ -18,15 +22,16 @@
 
 namespace nbdstack {
 
-// One client's. Any thread.
+// May be used by any thread.
 class LentLayer {
  public:
-  // `layer` is there until take_back() has returned.
+  // `layer` lives until take_back() has returned.
   explicit LentLayer(Layer& layer) : layer_(layer) {}
   LentLayer(const LentLayer&) = delete;
   LentLayer& operator=(const LentLayer&) = delete;
 
-  // Calls use(layer), and lets out what that throws. False: it has been taken back.
+  // Calls use(layer); its exceptions propagate. Returns false, without the call, once the layer has
+  // been taken back.
   template <typename Use>
   bool with(Use&& use) {
     const User user(*this);
@@ -35,7 +40,7 @@ class LentLayer {
     return true;
   }
 
-  // Nobody begins to use it any more; waits for those who do.
+  // No use begins any more; waits for those under way. May be called again.
   void take_back() {
     const MutexLock lock(mutex_);
     taken_back_ = true;
@@ -69,19 +74,11 @@ class LentLayer {
   bool taken_back_ GUARDED_BY(mutex_) = false;
 };
 
-// Those of all clients of an export that are there. Any thread.
+// May be used by any thread. Only a Loan lends, and takes back.
 class LentLayers {
  public:
   // `on_lent` is called when there is one more, without a lock.
   explicit LentLayers(std::function<void()> on_lent = [] {}) : on_lent_(std::move(on_lent)) {}
-
-  void lend(std::shared_ptr<LentLayer> layer) {
-    {
-      const MutexLock lock(mutex_);
-      layers_.push_back(std::move(layer));
-    }
-    on_lent_();
-  }
 
   // with_one() has failed with the first one: it comes after all others the next time.
   void put_first_last() {
@@ -89,16 +86,7 @@ class LentLayers {
     if (!layers_.empty()) std::rotate(layers_.begin(), layers_.begin() + 1, layers_.end());
   }
 
-  // Waits for those who use it. May be called again, and for what was never lent.
-  void take_back(const std::shared_ptr<LentLayer>& layer) {
-    {
-      const MutexLock lock(mutex_);
-      std::erase(layers_, layer);
-    }
-    layer->take_back();
-  }
-
-  // Calls use(layer) with one of them, and lets out what that throws. False: there is none.
+  // Calls use(layer) with one of them; its exceptions propagate. Returns false if there is none.
   template <typename Use>
   bool with_one(Use&& use) {
     for (const auto& layer : all()) {
@@ -108,6 +96,19 @@ class LentLayers {
   }
 
  private:
+  friend class Loan;
+
+  void add(std::shared_ptr<LentLayer> layer) {
+    {
+      const MutexLock lock(mutex_);
+      layers_.push_back(std::move(layer));
+    }
+    on_lent_();
+  }
+  void remove(const std::shared_ptr<LentLayer>& layer) {
+    const MutexLock lock(mutex_);
+    std::erase(layers_, layer);
+  }
   std::vector<std::shared_ptr<LentLayer>> all() {
     const MutexLock lock(mutex_);
     return layers_;
@@ -116,6 +117,32 @@ class LentLayers {
   const std::function<void()> on_lent_;
   Mutex mutex_;
   std::vector<std::shared_ptr<LentLayer>> layers_ GUARDED_BY(mutex_);
+};
+
+// Lends a client's layer until take_back(), which comes before the layer is finalized, or else (a
+// handshake that failed is never finalized) until its own end. Used by the client's thread.
+class Loan {
+ public:
+  // `below` outlives this. Borrowers find it among `clients`, which outlive this, too; where that is
+  // null, they are given layer().
+  explicit Loan(Layer& below, LentLayers* clients = nullptr)
+      : clients_(clients), layer_(std::make_shared<LentLayer>(below)) {
+    if (clients_ != nullptr) clients_->add(layer_);
+  }
+  Loan(const Loan&) = delete;
+  Loan& operator=(const Loan&) = delete;
+  ~Loan() { take_back(); }
+
+  [[nodiscard]] const std::shared_ptr<LentLayer>& layer() const { return layer_; }
+  // Waits for the uses that are under way. May be called again.
+  void take_back() {
+    if (clients_ != nullptr) clients_->remove(layer_);
+    layer_->take_back();
+  }
+
+ private:
+  LentLayers* const clients_;
+  const std::shared_ptr<LentLayer> layer_;
 };
 
 }  // namespace nbdstack

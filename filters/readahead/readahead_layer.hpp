@@ -13,10 +13,7 @@ class ReadaheadLayer final : public ForwardingLayer {
  public:
   // `shared` is null if the layer below cannot cache: then reads are not reported.
   ReadaheadLayer(LayerBelow layer_below, std::shared_ptr<ReadaheadExport> shared)
-      : ForwardingLayer(std::move(layer_below)),
-        shared_(std::move(shared)),
-        lent_(std::make_shared<LentLayer>(below())) {}
-  ~ReadaheadLayer() override { lent_->take_back(); }
+      : ForwardingLayer(std::move(layer_below)), shared_(std::move(shared)), loan_(below()) {}
 
   void pread(std::span<std::byte> buffer, std::uint64_t offset) override {
     if (shared_ == nullptr) {
@@ -24,14 +21,14 @@ class ReadaheadLayer final : public ForwardingLayer {
       return;
     }
     {
-      const Reading reading(*shared_, {offset, buffer.size()}, lent_);
+      const Reading reading(*shared_, {offset, buffer.size()}, loan_.layer());
       below().pread(buffer, offset);
     }
     shared_->fetch_for_reader(below());
   }
   // Waits for the fetches in flight for this client; the others are discarded.
   void finalize() override {
-    lent_->take_back();
+    loan_.take_back();
     below().finalize();
   }
 
@@ -53,7 +50,7 @@ class ReadaheadLayer final : public ForwardingLayer {
   };
 
   const std::shared_ptr<ReadaheadExport> shared_;
-  const std::shared_ptr<LentLayer> lent_;
+  Loan loan_;
 };
 
 }  // namespace nbdstack

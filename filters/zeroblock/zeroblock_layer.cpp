@@ -91,20 +91,13 @@ std::uint64_t ask_from(Layer& below, ZeroMap& map, std::uint64_t position) {
 ZeroBlockLayer::ZeroBlockLayer(LayerBelow layer_below, std::shared_ptr<ZeroBlockState> shared)
     : ForwardingLayer(std::move(layer_below)),
       shared_(std::move(shared)),
-      lent_(std::make_shared<LentLayer>(below())),
       map_(shared_->map),
       geometry_(map_.geometry()),
-      traits_(traits_over(below().traits(), geometry_.block_size())) {
-  if (below().traits().can_extents) shared_->clients.lend(lent_);
-}
-
-// A client whose handshake has failed leaves without finalize().
-ZeroBlockLayer::~ZeroBlockLayer() {
-  shared_->clients.take_back(lent_);
-}
+      traits_(traits_over(below().traits(), geometry_.block_size())),
+      loan_(below(), below().traits().can_extents ? &shared_->clients : nullptr) {}
 
 void ZeroBlockLayer::finalize() {
-  shared_->clients.take_back(lent_);
+  loan_.take_back();
   below().finalize();
 }
 

@@ -84,7 +84,6 @@ class ZeroBlockLayer final : public ForwardingLayer {
 
   // The layer below is as long as the map says.
   ZeroBlockLayer(LayerBelow layer_below, std::shared_ptr<ZeroBlockState> shared);
-  ~ZeroBlockLayer() override;
 
   [[nodiscard]] const LayerTraits& traits() const override { return traits_; }
   void pread(std::span<std::byte> buffer, std::uint64_t offset) override;
@@ -123,10 +122,10 @@ class ZeroBlockLayer final : public ForwardingLayer {
   void explain(const char* request, const Range& range, std::uint64_t bytes_below) const;
 
   const std::shared_ptr<ZeroBlockState> shared_;
-  const std::shared_ptr<LentLayer> lent_;
   ZeroMap& map_;  // in shared_
   const BlockGeometry geometry_;
   const LayerTraits traits_;
+  Loan loan_;  // to the scan
 };
 
 }  // namespace nbdstack

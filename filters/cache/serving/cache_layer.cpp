@@ -63,18 +63,8 @@ CacheLayer::CacheLayer(LayerBelow below, std::shared_ptr<BlockCache> cache,
 
 // A handshake that failed has no finalize().
 CacheLayer::~CacheLayer() {
-  take_back_below();
+  loan_.reset();
   static_cast<void>(leave());
-}
-
-void CacheLayer::lend_below(LentLayers& borrower) {
-  lent_ = std::make_shared<LentLayer>(*below_);
-  borrower_ = &borrower;
-  borrower.lend(lent_);
-}
-
-void CacheLayer::take_back_below() {
-  if (lent_ != nullptr) borrower_->take_back(lent_);
 }
 
 bool CacheLayer::leave() {
@@ -128,7 +118,7 @@ void CacheLayer::confirm(Durability durability) {
 }
 
 void CacheLayer::finalize() {
-  take_back_below();
+  loan_.reset();
   if (!leave()) return;
   if (watch_ != nullptr && !watch_->may_write_back(*below_)) return;
   // The server may be about to stop, and waits for this.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "common/block/forwarding_layer.hpp"
 #include "common/block/layer.hpp"
@@ -21,7 +22,7 @@ class CacheLayer final : public Layer {
   ~CacheLayer() override;
 
   // Lends the layer below to background work until the client leaves. Once, before the first request.
-  void lend_below(LentLayers& borrower);
+  void lend_below(LentLayers& borrower) { loan_.emplace(*below_, &borrower); }
 
   [[nodiscard]] const LayerTraits& traits() const override { return traits_; }
   std::shared_ptr<const DiskIdentity> identity() override { return (*below_).identity(); }
@@ -46,15 +47,13 @@ class CacheLayer final : public Layer {
     if (watch_ != nullptr) watch_->admit(*below_);
   }
   void confirm(Durability durability);
-  void take_back_below();
 
   const LayerBelow below_;
   std::shared_ptr<BlockCache> cache_;
   std::shared_ptr<DiskWatch> watch_;
   LayerTraits traits_;
-  LentLayers* borrower_ = nullptr;
-  std::shared_ptr<LentLayer> lent_;
   bool is_client_;  // one that may write, and has not left
+  std::optional<Loan> loan_;
 };
 
 }  // namespace nbdstack

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include <atomic>
+#include <optional>
 
 #include "tests/unit/zeroblock/zeroblock_fixture.hpp"
 
@@ -130,6 +131,7 @@ class LeavingClientTest : public ExtentScanTest {
   }
   // `failure`: what the client's question comes to in the end.
   void start_anew(int failure = 0, bool server_stops = false) {
+    leaving.reset();
     open();
     layer.reset();
     other.forget_calls();
@@ -139,22 +141,19 @@ class LeavingClientTest : public ExtentScanTest {
       gate->pass();
       if (failure != 0) throw Error(failure, "told to hurry");
     });
-    leaving = std::make_shared<LentLayer>(below);
-    staying = std::make_shared<LentLayer>(other);
-    shared->clients.lend(leaving);
+    leaving.emplace(below, &shared->clients);
     shared->start_scan([server_stops] { return server_stops; });
     gate->wait_for_arrivals(1);
   }
   void leave() {
-    std::thread thread([&] { shared->clients.take_back(leaving); });
-    while (leaving->with([](Layer&) {})) std::this_thread::yield();
+    std::thread thread([&] { leaving->take_back(); });
+    while (leaving->layer()->with([](Layer&) {})) std::this_thread::yield();
     gate->open();
     thread.join();
   }
 
   std::unique_ptr<Gate> gate;
-  std::shared_ptr<LentLayer> leaving;
-  std::shared_ptr<LentLayer> staying;
+  std::optional<Loan> leaving;
 };
 
 // The next client's turn, unless the server stops, which is why it was given up then.
@@ -162,7 +161,7 @@ TEST_F(LeavingClientTest, AQuestionThatWasGivenUpIsAskedAgainUnlessTheServerStop
   leave();
   for (const bool server_stops : {false, true}) {
     start_anew(ESHUTDOWN, server_stops);
-    shared->clients.lend(staying);
+    const Loan staying(other, &shared->clients);
     leave();
     shared->scan->wait();
     EXPECT_EQ(other.calls(Op::extents).size(), server_stops ? 0 : 1);
@@ -182,7 +181,7 @@ TEST_F(LeavingClientTest, TheScanGoesOnWithTheNextToCome) {
   other.set_extents(told);
   start_anew(ESHUTDOWN);
   leave();
-  shared->clients.lend(staying);
+  const Loan staying(other, &shared->clients);
   shared->scan->wait();
   EXPECT_TRUE(knows_zeros({0, kDiskSize}));
 }

@@ -86,22 +86,16 @@ TEST_F(CacheBackgroundThread, OpensTheLayerBelowAnewWhenItsConnectionIsLost) {
 // The first of the clients has lost its connection below, and has not noticed.
 TEST_F(CacheBackgroundThread, TakesAnotherClientsLayerWhenOneHasLostItsConnection) {
   Connection lost(below, true);
-  const auto first = std::make_shared<LentLayer>(lost);
-  const auto second = std::make_shared<LentLayer>(below);
-  clients_.lend(first);
-  clients_.lend(second);
+  const Loan first(lost, &clients_);
+  const Loan second(below, &clients_);
   expect_written(std::make_unique<ClientsBelow>(clients_));
-  clients_.take_back(first);
-  clients_.take_back(second);
 }
 
 // The layer below refuses one more connection, as nbdkit's filter limit does.
 TEST_F(CacheBackgroundThread, WritesBackOverAClientsLayerWhereItCanHaveNoneOfItsOwn) {
-  const auto client = std::make_shared<LentLayer>(below);
-  clients_.lend(client);
+  const Loan client(below, &clients_);
   expect_written(std::make_unique<OwnBelow>(
       []() -> std::unique_ptr<Layer> { throw Error(EIO, "one client too many"); }, clients_));
-  clients_.take_back(client);
   layer().flush();  // nothing has failed
 }
 

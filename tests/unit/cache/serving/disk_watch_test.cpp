@@ -204,8 +204,7 @@ TEST_F(WatchedCacheTest, TheBackgroundWritesNothingOverALostDisk) {
   std::promise<void> looked;
   make();
   LentLayers lent;
-  const auto below = std::make_shared<LentLayer>(below_);
-  lent.lend(below);
+  const Loan loan(below_, &lent);
   {
     std::atomic<bool> first = true;
     const BackgroundThread background(*cache_, std::make_unique<ClientsBelow>(lent),
@@ -216,7 +215,6 @@ TEST_F(WatchedCacheTest, TheBackgroundWritesNothingOverALostDisk) {
                                       });
     looked.get_future().wait();
   }
-  lent.take_back(below);
   EXPECT_TRUE(below_.calls().empty());
 }
 
