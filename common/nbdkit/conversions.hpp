@@ -44,6 +44,9 @@ inline Support support_of(int value) {
   if (value == NBDKIT_FUA_NATIVE) return Support::native;
   return value == NBDKIT_FUA_EMULATE ? Support::emulated : Support::none;
 }
+inline int value_of(bool can) {
+  return can ? 1 : 0;
+}
 inline int value_of(Support support) {
   if (support == Support::native) return NBDKIT_FUA_NATIVE;
   return support == Support::emulated ? NBDKIT_FUA_EMULATE : NBDKIT_FUA_NONE;

@@ -52,6 +52,12 @@ std::span<const std::byte> bytes(const void* data, std::uint32_t count) {
   return {static_cast<const std::byte*>(data), count};
 }
 
+// Runs `body`. Returns what nbdkit takes for success, or for a failure that has been logged.
+template <typename Body>
+int answered(Body&& body) {
+  return guarded(body) == 0 ? 0 : -1;
+}
+
 // --- Once per server ---
 
 void unload() {
@@ -72,22 +78,19 @@ int config_complete(nbdkit_next_config_complete* next, nbdkit_backend* nxdata) {
 
 int get_ready(int thread_model) {
   registered->below.thread_model = thread_model;
-  return guarded([] {
-           const Filter& filter = *registered->filter;
-           registered->below.shows_plugins_disk = !may_change_the_disk_below(filter.info().name);
-           registered->filter->get_ready();
-           ServerStart::arm(nullptr);
-         }) == 0
-             ? 0
-             : -1;
+  return answered([] {
+    const Filter& filter = *registered->filter;
+    registered->below.shows_plugins_disk = !may_change_the_disk_below(filter.info().name);
+    registered->filter->get_ready();
+    ServerStart::arm(nullptr);
+  });
 }
 
 int after_fork(nbdkit_backend* backend) {
-  const int code = guarded([&] {
+  return answered([&] {
     registered->backend.emplace(backend, registered->below, registered->seat);
     ServerStart::run([] { registered->filter->after_fork(*registered->backend); });
   });
-  return code == 0 ? 0 : -1;
 }
 
 void cleanup(nbdkit_backend* /*backend*/) {
@@ -152,12 +155,10 @@ void close(void* handle) {
 
 int prepare(nbdkit_next* next, void* handle, int /*readonly*/) {
   auto& connection = *static_cast<Connection*>(handle);
-  return guarded([&] {
-           connection.below.emplace(next, connection.request.readonly, registered->below);
-           connection.layer = registered->filter->open(*connection.below, connection.request);
-         }) == 0
-             ? 0
-             : -1;
+  return answered([&] {
+    connection.below.emplace(next, connection.request.readonly, registered->below);
+    connection.layer = registered->filter->open(*connection.below, connection.request);
+  });
 }
 
 int finalize(nbdkit_next* /*next*/, void* handle) {
@@ -172,50 +173,23 @@ int finalize(nbdkit_next* /*next*/, void* handle) {
 
 // --- What the layer can do ---
 
-template <typename Question>
-int ask(void* handle, Question&& question) {
-  return guarded_result<int>([&] { return question(layer_of(handle).traits()); });
-}
-
 std::int64_t get_size(nbdkit_next* /*next*/, void* handle) {
   return guarded_result<std::int64_t>(
       [&] { return static_cast<std::int64_t>(layer_of(handle).traits().size_bytes); });
 }
 int block_size(nbdkit_next* /*next*/, void* handle, std::uint32_t* minimum,
                std::uint32_t* preferred, std::uint32_t* maximum) {
-  return ask(handle, [&](const LayerTraits& traits) {
+  return answered([&] {
+    const LayerTraits& traits = layer_of(handle).traits();
     *minimum = traits.minimum_block_size;
     *preferred = traits.preferred_block_size;
     *maximum = traits.maximum_block_size;
-    return 0;
   });
 }
-int can_write(nbdkit_next* /*next*/, void* handle) {
-  return ask(handle, [](const LayerTraits& traits) { return traits.can_write ? 1 : 0; });
-}
-int can_flush(nbdkit_next* /*next*/, void* handle) {
-  return ask(handle, [](const LayerTraits& traits) { return traits.can_flush ? 1 : 0; });
-}
-int can_trim(nbdkit_next* /*next*/, void* handle) {
-  return ask(handle, [](const LayerTraits& traits) { return traits.can_trim ? 1 : 0; });
-}
-int can_zero(nbdkit_next* /*next*/, void* handle) {
-  return ask(handle, [](const LayerTraits& traits) { return value_of(traits.zero); });
-}
-int can_fast_zero(nbdkit_next* /*next*/, void* handle) {
-  return ask(handle, [](const LayerTraits& traits) { return traits.can_fast_zero ? 1 : 0; });
-}
-int can_extents(nbdkit_next* /*next*/, void* handle) {
-  return ask(handle, [](const LayerTraits& traits) { return traits.can_extents ? 1 : 0; });
-}
-int can_fua(nbdkit_next* /*next*/, void* handle) {
-  return ask(handle, [](const LayerTraits& traits) { return value_of(traits.fua); });
-}
-int can_multi_conn(nbdkit_next* /*next*/, void* handle) {
-  return ask(handle, [](const LayerTraits& traits) { return traits.can_multi_conn ? 1 : 0; });
-}
-int can_cache(nbdkit_next* /*next*/, void* handle) {
-  return ask(handle, [](const LayerTraits& traits) { return value_of(traits.cache); });
+// The answer to each question of nbdkit's is a member of the traits.
+template <auto Member>
+int can(nbdkit_next* /*next*/, void* handle) {
+  return guarded_result<int>([&] { return value_of(layer_of(handle).traits().*Member); });
 }
 
 // --- Requests ---
@@ -281,15 +255,15 @@ nbdkit_filter callbacks_of(const FilterInfo& info, const std::string& help) {
       .finalize = finalize,
       .get_size = get_size,
       .block_size = block_size,
-      .can_write = can_write,
-      .can_flush = can_flush,
-      .can_trim = can_trim,
-      .can_zero = can_zero,
-      .can_fast_zero = can_fast_zero,
-      .can_extents = can_extents,
-      .can_fua = can_fua,
-      .can_multi_conn = can_multi_conn,
-      .can_cache = can_cache,
+      .can_write = can<&LayerTraits::can_write>,
+      .can_flush = can<&LayerTraits::can_flush>,
+      .can_trim = can<&LayerTraits::can_trim>,
+      .can_zero = can<&LayerTraits::zero>,
+      .can_fast_zero = can<&LayerTraits::can_fast_zero>,
+      .can_extents = can<&LayerTraits::can_extents>,
+      .can_fua = can<&LayerTraits::fua>,
+      .can_multi_conn = can<&LayerTraits::can_multi_conn>,
+      .can_cache = can<&LayerTraits::cache>,
       .pread = pread,
       .pwrite = pwrite,
       .flush = flush,

@@ -151,33 +151,14 @@ int block_size(void* handle, std::uint32_t* minimum, std::uint32_t* preferred,
   *maximum = traits.maximum_block_size;
   return 0;
 }
-int can_write(void* handle) {
-  return layer_of(handle).traits().can_write ? 1 : 0;
+// The answer to each question of nbdkit's is a member of the traits.
+template <auto Member>
+int can(void* handle) {
+  return value_of(layer_of(handle).traits().*Member);
 }
-int can_flush(void* handle) {
-  return layer_of(handle).traits().can_flush ? 1 : 0;
-}
-int can_trim(void* handle) {
-  return layer_of(handle).traits().can_trim ? 1 : 0;
-}
-// nbdkit asks a plugin only whether it can zero at all, and emulates what it cannot.
+// But nbdkit asks a plugin only whether it can zero at all, and emulates what it cannot.
 int can_zero(void* handle) {
-  return layer_of(handle).traits().zero == Support::native ? 1 : 0;
-}
-int can_fast_zero(void* handle) {
-  return layer_of(handle).traits().can_fast_zero ? 1 : 0;
-}
-int can_extents(void* handle) {
-  return layer_of(handle).traits().can_extents ? 1 : 0;
-}
-int can_fua(void* handle) {
-  return value_of(layer_of(handle).traits().fua);
-}
-int can_multi_conn(void* handle) {
-  return layer_of(handle).traits().can_multi_conn ? 1 : 0;
-}
-int can_cache(void* handle) {
-  return value_of(layer_of(handle).traits().cache);
+  return value_of(layer_of(handle).traits().zero == Support::native);
 }
 
 // --- Requests ---
@@ -240,15 +221,15 @@ nbdkit_plugin callbacks_of(const PluginInfo& info, const std::string& help) {
   callbacks.export_description = export_description;
   callbacks.get_size = get_size;
   callbacks.block_size = block_size;
-  callbacks.can_write = can_write;
-  callbacks.can_flush = can_flush;
-  callbacks.can_trim = can_trim;
+  callbacks.can_write = can<&LayerTraits::can_write>;
+  callbacks.can_flush = can<&LayerTraits::can_flush>;
+  callbacks.can_trim = can<&LayerTraits::can_trim>;
   callbacks.can_zero = can_zero;
-  callbacks.can_fast_zero = can_fast_zero;
-  callbacks.can_extents = can_extents;
-  callbacks.can_fua = can_fua;
-  callbacks.can_multi_conn = can_multi_conn;
-  callbacks.can_cache = can_cache;
+  callbacks.can_fast_zero = can<&LayerTraits::can_fast_zero>;
+  callbacks.can_extents = can<&LayerTraits::can_extents>;
+  callbacks.can_fua = can<&LayerTraits::fua>;
+  callbacks.can_multi_conn = can<&LayerTraits::can_multi_conn>;
+  callbacks.can_cache = can<&LayerTraits::cache>;
   callbacks.pread = pread;
   callbacks.pwrite = pwrite;
   callbacks.flush = flush;
