@@ -21,17 +21,19 @@ SETTINGS = "nbdstack-s3-config"  # which test_boto3_agrees.py holds against boto
 
 
 def parameters_of_help(command):
-    """name -> default ("" where there is none), from the module's own part of --help."""
+    """name -> (the words it is a choice of; its default, "" where there is none), from the module's own
+    part of --help."""
     text = subprocess.run(
         [our_nbdkit(), *command, "--help"], check=True, capture_output=True, text=True, timeout=30
     ).stdout
     found = {}
     own = text[text.index("(nbdstack ") :].split("\n\n")[0]
     for line in own.splitlines():
-        name = re.match(r"([a-z0-9-]+)=\S", line)
+        name = re.match(r"([a-z0-9-]+)=(\S+)", line)
         if name:
             default = re.search(r"\[default: (.*)\]$", line)
-            found[name[1]] = default[1] if default else ""
+            choices = {word for word in name[2].split("|") if word != name[2] and word.islower()}
+            found[name[1]] = (choices - {"true", "false"}, default[1] if default else "")
     return found
 
 
@@ -116,11 +118,21 @@ class ManPages(unittest.TestCase):
                 self.assertGreater(len(offered), 1)
                 self.assertEqual(set(sections_of_page(page)), set(offered))
 
+    def test_words_are_those_of_help(self):
+        """The section of a choice says what each of its words means."""
+        for page, command in PAGES.items():
+            sections = sections_of_page(page)
+            for name, (words, _) in parameters_of_help(command).items():
+                text = "\n".join(f"{value}\n{said}" for value, said in sections.get(name, []))
+                for word in sorted(words):
+                    with self.subTest(f"{page} {name}={word}"):
+                        self.assertRegex(text, rf"(?<![\w-]){re.escape(word)}(?![\w-])")
+
     def test_defaults_are_those_of_help(self):
         """The defaults of a page are those of --help."""
         for page, command in PAGES.items():
             sections = sections_of_page(page)
-            for name, default in parameters_of_help(command).items():
+            for name, (_, default) in parameters_of_help(command).items():
                 with self.subTest(f"{page} {name}"):
                     if default:
                         self.check_default(sections.get(name, []), default)
