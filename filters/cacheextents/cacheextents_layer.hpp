@@ -1,16 +1,16 @@
-// A disk whose extents are answered from memory where they are known (known_extents.hpp), and asked
-// for below, much at once, where they are not.
+// Answers queries for extents from memory where these are known (known_extents.hpp). For the others
+// it queries the layer below, for long ranges at once.
 //
-// A query to the layer below is longer than the client's own: all that is unknown from there on,
-// and never only the first extent. When the layer below refuses that, the client's own query is
-// put to it as it is, and the client gets what comes of that: an error has its reason in what the
-// client asked. The client's answer is the layer's reply itself; what is remembered of it is less
-// where changes were under way.
+// A query below is longer than the client's: it covers all that is unknown from there on, and never
+// asks for the first extent only. If the layer below refuses it, the client's query is passed
+// unchanged, and the client gets the result: so an error is about what the client has asked. The
+// client's answer is the reply of the layer below itself; less of it is remembered if changes were
+// under way.
 //
-// What is known is used and learnt only while nobody else can have changed the disk
-// (writer_watch.hpp): else queries pass, too.
+// The memory is used and filled only while no other writer can have changed the disk
+// (writer_watch.hpp). Otherwise queries pass, too.
 //
-// All other requests pass. Changes are noted before and after, see known_extents.hpp.
+// All other requests pass. Changes are noted before and after (known_extents.hpp).
 #pragma once
 
 #include <cstddef>
@@ -33,7 +33,7 @@ namespace nbdstack {
 
 // What the connections to one disk share.
 struct CacheextentsState {
-  // `identity`: what the layer below tells of its disk, or null.
+  // `identity` is that of the disk below, or null.
   CacheextentsState(std::size_t max_runs, std::uint64_t disk_bytes,
                     const std::shared_ptr<const DiskIdentity>& identity = nullptr)
       : size_bytes(disk_bytes),
@@ -45,10 +45,10 @@ struct CacheextentsState {
 
   const std::uint64_t size_bytes;
   KnownExtents known;
-  WriterWatch writers;        // may the above be used?
-  std::mutex one_call_below;  // where the layer below takes no more, and the scan calls it too
-  LentLayers clients;         // who lend the scan nothing
-  std::unique_ptr<ExtentScan> scan;  // or nothing; before what it uses goes
+  WriterWatch writers;               // tells whether the above may be used
+  std::mutex one_call_below;         // for clients and the scan, if the layer below is not parallel
+  LentLayers clients;                // stays empty: clients lend the scan nothing
+  std::unique_ptr<ExtentScan> scan;  // or null; last: it uses all of the above
 };
 
 class CacheextentsLayer final : public ForwardingLayer {

@@ -1,17 +1,17 @@
-// What is known of an export's extents (common/block/known_ranges.hpp), and who asks for the rest.
+// The known extents of an export (common/block/known_ranges.hpp), and the queries for the others.
 //
-//   what passes               before it is sent   when it succeeded           when it failed
+//   request                   before it is sent   when it succeeded           when it failed
 //   write                     data                data                        unknown
 //   zero that must allocate   data                allocated zeros             unknown
 //   zero that may punch holes data                unknown                     unknown
 //   trim                      data                unknown                     unknown
 //
-// A range that is unknown again is asked about again. What a zero that may punch holes, or a trim,
-// has left is the layer below's choice, so it is asked.
+// A range that becomes unknown is queried again. After a trim, or a zero that may punch holes, that
+// is necessary: the layer below chooses the result.
 //
-// Queries: one is begun where nobody knows the answer, and about all that is unknown from there on
-// as far as kAskedAhead. A caller whose range a query in flight covers waits for that, once. If the
-// reply does not tell of its offset, it asks for itself.
+// A query begins at an offset that is unknown, and covers all that is unknown from there on, as far
+// as kAskedAhead. A caller whose offset is covered by a query in flight waits for it, once. If the
+// reply does not cover that offset, the caller issues its own query.
 #pragma once
 
 #include <cstddef>
@@ -25,10 +25,10 @@ namespace nbdstack {
 
 class KnownExtents final : public KnownRanges {
  public:
-  // As far ahead as a query is expected to be answered: the most that NBD can ask about, less so
-  // much that it is a multiple of every block size. A layer may tell of less, or of more.
+  // How far ahead a reply is expected to reach: the longest query that NBD has, rounded down to a
+  // multiple of every block size. A layer may reply for less, or for more.
   static constexpr std::uint64_t kAskedAhead = (1ULL << 32) - 65536;
-  // Extents in one answer: more would only keep the others waiting for the mutex.
+  // Extents in one answer: more would keep other callers waiting for the mutex.
   static constexpr std::size_t kMostExtents = 8192;
   // A multiple of every minimum block size that nbdkit knows.
   static constexpr std::uint64_t kGranule = 65536;
@@ -38,31 +38,32 @@ class KnownExtents final : public KnownRanges {
       : KnownRanges({.runs_max = max_runs}, View::all_connections,
                     [](ExtentType, ExtentType) { return false; }) {}
 
-  // Begins a change: the range counts as data.
+  // Begins a change: the range counts as data until it ends.
   [[nodiscard]] Change change(const Range& range) EXCLUDES(mutex_);
 
-  // Either extents, at least one, from the beginning of what was asked on, or a query for the caller
-  // to put to the layer below.
+  // Either extents, at least one, from the beginning of the queried range on, or a query that the
+  // caller has to issue to the layer below.
   struct Answer {
     ExtentList extents;
     std::optional<Query> query;
   };
-  // `asked` is not empty and lies inside a disk of `size_bytes`; `only_one`: the first extent will
-  // do. May wait for somebody else's query.
+  // `asked` is not empty and lies inside a disk of `size_bytes`. With `only_one` the first extent
+  // is enough. May wait for another caller's query.
   Answer look(const Range& asked, std::uint64_t size_bytes, bool only_one) EXCLUDES(mutex_);
 
-  // How many wait for somebody else's query: for tests.
+  // For tests: how many callers wait for another caller's query.
   [[nodiscard]] std::size_t waiting() const EXCLUDES(mutex_);
 
  private:
-  // The extents from the beginning of `asked` on, as far as they are known.
+  // Returns the extents from the beginning of `asked` on, as far as they are known.
   [[nodiscard]] ExtentList known_from(const Range& asked, bool only_one) const REQUIRES(mutex_);
-  // From `offset`, which is unknown, to the last offset within kAskedAhead that is: one query for
-  // many gaps, and none about what is known behind them. Where that is the limit itself, all that
-  // follows: a layer may know at once of a hole that is much longer. Ends at a multiple of kGranule.
+  // Returns the range from `offset`, which is unknown, to the last unknown offset within
+  // kAskedAhead: one query covers many gaps, but not what is known behind the last of them. If that
+  // offset is the limit itself, the range extends to the end of the disk: a layer may reply for a
+  // much longer hole at once. Ends at a multiple of kGranule.
   [[nodiscard]] Range unknown_from(std::uint64_t offset, std::uint64_t size_bytes) const
       REQUIRES(mutex_);
-  // The number of a query whose reply is expected to tell of `offset`.
+  // Returns the number of a query in flight whose reply is expected to cover `offset`.
   [[nodiscard]] std::optional<std::uint64_t> query_about(std::uint64_t offset) const
       REQUIRES(mutex_);
   [[nodiscard]] bool is_in_flight(std::uint64_t number) const REQUIRES(mutex_);

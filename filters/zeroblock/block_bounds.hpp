@@ -13,8 +13,8 @@ inline Range blocks_around(const BlockGeometry& geometry, const Range& range) {
   return {first, geometry.range_of(geometry.block_at(range.end() - 1)).end() - first};
 }
 
-// All blocks that lie in `range` whole; the last one of the disk may be short. Empty: there is
-// none. `range` is not empty and lies inside the disk.
+// All blocks that lie whole in `range`, or an empty range; the disk's last block may be short.
+// `range` is not empty and lies inside the disk.
 inline Range blocks_inside(const BlockGeometry& geometry, const Range& range) {
   const Range around = blocks_around(geometry, range);
   const std::uint64_t first = around.offset == range.offset

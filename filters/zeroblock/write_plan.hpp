@@ -1,6 +1,6 @@
-// How a write goes below: which of its blocks as zeros, which as data, which not at all.
+// How a write is sent below: which of its blocks as zeros, which as data, which not at all.
 //
-//   block of the write              goes below as                    is then
+//   block of the write              is sent as                       is then
 //   whole, zeros, known zeros       nothing (may_drop)               zeros as before
 //   whole, zeros                    a zero request                   zeros, may be a hole
 //   whole, other                    data                             data
@@ -8,12 +8,12 @@
 //                                   whole block, with zeros
 //   part, not known zeros           data, as it is                   unknown, or data as before
 //
-// Blocks that go down in the same way and touch are one request. So a write is as many requests as
-// it changes between zeros and data, and one more at most for zeros of which some are dropped: they
+// Adjacent blocks that are sent in the same way are one request. So a write is one request for each
+// run of zeros or of data, and one more at most for zeros of which some are dropped: those
 // are not cut out of the middle of a run.
 //
-// Where the layer below has no zero request of its own, zeros go down as data, and are known to be
-// zeros all the same.
+// If the layer below has no zero request of its own, zeros are sent as data, and are still known to
+// be zeros.
 #pragma once
 
 #include <cstddef>
@@ -37,8 +37,8 @@ struct Step {
 };
 
 struct WritePlan {
-  std::vector<Step> steps;                 // in ascending order; none: everything is dropped
-  std::vector<ZeroMap::Content> contents;  // when all steps have succeeded
+  std::vector<Step> steps;  // in ascending order; if there are none, everything is dropped
+  std::vector<ZeroMap::Content> contents;  // of the blocks, when all steps have succeeded
 };
 
 struct PlanOptions {
@@ -46,18 +46,19 @@ struct PlanOptions {
   bool can_zero = false;  // the layer below has a zero request of its own
 };
 
-// `range`, and those of its end blocks whole that are among `zeros` (which are whole blocks).
+// `range`, extended to the block boundary at each end whose block is among `zeros` (which are whole
+// blocks).
 Range widened_over_zeros(const BlockGeometry& geometry, const Range& range,
                          std::span<const Extent> zeros);
 
-// The least range that has all of `range` but what is among `zeros`; empty where they cover it.
+// `range` without the `zeros` at its two ends; empty if they cover all of it.
 Range without_zeros_at_ends(const Range& range, std::span<const Extent> zeros);
 
-// `zeros` that lie in `range` and not in `changed`, as contents that stay.
+// Appends the `zeros` that lie in `range` and not in `changed` to `contents`: they stay zeros.
 void keep_zeros(std::span<const Extent> zeros, const Range& range, const Range& changed,
                 std::vector<ZeroMap::Content>& contents);
 
-// `range` has been widened; `data` is what is written at `data_offset`, and around it are zeros.
+// Plans the write of `data` at `data_offset`. `range` has been widened; the rest of it is zeros.
 WritePlan plan_write(const BlockGeometry& geometry, const Range& range,
                      std::span<const std::byte> data, std::uint64_t data_offset,
                      std::span<const Extent> zeros_before, const PlanOptions& options);

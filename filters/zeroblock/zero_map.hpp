@@ -1,18 +1,17 @@
-// What is known of an export's blocks (common/block/known_ranges.hpp): that one holds nothing but
-// zeros, that it is stored data, or nothing.
+// The state of each block of an export, as far as it is known (common/block/known_ranges.hpp).
 //
 //   state     means                                   comes from
 //   zeros     the block reads as zeros; it may be     a zero or a write of zeros that succeeded, a
-//             a hole besides                          read that found them, extents below
-//   data      the layer below stores it, whatever     a write that succeeded, extents below
-//             its content
-//   unknown   nobody has looked, or it cannot be      a change under way or failed, a trim; what
-//             said of the block as a whole            is known in part only; a map that is full
+//             a hole                                  read that found zeros, extents below
+//   data      the layer below stores the block,       a write that succeeded, extents below
+//             whatever its content
+//   unknown   neither is known of the whole block     no request so far, a change under way or
+//                                                     failed, a trim, a map that is full
 //
-// A change takes `zeros` away before it is sent. The owner sees to it that changes which cover parts
-// of one block at the same time do not disagree about what it holds (zeroblock_layer.hpp).
+// A change removes `zeros` before it is sent. The owner ensures that changes which cover parts of
+// one block at the same time agree about its content (zeroblock_layer.hpp).
 //
-// Units: bytes; what is kept are whole blocks.
+// Ranges are in bytes, and cover whole blocks.
 #pragma once
 
 #include <cstddef>
@@ -43,27 +42,27 @@ class ZeroMap final : public KnownRanges {
   [[nodiscard]] bool is_zeros(const Range& range) const;  // all of it
   [[nodiscard]] bool is_hole(const Range& range) const;   // zeros of which nothing is stored
 
-  // Blocks that no content of commit() names stay data or unknown, not zeros. So what was zeros
-  // before and has not been touched is named as well.
+  // Blocks that no content of commit() names stay data or unknown, but not zeros. So the caller
+  // also names the zeros that the change has not touched.
   class Change : public KnownRanges::Change {
    public:
     Change(KnownRanges::Change&& begun, std::vector<Extent> zeros)
         : KnownRanges::Change(std::move(begun)), zeros_before_(std::move(zeros)) {}
 
-    // What was known to be zeros in the blocks when the change began.
+    // The known zeros in the blocks when the change began.
     [[nodiscard]] const std::vector<Extent>& zeros_before() const { return zeros_before_; }
 
    private:
     std::vector<Extent> zeros_before_;
   };
 
-  // Begins a change of `blocks`, of which the caller owns `owned` and nothing else. Returns nothing
-  // if there are known zeros in `blocks` that the caller does not own.
+  // Begins a change of `blocks`, of which the caller owns `owned` only. Returns nothing if `blocks`
+  // contain known zeros that the caller does not own.
   [[nodiscard]] std::optional<Change> begin_change(const Range& blocks, const Range& owned)
       EXCLUDES(mutex_);
 
-  // What the layer below said, in order. What it says of parts of blocks only is passed over, and so
-  // is a hole that does not read as zeros. `data` is believed of what was unknown, `zeros` always.
+  // Learns what the layer below has replied, in order. Parts of blocks are ignored, and so is a
+  // hole that does not read as zeros. `data` replaces unknown only, `zeros` replace data, too.
   void learn(Query& query, std::span<const Extent> found) const;
 
  private:

@@ -1,37 +1,37 @@
-// The zero-block optimisation: a layer that neither sends, stores nor fetches a block of zeros
-// where that can be helped.
+// The zero-block optimisation: a layer that avoids sending, storing and fetching blocks of zeros.
 //
-// All connections to an export share a ZeroMap of what its blocks hold.
+// All connections to an export share a ZeroMap, which knows what blocks hold.
 //
-//   request   known zeros                              all else
-//   read      answered here; inside a request only     read below; whole blocks of zeros are
-//             from kLongZeros on, because more         remembered
+//   request   known zeros                              everything else
+//   read      answered here; in the middle of a        read below; whole blocks of zeros are
+//             request from kLongZeros on, as more      remembered
 //             requests cost more than short zeros
 //   write     write_plan.hpp                           write_plan.hpp
 //   zero      dropped at both ends, or altogether      zeroed below; whole blocks are zeros then
-//   trim      of holes: dropped at both ends, or       trimmed below; unknown then, because nobody
-//             altogether. Others: as all else          promises what a trimmed block holds
+//   trim      of holes: dropped at both ends, or       trimmed below; unknown then, as no layer
+//             altogether. Others: as everything else   promises what a trimmed block holds
 //   cache     dropped at both ends, or altogether      passed
-//   extents   answered here                            one question below, which is learnt from
+//   extents   answered here                            one query below; its reply is learnt
 //
-// Durability. What is known to be zeros may have been acknowledged and not yet flushed: a request
-// that leaves it to somebody else's zeros is not safer than those. So nothing is dropped
+// Durability. Known zeros may have been acknowledged and not yet flushed, and a dropped request is
+// no more durable than the zeros that it relies on. So nothing is dropped
 //   - with FUA: the zeros are sent (again), with FUA;
-//   - where the layer below is not multi-conn: a flush on this connection would not make durable
-//     what another one has written.
-// A flush always passes, so that a dropped write is as durable behind it as the zeros it stands
-// for.
+//   - if the layer below is not multi-conn: a flush on this connection would not make durable what
+//     another connection has written.
+// A flush always passes, so that after it a dropped write is as durable as the zeros that it relies
+// on.
 //
-// Order of changes. A change owns its bytes (RangeLock) while the layer below works, and an end
-// block that is known to be zeros whole, because all of it may be written. So changes of different
-// parts of one block do not wait for each other but for the first one of a block of zeros, and no
-// two changes disagree about what a block holds. A thread owns one range at a time.
+// Order of changes. While the layer below works, a change owns its bytes (RangeLock), and the whole
+// of an end block that is known to be zeros, because all of that may be written. So changes of
+// different parts of one block do not wait for each other, except for the first change of a block
+// of zeros, and no two changes disagree about what a block holds. A thread owns one range at a
+// time.
 //
-// What is known is used and learnt only while nobody else can have changed the disk
-// (writer_watch.hpp): else all requests pass, and nothing is known.
+// The map is used and filled only while no other writer can have changed the disk
+// (writer_watch.hpp). Otherwise all requests pass, and nothing is known.
 //
-// Calls below are made on the caller's thread, one after the other. A write that consists of
-// several requests below and fails may have happened in part, as any write that fails.
+// Calls below are made on the caller's thread, one after the other. A write that needs several
+// requests below and fails may have been done in part, as any write that fails.
 #pragma once
 
 #include <cstddef>
@@ -51,35 +51,34 @@
 
 namespace nbdstack {
 
-// Asks about what lies from `position` on, and learns what the reply says. Returns where that ends.
+// Queries the extents from `position` on, and learns the reply. Returns the end of the reply.
 std::uint64_t ask_from(Layer& below, ZeroMap& map, std::uint64_t position);
 
 // What the connections to one export share.
 struct ZeroBlockState {
-  // `below`: what one of the connections to the layer below says of it. `verbose_requests`: log
-  // what becomes of each request.
-  // `identity`: what it tells of its disk, or null.
+  // `below` are the traits of one of the connections to the layer below, and `identity` is that of
+  // its disk, or null. `verbose_requests` logs what becomes of each request.
   ZeroBlockState(const LayerTraits& below, std::uint32_t block_size, bool verbose_requests = false,
                  const std::shared_ptr<const DiskIdentity>& identity = nullptr);
 
   // Scans the extents below on the connections of clients, as they come and go. (On a connection of
-  // its own, the export's name would be hidden from a plugin that asks nbdkit for it when it is
-  // opened; nbdkit's file plugin crashes then.) Before the first client; where the server stops, no
-  // query that has failed is asked again: a layer below takes its time for what is asked then.
+  // the scan's own, a plugin that asks nbdkit for the export's name when it is opened would not get
+  // it; nbdkit's file plugin crashes then.) Called before the first client. A query that fails
+  // while the server stops is not repeated: a layer below may spend its grace period on it.
   void start_scan(std::function<bool()> server_stops = [] { return false; });
 
   const bool verbose;
 
   ZeroMap map;
-  WriterWatch writers;  // may the map be used?
+  WriterWatch writers;  // tells whether the map may be used
   RangeLock changes;
   LentLayers clients;                // for the scan
-  std::unique_ptr<ExtentScan> scan;  // or nothing
+  std::unique_ptr<ExtentScan> scan;  // or null
 };
 
 class ZeroBlockLayer final : public ForwardingLayer {
  public:
-  // Known zeros that are worth two requests instead of one: some 10 ms of a fast network.
+  // Known zeros of this length are worth two requests instead of one: some 10 ms of a fast network.
   static constexpr std::uint64_t kLongZeros = 1U << 20U;
 
   // The layer below is as long as the map says.
@@ -97,13 +96,13 @@ class ZeroBlockLayer final : public ForwardingLayer {
   void finalize() override;
 
  private:
-  // A change that has its range to itself.
+  // A change that owns its range.
   struct OwnedChange {
     RangeLock::Guard owned;  // given back after the change has ended
     ZeroMap::Change change;
   };
 
-  // Whether the map may be used; where not, nothing is in it.
+  // Returns whether the map may be used; if not, it is empty.
   [[nodiscard]] bool trusts_map() { return shared_->writers.trusts(below()); }
 
   // Reading
@@ -118,7 +117,7 @@ class ZeroBlockLayer final : public ForwardingLayer {
                  Durability durability);
   bool zero_below(const Range& range, const ZeroOptions& options);
 
-  // That of a request for `range` so many bytes go below.
+  // Logs how many bytes of a request for `range` are sent below.
   void explain(const char* request, const Range& range, std::uint64_t bytes_below) const;
 
   const std::shared_ptr<ZeroBlockState> shared_;
