@@ -365,9 +365,9 @@ TEST_F(DiskRegistryTest, ManyClientsComeAndGo) {
     Disk(int made_as, std::string id) : State(made_as), of(std::move(id)) {}
     const std::string of;
   };
+  std::atomic<int> alive = 0;  // outlives the registry, which has disks to the end
   DiskRegistry<Disk> registry({.filter = "f", .most_idle = 1, .patience = std::chrono::hours(1)},
                               rule_);
-  std::atomic<int> alive = 0;
   const auto clients = [&](unsigned seed) {
     std::minstd_rand draw(seed);
     for (int i = 0; i < 2000; ++i) {
