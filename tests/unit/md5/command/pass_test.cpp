@@ -118,7 +118,7 @@ TEST_F(PassTest, ShortLastBlockIsJudged) {
   below.fill({kBlocks * kBlock + 999, 1}, std::byte{0x55});
   verify();
   EXPECT_EQ(damage_of(kBlocks), Damage::damaged);
-  EXPECT_EQ(findings[0].range, Range(kBlocks * kBlock, 1000));
+  EXPECT_EQ(findings[0].range, (Range{kBlocks * kBlock, 1000}));
 }
 
 TEST_F(PassTest, DamageIsReadThreeTimes) {

@@ -62,7 +62,8 @@ TEST(KeepingOptions, ADirectoryBucketIsToldOfEncryptionAloneAndInItsSession) {
            {KeepingOptions{.sse = "aws:kms:dsse"}, "sse=aws:kms:dsse"},
            {KeepingOptions{.sse_kms_key = "k"}, "sse-kms-key"},
        }) {
-    EXPECT_NE(refusal_of([&] { (void)wrong.session_headers(); }).find(name), std::string::npos);
+    EXPECT_NE(refusal_of([&wrong = wrong] { (void)wrong.session_headers(); }).find(name),
+              std::string::npos);
   }
 }
 
