@@ -10,15 +10,12 @@
 
 #include "common/log.hpp"
 #include "tests/crash/engine_workload.hpp"
+#include "tests/unit/fakes/sanitizer.hpp"
 
 namespace nbdstack::testing {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::uint64_t kCrashPoints = 600;
-#else
-constexpr std::uint64_t kCrashPoints = 12000;
-#endif
+constexpr std::uint64_t kCrashPoints = kSanitized ? 600 : 12000;
 constexpr std::uint64_t kPointsPerSeed = 200;
 
 std::uint64_t setting(const char* name, std::uint64_t fallback) {

@@ -11,16 +11,13 @@
 #include <string>
 
 #include "tests/crash/hosts_history.hpp"
+#include "tests/unit/fakes/sanitizer.hpp"
 #include "tests/unit/s3/lease/lease_fakes.hpp"
 
 namespace nbdstack::testing {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::uint64_t kHistories = 300;
-#else
-constexpr std::uint64_t kHistories = 10000;
-#endif
+constexpr std::uint64_t kHistories = kSanitized ? 300 : 10000;
 constexpr unsigned kFaultsShown = 5;
 
 std::uint64_t setting(const char* name, std::uint64_t fallback) {

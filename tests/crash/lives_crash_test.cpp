@@ -8,15 +8,12 @@
 
 #include "common/log.hpp"
 #include "tests/crash/lives_workload.hpp"
+#include "tests/unit/fakes/sanitizer.hpp"
 
 namespace nbdstack::testing {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::uint64_t kHistories = 500;
-#else
-constexpr std::uint64_t kHistories = 10000;
-#endif
+constexpr std::uint64_t kHistories = kSanitized ? 500 : 10000;
 constexpr std::size_t kLives = 6;
 
 std::uint64_t setting(const char* name, std::uint64_t fallback) {

@@ -9,15 +9,12 @@
 
 #include "common/log.hpp"
 #include "tests/crash/md5_file_workload.hpp"
+#include "tests/unit/fakes/sanitizer.hpp"
 
 namespace nbdstack::testing {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::uint64_t kCrashes = 1000;
-#else
-constexpr std::uint64_t kCrashes = 12000;
-#endif
+constexpr std::uint64_t kCrashes = kSanitized ? 1000 : 12000;
 constexpr std::uint64_t kCrashesPerSeed = 400;
 constexpr std::uint64_t kCrashesOfLargeDisk = 60;
 

@@ -9,15 +9,12 @@
 
 #include "common/log.hpp"
 #include "tests/crash/store_workload.hpp"
+#include "tests/unit/fakes/sanitizer.hpp"
 
 namespace nbdstack::testing {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::uint64_t kCrashPoints = 2000;
-#else
-constexpr std::uint64_t kCrashPoints = 20000;
-#endif
+constexpr std::uint64_t kCrashPoints = kSanitized ? 2000 : 20000;
 constexpr std::uint64_t kPointsPerSeed = 400;
 
 std::uint64_t setting(const char* name, std::uint64_t fallback) {

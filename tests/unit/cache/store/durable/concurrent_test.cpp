@@ -16,16 +16,13 @@
 #include <thread>
 
 #include "tests/unit/cache/store/durable/runtime_fixture.hpp"
+#include "tests/unit/fakes/sanitizer.hpp"
 #include "tests/unit/fakes/seeded_cipher.hpp"
 
 namespace nbdstack::testing {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr int kRequests = 600;  // of each thread
-#else
-constexpr int kRequests = 2500;
-#endif
+constexpr int kRequests = kSanitized ? 600 : 2500;  // of each thread
 
 struct Case {
   const char* name;

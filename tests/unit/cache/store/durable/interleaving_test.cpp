@@ -9,6 +9,7 @@
 
 #include "common/log.hpp"
 #include "tests/unit/cache/store/durable/order_run.hpp"
+#include "tests/unit/fakes/sanitizer.hpp"
 
 namespace nbdstack::testing {
 namespace {
@@ -33,11 +34,7 @@ bool is_repeated(const std::vector<Call>& calls, const std::vector<std::size_t>&
 }
 
 // Of the orders of three calls: a sanitizer is slow, and has nothing more to find in the others.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::size_t kEvery = 16;
-#else
-constexpr std::size_t kEvery = 1;
-#endif
+constexpr std::size_t kEvery = kSanitized ? 16 : 1;
 
 class Interleaving : public ::testing::TestWithParam<Before> {
  protected:

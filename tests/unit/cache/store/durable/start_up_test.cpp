@@ -10,17 +10,12 @@
 #include "common/sync/worker_pool.hpp"
 #include "filters/cache/engine/block_cache.hpp"
 #include "filters/cache/store/durable/durable_store.hpp"
+#include "tests/unit/fakes/sanitizer.hpp"
 
 namespace nbdstack {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr Slot kBlocks = 20'000;
-constexpr bool kSanitized = true;
-#else
-constexpr Slot kBlocks = 1'000'000;
-constexpr bool kSanitized = false;
-#endif
+constexpr Slot kBlocks = testing::kSanitized ? 20'000 : 1'000'000;
 constexpr std::uint32_t kBlockSize = 64U << 10U;
 constexpr std::uint64_t kDiskSize = (std::uint64_t{1} << 63U) - 1;
 
@@ -81,7 +76,7 @@ TEST_F(CacheStartUp, GrowsWithWhatIsCachedInTimeAndMemory) {
   EXPECT_EQ(cache->cached_bytes(), std::uint64_t{kBlocks} * kBlockSize);
   RecordProperty("cpu_seconds", std::to_string(cpu));
   EXPECT_LT(cpu, 10.0);  // 2 s are allowed, and well under 1 s is usual; machines differ
-  if (!kSanitized) {
+  if (!testing::kSanitized) {
     EXPECT_LE(bytes / kBlocks, 64U);
   }
   std::printf("%u blocks: %.2f s of CPU, %zu bytes a block\n", kBlocks, cpu, bytes / kBlocks);
