@@ -4,14 +4,17 @@
 //   R = D                         while somebody writes
 //   R = as long as nobody has     else; at least D, at most 4 D and what a record may carry
 //
-//   of D   D/10   time limit of one request for the lease                  3 s of the default 30 s
+//   of D   D/10   silence after which a connection is given up             3 s of the default 30 s
+//          2D/10  time limit of one request for the lease: two attempts,   7 s
+//                 and a pause
 //          D/2    the same at the start, where nobody writes yet          15 s
 //          D/30   pause between attempts, and between the keeper's checks  1 s
 //                 of the time; a second at most
 //   of R   R/6    margin                                                   5 s, of 120 s 20 s
 //
 //   owner      may write until R - margin after it SENT the renewal that succeeded; renews when the
-//              time left is that of three attempts: after 13 s, of 120 s after 88 s
+//              time left is that of three attempts with a pause after each: after 13 s, of 120 s
+//              after 88 s
 //   successor  may take over when it has watched the same record for R + margin since the ANSWER
 //              that showed it
 //
@@ -23,6 +26,10 @@
 // This holds for each record by itself, but an owner does not know which one is stored while a
 // renewal is in flight, or if its reply was lost. So its right ends with the earlier of the two
 // BEFORE it sends a record with a shorter R, and only a reply prolongs it.
+//
+// A request has the time of two attempts because a new connection takes two round trips. Where a
+// round trip takes 2 s (a queue on a slow line), and each request had the time of one attempt, an
+// owner that once gave up a connection could never renew again.
 //
 // Why R grows: each renewal is a paid PUT, which a volume at rest needs only to show that its owner
 // lives. In return a successor on another machine waits longer for an owner that died while nobody
@@ -64,10 +71,13 @@ struct LeaseTiming {
   // How long after the sending of a record the next one is sent.
   [[nodiscard]] Duration renewal_interval(std::chrono::milliseconds record_duration) const {
     constexpr int kAttempts = 3;
-    return RecordTiming{record_duration}.validity() - kAttempts * (request_timeout() + pause());
+    return RecordTiming{record_duration}.validity() - kAttempts * (attempt_timeout() + pause());
   }
+  [[nodiscard]] std::chrono::milliseconds attempt_timeout() const { return duration / 10; }
   // The timeout that the store of a lease is to be given.
-  [[nodiscard]] std::chrono::milliseconds request_timeout() const { return duration / 10; }
+  [[nodiscard]] std::chrono::milliseconds request_timeout() const {
+    return 2 * attempt_timeout() + std::chrono::floor<std::chrono::milliseconds>(pause());
+  }
   // The same while the lease is acquired: a record that was stored too late is noticed and
   // replaced.
   [[nodiscard]] std::chrono::milliseconds start_timeout() const { return duration / 2; }

@@ -125,7 +125,7 @@ void ServedVolume::serve(const std::function<bool()>& stopping) {
   std::function<bool()> may_write;
   std::function<bool()> is_owner;
   Lease& lease = ownership_->lease();
-  ownership_->keep();
+  ownership_->keep(stopping);
   if (ownership_->has_taken_lease()) {
     may_write = [&lease] { return lease.may_write(); };
     if (lease.is_exclusive()) is_owner = may_write;

@@ -21,8 +21,9 @@ VolumeOwnership::~VolumeOwnership() {
   }
 }
 
-std::unique_ptr<ObjectStore> VolumeOwnership::make_store(std::chrono::milliseconds timeout) const {
-  return host_.stores.make({.clock = host_.clock, .timeout = timeout});
+std::unique_ptr<ObjectStore> VolumeOwnership::make_store(
+    std::chrono::milliseconds timeout, const std::function<bool()>& stopping) const {
+  return host_.stores.make({.clock = host_.clock, .stopping = stopping, .timeout = timeout});
 }
 
 void VolumeOwnership::take_lease() {
@@ -33,9 +34,9 @@ void VolumeOwnership::take_token(ObjectStore& store, const VolumeLayout& layout,
   token_ = Token{.layout = layout, .identity = put_mount_token(store, layout, force)};
 }
 
-void VolumeOwnership::keep() {
+void VolumeOwnership::keep(const std::function<bool()>& stopping) {
   if (!has_taken_lease()) return;
-  store_ = make_store();
+  store_ = make_store(timing_.request_timeout(), stopping);
   lease_.settle(*store_);
   keeper_ = std::make_unique<LeaseKeeper>(lease_, timing_.pause());
 }

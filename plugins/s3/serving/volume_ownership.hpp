@@ -15,6 +15,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -50,7 +51,9 @@ class VolumeOwnership {
   void take_token(ObjectStore& store, const VolumeLayout& layout, bool force);
 
   // Does nothing without a lease. Throws Error(EBUSY) if the lease was lost since it was taken.
-  void keep();
+  // `stopping` is asked whether the server has been told to stop: from then on, a service that
+  // does not answer is waited for no longer than the volume's own store waits.
+  void keep(const std::function<bool()>& stopping = {});
 
   // No change is under way. A lease refuses all changes from here on. Failures are logged. May be
   // called again.
@@ -75,7 +78,8 @@ class VolumeOwnership {
     std::string identity;
   };
 
-  [[nodiscard]] std::unique_ptr<ObjectStore> make_store(std::chrono::milliseconds timeout) const;
+  [[nodiscard]] std::unique_ptr<ObjectStore> make_store(
+      std::chrono::milliseconds timeout, const std::function<bool()>& stopping = {}) const;
   void remove_token();
 
   const LeaseTiming timing_;

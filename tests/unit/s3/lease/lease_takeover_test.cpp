@@ -44,7 +44,8 @@ TEST_F(LeaseTakeoverTest, TheDefaultTimesAreThoseOfTheManual) {
   EXPECT_EQ(at_rest.validity(), seconds(100));
   EXPECT_EQ(written.expiry(), seconds(35));
   EXPECT_EQ(at_rest.expiry(), seconds(140));
-  EXPECT_EQ(timing.request_timeout(), seconds(3));
+  EXPECT_EQ(timing.attempt_timeout(), seconds(3));
+  EXPECT_EQ(timing.request_timeout(), seconds(7));
   EXPECT_EQ(timing.start_timeout(), seconds(15));
   EXPECT_EQ(timing.pause(), seconds(1));
   EXPECT_EQ(timing.watch_pause(), seconds(1));
@@ -53,7 +54,7 @@ TEST_F(LeaseTakeoverTest, TheDefaultTimesAreThoseOfTheManual) {
 TEST_F(LeaseTakeoverTest, ThreeAttemptsToRenewFitIntoEveryLeaseAndAgesAreTooCoarseForNone) {
   for (milliseconds duration = kLeaseDuration_min; duration <= kLeaseDuration_max; duration *= 2) {
     const LeaseTiming timing{.duration = duration};
-    const Duration attempt = timing.request_timeout() + timing.pause();
+    const Duration attempt = timing.attempt_timeout() + timing.pause();
     for (const Duration idle : {Duration(0), Duration(duration) * 2, Duration(duration) * 10}) {
       const RecordTiming record{timing.record_duration(idle)};
       const Duration interval = timing.renewal_interval(record.duration);
