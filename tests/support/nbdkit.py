@@ -88,11 +88,14 @@ class Nbdkit:
 
     def _wait_until_listening(self, command, timeout_s):
         # nbdkit writes its pid file when the socket listens: no probe connection to confuse it.
-        data.wait_until(
-            lambda: self._pid_file.exists() or self.process.poll() is not None,
-            timeout_s,
-            "nbdkit listening",
-        )
+        try:
+            data.wait_until(
+                lambda: self._pid_file.exists() or self.process.poll() is not None,
+                timeout_s,
+                "nbdkit listening",
+            )
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}: {self.log()[-4000:]}") from None
         if not self._pid_file.exists():
             raise NbdkitError(
                 f"nbdkit ended with {self.process.returncode}: {command}\n{self.log()}"
