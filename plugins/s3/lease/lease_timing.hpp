@@ -4,7 +4,8 @@
 //   R = D                         while somebody writes
 //   R = as long as nobody has     else; at least D, at most 4 D and what a record may carry
 //
-//   of D   D/10   silence after which a connection is given up             3 s of the default 30 s
+//   of D   D/10   silence after which a connection is given up (a whole    3 s of the default 30 s
+//                 number of seconds, and one at least)
 //          2D/10  time limit of one request for the lease: two attempts,   7 s
 //                 and a pause
 //          D/2    the same at the start, where nobody writes yet          15 s
