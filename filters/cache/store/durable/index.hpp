@@ -1,5 +1,5 @@
-// The index of a cache directory in memory: what snapshot and journal say. It exists while it is
-// recovered, and while a snapshot is made of a snapshot and the journals after it; in between the
+// The index of a cache directory in memory, built from snapshot and journal. It exists during
+// recovery, and while a snapshot is made of a snapshot and the journals after it. In between the
 // engine's table is the index, and the store keeps a few bytes for each slot (durable_store.hpp).
 #pragma once
 
@@ -22,7 +22,7 @@ class SlotIndex {
     Pages pages;
     PageMask copies = 0;         // of stored pages: those that lie in data2
     std::uint64_t checksum = 0;  // of stored pages
-    std::uint64_t named_at = 0;  // the last record that spoke of its content; 0: the snapshot
+    std::uint64_t named_at = 0;  // the last record about its content; 0 if that is the snapshot
     bool in_use = false;
 
     [[nodiscard]] bool is_stored(unsigned page) const { return has_page(pages.stored(), page); }
@@ -39,8 +39,8 @@ class SlotIndex {
   [[nodiscard]] const Entry& operator[](Slot slot) const { return entries_[slot]; }
   [[nodiscard]] const RunMap<bool>& zeros() const { return zeros_; }
 
-  // Slots from `end` on, which would cost memory for all those before them, are none of this cache:
-  // whoever reads of one in a file has to refuse it. In the beginning none but kNoSlot is.
+  // Slots from `end` on, which would cost memory for all slots before them, cannot belong to this
+  // cache: a reader of a file has to refuse them. Initially only kNoSlot is impossible.
   void expect_slots_below(Slot end) { slots_end_ = end; }
   [[nodiscard]] bool is_possible(Slot slot) const { return slot < slots_end_; }
 
@@ -48,19 +48,19 @@ class SlotIndex {
   void add(Slot slot, const Entry& entry);
   void add_zeros(const Range& range, bool may_trim) { zeros_.assign(range, may_trim); }
 
-  // The entry that a record of these speaks of, made ready for it: the slot is the block's now, and
-  // the block in no range of zeros.
+  // Returns the entry that a record is about, after preparing it: the slot belongs to the block,
+  // and the block is in no range of zeros.
   Entry& claim(Slot slot, BlockNumber block, std::uint64_t sequence);
-  // Takes the old checksums of pages that are stored out of the entry's.
+  // Removes the old checksums of stored pages from the entry's checksum.
   static void take_out(Entry& entry, PageMask pages, const record::Checksums& old);
-  // A record whose content is as it says.
+  // Applies a record whose content is known to fit.
   void apply(const Record& record);
 
-  // Of a slot and a range that speak of one block the range is what counts, because a later word
-  // about the slot would have taken the block out of the range. Slots without pages go.
+  // After replay a block may have both a slot and a range of zeros. The range wins: a later record
+  // for the slot would have removed the block from the range. Slots without pages are removed.
   void settle();
   void clear();
-  // In use, least recently used first: as in the snapshot, then as the journal names them.
+  // Returns the slots in use, least recently used first: the snapshot's order, then the journal's.
   [[nodiscard]] std::vector<Slot> order() const;
 
  private:
@@ -80,7 +80,7 @@ class SlotIndex {
     zeros_.erase(zeros.range);
   }
   void apply(const record::Commit& /*commit*/, std::uint64_t /*sequence*/) {}
-  // Null: the slot is in no use.
+  // Returns null if the slot is not in use.
   [[nodiscard]] Entry* in_use(Slot slot) {
     return slot < entries_.size() && entries_[slot].in_use ? &entries_[slot] : nullptr;
   }
@@ -93,8 +93,8 @@ class SlotIndex {
   RunMap<bool> zeros_;
 };
 
-// What damaged() means for the pages of a block: stored ones are gone, and those of them that were
-// dirty are missed.
+// Applies a record `damaged` to the pages of a block: stored pages are lost, and those of them that
+// were dirty are noted as damaged.
 void lose_stored(SlotIndex::Entry& entry);
 
 }  // namespace nbdstack

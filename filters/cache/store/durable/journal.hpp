@@ -1,22 +1,22 @@
 // The journal of a cache directory: appends records in memory, writes them out, commits them.
 //
-// append() takes the record's place in the order of things and costs memory operations only.
-// write_out() brings everything appended so far into the file with one write; who finds somebody
-// else writing waits, and mostly finds his own records written then. commit() makes a prefix of
-// the order durable: what cut() has said.
+// append() gives a record its place in the order and costs memory operations only. write_out()
+// writes everything appended so far to the file with one write; a caller that meets another one
+// writing waits, and mostly finds its own records written then. commit() makes the prefix of the
+// order durable that cut() has returned.
 //
-// Files are called journal.GENERATION, and a new one takes over where cut() says so: records before
-// the cut are in the old file, records after it in the new one, and the commit record for the cut
-// is the last record of the old one.
+// Files are called journal.GENERATION. A cut may start a new one: records before the cut are in the
+// old file, records after it in the new one, and the commit record for the cut is the last record
+// of the old one.
 //
-// Where there is no room for what is to be written, or no memory, write_out() and commit() throw NoRoom. Nothing is
-// lost then: records stay in memory, and the next call writes them. So that it seldom comes to that,
-// the file has storage for kReserve_bytes more than it contains. Every other failure to write, and
-// each to sync, is remembered: after it write_out() and commit() fail for good, because nobody knows
-// what of the file has reached the disk.
+// If there is no room for the records, or no memory, write_out() and commit() throw NoRoom. Nothing
+// is lost then: records stay in memory, and the next call writes them. To make this rare, the file
+// has storage for kReserve_bytes more than it contains. Every other failure to write, and each
+// failure to sync, is final: write_out() and commit() fail from then on, because it is unknown what
+// of the file has reached the disk.
 //
-// Thread safety: all functions, from any thread, but one thread at a time between prepare_next(),
-// cut() and commit(). The mutex inside is taken last and never held across I/O.
+// Any thread may call any function, but only one thread at a time runs the sequence prepare_next(),
+// cut(), commit(). The mutex inside is taken last and never held across I/O.
 #pragma once
 
 #include <cstddef>
@@ -46,7 +46,7 @@ class Journal {
  public:
   static constexpr std::uint64_t kReserve_bytes = 256U << 10U;
 
-  // An empty file of this generation; numbers go on after `last_sequence`.
+  // Begins an empty file of this generation; numbers continue after `last_sequence`.
   Journal(Directory& directory, std::uint64_t generation, std::uint64_t last_sequence);
 
   static std::string name_of(std::uint64_t generation);
@@ -55,19 +55,18 @@ class Journal {
   [[nodiscard]] std::uint64_t last_sequence() const;
   [[nodiscard]] std::uint64_t generation() const;
   [[nodiscard]] std::uint64_t size_bytes() const;
-  // Of records that are in memory only.
+  // Returns the size of the records that are in memory only.
   [[nodiscard]] std::uint64_t unwritten_bytes() const;
   void write_out();
-  // The same where much has been appended that nobody has asked to write out: memory is bounded.
-  // A failure is told by the next write_out().
+  // Writes out if much has been appended without a write_out(), to bound the memory. The next
+  // write_out() reports a failure.
   void write_long_buffer();
 
   // Creates the file of the next generation, for cut().
   void prepare_next();
-  // Says where the order is now; with `start_next` the prepared file takes over from here.
+  // Returns the sequence of the last record; with `start_next` the prepared file begins after it.
   std::uint64_t cut(bool start_next);
-  // All up to `sequence`, which is the latest cut, is durable when this returns. write_out() comes
-  // before.
+  // Makes all records up to `sequence`, the latest cut, durable. Called after write_out().
   void commit(std::uint64_t sequence);
 
  private:
@@ -76,8 +75,8 @@ class Journal {
     std::unique_ptr<StorageFile> file;
     std::vector<std::byte> buffer{};   // not written yet
     std::vector<std::byte> pending{};  // older: being written, or there was no room for it
-    std::uint64_t end_bytes = 0;       // of what is written
-    std::uint64_t reserved_bytes = 0;  // the file has storage up to there
+    std::uint64_t end_bytes = 0;       // of the written records
+    std::uint64_t reserved_bytes = 0;  // the end of the file's storage
   };
 
   // These two, and end_writing(), throw NoRoom with the mutex held.

@@ -1,4 +1,4 @@
-// What the journal says: one record for each thing that was told to the index.
+// The records of the journal: one for each change of the index.
 //
 // A record on disk, in the machine's byte order (a cache does not move between machines):
 //
@@ -9,9 +9,8 @@
 //   bytes 14-15  how many pages have checksums below
 //   bytes 16-23  sequence: records are numbered through, over all generations. A commit record is
 //                outside of the numbering: its sequence is that of the last record it covers.
-//   bytes 24-31  the last sequence that was known to be durable when the record was written: who
-//                finds this record and misses one up to there knows that it has been damaged, and
-//                not merely never reached the disk.
+//   bytes 24-31  the last sequence that was known to be durable when the record was written: a
+//                missing record up to that one was damaged, and did not just never reach the disk.
 //   bytes 32-63  slot (32 bits) and 32 bits of 0, first, second, copies
 //   bytes 64-    the checksums of the new content of all its pages, then those of the old content
 //
@@ -21,13 +20,13 @@
 //   zeroed      x     block   pages           0, old    may_trim  pages are zeros, and dirty
 //   forgotten   x             pages           0, old              pages are not cached
 //   cleaned     x             pages                               pages are not dirty
-//   dropped     x                                                 the slot is nobody's
-//   damaged     x                                                 its content is not what it was
+//   dropped     x                                                 the slot belongs to no block
+//   damaged     x                                                 its content is damaged
 //   zeros_added       offset  length                    may_trim  blocks are zeros, and dirty
 //   zeros_removed     offset  length
 //   commit                                                        see sequence
 //
-// "old" is 0, or counts for nothing, where the page was not stored before.
+// "old" is 0, or ignored, if the page was not stored before.
 #pragma once
 
 #include <cstddef>
@@ -111,7 +110,7 @@ struct Record {
   [[nodiscard]] bool is() const {
     return std::holds_alternative<Kind>(event);
   }
-  // Nothing where it speaks of no slot.
+  // Returns nothing if the record is not about a slot.
   [[nodiscard]] std::optional<Slot> slot() const;
 };
 
@@ -123,9 +122,10 @@ struct Decoded {
   std::size_t length = 0;
 };
 
-// The record that `bytes` begins with; nothing if there is no intact one of a disk of this geometry:
-// what speaks of blocks, pages or ranges that it has not, has not a checksum for each page of new
-// content, or has checksums that its kind has not, is as good as damaged, whatever its checksum says.
+// Returns the record that `bytes` begins with, or nothing if that is not an intact record for a
+// disk of this geometry. A record with blocks, pages or ranges outside the disk, without a checksum
+// for each page of new content, or with checksums that its kind does not have, is damaged, even if
+// its own checksum fits.
 std::optional<Decoded> decode(std::span<const std::byte> bytes, std::uint64_t generation,
                               const BlockGeometry& geometry);
 

@@ -1,14 +1,14 @@
-// The tail of the journal: what was noted after the last commit, and is true as far as it reached
+// The tail of the journal: the records after the last commit, which are true as far as they reached
 // the disk.
 //
-// A record of the tail may be on disk without the content that it speaks of, or with content that
-// a later change, whose record is lost, has overwritten. Records that speak of no content are
-// taken at their word: pages that are zeros, clean, or forgotten, slots that are dropped, ranges
-// of zeros. All of these happened, in this order, and none needs anything but itself to be true.
+// A record of the tail may be on disk without its content, or with content that a later change,
+// whose record is lost, has overwritten. Records without content are trusted: pages that are zeros,
+// clean, or forgotten, slots that are dropped, ranges of zeros. All of these happened, in this
+// order, and none depends on anything else.
 //
 // New content is a candidate. For each page the tail keeps two versions: the last candidate, and
-// what is certain, which is the committed state changed by records of the other kinds. In the end
-// the file is asked, page by page, with the page's own checksum:
+// the certain one, which is the committed state changed by records of the other kinds. In the end
+// the page in the file is compared with the page's own checksum:
 //
 //   the candidate is there                      it is taken
 //   it is not; what is certain was stored:
@@ -18,10 +18,10 @@
 //   it is not; what is certain is zeros         zeros
 //   it is not; nothing is certain               the page is not cached
 //
-// The pages of such a block that the tail does not name are looked at, too, all together: where
-// nothing of the block was dirty when it was committed they may have been overwritten in place,
-// and would take the new dirty page with them when the block's checksum is compared later on. They
-// are forgotten then. (Where something was dirty, no page was overwritten in place: see
+// The pages of such a block that the tail does not name are compared, too, all together: if nothing
+// of the block was dirty when it was committed, they may have been overwritten in place, and the
+// new dirty page would be lost with them when the block's checksum is compared later. They are
+// forgotten then. (If something was dirty, no page was overwritten in place: see
 // durable_store.hpp.)
 //
 // A slot that is given to another block in the tail starts empty: its drop is a record of the tail.
@@ -41,7 +41,7 @@ class Tail {
   Tail(SlotIndex& index, const PageFiles& files) : index_(index), files_(files) {}
 
   void apply(const Record& record);
-  // Asks the files. Damage is logged.
+  // Compares the candidates with the files. Damage is logged.
   void finish();
 
  private:

@@ -1,7 +1,7 @@
-// A cache directory is taken over for a disk: what it holds is used, dropped, or the reason why
-// nobody may use it before a person has decided.
+// Takes a cache directory over for a disk: its content is used, dropped, or the reason why the
+// start is refused until a person has decided.
 //
-//   what it holds is (directory_trust.hpp)   clean blocks   dirty blocks
+//   its content is (directory_trust.hpp)     clean blocks   dirty blocks
 //   true                                     used           used
 //   true as far as it is dirty               dropped        used
 //   not true any more                        dropped        refuse: the start is refused
@@ -11,11 +11,11 @@
 //   of unknown truth                         compared with the disk (content_check.hpp): true, or
 //                                            not true any more
 //
-// The order in which this is safe, wherever a crash comes: content that is not to be used is out of
-// the index, durably, before the directory says that it is true in this term; and the directory
-// says so before the first request, after which the disk changes in this term and a directory of
-// an older one would be out of date. What was read by somebody who is not the only writer is worth
-// nothing later, and the directory says that before it is stored.
+// This order is safe whenever a crash comes. First, content that is not to be used is removed from
+// the index, durably. Then the directory records that it is true in this term. Then comes the first
+// request, after which the disk changes in this term and a directory of an older one would be out
+// of date. Blocks that are read while others may write are worthless in a later life, so the
+// directory records that before any of them is stored.
 #pragma once
 
 #include <cstdint>
@@ -31,24 +31,25 @@
 
 namespace nbdstack {
 
-// What becomes of dirty blocks when the disk has changed since they were written.
+// How dirty blocks are treated if the disk has changed since they were written.
 enum class StaleDirty : std::uint8_t { refuse, force, discard };
 
 class TakingOver {
  public:
-  // `wanted`: what the user and the layer below have to say of the disk, without its id and term.
-  // `told`: what the layer below tells, or null. Throws where the directory is not for that.
+  // `wanted` is the disk as the user and the layer below describe it, without its id and term;
+  // `told` is its identity according to the layer below, or null. Throws if the directory is that
+  // of another disk.
   TakingOver(std::shared_ptr<CacheDirectory> directory, const CacheIdentity& wanted,
              std::shared_ptr<const DiskIdentity> told, StaleDirty policy);
 
-  // `store`, which lies in the directory: its recover() decides now, and throws Error(ESTALE) where
-  // a person has to. `below` is asked in that call only, where the content has to be compared.
+  // Makes recover() of `store`, which lies in the directory, decide; it throws Error(ESTALE) if a
+  // person has to. `below` is read in that call only, if the content has to be compared.
   std::unique_ptr<DurableStore> prepare(std::unique_ptr<DurableStore> store, Layer& below,
                                         std::uint64_t seed);
-  // After recover(), and before the first request.
+  // Called after recover(), and before the first request.
   void record();
 
-  // What is recorded.
+  // Returns the identity that record() records.
   [[nodiscard]] const CacheIdentity& identity() const { return identity_; }
 
  private:
