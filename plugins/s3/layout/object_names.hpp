@@ -1,9 +1,9 @@
-// What the objects of a volume are called.
+// The names of a volume's objects.
 //
 //   KEY/%016x                 a block, by its number in lower case hexadecimal
 //   KEY/nbdstack-volume.json  the descriptor (volume_descriptor.hpp)
 //
-// and the same without "KEY/" for a volume that has no key. nbdkit's own S3 plugin names blocks in
+// A volume without a key has the same names without "KEY/". nbdkit's own S3 plugin names blocks in
 // the same way.
 #pragma once
 
@@ -16,9 +16,9 @@
 
 namespace nbdstack {
 
-// The key without slashes at its ends and doubled ones within, which name nothing: so that "v",
-// "v/" and "/v" are one volume with one lease. Throws Error(EINVAL) for a key that means another
-// place to a file system or a proxy ("." and ".."), or that has control characters.
+// Removes slashes at the key's ends and doubled ones within, which name nothing, so that "v", "v/"
+// and "/v" are one volume with one lease. Throws Error(EINVAL) for a key that means another place
+// to a file system or a proxy ("." and ".."), or that contains control characters.
 std::string normalised_key(std::string_view key);
 
 class ObjectNames {
@@ -28,7 +28,7 @@ class ObjectNames {
   [[nodiscard]] std::string block(BlockNumber block) const;
   [[nodiscard]] std::string descriptor() const;
 
-  // The block that an object of this name holds; nothing for every other name.
+  // Returns the block in an object of this name, or nothing for every other name.
   [[nodiscard]] std::optional<BlockNumber> parse_block(std::string_view name) const;
 
  private:

@@ -10,7 +10,7 @@
 namespace nbdstack {
 namespace {
 
-// Far more than a descriptor has: what is longer is something else.
+// Far more than a descriptor: a longer object is not one.
 constexpr std::size_t kDescriptor_bytes_max = 64UL * 1024;
 
 }  // namespace
@@ -40,7 +40,7 @@ void replace_descriptor(ObjectStore& store, const StoredDescriptor& read,
     const auto outcome = store.put(
         read.name, body, {.mode = PutMode::if_match, .etag = conditions.etag_to_send(read.etag)});
     if (outcome.result == PutResult::stored) return;
-    // Or it was stored, the answer got lost, and it was sent again.
+    // Or it was stored, but the answer was lost, and the PUT was sent again.
     if (store.get_text(read.name, kDescriptor_bytes_max) != text) throw somebody_was_faster();
     return;
   }

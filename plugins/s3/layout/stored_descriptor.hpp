@@ -1,5 +1,4 @@
-// The descriptor of a volume as it lies in a store: reading it, and putting a changed one in the
-// place of the very one that was read.
+// Reads the descriptor of a volume from a store, and replaces exactly the one that was read.
 #pragma once
 
 #include <optional>
@@ -18,12 +17,12 @@ struct StoredDescriptor {
   std::string etag;
 };
 
-// Nothing: there is none. Throws Error(EINVAL) for one that cannot be understood, and the store's
-// own errors.
+// Returns nothing if there is no descriptor. Throws Error(EINVAL) for one that is not understood,
+// and the store's own errors.
 std::optional<StoredDescriptor> read_descriptor(ObjectStore& store, const ObjectNames& names);
 
-// `changed` takes the place of the descriptor that was read. Throws Error(EBUSY) where another one
-// is there by now. Where the store does not honour conditions, a look before the PUT must do: the
+// Replaces the descriptor that was read with `changed`. Throws Error(EBUSY) if it has been replaced
+// meanwhile. In a store that does not honour conditions, a query before the PUT must suffice: the
 // caller has the lease.
 void replace_descriptor(ObjectStore& store, const StoredDescriptor& read,
                         const VolumeDescriptor& changed, const std::string& volume_key);

@@ -43,7 +43,7 @@ std::span<const std::string_view> fields_of(std::uint64_t version) {
                                   object_name, reason));
 }
 
-// Format and version come first: the other fields mean something only after them.
+// Format and version come first: they decide what the other fields mean.
 std::uint64_t version_of(const RecordReader& record) {
   record.expect_text("format", kFormat);
   const std::uint64_t version = record.number("version");
@@ -54,7 +54,7 @@ std::uint64_t version_of(const RecordReader& record) {
   return version;
 }
 
-// What the volume's key is wrapped for.
+// The purpose that the volume's key is wrapped for.
 std::string purpose_of(const std::string& volume_id) {
   std::string purpose(kWrapLabel);
   purpose += '\0';

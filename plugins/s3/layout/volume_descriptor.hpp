@@ -1,5 +1,4 @@
-// The small object that says what a volume is, so that its bucket and key are all one needs to open
-// it:
+// The small object that describes a volume, so that its bucket and key suffice to open it:
 //
 //   {
 //     "format": "nbdstack-volume",
@@ -20,28 +19,27 @@
 //   version   objects of the volume
 //   1         plain blocks only: any part of one can be read, and programs that know no more than
 //             nbdkit's own S3 plugin can read all of them
-//   2         may be frames (object_frame.hpp); must be, where there is "encryption"
+//   2         may be frames (object_frame.hpp), and must be if there is "encryption"
 //
-// A volume is created with version 1, or with version 2 when it is encrypted. The first opening
-// that compresses makes 1 into 2 (allow_frames()) by a conditional PUT, before it writes a frame;
-// nothing makes 2 into 1 again. A program that knows version 1 only then refuses the volume, as it
-// must. One that has the volume open while that happens has seen version 1, and will find objects
-// of the wrong length.
+// A volume is created with version 1, or with version 2 if it is encrypted. The first opening that
+// compresses changes 1 to 2 (allow_frames()) by a conditional PUT, before it writes a frame;
+// nothing changes 2 back to 1. A program that knows only version 1 then refuses the volume, as it
+// must. A program that has the volume open meanwhile has read version 1, and will find objects of
+// the wrong length.
 //
-// A volume's blocks are sealed by its volume key, which is wrapped (common/crypto/wrapped_key.hpp) for
-// the purpose "nbdstack volume key" | 0 | id.
+// A volume's blocks are sealed by its volume key, which is wrapped (common/crypto/wrapped_key.hpp)
+// for the purpose "nbdstack volume key" | 0 | id.
 //
 // mac = HMAC-SHA256(volume key, "nbdstack descriptor" | 0 | size (8 bytes) | object-size (4) | id),
-// the numbers big endian: nobody without the key changes the geometry unnoticed. An older
-// descriptor of the same volume in the place of a newer one is NOT noticed: it brings back the
-// former size and the former passphrase. Nor can a descriptor that says "not encrypted" in the
-// place of one that says otherwise be noticed from what lies in the bucket: that is why who has a
-// passphrase and meets an unencrypted volume must refuse it (unlock() does).
+// the numbers big endian: a change of the geometry without the key is detected. An older descriptor
+// of the same volume is NOT detected: it restores the former size and the former passphrase. Nor
+// can the bucket show that an encrypted volume's descriptor was replaced with one that is "not
+// encrypted". So a request with a passphrase refuses an unencrypted volume (unlock() does).
 //
-// The id tells a volume from the next one under the same key. The object is created by a
-// create-only PUT, before any block: whoever sees a block and no descriptor looks at a volume that
-// somebody else wrote. Reading is strict: a field that is missing, unknown, or of a wrong type or
-// range means that this program does not understand the volume, and must not touch it.
+// The id distinguishes a volume from the next one under the same key. The object is created by a
+// create-only PUT, before any block: blocks without a descriptor are a volume of another program.
+// Reading is strict: a field that is missing, unknown, or of a wrong type or range means that this
+// program does not understand the volume, and must not touch it.
 #pragma once
 
 #include <array>
@@ -71,29 +69,29 @@ struct VolumeDescriptor {
   bool framed = false;  // objects may be frames; always true with encryption
   std::optional<VolumeEncryption> encryption;
 
-  // With a new random id; not encrypted, not framed.
+  // Makes one with a new random id, not encrypted and not framed.
   static VolumeDescriptor make(std::uint64_t size_bytes, std::uint32_t object_size);
 
-  // Throws Error(EINVAL) that names the object and what is wrong with it.
+  // Throws Error(EINVAL) that names the object and the fault in it.
   static VolumeDescriptor parse(const std::string& text, const std::string& object_name);
 
   [[nodiscard]] std::string to_json() const;
 
-  // Before frames are written. True: the descriptor has changed and must be stored first.
+  // Called before frames are written. Returns whether the changed descriptor must be stored first.
   [[nodiscard]] bool allow_frames();
 
   // Encrypts a volume that does not exist yet, and returns its new key. Throws as wrap_key() does.
   [[nodiscard]] SecretKey encrypt(std::string_view passphrase, const ScryptCost& cost = {});
 
-  // The key of an encrypted volume. Throws Error: EACCES for a wrong passphrase, EINVAL where the
-  // volume is not encrypted, where its geometry was changed without the key, or for an empty
-  // passphrase, ENOMEM. `object_name` is that of the descriptor, for messages.
+  // Returns the key of an encrypted volume. Throws Error: EACCES for a wrong passphrase; EINVAL if
+  // the volume is not encrypted, if its geometry was changed without the key, or for an empty
+  // passphrase; ENOMEM. `object_name` is that of the descriptor, for messages.
   [[nodiscard]] SecretKey unlock(std::string_view passphrase, const std::string& object_name) const;
 
-  // The two changes; the descriptor must be stored afterwards, in place of the very one that was
-  // read. An encrypted volume's need its key; Error(EINVAL) for another key, or none.
+  // After either change the descriptor must be stored in place of the very one that was read. An
+  // encrypted volume's change needs its key: Error(EINVAL) for another key, or none.
   void resize(std::uint64_t new_size_bytes, const std::optional<SecretKey>& volume_key);
-  // The key stays, and so does every block. Throws as wrap_key() does, too.
+  // Keeps the key, and so every block. Throws as wrap_key() does, too.
   void change_passphrase(const SecretKey& volume_key, std::string_view new_passphrase,
                          const ScryptCost& cost = {});
 

@@ -1,4 +1,4 @@
-// What the user says about a volume, and what becomes of it: all that is needed to serve it.
+// The user's settings for a volume, and the layout found for them: all that is needed to serve it.
 #pragma once
 
 #include <cstddef>
@@ -22,27 +22,27 @@ enum class Layout : std::uint8_t {
 };
 
 struct VolumeRequest {
-  std::string bucket;  // without what follows a slash
-  std::string key;     // empty: none; as normalised_key() makes it
-  // Where that differs: as it was given (resolve_key() in volume_open.hpp).
+  std::string bucket;  // without the part after a slash
+  std::string key;     // normalised by normalised_key(); empty if there is none
+  // The key as it was given, if that differs (resolve_key() in volume_open.hpp).
   std::string key_as_given{};
   std::optional<std::uint64_t> size_bytes{};
   std::optional<std::uint32_t> object_size{};
   Layout layout = Layout::automatic;
   bool readonly = false;  // nothing in the store is changed
-  bool images = true;     // where there is no volume, the object KEY may be one
+  bool images = true;     // if there is no volume, the object KEY may be one
 
-  // How blocks are written.
+  // The coding of new blocks.
   std::optional<Compression> compression{};
   int compression_level = 0;
-  std::string cipher{};  // "aes-256-gcm" in a volume of our own; empty: not given
+  std::string cipher{};  // "aes-256-gcm" in a volume of our own; empty if not given
   std::optional<std::string> passphrase{};
 
-  // Of s3backer's volumes only.
-  std::optional<std::string> prefix{};  // as it stands; else "KEY/"
+  // For s3backer's volumes only.
+  std::optional<std::string> prefix{};  // verbatim; "KEY/" if not given
   bool hash_prefix = false;
   std::optional<std::size_t> key_length_bytes{};
-  std::string default_content_encoding{};  // of objects whose answers tell none
+  std::string default_content_encoding{};  // of objects whose answers have none
   bool force_size = false;
 };
 
@@ -58,14 +58,13 @@ struct VolumeLayout {
   std::uint64_t size_bytes = 0;
   std::uint32_t object_size = 0;
   std::string place;                          // bucket and key, for messages
-  std::string id{};                           // from the descriptor; empty: it has none
+  std::string id{};                           // from the descriptor; empty if it has none
   std::shared_ptr<const BlockFormat> format;  // of blocks
-  std::string mount_token;                    // s3backer: the name of its object
-  std::string image_etag{};                   // of an image: of the object that was found
+  std::string mount_token;                    // the name of s3backer's token object
+  std::string image_etag{};                   // of the image's object as it was found
   bool is_new = false;                        // this opening created it, in an empty place
 
-  // The descriptor has to be changed before blocks are written as asked for: from what was read to
-  // what it must be.
+  // The change of the descriptor that is required before blocks are written as requested.
   struct DescriptorChange {
     StoredDescriptor read;
     VolumeDescriptor changed;

@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::string_view kBlockKeyLabel = "nbdstack block key";
 
-// The volume id and the block number, which is what tells one block's place from all others.
+// The volume id and the block number: together they name one block's place.
 std::vector<std::byte> place_of(BlockNumber block, const std::string& volume_id) {
   const auto id = std::as_bytes(std::span(volume_id));
   std::vector<std::byte> place(id.begin(), id.end());

@@ -1,24 +1,24 @@
-// The blocks of a volume, sealed (common/crypto/sealing.hpp) each for its place.
+// Seals the blocks of a volume (common/crypto/sealing.hpp), each for its place.
 //
 // One key seals 2^32 texts safely. So each block has a key of its own,
 //
 //   block key = HMAC-SHA256(volume key, "nbdstack block key" | 0 | volume id | block number)
 //
-// (the number in 8 bytes, big endian), which makes that 2^32 writes of one block rather than of the
-// whole volume. The associated data are a header that the caller gives, the volume id and the block
-// number. What this notices and what it cannot:
+// (the number in 8 bytes, big endian), so the limit is 2^32 writes of one block rather than of the
+// whole volume. The associated data are a header from the caller, the volume id and the block
+// number. What this detects and what it cannot:
 //
-//   changed, cut off, extended             noticed
-//   another block's object in its place    noticed
-//   an object of another volume            noticed, also under the same passphrase
-//   an older version of the same block     NOT noticed: it was sealed by the same key for the same
-//                                          place. Whoever can write to the store can bring a block
-//                                          back to what it was. The md5 filter with a file of its
-//                                          own remembers what was last written, and notices.
-//   an object removed                      NOT noticed: a block without an object is zeros. The
-//                                          same filter notices.
+//   changed, cut off, extended             detected
+//   another block's object in its place    detected
+//   an object of another volume            detected, even under the same passphrase
+//   an older version of the same block     NOT detected: it was sealed by the same key for the same
+//                                          place, so a writer to the store can put it back. The md5
+//                                          filter with a file of its own knows what was last
+//                                          written, and detects it.
+//   an object removed                      NOT detected: a block without an object is zeros. The
+//                                          same filter detects it.
 //
-// The length of what is sealed stays visible: with compression, how well a block compresses.
+// The length of the sealed text stays visible: with compression, how well a block compresses.
 #pragma once
 
 #include <cstddef>
@@ -37,7 +37,7 @@ class BlockSealer {
   BlockSealer(SecretKey volume_key, std::string volume_id)
       : volume_key_(std::move(volume_key)), volume_id_(std::move(volume_id)) {}
 
-  // As seal() and unseal().
+  // See seal() and unseal().
   void seal(BlockNumber block, std::span<const std::byte> header, std::span<const std::byte> text,
             std::span<std::byte> sealed) const;
   [[nodiscard]] bool unseal(BlockNumber block, std::span<const std::byte> header,

@@ -69,7 +69,7 @@ class Inflater {
       throw damaged(Compression::deflate, "it is longer than 4 GiB");
     }
     inflateReset(&stream_);
-    // zlib does not write to its input, but says so only where it is told to.
+    // zlib does not write to its input, but declares it const only if it is told to.
     stream_.next_in = const_cast<Bytef*>(reinterpret_cast<const Bytef*>(body.data()));
     stream_.avail_in = static_cast<uInt>(body.size());
     stream_.next_out = reinterpret_cast<Bytef*>(data.data());
@@ -124,7 +124,7 @@ std::vector<std::byte> zstd_block(int level, std::span<const std::byte> data) {
   return body;
 }
 
-// Several frames one after the other are one stream, as the format says.
+// The format allows several frames in a row: together they are one stream.
 void unzstd_block(std::span<const std::byte> body, std::span<std::byte> data) {
   constexpr Compression kMethod = Compression::zstd;
   thread_local const std::unique_ptr<ZSTD_DCtx, ZstdFree> context(ZSTD_createDCtx());
@@ -139,7 +139,7 @@ void unzstd_block(std::span<const std::byte> body, std::span<std::byte> data) {
     case ZSTD_error_memory_allocation:
       throw std::bad_alloc();
     case ZSTD_error_srcSize_wrong:
-      // Also what it says of less than a frame after the last one.
+      // Also returned for an incomplete frame after the last one.
       throw damaged(kMethod, "it ends early, or something follows its end");
     case ZSTD_error_dstSize_tooSmall:
       throw wrong_length(kMethod, "more", data.size());

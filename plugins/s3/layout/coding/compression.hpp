@@ -1,15 +1,14 @@
-// Whole blocks, compressed and back.
+// Compresses and decompresses whole blocks.
 //
-//   name      what comes out                      library
+//   name      result                              library
 //   none      the block itself
 //   deflate   one zlib stream (RFC 1950)          zlib
 //   zstd      zstd frames (RFC 8878)              libzstd
 //
-// Decompression is bounded: not a byte is written beyond the block, and memory does not depend on
-// what the stream claims. Each thread that comes here keeps contexts of its own until it ends: for
-// decompression some ten kilobytes (deflate) and some hundred (zstd), for zstd's compression some
-// hundred kilobytes up to megabytes, by the block's size and the level. Every function may be
-// called from any thread.
+// Decompression is bounded: no byte is written beyond the block, and memory does not depend on what
+// the stream claims. Each calling thread keeps contexts of its own until it ends: for decompression
+// about ten kilobytes (deflate) or a hundred (zstd), for zstd's compression hundreds of kilobytes
+// up to megabytes, by the block's size and the level. Any thread may call any function.
 #pragma once
 
 #include <cstddef>
@@ -23,24 +22,24 @@ namespace nbdstack {
 
 enum class Compression : std::uint8_t { none, deflate, zstd };
 
-// "none", "deflate", "zstd"; only these, in lower case, are parsed.
+// The names are "none", "deflate" and "zstd"; only these, in lower case, are parsed.
 std::string_view to_string(Compression method);
 std::optional<Compression> parse_compression(std::string_view name);
 
-// 0, the library's default, is valid for every method; besides: deflate 1 ... 9, zstd what its
-// library has (negative ones too, which are faster still).
+// Every method accepts 0, the library's default. Besides, deflate accepts 1 to 9, and zstd the
+// range of its library (including negative levels, which are faster still).
 bool is_valid_level(Compression method, int level);
 
-// The most bytes that compress() makes of a block of `size_bytes`.
+// Returns the largest size of compress()'s result for a block of `size_bytes`.
 std::size_t compressed_bytes_max(Compression method, std::size_t size_bytes);
 
-// `level` is valid. The result may be longer than `data`. The same library makes the same bytes of
-// the same data each time; another version of it may not.
+// `level` is valid. The result may be longer than `data`. One version of the library always makes
+// the same bytes of the same data; another version may not.
 std::vector<std::byte> compress(Compression method, int level, std::span<const std::byte> data);
 
-// Exactly data.size() bytes, and there is at least one, must come out of the whole of `body`.
-// Otherwise throws Error(EIO) with the reason, to which the caller adds the object's name; `data`
-// is unspecified then.
+// The whole of `body` must decompress to exactly data.size() bytes, which is at least one.
+// Otherwise throws Error(EIO) with the reason, to which the caller adds the object's name, and
+// leaves `data` unspecified.
 void decompress(Compression method, std::span<const std::byte> body, std::span<std::byte> data);
 
 }  // namespace nbdstack

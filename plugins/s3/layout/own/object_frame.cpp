@@ -15,7 +15,7 @@ namespace {
 constexpr std::string_view kFrameMagic = "NBDOBJ";
 constexpr std::uint64_t kFrameVersion = 1;
 
-// Where the fields lie: {offset, bytes}.
+// The places of the fields: {offset, bytes}.
 struct Field {
   std::size_t offset;
   std::size_t bytes;
@@ -27,7 +27,7 @@ constexpr Field kCipherField{9, 1};
 constexpr Field kReservedField{10, 2};
 constexpr Field kBlockField{12, 4};
 
-// The numbers in the format, which stay what they are whatever becomes of the types.
+// The numbers in the format, which stay the same however the types change.
 constexpr std::pair<std::uint64_t, Compression> kCompressions[] = {
     {0, Compression::none}, {1, Compression::deflate}, {2, Compression::zstd}};
 constexpr std::pair<std::uint64_t, Cipher> kCiphers[] = {{0, Cipher::none},

@@ -1,6 +1,6 @@
-// The frame of an object that is not simply its block: how it was coded, said in its body rather
-// than in metadata, so that it survives being copied from store to store, and lies in a directory
-// as well.
+// The frame of an object that is not simply its block. It records how the block is coded, in the
+// body rather than in metadata, so that it survives being copied from store to store, and works in
+// a directory as well.
 //
 //   offset  bytes
 //        0      6   "NBDOBJ"
@@ -12,10 +12,10 @@
 //       12      4   length of the block in bytes, big endian
 //       16          cipher 0: the compressed block, then 16 bytes: XXH3-128 of all before it
 //                   cipher 1: nonce (12), ciphertext of the compressed block, tag (16), as in
-//                             block_sealer.hpp; this header is part of what the tag covers
+//                             block_sealer.hpp; the tag covers this header, too
 //
-// Reading is strict: whatever differs from the above was not written by a program that this one
-// understands.
+// Reading is strict: an object that differs from the above was written by a program whose format
+// this one does not know.
 #pragma once
 
 #include <array>
@@ -39,14 +39,14 @@ struct FrameHeader {
 
   [[nodiscard]] std::array<std::byte, kFrameHeader_bytes> to_bytes() const;
 
-  // Of a frame for which is_frame() holds. Throws Error(EIO) with the reason, to which the caller
-  // adds the object's name.
+  // Parses a frame for which is_frame() holds. Throws Error(EIO) with the reason, to which the
+  // caller adds the object's name.
   static FrameHeader parse(std::span<const std::byte> frame);
 
   friend bool operator==(const FrameHeader&, const FrameHeader&) = default;
 };
 
-// It begins as a frame does, whatever its version.
+// Returns whether `object` begins as a frame does, whatever its version.
 [[nodiscard]] bool is_frame(std::span<const std::byte> body);
 
 }  // namespace nbdstack

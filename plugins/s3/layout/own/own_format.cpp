@@ -156,7 +156,7 @@ void OwnFormat::decode_sealed(BlockNumber block, const FrameHeader& header,
   const auto sealed = frame.subspan(kFrameHeader_bytes);
   const std::size_t text_bytes = sealed.size() - kSealing_bytes;
 
-  // What is not compressed is decrypted where it is wanted.
+  // An uncompressed block is decrypted into place.
   const bool direct = header.compression == Compression::none && text_bytes == data.size();
   std::vector<std::byte> storage(direct ? 0 : text_bytes);
   const std::span<std::byte> text = direct ? data : std::span(storage);

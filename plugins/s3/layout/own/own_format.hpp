@@ -1,24 +1,24 @@
 // nbdstack's own layout: block n is the object KEY/%016x (object_names.hpp), in one of these forms.
 //
 //   volume       object                             is
-//   unencrypted  exactly object_size bytes          the block, as nbdkit's own S3 plugin has it
+//   unencrypted  exactly object_size bytes          the block, as in nbdkit's own S3 plugin
 //                shorter, and a frame               the block, compressed (object_frame.hpp)
-//   encrypted    a frame with AES-256-GCM,          the block, sealed for its place; compressed
-//                of any length                      before, where that makes it shorter
+//   encrypted    a frame with AES-256-GCM,          the block, compressed first if that makes it
+//                of any length                      shorter, and sealed for its place
 //
 // Everything else is an error that names the object. In an unencrypted volume a frame is always
 // shorter than a block (one that would not be is stored plain), so the two cannot be confused. In
-// an encrypted volume a plain object is refused: nobody without the key puts anything under a
-// reader. The first bytes of a block mean nothing in either.
+// an encrypted volume a plain object is refused: nobody can pass a block to a reader without the
+// key. The first bytes of a block have no meaning in either.
 //
-// Each frame says its own method: the setting may change from one run to the next, and reading
-// needs none.
+// Each frame names its own method: the setting may change from one run to the next, and reading
+// does not need it.
 //
-// Parts of objects. In a volume without a single frame, which the descriptor vouches for
+// Parts of objects: in a volume without a single frame, as its descriptor guarantees
 // (volume_descriptor.hpp, `framed`), every object is plain and parts of it can be read: is_plain().
-// In all others whole objects are read, also where nothing is compressed any more.
+// In all others whole objects are read, even if nothing is compressed any more.
 //
-// What encryption notices, and what it cannot: block_sealer.hpp.
+// block_sealer.hpp lists what encryption detects, and what it cannot.
 #pragma once
 
 #include <cstddef>
@@ -35,21 +35,21 @@
 namespace nbdstack {
 
 struct OwnFormatSettings {
-  std::string key;  // empty: none
+  std::string key;  // empty if there is none
   std::uint32_t object_size = 0;
   std::string volume_id;  // only an encrypted volume needs one
-  // What new objects are written with.
+  // The coding of new objects.
   Compression compression = Compression::none;
   int level = 0;  // the method's default; valid for it (is_valid_level())
-  // Objects may be frames: VolumeDescriptor::framed. False for a foreign volume.
+  // Objects may be frames: VolumeDescriptor::framed. It is false for a foreign volume.
   bool framed = false;
   std::optional<SecretKey> volume_key;  // makes the volume an encrypted one
 };
 
 class OwnFormat final : public BlockFormat {
  public:
-  // Throws Error(EINVAL) where something is to be compressed or encrypted in a volume that is not
-  // `framed`: its other readers would not expect it.
+  // Throws Error(EINVAL) if the settings compress or encrypt, but the volume is not `framed`: its
+  // other readers would not expect it.
   explicit OwnFormat(OwnFormatSettings settings);
 
   [[nodiscard]] const std::string& prefix() const override { return prefix_; }
@@ -63,8 +63,8 @@ class OwnFormat final : public BlockFormat {
 
   [[nodiscard]] bool is_plain() const override { return !framed_; }
   [[nodiscard]] std::size_t overhead_bytes() const override;
-  // What is written is stored, as nbdkit's own S3 plugin does: the zeroblock filter is there for
-  // those who want otherwise.
+  // Blocks of zeros are stored, as by nbdkit's own S3 plugin; the zeroblock filter removes them for
+  // users who want that.
   [[nodiscard]] bool removes_zeros() const override { return false; }
 
   [[nodiscard]] EncodedBlock encode(BlockNumber block,
@@ -73,8 +73,7 @@ class OwnFormat final : public BlockFormat {
   [[nodiscard]] bool is_stored_plain(const ObjectInfo& object) const override {
     return !sealer_.has_value() && object.size_bytes == object_size_;
   }
-  // Nothing of `attributes` is looked at. `data` holds nothing that was not authentic, also after a
-  // failure.
+  // `attributes` are ignored. `data` contains only authentic bytes, even after a failure.
   void decode(BlockNumber block, std::span<const std::byte> body,
               const ObjectAttributes& attributes, std::span<std::byte> data) const override;
 

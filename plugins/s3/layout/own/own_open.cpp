@@ -44,7 +44,7 @@ void OwnOpener::check_level() const {
                                   request_.compression_level, to_string(method)));
 }
 
-// Other layouts have others.
+// Other layouts have other limits.
 void OwnOpener::check_object_size() const {
   const std::uint32_t size = request_.object_size.value_or(kObjectSize_bytes_default);
   if (std::has_single_bit(size) && size >= kObjectSize_bytes_min && size <= kObjectSize_bytes_max) {
@@ -78,7 +78,7 @@ std::optional<VolumeLayout> OwnOpener::open_described() {
   return layout;
 }
 
-// Of an encrypted volume, its key; nothing of others. What was said about encryption must be so.
+// Returns the key of an encrypted volume, nothing for others. The request has to agree.
 std::optional<SecretKey> OwnOpener::unlock(const VolumeDescriptor& descriptor) const {
   check_cipher();
   if (request_.passphrase.has_value()) {
@@ -193,7 +193,7 @@ VolumeLayout OwnOpener::create() {
                                place_, names_.descriptor()));
 }
 
-// That nothing was listed here before the descriptor means something only where listings show it.
+// That no block was listed before the descriptor counts only if listings show the descriptor.
 bool OwnOpener::shows_descriptor() {
   std::string reason = "it is not in a listing";
   try {

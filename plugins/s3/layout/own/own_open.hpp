@@ -1,5 +1,5 @@
-// Opening and creating volumes of our own layout, and foreign ones that have the same: see
-// volume_open.hpp for which is which.
+// Opens and creates volumes of our own layout, and opens foreign ones of the same layout.
+// volume_open.hpp decides which is which.
 #pragma once
 
 #include <optional>
@@ -15,9 +15,9 @@ class OwnOpener {
   // Both outlive this; `place` is for messages.
   OwnOpener(ObjectStore& store, const VolumeRequest& request, std::string place);
 
-  // Nothing: there is no descriptor.
+  // Returns nothing if there is no descriptor.
   std::optional<VolumeLayout> open_described();
-  // `block` is one that is there.
+  // `block` exists.
   VolumeLayout open_foreign(const ListedObject& block);
   VolumeLayout create();
 
@@ -37,7 +37,7 @@ class OwnOpener {
   const ObjectNames names_;
 };
 
-// Throws Error(EINVAL): `name` was given as one thing and found as another.
+// Throws Error(EINVAL) because the volume's `name` differs from the one that was given.
 [[noreturn]] void throw_disagreement(const char* name, std::uint64_t given,
                                      const std::string& place, std::uint64_t found);
 

@@ -42,7 +42,7 @@ std::string digits_of(BlockNumber block) {
   return fmt::format("{:08x}", block.value);
 }
 
-// CBC, and nothing that has a MAC or ciphertext stealing built in.
+// Returns whether it is CBC, without a MAC or ciphertext stealing built in.
 bool is_plain_cbc(const EVP_CIPHER* cipher) {
   constexpr unsigned long kOther = EVP_CIPH_FLAG_AEAD_CIPHER | EVP_CIPH_FLAG_CTS;
   return EVP_CIPHER_get_mode(cipher) == EVP_CIPH_CBC_MODE &&
@@ -73,7 +73,7 @@ S3backerCipher::~S3backerCipher() {
 
 void S3backerCipher::choose_cipher(const std::string& name) {
   // The built-in table knows the names of all ciphers, and their aliases, whether or not a provider
-  // offers them: what it says is canonical is also what s3backer takes for it.
+  // offers them: its canonical name is also the one that s3backer uses.
   const EVP_CIPHER* known = EVP_get_cipherbyname(name.c_str());
   const int nid = known == nullptr ? NID_undef : EVP_CIPHER_get_nid(known);
   if (nid == NID_undef) {
@@ -90,7 +90,7 @@ void S3backerCipher::choose_cipher(const std::string& name) {
   name_ = OBJ_nid2sn(nid);
   cipher_.reset(EVP_CIPHER_fetch(nullptr, name_.c_str(), nullptr));
   if (cipher_ == nullptr) {
-    ERR_clear_error();  // or the next user of OpenSSL in this thread takes it for its own
+    ERR_clear_error();  // or the next OpenSSL call in this thread reports it as its own
     throw Error(EINVAL,
                 fmt::format("this OpenSSL offers the cipher {} only in its legacy provider, "
                             "if at all: to read a volume encrypted with it, activate that "

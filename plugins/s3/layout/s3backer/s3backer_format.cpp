@@ -27,7 +27,7 @@ std::string lower_case(std::string_view text) {
   return lower;
 }
 
-// The codings in the order they were applied; empty items count for nothing, as HTTP has it.
+// Returns the codings in the order they were applied, without empty items, which HTTP ignores.
 std::vector<std::string_view> split_codings(std::string_view header) {
   const std::string separators = std::string(kBlanks) + ",";
   std::vector<std::string_view> codings;
@@ -48,7 +48,7 @@ std::optional<unsigned> hex_digit(char c) {
   return std::nullopt;
 }
 
-// "<40 hex digits>", with the quotes or, as a store may have taken them for HTTP's own, without.
+// Parses "<40 hex digits>", with or without the quotes: a store may have taken them for HTTP's own.
 std::optional<S3backerCipher::Hmac> parse_hmac(std::string_view text) {
   if (text.size() >= 2 && text.front() == '"' && text.back() == '"') {
     text = text.substr(1, text.size() - 2);
@@ -86,8 +86,8 @@ std::optional<BlockNumber> S3backerFormat::parse_name(std::string_view name) con
 
 std::size_t S3backerFormat::overhead_bytes() const {
   const std::size_t block_bytes = geometry_.block_size();
-  // Whatever is set, since objects may be coded otherwise, and so that an object that is encrypted
-  // without need is refused for that and not for its length.
+  // This holds whatever is set, since objects may be coded otherwise, and so that an object that is
+  // needlessly encrypted is refused for that and not for its length.
   return std::max(compressed_bytes_max(Compression::deflate, block_bytes),
                   compressed_bytes_max(Compression::zstd, block_bytes)) -
          block_bytes + S3backerCipher::kPadding_bytes_max;

@@ -1,30 +1,29 @@
 // The blocks of an s3backer volume, byte for byte as s3backer 1.5 to 2.1 writes them.
 //
-//   body              encrypt(compress(block)), each where it is set
+//   body              encrypt(compress(block)), each if it is set
 //   Content-Type      application/x-s3backer-block
 //   Content-Encoding  nothing | deflate | zstd | encrypt-CIPHER | deflate, encrypt-CIPHER |
 //                     zstd, encrypt-CIPHER
 //   metadata          s3backer-blocksize, s3backer-filesize   block 0 only, at every PUT of it
 //                     s3backer-hmac: "<40 hex digits>"        encrypted ones; with the quotes
 //
-// A block of zeros has no object. A block that does not shrink is stored compressed all the same:
-// so does s3backer.
+// A block of zeros has no object. A block that does not shrink is stored compressed anyway, as
+// s3backer does.
 //
-// Reading. Compression need not be what is set: a volume may mix codings block by block, and each
-// object says its own. Encryption must be: with a cipher set, an object that is not encrypted is
-// an error, and the reverse, so that nobody who can write to the store slips a plain block under an
-// encrypted volume. Codings are read from right to left, in either case, with or without blanks;
-// one that is unknown is an error that names it. The signature is checked before anything else is
-// done with a body.
+// Reading. The compression may differ from the setting: a volume may mix codings block by block,
+// and each object names its own. The encryption must match it: with a cipher set, an unencrypted
+// object is an error, and the reverse, so that a writer to the store cannot slip a plain block into
+// an encrypted volume. Codings are read from right to left, in either case, with or without blanks;
+// an unknown one is an error that names it. The signature is checked before the body is used.
 //
-// A service may drop the Content-Encoding that came with an object. What is to stand for it then can
-// be given, as s3backer's --defaultContentEncoding.
+// A service may drop the Content-Encoding that came with an object. A substitute for it can be set,
+// like s3backer's --defaultContentEncoding.
 //
-// s3backer keeps no more than 31 characters of a Content-Encoding, blanks not counted: what it
-// writes with deflate under CAMELLIA it cannot read again. Here it can be read.
+// s3backer keeps at most 31 characters of a Content-Encoding, not counting blanks: it cannot read
+// its own blocks with deflate under CAMELLIA again. This program can.
 //
-// What comes out of zlib and libzstd depends on their versions, so that two programs may store the
-// same block as different bytes; all else is determined by the block.
+// The output of zlib and libzstd depends on their versions, so two programs may store the same
+// block as different bytes; everything else is determined by the block.
 #pragma once
 
 #include <cstdint>
@@ -42,11 +41,11 @@ namespace nbdstack {
 struct S3backerCoding {
   Compression compression = Compression::none;
   int level = 0;                                 // valid for `compression`
-  std::unique_ptr<const S3backerCipher> cipher;  // null: not encrypted
+  std::unique_ptr<const S3backerCipher> cipher;  // null if not encrypted
   std::string default_encoding{};                // of objects that come without one
 };
 
-// The Content-Encoding by which an object was written.
+// The Content-Encoding of an object, parsed.
 inline const std::string& encoding_of(const ObjectAttributes& attributes,
                                       const std::string& default_encoding) {
   return attributes.content_encoding.empty() ? default_encoding : attributes.content_encoding;
@@ -62,7 +61,7 @@ class S3backerFormat final : public BlockFormat {
   [[nodiscard]] std::optional<BlockNumber> parse_name(std::string_view name) const override;
   [[nodiscard]] bool names_are_ordered() const override { return !names_.with_hash(); }
 
-  // Never, since any object may be compressed whatever is set: ask is_stored_plain() of each.
+  // Returns false, since any object may be compressed: is_stored_plain() decides for each.
   [[nodiscard]] bool is_plain() const override { return false; }
   [[nodiscard]] std::size_t overhead_bytes() const override;
   [[nodiscard]] bool removes_zeros() const override { return true; }

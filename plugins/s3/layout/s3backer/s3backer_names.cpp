@@ -15,7 +15,7 @@ bool is_lower_hex(char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
 }
 
-// Takes the number that `text` begins with off it.
+// Removes the number that `text` begins with from it, and returns that number.
 std::optional<std::uint32_t> take_number(std::string_view& text) {
   const std::string_view digits = text.substr(0, kBlockDigits);
   std::uint32_t number = 0;

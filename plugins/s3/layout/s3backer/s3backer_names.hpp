@@ -1,13 +1,13 @@
-// What the objects of an s3backer volume are called.
+// The names of an s3backer volume's objects.
 //
 //   PREFIX%08x             a block, by its number in lower case hexadecimal
 //   PREFIX%08x-%08x        the same with --blockHashPrefix: a hash of the number goes first, which
 //                          spreads neighbouring blocks over the key space
 //   PREFIXs3backer-mounted the mount token (s3backer_volume.hpp)
 //
-// PREFIX is as it stands, without a slash of its own: s3backer's --prefix=dir/ is "dir/", its
-// bucket argument "bucket/sub" is "sub/". Numbers of blocks are below 2^32. Every other key under
-// the prefix is none of the volume's.
+// PREFIX is used verbatim, no slash is added: s3backer's --prefix=dir/ is "dir/", its bucket
+// argument "bucket/sub" is "sub/". Numbers of blocks are below 2^32. Every other key under the
+// prefix does not belong to the volume.
 #pragma once
 
 #include <cstdint>
@@ -32,11 +32,11 @@ class S3backerNames {
   [[nodiscard]] std::string block(BlockNumber block) const;
   [[nodiscard]] std::string mount_token() const;
 
-  // The block that an object of this name holds; nothing for every other name, one with a hash that
-  // is not its number's too.
+  // Returns the block in an object of this name, or nothing for every other name, including one
+  // with a hash that does not fit its number.
   [[nodiscard]] std::optional<BlockNumber> parse_block(std::string_view name) const;
 
-  // The hash of --blockHashPrefix.
+  // Returns the hash of --blockHashPrefix.
   static std::uint32_t hash_of(std::uint32_t block);
 
  private:

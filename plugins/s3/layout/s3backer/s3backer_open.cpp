@@ -55,7 +55,7 @@ class Opener {
   }
 
  private:
-  // Finds block 0, the last block as far as the geometry needs it, and a block to tell the cipher.
+  // Finds block 0, the last block as far as the geometry needs it, and one that shows the cipher.
   void look_around() {
     refuse_own_layout();
     findings_.block_0 = store_.look_up(names_.block({0}));
@@ -63,7 +63,7 @@ class Opener {
     std::optional<BlockNumber> first_listed;
     store_.list_in_any_order(names_.prefix(), [&](const ListedObject& object) {
       refuse_other_names(object.key);
-      const bool looks_at_all = !is_in_order();  // the highest number may be anywhere among them
+      const bool looks_at_all = !is_in_order();  // the highest number may come at any place
       const auto block = names_.parse_block(object.key);
       if (!block.has_value()) {
         return looks_at_all || may_be_followed_by_block(names_.prefix(), object.key);
@@ -80,10 +80,10 @@ class Opener {
     if (is_in_order()) look_behind_the_end();
   }
 
-  // What is listed comes in the order of the blocks' numbers.
+  // Returns whether a listing is in the order of the blocks' numbers.
   [[nodiscard]] bool is_in_order() const { return !names_.with_hash() && store_.lists_in_order(); }
 
-  // Of ordered names, those from an end on say whether there is more than is given or recorded.
+  // If names are ordered, a listing from the given or recorded end on shows blocks beyond it.
   void look_behind_the_end() {
     S3backerRecord recorded;
     if (findings_.block_0.has_value()) {
@@ -111,7 +111,7 @@ class Opener {
     return found;
   }
 
-  // One of our own layout can lie there only where the prefix is a key.
+  // A volume of our own layout can lie there only if the prefix is a key.
   void refuse_own_layout() {
     const std::string& prefix = names_.prefix();
     if (!prefix.empty() && !prefix.ends_with('/')) return;
@@ -205,7 +205,7 @@ class Opener {
     return is_encryption ? last.substr(kEncryption.size()) : std::string();
   }
 
-  // A block by which to tell how the others are written.
+  // A block that shows how the others are written.
   struct Sample {
     BlockNumber block;
     ObjectInfo object;
@@ -217,7 +217,7 @@ class Opener {
   const S3backerNames names_;
   S3backerFindings findings_;
   std::optional<Sample> sample_;
-  std::optional<ObjectNames> own_names_;  // a volume of our own would have
+  std::optional<ObjectNames> own_names_;  // those that a volume of our own would have
 };
 
 std::string host_name() {

@@ -107,7 +107,7 @@ class Judge {
     return given;
   }
 
-  // The same, or the same modulo 2^32 as version 1.6.0 recorded it.
+  // Equal, or equal modulo 2^32 as version 1.6.0 recorded it.
   [[nodiscard]] static bool agrees(std::uint64_t given, std::uint64_t recorded) {
     return given == recorded || (recorded < kWrap && given % kWrap == recorded);
   }
