@@ -1,16 +1,16 @@
-// What must hold, checked where the program goes on to rely on it.
+// Invariants, checked where the program is about to rely on them.
 //
 //   INVARIANT(slot < slots, slot, slots);                always: for what costs a comparison
 //   COSTLY_INVARIANT(find(block) == kNoSlot, block.value);  in debug and sanitizer builds only
 //
-// They come in pairs: one on each side of a border (the range that a client's request has, and that
-// of the request it becomes below; a pin, and its end). The values after the condition stand in the
+// They come in pairs: one on each side of a border (the range of a client's request, and that of
+// the request it becomes below; a pin, and its end). The values after the condition appear in the
 // message, in this order. They are not evaluated while it holds.
 //
-// One that does not hold ends the process. Whatever the program did next, it would do without
-// knowing what it does, and what it holds is the only good copy of somebody's data: a durable cache
-// is read and checked at the next start, as after any other crash. What a user, a client or a disk
-// may cause is an Error, never this.
+// One that does not hold ends the process. The program cannot know any more what it does next, and
+// it may have the only good copy of somebody's data: a durable cache is read and checked at the
+// next start, as after any other crash. What a user, a client or a disk may cause is an Error,
+// never this.
 #pragma once
 
 #include <fmt/format.h>
@@ -34,7 +34,7 @@ template <typename... Values>
     log::error("nbdstack: {}:{}: this does not hold: {}{}{}{}{}", file, line, condition,
                shown.empty() ? "" : "; ", names, shown.empty() ? "" : " = ", shown);
   } catch (const std::exception&) {
-    // Without memory there is no message.
+    // There is no message without memory.
   }
   std::abort();
 }
@@ -47,7 +47,7 @@ template <typename... Values>
                                                  #__VA_ARGS__ __VA_OPT__(, ) __VA_ARGS__))
 
 #ifdef NDEBUG
-// Compiled, so that it stays right; never evaluated.
+// The condition is compiled, so that it stays right, but never evaluated.
 #define COSTLY_INVARIANT(condition, ...) \
   (true ? static_cast<void>(0) : INVARIANT(condition __VA_OPT__(, ) __VA_ARGS__))
 #else

@@ -16,7 +16,7 @@ Sink& current() {
   return sink;
 }
 
-// What a sink has no memory for is lost.
+// A message is lost if the sink has no memory for it.
 void write_to(void (*sink)(const char*), const char* message) noexcept {
   try {
     sink(message);

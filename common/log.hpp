@@ -1,9 +1,9 @@
-// Where messages go. Engines log through here and do not know nbdkit; the boundary points the sink
-// at nbdkit_debug and nbdkit_error when a filter or plugin is loaded. Until then, and in unit
-// tests, errors go to stderr and debug messages nowhere.
+// The log. Engines log through it and do not know nbdkit; the boundary sets the sink to
+// nbdkit_debug and nbdkit_error when a filter or plugin is loaded. Until then, and in unit tests,
+// errors are written to stderr, and debug messages nowhere.
 //
-// Nothing is thrown: what is logged is often a failure, in a place that must not fail, and there may
-// be no memory left. A message that there is no memory for is logged without its values.
+// Nothing throws: messages are often about a failure, in a place that must not fail, and without
+// memory left. A message that there is no memory to format is logged without its values.
 #pragma once
 
 #include <fmt/core.h>
@@ -13,7 +13,7 @@
 
 namespace nbdstack::log {
 
-// Both are called from any thread.
+// Any thread may call both.
 struct Sink {
   void (*error)(const char* message);
   void (*debug)(const char* message);
@@ -35,15 +35,14 @@ void write(void (*to)(const char*) noexcept, fmt::format_string<Args...> format,
   }
 }
 
-// For what the user must see although no request can carry it: a failed background write, a
-// degraded mode, lost ownership.
+// For messages that the user must see although no request can carry them: a failed background
+// write, a degraded mode, lost ownership.
 template <typename... Args>
 void error(fmt::format_string<Args...> format, Args&&... args) noexcept {
   write<Args...>(write_error, format, std::forward<Args>(args)...);
 }
 
-// Shown with nbdkit -v. For paths taken once in a while; a message per block belongs behind a debug
-// flag of the layer.
+// Shown with nbdkit -v. For rare paths; a message per block belongs behind a layer's debug flag.
 template <typename... Args>
 void debug(fmt::format_string<Args...> format, Args&&... args) noexcept {
   write<Args...>(write_debug, format, std::forward<Args>(args)...);

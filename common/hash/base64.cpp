@@ -30,7 +30,7 @@ std::optional<std::vector<std::byte>> from_base64(std::string_view text) {
                                      static_cast<int>(text.size()));
   if (length < 0) return std::nullopt;
   bytes.resize(static_cast<std::size_t>(length) - padding_of(text));
-  // The decoder forgives blanks around the text and bits that say nothing.
+  // The decoder accepts blanks around the text, and unused bits that are not 0.
   if (to_base64(bytes) != text) return std::nullopt;
   return bytes;
 }

@@ -12,7 +12,7 @@ namespace nbdstack {
 
 std::string to_base64(std::span<const std::byte> bytes);
 
-// Nothing where the text is not exactly what to_base64() makes of some bytes.
+// Returns nothing if the text is not exactly the result of to_base64() for some bytes.
 std::optional<std::vector<std::byte>> from_base64(std::string_view text);
 
 }  // namespace nbdstack

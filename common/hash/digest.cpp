@@ -7,8 +7,7 @@
 namespace nbdstack {
 namespace {
 
-// One-shot digests need no context of their own to be kept; a failure means an OpenSSL without the
-// algorithm (FIPS mode).
+// One-shot digests keep no context; a failure means an OpenSSL without the algorithm (FIPS mode).
 template <typename Digest>
 Digest digest_of(std::span<const std::byte> data, const EVP_MD* algorithm, const char* name) {
   Digest digest{};

@@ -18,7 +18,7 @@ KnownBlocks up_to(const KnownBlocks& known, std::uint64_t block_count) {
   return clipped;
 }
 
-// Whether it is certain of each block of [first, end) whether it is stored.
+// Returns whether `known` covers each block of [first, end).
 bool covers(const KnownBlocks& known, std::uint64_t first, std::uint64_t end) {
   for (const KnownRun& run : known) {
     if (run.blocks.offset <= first && run.blocks.end() > first) first = run.blocks.end();

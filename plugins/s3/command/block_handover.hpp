@@ -1,5 +1,5 @@
-// What a volume remembers of its blocks (block_memory.hpp), handed on by a verb that has the lease
-// between two servers: the record counts only if nobody has had the lease since.
+// Passes on what a volume remembers of its blocks (block_memory.hpp), for a verb that has the lease
+// between two servers: the record counts only if no other owner has had the lease since.
 #pragma once
 
 #include <cstdint>
@@ -13,9 +13,9 @@
 
 namespace nbdstack {
 
-RememberedVolume remembered(const FoundVolume& volume);  // one of our own
+RememberedVolume remembered(const FoundVolume& volume);  // for volumes of our own
 
-// After a removal of the blocks [first, end), by listings and by what was recorded of the volume.
+// Warns, after a removal of [first, end), unless listings or `recorded` prove that nothing is left.
 void say_what_may_be_left(const ObjectStore& store, const KnownBlocks& recorded,
                           std::uint64_t first, std::uint64_t end);
 
@@ -25,12 +25,12 @@ class BlockHandover {
   BlockHandover(ObjectStore& store, const Lease& lease, const Processes& processes)
       : store_(store), lease_(lease), processes_(processes) {}
 
-  // What is certain, for who has just taken the lease; nothing where that is not recorded.
+  // Returns the record for the owner that has just taken the lease, or nothing if there is none.
   [[nodiscard]] KnownBlocks recall(const RememberedVolume& volume) const;
 
-  // To be called after the last change of a block, and before the lease is given back. Of a volume
-  // that is longer now, what lies behind the former end is not known. Writes nothing where nothing
-  // is known; what fails is logged.
+  // Called after the last change of a block, and before the lease is released. If the volume is
+  // longer now, blocks behind the former end are not known. Writes nothing if `known` is empty, and
+  // logs failures.
   void hand_on(const RememberedVolume& volume, const KnownBlocks& known) const;
 
  private:

@@ -1,9 +1,9 @@
-// The objects of a range of blocks, listed and removed in bulk: 1,000 a request, several requests
-// at a time, each begun as soon as a listing has shown enough of them. Memory does not depend on
-// how many there are.
+// Lists the objects of a range of blocks and removes them in bulk: 1,000 a request, several
+// requests at a time, each begun as soon as a listing has shown enough of them. Memory does not
+// depend on their number.
 //
-// A listing may not show all there is. What it does not show and the volume's record says is stored
-// is removed afterwards, by its name.
+// A listing may be incomplete. Blocks that it lacks but the volume's record contains are removed
+// afterwards, by name.
 #pragma once
 
 #include <cstddef>
@@ -21,13 +21,13 @@ namespace nbdstack {
 // How a verb changes objects.
 struct ChangeOptions {
   std::size_t requests = 16;  // at a time, at least one
-  // Called before each request that changes something, by any thread: throws where that is not
-  // allowed any more. Empty: it always is.
+  // Called before each request that changes something, by any thread; throws if that is not allowed
+  // any more. If empty, it is always allowed.
   std::function<void()> check_writable{};
   // Called with the number of objects removed so far, by one thread at a time.
   std::function<void(std::uint64_t removed)> progress{};
-  // So that a request that is carried out when the verb has ended does nothing to what others have
-  // written since.
+  // A request that the store executes after the verb has ended must not undo what others write
+  // then.
   ChangeGuard guard{};
   KnownBlocks recorded{};  // of the volume, before the verb changes it
 };
@@ -38,12 +38,12 @@ class BlockRemoval {
   BlockRemoval(ObjectStore& store, const BlockFormat& format, const ChangeOptions& options)
       : store_(store), format_(format), options_(options), changes_(store, options.guard) {}
 
-  // Removes the blocks of [first, end) that have objects, as far as a listing or the record tells.
-  // Throws what the store or check_writable
-  // throws, when the requests under way have been answered: some are removed then, others not.
+  // Removes the blocks of [first, end) that have objects according to a listing or the record. When
+  // the store or check_writable throws, this waits for the requests under way and throws the same:
+  // some blocks are removed then.
   void remove(BlockNumber first, BlockNumber end);
 
-  // By all calls so far.
+  // Returns the number of objects removed by all calls so far.
   [[nodiscard]] std::uint64_t removed() const { return removed_; }
 
  private:

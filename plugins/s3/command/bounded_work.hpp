@@ -1,7 +1,7 @@
-// Items from one producer, worked on by several threads, with a bound on how many wait: so that a
-// listing of any length needs little memory.
+// Several threads work on items from one producer. The number of waiting items is bounded, so that
+// a listing of any length needs little memory.
 //
-// When the work on one item throws, the waiting items are discarded, give() returns false, and
+// If the work on one item throws, the waiting items are discarded, give() returns false, and
 // finish() throws the first exception.
 #pragma once
 
@@ -20,8 +20,7 @@ namespace nbdstack {
 template <typename Item>
 class BoundedWork {
  public:
-  // Starts the threads, at least one, and as many as there is memory for. `work` is called by several
-  // of them at a time.
+  // Starts at least one thread, and as many as there is memory for. They call `work` concurrently.
   BoundedWork(std::size_t threads, std::function<void(Item&)> work)
       : work_(std::move(work)), waiting_max_(2 * threads) {
     threads_.reserve(threads);
@@ -39,7 +38,7 @@ class BoundedWork {
     join();
   }
 
-  // Waits while many items wait. Returns false if the work has failed, and no more is wanted.
+  // Waits while the queue is full. Returns false if the work has failed: nothing more is accepted.
   bool give(Item item) {
     const MutexLock lock(mutex_);
     while (failure_ == nullptr && waiting_.size() >= waiting_max_) changed_.wait(mutex_);
@@ -49,7 +48,7 @@ class BoundedWork {
     return true;
   }
 
-  // Waits until everything is done. No give() afterwards.
+  // Waits until everything is done. give() must not be called afterwards.
   void finish() {
     end(/*drop=*/false);
     join();
@@ -101,7 +100,7 @@ class BoundedWork {
   std::deque<Item> waiting_ GUARDED_BY(mutex_);
   std::exception_ptr failure_ GUARDED_BY(mutex_);
   bool ended_ GUARDED_BY(mutex_) = false;
-  std::vector<std::thread> threads_;  // of the producer
+  std::vector<std::thread> threads_;  // used by the producer only
 };
 
 }  // namespace nbdstack

@@ -1,4 +1,4 @@
-// What `check` says of a volume on standard error, in words.
+// The words in which `check` reports on a volume, on standard error.
 #pragma once
 
 #include <string>
@@ -7,11 +7,10 @@
 
 namespace nbdstack {
 
-// How far it is.
+// Returns the progress in words.
 std::string in_words(const CheckResult& so_far);
 
-// What is worth knowing beside damaged objects; `renewed`: objects that lacked checksums were given
-// them.
+// Prints remarks besides damage. If `renewed`, objects without checksums have been given them.
 void print_remarks(const CheckResult& result, bool renewed);
 
 }  // namespace nbdstack

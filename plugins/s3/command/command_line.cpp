@@ -29,7 +29,7 @@ constexpr std::array kVerbs{
 struct OptionRow {
   std::string_view word;
   std::string_view help;
-  std::string_view verbs;  // that have it, each between blanks; empty: all
+  std::string_view verbs;  // that have it, each between blanks; all if empty
 };
 
 constexpr std::array kOptions{
@@ -60,7 +60,7 @@ Verb parse_verb(const std::string& word) {
   return row->verb;
 }
 
-// The option; nothing where the word is none. Throws UsageError where the verb does not have it.
+// Returns null if `word` is no option. Throws UsageError if the verb does not have the option.
 const OptionRow* find_option(const std::string& word, Verb verb) {
   const auto* const row = std::find_if(kOptions.begin(), kOptions.end(),
                                        [&](const OptionRow& each) { return each.word == word; });

@@ -1,4 +1,4 @@
-// The command line of nbdstack-s3: a verb, the parameters of the plugin as NAME=VALUE, options. A
+// Parses the command line of nbdstack-s3: a verb, the plugin's parameters as NAME=VALUE, options. A
 // second bare word is the bucket, as with nbdkit.
 #pragma once
 
@@ -26,14 +26,14 @@ enum class Verb : std::uint8_t {
 
 class CommandLine {
  public:
-  // `words`: without the program's name. Throws UsageError, also where a parameter's value is wrong
+  // `words` are without the program's name. Throws UsageError, also if a parameter's value is wrong
   // or a secret cannot be read.
   explicit CommandLine(const std::vector<std::string>& words);
   CommandLine(const CommandLine&) = delete;
   CommandLine& operator=(const CommandLine&) = delete;
 
   [[nodiscard]] Verb verb() const { return verb_; }
-  // Not of help and version.
+  // Not for help and version.
   [[nodiscard]] const S3Parameters& parameters() const { return parameters_; }
   [[nodiscard]] const std::string& new_passphrase() const { return new_passphrase_; }
 
@@ -45,7 +45,7 @@ class CommandLine {
   [[nodiscard]] bool progress() const { return progress_; }
   [[nodiscard]] bool verbose() const { return verbose_; }
 
-  // What --help says.
+  // Returns the text of --help.
   static std::string help();
 
  private:
@@ -53,7 +53,7 @@ class CommandLine {
   void take_parameter(const std::string& name, const std::string& value);
   void check();
 
-  S3Parameters parameters_;  // the tables write into it: it stays where it is
+  S3Parameters parameters_;  // never moves, because the tables write into it
   ParameterTable table_;
   ParameterTable own_table_;
   std::string new_passphrase_;

@@ -11,7 +11,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr const char* kFormat = "nbdstack-volume-being-deleted";
-// Far more than a descriptor or a mark has.
+// Far more than a descriptor or a mark.
 constexpr std::size_t kText_bytes_max = 64UL * 1024;
 
 std::uint64_t number_of(const Json& json, const char* field) {

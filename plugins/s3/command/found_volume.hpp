@@ -1,11 +1,11 @@
-// What lies in a bucket under a key, as far as it can be told without a passphrase: for the verbs
+// Finds what is under a key in a bucket, as far as that works without a passphrase: for the verbs
 // that need names and sizes, but no data.
 //
 //   in the store                          kind
 //   our descriptor                        own
-//   what is left by a deletion            half_deleted
+//   the remains of a deletion             half_deleted
 //   our names, but no descriptor          foreign; needs size= and object-size=
-//   s3backer's names, or layout=s3backer  s3backer; needs its passphrase all the same
+//   s3backer's names, or layout=s3backer  s3backer; needs its passphrase anyway
 //   the object KEY                        image
 #pragma once
 
@@ -26,26 +26,26 @@ struct FoundVolume {
   std::string key;
   std::string place;  // bucket and key, for messages
   std::uint64_t size_bytes = 0;
-  std::uint32_t object_size = 0;             // 0: not known, of one that is half deleted
-  std::shared_ptr<const BlockFormat> names;  // of blocks, for their names only; none of an image
+  std::uint32_t object_size = 0;                 // 0 if unknown, which only a half deleted one is
+  std::shared_ptr<const BlockFormat> names;      // for the blocks' names only; null for an image
   std::optional<StoredDescriptor> descriptor{};  // own
   std::string mount_token{};                     // s3backer
 
-  // Of its descriptor; empty where it has none.
+  // Returns the id of its descriptor, or an empty string if it has none.
   [[nodiscard]] std::string id() const {
     return descriptor.has_value() ? descriptor->descriptor.id : std::string();
   }
-  // The number of blocks of the disk; 0 where it is not known.
+  // Returns the number of blocks of the disk, or 0 if it is unknown.
   [[nodiscard]] std::uint64_t block_count() const;
-  // The first number that no block of this layout can have.
+  // Returns the first number that no block of this layout can have.
   [[nodiscard]] BlockNumber block_limit() const;
 };
 
-// What a volume of ours would be called that is not there: of kind foreign, without a size.
+// Returns the names of a volume of ours that does not exist: its kind is foreign, without a size.
 FoundVolume no_volume(const VolumeRequest& request);
 
-// Changes nothing in the store. Throws Error: ENOENT where there is no volume, EINVAL for
-// contradictions and for parameters that are missing, and the store's own.
+// Changes nothing in the store. Throws Error: ENOENT if there is no volume, EINVAL for
+// contradictions and for missing parameters, and the store's own.
 FoundVolume find_volume(ObjectStore& store, const VolumeRequest& request);
 
 }  // namespace nbdstack

@@ -42,7 +42,7 @@ int run(const std::vector<std::string>& words) {
 
 int main(int argc, char** argv) {
   nbdstack::log::set_sink({print_error, discard});
-  // A connection that the service closes is an error to be told, not the end.
+  // A connection that the service closes is an error to report, and must not end the process.
   if (std::signal(SIGPIPE, SIG_IGN) == SIG_ERR) return 1;
   try {
     return run({argv + 1, argv + argc});

@@ -1,14 +1,14 @@
-// The verbs of nbdstack-s3: from a command line that was understood to what is printed.
+// Runs the verbs of nbdstack-s3, from the parsed command line to the printed result.
 //
-// Results go to stdout; questions, progress and what is wrong to stderr.
+// Results are printed on stdout; questions, progress and errors on stderr.
 #pragma once
 
 #include "plugins/s3/command/command_line.hpp"
 
 namespace nbdstack {
 
-// The exit code: 0, or 1 where something is damaged. Throws Error for everything that was refused
-// or failed.
+// Returns the exit code: 0, or 1 if something is damaged. Throws Error for everything that was
+// refused or failed.
 int run_verb(const CommandLine& command);
 
 }  // namespace nbdstack

@@ -17,15 +17,15 @@
 namespace nbdstack {
 namespace {
 
-constexpr const char* kUnversioned = "null";  // the id of what was written without versions
+constexpr const char* kUnversioned = "null";  // the id of objects written without versions
 
 class Pass {
  public:
   Pass(ObjectStore& store, const VersionScope& scope, const ChangeOptions& options)
       : store_(store), scope_(scope), options_(options) {}
 
-  // Removes those of the scope that `choose` picks. It is called with each version and with the one
-  // that is listed behind it, if there is one.
+  // Removes those versions of the scope that `choose` picks. It is called with each version and
+  // with the next one in the listing, if there is one.
   using Choose = std::function<bool(const ListedVersion&, const ListedVersion* next)>;
 
   void run(const Choose& choose) {
@@ -33,7 +33,7 @@ class Pass {
     BoundedWork<std::vector<Removal>> removing(
         options_.requests, [&](const std::vector<Removal>& removals) {
           if (options_.check_writable) options_.check_writable();
-          Doubt doubt;  // that it may be done later is harmless: an id names this version for ever
+          Doubt doubt;  // a late execution is harmless: an id names this version for ever
           store_.remove_matching(removals, doubt);
           const std::lock_guard lock(counting);
           removed_ += removals.size();

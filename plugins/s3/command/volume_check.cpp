@@ -46,7 +46,7 @@ class Check {
  private:
   struct GoodObject {
     std::uint64_t size_bytes = 0;
-    std::optional<ChecksumKind> lacking{};  // what it has, where that is less than it should be
+    std::optional<ChecksumKind> lacking{};  // its checksum, if that is less than it should be
     bool is_renewed = false;
   };
 
@@ -73,9 +73,9 @@ class Check {
     count(block, good, fault.has_value() ? fault->what() : "");
   }
 
-  // False: it was removed meanwhile. Throws where not the object is at fault, but the service or what
-  // it is asked with: an object that cannot be looked at either may be refused for a reason of its own
-  // (it is archived, say), but then others are answered for.
+  // Returns false if the object was removed meanwhile. Throws if the fault is not the object's but
+  // the service's or the credentials': a query of the object, too, may be refused for a reason of
+  // its own (it is archived, say), but then queries of others are answered.
   bool is_there(const std::string& name, const Error& fault) {
     bool is_found = false;
     try {
@@ -135,12 +135,12 @@ class Check {
     return good;
   }
 
-  // Parts are read of plain volumes only.
+  // Only plain volumes are read in parts.
   [[nodiscard]] ChecksumKind wanted_checksum() const {
     return format_.is_plain() ? ChecksumKind::pieces : ChecksumKind::whole;
   }
 
-  // False: it is another object by now, which whoever wrote it gave its checksums.
+  // Returns false if another writer has replaced the object, and so given it checksums.
   bool renew(const std::string& name, std::span<const std::byte> body, const ObjectInfo& object) {
     renewal_->check_writable();
     PutOptions options{

@@ -12,7 +12,7 @@
 namespace nbdstack {
 namespace {
 
-// The name of an object that belongs to a volume; empty where there is none.
+// Returns the name of an object that belongs to a volume, or an empty string if there is none.
 std::string find_volume_object(ObjectStore& store, const std::string& key) {
   const ObjectNames names(key);
   if (store.look_up(names.descriptor()).has_value()) return names.descriptor();

@@ -1,6 +1,6 @@
-// What `create` does: as a server that is started with size= on an empty key, but nothing that
-// exists is opened instead. Of two that create the same volume at the same moment both may be told
-// that they did; there is one volume then, and it is what both asked for.
+// Runs `create`, which creates a volume like a server started with size= on an empty key, but never
+// opens an existing one. Of two concurrent calls for the same volume both may report success; there
+// is one volume then, and it is what both requested.
 #pragma once
 
 #include "plugins/s3/layout/volume_request.hpp"
@@ -8,9 +8,8 @@
 
 namespace nbdstack {
 
-// Throws Error: EEXIST where there is a volume, whole, damaged or half deleted; EINVAL without
-// size=, and for a layout whose volumes are created by their first block; what open_volume()
-// throws.
+// Throws Error: EEXIST if there is a volume, whole, damaged or half deleted; EINVAL without size=,
+// and for a layout whose volumes are created by their first block; and open_volume()'s errors.
 VolumeLayout create_volume(ObjectStore& store, const VolumeRequest& request);
 
 }  // namespace nbdstack

@@ -1,8 +1,8 @@
-// What `passphrase` does: wraps the volume's key by another passphrase (wrapped_key.hpp). No block
-// is rewritten, and a server that has the volume open goes on: it has the key.
+// Runs `passphrase`: wraps the volume's key by another passphrase (wrapped_key.hpp). No block is
+// rewritten, and a server that has the volume open continues: it has the key.
 //
-// The caller needs no lease where the store honours conditional PUTs: a descriptor that was changed
-// meanwhile is noticed. Where it does not, he must have the lease.
+// The caller needs no lease if the store honours conditional PUTs: a descriptor that was changed
+// meanwhile is detected. If the store does not, the caller must have the lease.
 #pragma once
 
 #include <string>
@@ -21,7 +21,7 @@ struct PassphraseChange {
 };
 
 // Throws Error: EACCES for a wrong old passphrase, EINVAL for a volume that is not encrypted, EBUSY
-// where the descriptor has changed, and the store's own.
+// if the descriptor has changed, and the store's own.
 void change_passphrase(ObjectStore& store, const StoredDescriptor& stored,
                        const PassphraseChange& change);
 

@@ -66,7 +66,7 @@ StoredAmount count(ObjectStore& store, const FoundVolume& volume, std::size_t re
     return true;
   };
   if (!volume.names->names_are_ordered()) {
-    listing.run({0}, volume.block_limit(), add);  // which looks at every object anyhow
+    listing.run({0}, volume.block_limit(), add);  // which lists every object in any case
     return stored;
   }
   listing.run({0}, end, add);

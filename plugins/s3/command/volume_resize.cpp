@@ -15,7 +15,7 @@
 namespace nbdstack {
 namespace {
 
-// The last block that a volume can have, in the smallest objects.
+// The last block that a volume can have: the largest disk, in the smallest objects.
 constexpr BlockNumber kBlockEnd{(std::uint64_t{1} << 63U) / kObjectSize_bytes_min};
 
 std::optional<SecretKey> unlock(const StoredDescriptor& stored,

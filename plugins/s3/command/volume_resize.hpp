@@ -1,17 +1,17 @@
-// What `resize` does: records another size, and sees to it that what lies behind the end of a disk
-// is zeros. A disk that grows must not bring back what an earlier, smaller one had cut off.
+// Runs `resize`: records another size, and ensures that everything behind the end of a disk is
+// zeros. A disk that grows must not bring back what an earlier, smaller one had cut off.
 //
 //   to        steps
-//   larger    clears what lies behind the old end, then records the new size
-//   smaller   records the new size, then clears what lies behind it; only if that is asked for
-//   the same  clears what lies behind the end: finishes one that was interrupted
+//   larger    clears behind the old end, then records the new size
+//   smaller   records the new size, then clears behind it; only if the user allows it
+//   the same  clears behind the end, which finishes an interrupted resize
 //
-// Clearing removes the objects behind the last block in bulk, and rewrites the last block where
-// the disk ends inside it and anything but zeros follows. Interrupted at any point, the volume has
-// its old or its new size and all its data; what is left behind its end is cleared by the next
-// resize, whichever way it goes.
+// Clearing removes the objects behind the last block in bulk, and rewrites the last block if the
+// disk ends inside it and anything but zeros follows. Interrupted at any point, the volume has its
+// old or its new size and all its data; the remains behind its end are cleared by the next resize,
+// in either direction.
 //
-// The caller has the lease, and got it before he read the descriptor.
+// The caller has the lease, and took it before it read the descriptor.
 #pragma once
 
 #include <cstdint>
@@ -36,9 +36,9 @@ struct ResizeResult {
   std::uint64_t removed_objects = 0;
 };
 
-// Throws Error: EINVAL for a size that is not possible, to make smaller what must not be, or for a
-// passphrase that is missing; EACCES for a wrong one; EBUSY where the descriptor has changed; the
-// store's own and what options.check_writable throws.
+// Throws Error: EINVAL for an impossible size, a smaller one that is not allowed, or a missing
+// passphrase; EACCES for a wrong one; EBUSY if the descriptor has changed; the store's own and
+// those of options.check_writable.
 ResizeResult resize_volume(ObjectStore& store, const StoredDescriptor& stored,
                            const ResizeRequest& request, const ChangeOptions& options);
 
