@@ -1,22 +1,20 @@
-// A place that keeps objects under keys: an S3 service (http_store.hpp) or a directory
-// (directory_store.hpp).
+// Stores objects under keys: an S3 service (http_store.hpp) or a directory (directory_store.hpp).
 //
-// The volume is written against this interface and tested against one in memory. What every store
-// promises:
+// The volume is written against this interface and tested against one in memory. Every store
+// guarantees:
 //
 //  - A write that returned is durable, and every later read or listing shows it.
-//  - What is returned is what was stored, whole or in part: a body that is cut short, too long, of a
-//    wrong range, or that does not match the checksums stored with the object is an Error(EIO) that
-//    names the object, never data. An object without checksums is read without verification, and the
-//    log says so once.
-//  - What may pass by itself (a broken connection, a busy service) is tried again inside the store,
-//    within the store's bounds of time and attempts; an Error that comes out is final for this
-//    request.
+//  - A read returns what was stored, whole or in part: a body that is cut short, too long, of a
+//    wrong range, or does not match the checksums stored with the object is an Error(EIO) that
+//    names the object, never data. An object without checksums is read without verification, and
+//    the log says so once.
+//  - Transient failures (a broken connection, a busy service) are retried inside the store, within
+//    its bounds of time and attempts. An Error from the store is final for this request.
 //  - Errors are EIO, ETIMEDOUT, EACCES (credentials, permissions), ENOENT (the bucket or directory
-//    itself is missing), ENOSPC (quota, full disk); the message carries the object's key and the
+//    itself is missing), ENOSPC (quota, full disk); the message contains the object's key and the
 //    service's own code and words.
-//  - Calls come from any thread, in parallel. Two writes (put, remove) of one key at the same time
-//    are the caller's mistake: which of them wins is open.
+//  - Any thread may call, in parallel. Two concurrent writes (put, remove) of one key are the
+//    caller's mistake: either may win.
 #pragma once
 
 #include <cstddef>
@@ -32,82 +30,82 @@
 namespace nbdstack {
 
 enum class PutMode : std::uint8_t {
-  replace,      // whatever is there
-  create_only,  // only where there is no such object
+  replace,      // any object or none
+  create_only,  // only if there is no such object
   if_match,     // only over the object that has PutOptions::etag
 };
 
 enum class PutResult : std::uint8_t {
   stored,
-  exists,       // create_only: there is an object of that key already
+  exists,       // create_only: the key has an object already
   changed,      // if_match: there is another object, or none
   unsupported,  // both: the store knows no such condition; nothing was stored
 };
 
-// What is left open by the attempts of a change, also when it fails in the end.
+// What the attempts of a change leave open, even if it fails in the end.
 struct Doubt {
-  // An attempt was sent whole and never answered, so that it may still be done later, whatever the
+  // An attempt was sent whole and never answered, so the service may still execute it, whatever the
   // attempts after it have done.
   bool is_open = false;
-  // It was this side that ended such an attempt, after too long a silence: the service may be at it.
+  // This side ended such an attempt after too long a silence: the service may still work on it.
   bool was_given_up = false;
-  // The last attempt failed of what may pass by itself: that the change failed tells nothing of what
-  // the store thinks of it.
+  // The last attempt failed with a transient error, which does not show whether the store accepts
+  // the change.
   bool may_pass = false;
 };
 
 struct PutOptions {
   PutMode mode = PutMode::replace;
-  // Of if_match: as the store gave it. Services differ in whether they want its quotes, so it is
-  // sent as it stands here (conditional_puts.hpp finds out).
+  // For if_match, as the store returned it. Some services want its quotes and some do not, so it is
+  // sent verbatim (conditional_puts.hpp finds out).
   std::string etag{};
   ObjectAttributes attributes{};
-  bool with_checksum = true;  // false: nothing is stored but what is given here
-  bool with_pieces = true;    // false: nobody will read parts of it, so they need no checksums
-  // It holds a block of the disk, and lies in the storage class that was chosen for those. All other
-  // objects are small and often replaced, for which the cheaper classes are the dear ones.
+  bool with_checksum = true;  // if false, only what is given here is stored
+  bool with_pieces = true;    // if false, parts are never read and need no checksums
+  // The object is a block of the disk, in the storage class chosen for blocks. All other objects
+  // are small and often replaced, which costs more in the cheaper classes.
   bool is_block = false;
-  // The store may not know conditions: however it refuses one that it has not looked at is
-  // `unsupported`, and not an error.
+  // The store may not know conditions: if it refuses one without checking it, in whatever way, that
+  // is `unsupported`, and not an error.
   bool is_trial = false;
-  // The caller deals with what is left open. Without this, a conditional put keeps as far from doubt
-  // as it can, at the price of a connection of its own.
+  // The caller handles doubt. Without this, a conditional put avoids doubt as far as it can, at the
+  // price of a connection of its own.
   Doubt* doubt = nullptr;
 };
 
 struct PutOutcome {
   PutResult result = PutResult::stored;
-  std::string etag{};    // of the object that was stored; empty where the store gives none
+  std::string etag{};    // of the stored object; empty if the store returns none
   std::string reason{};  // of `unsupported`, in the service's words
 };
 
-// Which bytes of an object are wanted, and how long it has to be as a whole: a part of an object of
-// another length is a part of something else (a block that was compressed meanwhile).
+// A range of bytes, and the length of the whole object: a part of an object of another length is a
+// part of another content (a block that was compressed meanwhile).
 struct ObjectPart {
   std::uint64_t offset = 0;
   std::uint64_t object_bytes = 0;
-  // The object must still be the one of this ETag: a part of its successor is an Error(EIO). Empty:
-  // any object will do.
+  // The object must still have this ETag: a part of its successor is an Error(EIO). Any object is
+  // accepted if this is empty.
   std::string etag{};
 };
 
 struct ListedObject {
   std::string key;
   std::uint64_t size_bytes = 0;
-  std::string etag{};  // as the store gave it; empty where the listing tells none
+  std::string etag{};  // as the store returned it; empty if the listing has none
 };
 
-// In a store that keeps what was replaced or removed.
+// For a store that keeps replaced and removed objects.
 struct ListedVersion {
   std::string key;
   std::string version_id;
   bool is_latest = false;  // what the key shows
-  bool is_marker = false;  // it says that there is no object
+  bool is_marker = false;  // a delete marker: there is no object
 };
 
 struct Removal {
   std::string key;
-  std::string etag{};  // of the object that is meant, in the form of PutOptions::etag; empty: any
+  std::string etag{};        // the object's, in the form of PutOptions::etag; any object if empty
   std::string version_id{};  // removes this version for ever, instead of what the key shows
 };
 
@@ -119,23 +117,23 @@ class ObjectStore {
   virtual ~ObjectStore() = default;
 
   // Reads the whole object into `body`, whose size is the object's: any other size is an Error. The
-  // object's checksum, where it has one, is verified. False: there is no such object, and `body` is
-  // unspecified.
+  // object's checksum, if it has one, is verified. Returns false, with `body` unspecified, if there
+  // is no such object.
   virtual bool get(const std::string& key, std::span<std::byte> body) = 0;
 
-  // Reads body.size() bytes of an object that has the length said; any other is an Error. They are
-  // verified (part_read.hpp), for which more of the object may be read. False: there is no such
-  // object.
+  // Reads body.size() bytes of an object of the given length; any other length is an Error. They
+  // are verified (part_read.hpp), for which more of the object may be read. Returns false if there
+  // is no such object.
   virtual bool get_range(const std::string& key, std::span<std::byte> body,
                          const ObjectPart& part) = 0;
 
   // Reads a whole object of up to buffer.size() bytes, verified as by get(); a longer one is an
-  // Error. Nothing: there is none, and `buffer` is unspecified.
+  // Error. Returns nothing, with `buffer` unspecified, if there is none.
   virtual std::optional<ObjectInfo> fetch(const std::string& key, std::span<std::byte> buffer) = 0;
 
-  // The same of an object whose reader can tell whether it is sound: what `check` throws an Error of
-  // EIO about is a body that was damaged on its way, or caught while it was replaced, and is read
-  // again as one is that does not match its checksum. Other Errors go through at once.
+  // Like fetch(), for a reader that can check the body itself. If `check` throws Error(EIO), the
+  // body was damaged on its way or read while it was replaced, and is read again like one that does
+  // not match its checksum. Other Errors propagate at once.
   using Check = std::function<void(const ObjectInfo& object, std::span<const std::byte> body)>;
   virtual std::optional<ObjectInfo> fetch_checked(const std::string& key,
                                                   std::span<std::byte> buffer, const Check& check) {
@@ -144,10 +142,10 @@ class ObjectStore {
     return object;
   }
 
-  // The same as text of at most `size_limit` bytes.
+  // Like fetch(), as text of at most `size_limit` bytes.
   virtual std::optional<std::string> get_text(const std::string& key, std::size_t size_limit);
 
-  // What is known of an object without its body; nothing where there is none.
+  // Returns the properties of an object without its body, or nothing if there is none.
   virtual std::optional<ObjectInfo> look_up(const std::string& key) = 0;
 
   [[nodiscard]] std::optional<std::uint64_t> size_of(const std::string& key) {
@@ -155,19 +153,19 @@ class ObjectStore {
     return object.has_value() ? std::optional(object->size_bytes) : std::nullopt;
   }
 
-  // Stores `body` with its attributes and its checksum. Where the store cannot keep the attributes:
-  // Error(ENOTSUP).
+  // Stores `body` with its attributes and its checksum. Throws Error(ENOTSUP) if the store cannot
+  // keep the attributes.
   virtual PutOutcome put(const std::string& key, std::span<const std::byte> body,
                          const PutOptions& options) = 0;
 
-  // Removes objects, many in one request where the store can. Keys that do not exist are no
-  // failure. When some could not be removed, the Error names the first of them; the others are gone
-  // or not.
+  // Removes objects, many in one request if the store can. Keys that do not exist are no failure.
+  // If some could not be removed, the Error names the first of them; the others may be removed or
+  // not.
   virtual void remove(std::span<const std::string> keys);
 
-  // Removes objects as they are known, many in one request where the store can, and returns those
-  // that were not removed because they are other versions, or perhaps are there no more. What
-  // remains open, `doubt` tells, also when this throws.
+  // Removes objects if they are still the given ones, many in one request if the store can. Returns
+  // those that were not removed because they are other versions, or may not exist any more. `doubt`
+  // reports what is left open, even if this throws.
   virtual std::vector<std::string> remove_matching(std::span<const Removal> removals,
                                                    Doubt& doubt) = 0;
 
@@ -175,51 +173,50 @@ class ObjectStore {
   // first), in ascending order of their bytes, page by page, until there are no more or `visit`
   // returns false.
   //
-  // A service may list keys in an order of its own. Then all of them are collected and sorted first,
-  // as far as memory should be used for that (kSorted_max); more are an Error(EIO).
+  // A service may list keys in an order of its own. Then all of them are collected and sorted
+  // first, up to kSorted_max, to bound the memory; more are an Error(EIO).
   virtual void list(const std::string& prefix, const std::string& start_after,
                     const std::function<bool(const ListedObject&)>& visit) = 0;
 
   static constexpr std::size_t kSorted_max = 1'000'000;
 
-  // The same where the store itself lists in that order. False: it does not, and nothing was
-  // visited.
+  // Like list(), if the store itself lists in that order. Returns false, without a visit, if not.
   virtual bool list_in_order(const std::string& prefix, const std::string& start_after,
                              const std::function<bool(const ListedObject&)>& visit) {
     list(prefix, start_after, visit);
     return true;
   }
 
-  // The objects whose keys begin with `prefix`, in whatever order costs least, and without a limit.
-  // A store with an order of its own may show an object twice that is changed meanwhile.
+  // Visits the objects whose keys begin with `prefix`, in the cheapest order, without a limit. A
+  // store with an order of its own may show an object twice if it changes meanwhile.
   virtual void list_in_any_order(const std::string& prefix,
                                  const std::function<bool(const ListedObject&)>& visit) {
     list(prefix, "", visit);
   }
 
-  // False: the store's own order is known to be another, so that to list a part of the keys takes
-  // as long as to list all.
+  // Returns false if the store is known to have another order, so that listing a part of the keys
+  // takes as long as listing all.
   [[nodiscard]] virtual bool lists_in_order() const { return true; }
 
-  // What stands between `prefix`, which is empty or ends in '/', and the next '/' of keys, each
-  // once, in the order of those keys. A store may name some where nothing lies. Here: by one listing
-  // for each, which steps over what lies below it.
+  // Returns the names between `prefix`, which is empty or ends in '/', and the next '/' of keys,
+  // each once, in the order of those keys. A store may return some without objects. This version
+  // lists once for each name, and skips the keys below it.
   virtual std::vector<std::string> directories_below(const std::string& prefix);
 
-  // Visits the versions of all objects whose keys begin with `prefix`, those of one key one behind
-  // the other, from the latest on, until there are no more or `visit` returns false. None: the store
-  // keeps none.
+  // Visits the versions of all objects whose keys begin with `prefix`, grouped by key, from the
+  // latest on, until there are no more or `visit` returns false. A store that keeps no versions
+  // visits none.
   virtual void list_versions(const std::string& /*prefix*/,
                              const std::function<bool(const ListedVersion&)>& /*visit*/) {}
-  // A put or a removal has shown that the store keeps what was there before.
+  // Returns whether a put or a removal has shown that the store keeps the previous version.
   [[nodiscard]] virtual bool keeps_versions() const { return false; }
 
-  // What a listing does not show is not there. So it is with a directory; a service may show objects
-  // late, or under other names.
+  // Returns whether an object that a listing does not show does not exist. That is true of a
+  // directory; a service may show objects late, or under other names.
   [[nodiscard]] virtual bool lists_are_proof() const { return false; }
 };
 
-// Whether a listing shows the object.
+// Returns whether a listing shows the object.
 inline bool is_listed(ObjectStore& store, const std::string& key) {
   bool found = false;
   store.list_in_any_order(key, [&](const ListedObject& object) {
