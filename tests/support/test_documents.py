@@ -39,6 +39,21 @@ def is_there(word):
     return any(_ROOT.glob(word))
 
 
+def buckets_in(text):
+    """The buckets of the command lines of a text: what bucket= says, or the bare word of the plugin
+    and of nbdstack-s3. Capital letters stand for a name of the reader's."""
+    for found in re.findall(
+        r"\bbucket=([\w.-]+)|\ss3 ([\w.-]+)/|^ +\S*nbdstack-s3 [a-z]+ ([\w.-]+)[/\s]", text, re.M
+    ):
+        if not (name := "".join(found)).isupper() and name != "...":
+            yield name
+
+
+def is_bucket_name(word):
+    """Whether S3 takes it as the name of a bucket ("General purpose bucket naming rules" of AWS)."""
+    return bool(re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", word)) and ".." not in word
+
+
 def faults_of(text, folder):
     """What a page in `folder` names that is not there."""
     for word in paths_in(text):
@@ -70,6 +85,25 @@ class Documents(unittest.TestCase):
         self.assertEqual(len(list(faults_of(text, _ROOT))), 4)
         fine = "`common/error.hpp` [x](README.md) `system_error()` in `common/error.hpp` `tests/*/`"
         self.assertEqual(list(faults_of(fine, _ROOT)), [])
+
+    def test_buckets_of_examples_are_names_that_s3_takes(self):
+        """In the documents, the manual and quickstart: an example can be pasted and run against AWS."""
+        count = 0
+        for page in [*documents(), *(_ROOT / "man").glob("*.pod"), _ROOT / "quickstart"]:
+            for name in buckets_in(page.read_text()):
+                count += 1
+                with self.subTest(f"{page.relative_to(_ROOT)}: {name}"):
+                    self.assertTrue(is_bucket_name(name))
+        self.assertGreater(count, 30)
+
+    def test_buckets_that_s3_does_not_take_are_found(self):
+        """The control: too short, too long, other characters, a hyphen at an end."""
+        text = "s3 bucket=x bucket=ab `bucket=My_disks` bucket=-abc bucket=abc- bucket=a..b s3 x/vm1"
+        commands = " nbdstack-s3 show x/vm1\n  build/nbdstack-s3 show x\n"
+        names = [*buckets_in(text + " bucket=" + "a" * 64), *buckets_in(commands)]
+        self.assertEqual(len(names), 10)
+        self.assertEqual([name for name in names if is_bucket_name(name)], [])
+        self.assertEqual(list(buckets_in("bucket=BUCKET bucket=... the s3 plugin bucket=abc")), ["abc"])
 
     def test_the_readme_is_short(self):
         """It says what there is; the rest stands where it says."""
