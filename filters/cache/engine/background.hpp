@@ -1,6 +1,6 @@
-// What nobody waits for: writing back what has been dirty for long, what a crash or an outage has
-// left, and what was flushed to the durable store only; dropping what is too old to be trusted;
-// committing the durable store from time to time.
+// Does the work that no request waits for: writes back blocks that have been dirty for long, the
+// remains of a crash or an outage, and blocks flushed only to the durable store; drops blocks that
+// are too old to be trusted; commits the durable store from time to time.
 //
 // The owner's thread calls step() in time (serving/background_thread.hpp).
 #pragma once
@@ -20,23 +20,23 @@ class Background {
   Background(GuardedState& state, WriteBacks& write_backs, RoomMaker& room, Flushes& flushes)
       : state_(state), write_backs_(write_backs), room_(room), flushes_(flushes) {}
 
-  // Whether there is ever anything to do with these settings.
+  // Returns whether these settings ever give it work.
   [[nodiscard]] bool is_needed() const;
-  // Does what is due at `now` and returns when to come back at the latest;
-  // GuardedState::wake_background asks for it to come earlier. A failed write-back is logged, and
-  // tried again after a growing delay.
+  // Does what is due at `now` and returns the latest time of the next step;
+  // GuardedState::wake_background requests an earlier one. A failed write-back is logged, and
+  // retried after a growing delay.
   TimePoint step(Layer& below, TimePoint now);
-  // Not before the pause after a failure is over. Until then only the part of a step that needs no
-  // layer below is done.
+  // Returns false during the pause after a failure. Until it ends, a step does only the part that
+  // needs no layer below.
   [[nodiscard]] bool may_work_below(TimePoint now) const;
-  // The two parts of a step. The first may wait for a local disk: a caller that has to know something
-  // of the layer below before it is written finds it out between the two.
+  // The two parts of a step. The first may wait for a local disk, so a caller that has to check the
+  // layer below before it is written checks between the two.
   TimePoint step_here(TimePoint now);
   TimePoint step_below(Layer& below, TimePoint now);
-  // Whether a step has anything to do with the layer below, now or later. (What waits for a client's
-  // flush is no work of the background's.)
+  // Returns whether a step has work on the layer below, now or later. (Blocks that wait for a
+  // client's flush are not the background's work.)
   [[nodiscard]] bool has_work_below() const;
-  // The step cannot run, because the layer below could not be opened.
+  // Called if the step cannot run, because the layer below could not be opened.
   TimePoint could_not_open(TimePoint now, const Error& error);
 
  private:

@@ -1,4 +1,4 @@
-// Calls to the layer below: as many at once as it takes, and as durable as was asked for.
+// Calls the layer below, as many times at once as it allows, and as durably as requested.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,7 @@ inline Durability supported(Durability wanted, const Layer& below) {
   return below.traits().fua == Support::none ? Durability::on_flush : wanted;
 }
 
-// Where the layer below knows no FUA, a flush takes its place.
+// If the layer below does not support FUA, a flush replaces it.
 inline void complete_durability(Layer& below, Durability wanted) {
   const bool flush_needed = wanted == Durability::fua && below.traits().fua == Support::none;
   if (flush_needed && below.traits().can_flush) below.flush();

@@ -1,24 +1,24 @@
 // The cache of one export: blocks of a slow disk in a local store.
 //
-// All connections of an export share one BlockCache; each passes the layer below of its own
-// connection with every call, and whatever a call does below happens before the call returns. What
-// nobody waits for happens in background().
+// All connections of an export share one BlockCache. Each passes the layer below of its own
+// connection with every call, and whatever a call does below happens before the call returns.
+// background() does the work that no request waits for.
 //
-// It owns the state with its mutex, and what is done to that, step by step with I/O in between: one
-// class for each, of which each calls only those above it.
+// It owns the state with its mutex. Each operation on the state, step by step with I/O in between,
+// is a class, and each class calls only those above it.
 //
 //   GuardedState  the state, the mutex and the store; slots, commits, a full disk of the cache's
-//   WriteBacks    dirty blocks and ranges of zeros go below
-//   Flushes       what is below becomes durable
-//   RoomMaker     slots for more blocks
+//   WriteBacks    writes dirty blocks and ranges of zeros below
+//   Flushes       makes durable what is below
+//   RoomMaker     gets slots for more blocks
 //   Reads         reads and prefetches
 //   Writes        writes, zeros and trims; Bypass: changes around the cache
-//   Background    what nobody waits for
+//   Background    the work that no request waits for
 //
 // Durability follows NBD: an acknowledged write is durable after a flush that was sent later and
-// succeeded, or at once with FUA. In `unsafe` mode flush and FUA do nothing; dirty blocks go down
-// only when the cache is full and when the server stops. With FlushTo::local durable means in the
-// cache's own directory, and write-back follows in the background.
+// succeeded, or at once with FUA. In `unsafe` mode flush and FUA do nothing; dirty blocks are
+// written below only when the cache is full and when the server stops. With FlushTo::local durable
+// means in the cache's own directory, and write-back follows in the background.
 #pragma once
 
 #include <atomic>
@@ -45,7 +45,7 @@ namespace nbdstack {
 class BlockCache {
  public:
   // `reads` and `writes` lend threads to requests that need several calls below at once, and
-  // outlive the cache. Takes over what the store has recovered.
+  // outlive the cache. Takes over the recovered content of the store.
   BlockCache(const CacheSettings& settings, std::uint64_t size_bytes,
              std::unique_ptr<SlotStore> store, WorkerPool& reads, WorkerPool& writes)
       : state_(settings, size_bytes, std::move(store)),
@@ -58,7 +58,7 @@ class BlockCache {
     reads_.read(below, buffer, offset);
     room_.free_some(below, false);
   }
-  // Loads a range for later. A hint: failure is logged and forgotten.
+  // Loads a range for later. This is a hint: a failure is logged, and not reported.
   void prefetch(Layer& below, const Range& range) {
     reads_.prefetch(below, range);
     room_.free_some(below, false);
@@ -79,18 +79,18 @@ class BlockCache {
   void flush(Layer& below) { flushes_.flush(below); }
   void extents(Layer& below, const Range& range, bool only_one, ExtentList& extents);
 
-  // Clients that may write come and go. client_left() returns whether it was the last one.
+  // Called for clients that may write. client_left() returns whether it was the last one.
   void client_came() { ++clients_; }
   [[nodiscard]] bool client_left() { return --clients_ == 0; }
-  // What was not flushed goes below now, or into the durable store.
+  // Writes unflushed content below now, or into the durable store.
   void last_client_left(Layer& below) { flushes_.last_client_left(below); }
-  // Writes back everything dirty, whatever the mode: the server is about to go.
+  // Writes back everything dirty, whatever the mode, because the server is about to stop.
   void write_back_all(Layer& below) { flushes_.write_back_all(below); }
   // The last call: leaves a durable store in good order.
   void close();
 
   [[nodiscard]] Background& background() { return background_; }
-  // Called whenever the next step of the background should come at once. Set before the first
+  // `wake` is called whenever the next background step should run at once. Set before the first
   // request.
   void on_background_wanted(std::function<void()> wake) {
     state_.wake_background = std::move(wake);
@@ -100,7 +100,7 @@ class BlockCache {
     const MutexLock lock(state_.mutex);
     return state_.residents.cached_bytes();
   }
-  // What the layer below does not have yet: pages, and ranges of zeros.
+  // Returns the bytes that the layer below does not have yet: of pages, and of ranges of zeros.
   [[nodiscard]] std::uint64_t unwritten_bytes() const {
     const MutexLock lock(state_.mutex);
     return state_.residents.unwritten_bytes();
@@ -109,9 +109,9 @@ class BlockCache {
     const MutexLock lock(state_.mutex);
     return state_.residents.has_unwritten();
   }
-  // How often something was written back: it grows as long as write-backs get on.
+  // Returns the number of write-backs so far: it grows as long as they make progress.
   [[nodiscard]] std::uint64_t write_backs_done() const { return write_backs_.done(); }
-  // Lets a test know that a caller has joined a fetch and waits for it.
+  // For tests: returns the number of callers that have joined a fetch and wait for it.
   [[nodiscard]] std::size_t waiting_for_fetches() const {
     const MutexLock lock(state_.mutex);
     return state_.fetches.waiting();

@@ -10,25 +10,23 @@
 
 namespace nbdstack {
 
-// From construction to destruction the blocks of the range that are cached are pinned, no
-// write-back of them is under way or begins, and nothing that is fetched from below is shared or
-// stored. The owner owns the range in GuardedState::changes, so no other change of the same bytes
-// runs.
+// From construction to destruction the cached blocks of the range are pinned, no write-back of them
+// is under way or begins, and nothing that is fetched from below is shared or stored. The owner
+// owns the range in GuardedState::changes, so no other change of the same bytes runs.
 //
-// A durable store must not bring back, after a crash, clean content that the change has replaced
+// After a crash a durable store must not bring back clean content that the change has replaced
 // below: such blocks leave the cache, durably, before the change begins. A block may have left it
-// earlier, or be dirty now, and still be clean in what was committed last: so there is a commit in
-// any case.
+// earlier, or be dirty now, and still be clean in the last commit: so there is always a commit.
 class Bypass {
  public:
-  // Remembered zeros of the blocks concerned go below first; throws when that fails.
+  // Remembered zeros of these blocks are written below first; throws if that fails.
   Bypass(GuardedState& state, WriteBacks& write_backs, Layer& below, const Range& range);
   Bypass(const Bypass&) = delete;
   Bypass& operator=(const Bypass&) = delete;
   ~Bypass();
 
-  // The change failed: what the layer below holds now is unknown. What is clean is forgotten;
-  // what is dirty will be written.
+  // Called if the change failed, so that the content below is unknown. Clean pages are forgotten;
+  // dirty ones will be written.
   void forget_clean();
   // The change succeeded: applies it to what is cached. Whole blocks are dropped, and parts of
   // blocks become zeros.
@@ -37,8 +35,8 @@ class Bypass {
   void drop_whole_blocks();
   // The same for a write: parts and whole blocks alike take the data that went below.
   void apply_data(std::span<const std::byte> data);
-  // A durable store: what was dirty before the change does not come back after a crash, to be
-  // written over it. To be called last, before the change is acknowledged.
+  // For a durable store: dirty content of before the change must not come back after a crash, to be
+  // written over it. Called last, before the change is acknowledged.
   void commit();
 
  private:

@@ -1,4 +1,4 @@
-// What clients ask for: that what they wrote is durable.
+// Flushes: makes durable what clients wrote.
 #pragma once
 
 #include <atomic>
@@ -16,9 +16,9 @@ class Flushes {
       : state_(state), write_backs_(write_backs) {}
 
   void flush(Layer& below);
-  // FUA for what has been written to the cache.
+  // FUA for bytes that have been written to the cache.
   void make_durable(Layer& below, const Range& range);
-  // What was not flushed goes below, or into the durable store.
+  // Writes unflushed content below, or into the durable store.
   void last_client_left(Layer& below);
   // Writes back everything dirty, whatever the mode.
   void write_back_all(Layer& below);
@@ -26,15 +26,14 @@ class Flushes {
   void flush_below(Layer& below);
 
  private:
-  // FlushTo::local: what is committed counts as flushed. Returns false where a flush is one of the
-  // layer below.
+  // With FlushTo::local a commit is a flush. Returns false if the layer below must be flushed.
   bool flushed_here();
-  // Throws the background's failure, once, where this itself succeeds.
+  // Throws the background's failure, once, if `make_durable` itself succeeds.
   void with_report(const std::function<void()>& make_durable);
 
   GuardedState& state_;
   WriteBacks& write_backs_;
-  std::atomic<bool> directory_is_gone_ = false;  // and the log has said so
+  std::atomic<bool> directory_is_gone_ = false;  // and that has been logged
 };
 
 }  // namespace nbdstack

@@ -1,8 +1,8 @@
 // The state of one disk's cache, with the mutex that guards it and the store: what the classes of
-// the engine share, and what they all do to slots and to the store.
+// the engine share, and the operations of all of them on slots and the store.
 //
-// What is known lies in the parts (state/), each of which is synchronized by `mutex`. The mutex is
-// never held across the layer below or file I/O; who needs a slot's content meanwhile pins it.
+// The state is in the parts (state/), each of which is synchronized by `mutex`. The mutex is never
+// held across the layer below or file I/O; a caller that needs a slot's content meanwhile pins it.
 #pragma once
 
 #include <atomic>
@@ -37,39 +37,39 @@ struct GuardedState {
 
   // --- Slots ---
 
-  // The slot of a block, or kNoSlot; verified, where it is the first use since recovery.
+  // Returns the slot of a block, or kNoSlot. Verifies it at the first use since recovery.
   [[nodiscard]] Slot find_verified(BlockNumber block) REQUIRES(mutex);
-  // First use of a recovered block: sees whether its content is what was written. The mutex is
+  // Called at the first use of a recovered block: verifies that its content is intact. The mutex is
   // released meanwhile.
   void verify(Slot slot) REQUIRES(mutex);
-  // Those of the pages that are clean are not cached any more. The mutex is released meanwhile.
+  // Forgets the clean ones of the pages. The mutex is released meanwhile.
   void forget_pages(Slot slot, PageMask touched) REQUIRES(mutex);
   void discard_dropped() REQUIRES(mutex);
-  // Keeps the pages of a block that are not cached yet, as they are below, where there is room for
-  // them without writing anything back. The caller owns the block; the mutex is released meanwhile.
+  // Stores the pages of a block that are not cached yet, with their content from below, if there is
+  // room without writing back. The caller owns the block; the mutex is released meanwhile.
   void fill(BlockNumber block, std::span<const std::byte> content) REQUIRES(mutex);
-  // The end of a pin.
+  // Ends a pin.
   void give_back(Slot slot) REQUIRES(mutex) {
     residents.unpin(slot);
     changed.notify_all();
   }
-  // Throws where what a client wrote is lost: a flush cannot make that durable. The client gets rid
-  // of the error by getting rid of what is damaged.
+  // Throws if content that a client wrote is lost, since a flush cannot make it durable. The error
+  // ends when the client overwrites or discards what is damaged.
   void report_damage();
 
   // --- The store, whose disk may be full (storage_pressure.cpp) ---
 
   void storage_failed(const Error& error);
-  // The slot's storage took what was written to it.
+  // The slot's storage has accepted a write.
   void storage_worked(Slot slot) REQUIRES(mutex);
-  // As the store's, but what stands in their way is removed as far as possible: clean blocks give
-  // their storage back. What cannot be published then survives no kill, and that is all.
+  // Like the store's, but if the disk is full clean blocks give their storage back. If publishing
+  // fails nevertheless, the only effect is that it does not survive a kill.
   void publish();
   void commit();
 
   // --- Ranges ---
 
-  // What consists of whole blocks, or pages, and contains `range`.
+  // Return the smallest range of whole blocks, or pages, that contains `range`.
   [[nodiscard]] Range blocks_covering(const Range& range) const {
     return aligned_around(range, settings.block_size);
   }
@@ -77,7 +77,7 @@ struct GuardedState {
     return aligned_around(range, pages.page_size());
   }
   [[nodiscard]] Range aligned_around(const Range& range, std::uint64_t alignment) const;
-  // The pages of a block that `range` touches.
+  // Returns the pages of a block that `range` touches.
   [[nodiscard]] PageMask pages_touched(const Range& block, const Range& range) const {
     const Range part = range.intersection(block);
     if (part.empty()) return 0;
@@ -85,7 +85,7 @@ struct GuardedState {
                          static_cast<std::uint32_t>(part.length));
   }
   [[nodiscard]] Range whole_disk() const { return {0, geometry.size_bytes()}; }
-  // What a request asks for, and what is asked of the layer below, lies on the disk.
+  // The range of every request, from the client or to the layer below, is on the disk.
   void expect_on_disk(const Range& range) const {
     INVARIANT(range.offset <= geometry.size_bytes() &&
                   range.length <= geometry.size_bytes() - range.offset,
@@ -97,12 +97,11 @@ struct GuardedState {
   const BlockGeometry geometry;
   const PageGeometry pages;
   const std::unique_ptr<SlotStore> store;
-  // Who changes a page (a client's write, zero or trim, the storing of a fetch) owns it here from
-  // before looking at it until the table says so. Two changes of one page therefore run one after
-  // the other; others run in parallel.
+  // A change of a page (a client's write, zero or trim, the storing of a fetch) owns it here from
+  // before reading its state until the table has the new one. So two changes of one page run one
+  // after the other, and others in parallel.
   RangeLock changes;
-  // Called whenever the next step of the background should come at once. Set before the first
-  // request.
+  // Called whenever the next background step should run at once. Set before the first request.
   std::function<void()> wake_background = [] {};
 
   mutable Mutex mutex;
@@ -115,14 +114,14 @@ struct GuardedState {
   Pressure pressure GUARDED_BY(mutex);
   Residents residents GUARDED_BY(mutex);
   FlushLedger ledger GUARDED_BY(mutex);
-  const std::atomic<bool>& is_pressed;  // room is to be made; read without the mutex
+  const std::atomic<bool>& is_pressed;  // room has to be made; read without the mutex
 
  private:
   void report_damaged(const Pages& before, const Range& range) const;
   bool give_back_room();
 };
 
-// Gives a pinned slot back, whatever happens. Who declares it does not hold the mutex when it goes.
+// Ends a pin in any case. Its owner does not hold the mutex when it is destroyed.
 class Pin {
  public:
   Pin(GuardedState& state, Slot slot) : state_(&state), slot_(slot) {}
@@ -133,7 +132,7 @@ class Pin {
     const MutexLock lock(state_->mutex);
     state_->give_back(slot_);
   }
-  // Now, by who holds the mutex anyhow.
+  // Ends the pin now, by a caller that holds the mutex already.
   void give_back(GuardedState& state) REQUIRES(state.mutex) {
     state.give_back(slot_);
     state_ = nullptr;
@@ -144,10 +143,10 @@ class Pin {
   const Slot slot_;
 };
 
-// Between a write-back and the flush that makes it durable (flush_ledger.hpp).
+// Exists between a write-back and the flush that makes it durable (flush_ledger.hpp).
 class FlushTicket {
  public:
-  // Over a layer that is multi-conn, or where the cache promises nothing of the kind, there is
+  // Over a layer that is multi-conn, or if the cache does not make flushes durable, there is
   // nothing to wait for.
   FlushTicket(GuardedState& state, const Layer& below);
   FlushTicket(const FlushTicket&) = delete;

@@ -1,8 +1,8 @@
-// Room for more blocks: what is evicted, what is written back for it, and who waits.
+// Makes room for more blocks: evicts, writes back to evict, and lets writers wait.
 //
-// Nothing dirty is dropped to make room. When it can neither be written back nor stored (the layer
-// below fails, the cache's disk is full), writes pass through to the layer below, and the client
-// gets that write's own result.
+// Dirty content is never dropped to make room. If it can neither be written back nor stored (the
+// layer below fails, the cache's disk is full), writes pass through to the layer below, and the
+// client receives that write's own result.
 #pragma once
 
 #include <optional>
@@ -21,22 +21,22 @@ class RoomMaker {
 
   struct Claimed {
     Slot slot = kNoSlot;  // pinned
-    Pages pages;          // as they are then
+    Pages pages;          // when it was claimed
   };
-  // The slot of the block, new if need be. Nothing: the block cannot be cached. The caller owns what
-  // it is going to change of the block.
+  // Returns the slot of the block, a new one if necessary, or nothing if the block cannot be
+  // cached. The caller owns the part of the block that it is going to change.
   std::optional<Claimed> claim(Layer& below, BlockNumber block);
-  // Frees some of the blocks that are to be evicted where the high threshold has been passed. Dirty
-  // ones are written back first where `may_write`. Failures are logged and leave the blocks dirty.
+  // Frees some blocks if the high threshold is exceeded. Dirty ones are written back first if
+  // `may_write`. Failures are logged and leave the blocks dirty.
   void free_some(Layer& below, bool may_write) {
     if (state_.is_pressed) free_some_now(below, may_write);
   }
-  // A cache that was made smaller between two runs is brought down without waiting for requests.
+  // Shrinks a cache that was made smaller between two runs, without waiting for requests.
   void free_all(Layer& below);
-  // Writers wait rather than fill the cache with dirty blocks.
+  // Lets writers wait, so that they do not fill the cache with dirty blocks.
   void wait_for_dirty_room(Layer& below);
-  // The disk of the cache is full, and a change that is to go around the cache would be overtaken by
-  // what is dirty in its block.
+  // Called if the disk of the cache is full, and a change must bypass the cache: dirty content of
+  // its block would overwrite the change later, and so is written back first.
   void write_back_in_the_way(Layer& below, BlockNumber block);
 
  private:
@@ -46,7 +46,7 @@ class RoomMaker {
   bool wait_for_slot(Layer& below) REQUIRES(state_.mutex);
   [[nodiscard]] Residents::IsBusy is_busy_over(const Layer& below);
   void flush_or_remember(WriteBack& work);
-  // Returns the failure where not one of them could be written.
+  // Returns the failure if none of them could be written.
   std::optional<Error> write_back_some(Layer& below, const std::vector<BlockNumber>& blocks)
       REQUIRES(state_.mutex);
 

@@ -1,6 +1,6 @@
-// Reading and loading: what is cached is copied, what is missing is fetched from the layer below.
+// Reads and prefetches: cached content is copied, missing content is fetched from the layer below.
 //
-// A fill never overwrites anything: it stores only pages that are not valid when it owns them.
+// A fill never overwrites anything: it stores only pages that are not valid once it owns them.
 #pragma once
 
 #include <cstdint>
@@ -20,9 +20,9 @@ class Reads {
   Reads(GuardedState& state, WorkerPool& threads) : state_(state), threads_(threads) {}
 
   void read(Layer& below, std::span<std::byte> buffer, std::uint64_t offset);
-  // Loads a range for later. A hint: failure is logged and forgotten.
+  // Loads a range for later. This is a hint: a failure is logged, and not reported.
   void prefetch(Layer& below, const Range& range);
-  // Part of a block, for a writer that completes pages: from a fetch under way, or from below.
+  // Reads part of a block, for a writer that completes pages: from a fetch under way or from below.
   void read_part(Layer& below, const Range& range, std::span<std::byte> buffer);
 
  private:

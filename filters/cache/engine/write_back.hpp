@@ -1,10 +1,10 @@
-// From the cache to the layer below: dirty blocks (write_back.cpp) and ranges of zeros
+// Writes from the cache to the layer below: dirty blocks (write_back.cpp) and ranges of zeros
 // (write_back_zeros.cpp).
 //
-// Only what the store has committed goes below (CacheLog::committed), so that no crash can bring
-// back what was there before. What fails stays dirty. Over a durable store, what counts as clean has
-// to be durable below: what a crash leaves of the store would otherwise claim that the layer below
-// has what it may have lost.
+// Only content that the store has committed is written below (CacheLog::committed), so that no
+// crash can bring back older content. After a failure it stays dirty. Over a durable store, clean
+// content has to be durable below: otherwise the store could claim, after a crash, that the layer
+// below has content which that has lost.
 #pragma once
 
 #include <algorithm>
@@ -27,14 +27,14 @@
 
 namespace nbdstack {
 
-// Neighbouring dirty blocks go down as one request of up to this size; more where the layer below
-// prefers larger blocks. Large enough that latency matters little, small enough that a flush of a
-// few MiB still uses several requests at once.
+// Neighbouring dirty blocks are one request of up to this size, or more if the layer below prefers
+// larger blocks: large enough that latency matters little, small enough that a flush of a few MiB
+// still uses several requests at once.
 inline constexpr std::uint64_t kWriteBackGroup_bytes = 4ULL << 20U;
 
-// After as many failures in a row as requests can be under way at once, the layer below is taken to
-// be out of order, and the rest is not tried; and after two, where nothing has succeeded for
-// CacheSettings::give_up_after: thousands of blocks, each failing after a minute, are hours.
+// The layer below counts as out of order, and the rest is not tried, after as many failures in a
+// row as requests can be under way at once; or after two, if nothing has succeeded for
+// CacheSettings::give_up_after: thousands of blocks that each fail after a minute take hours.
 inline constexpr std::size_t kFailuresToGiveUp = 16;
 inline constexpr std::size_t kFailuresToGiveUp_slow = 2;
 
@@ -59,21 +59,20 @@ class Turn {
   std::counting_semaphore<>& turns_;
 };
 
-// One caller's write-back. What several of its groups change at once is protected by
-// GuardedState::mutex.
+// One caller's write-back. GuardedState::mutex guards what several of its groups change at once.
 struct WriteBack {
   Layer& below;
   Durability durability = Durability::on_flush;
   Range wanted;  // with FUA: the bytes that have to be durable
-  // Somebody else is writing these back, or changing them below.
+  // Other callers are writing these back, or changing them below.
   std::vector<BlockNumber> busy;
   std::vector<Range> busy_zeros;
-  // Have pages that a client has changed since they were committed, which is what the caller wants
-  // below.
+  // Blocks with pages that a client has changed since they were committed. The caller wants these
+  // changes below.
   std::vector<BlockNumber> changed;
-  std::uint64_t durable_bytes = 0;    // of the blocks in `wanted`: sent by us, and nobody else
+  std::uint64_t durable_bytes = 0;    // of the blocks in `wanted`: sent by this caller
   std::size_t written = 0;            // groups and ranges of zeros
-  std::size_t failures_in_a_row = 0;  // the same
+  std::size_t failures_in_a_row = 0;  // of groups and ranges of zeros
   TimePoint got_on_at = std::chrono::steady_clock::now();
   std::optional<Error> failure;  // the first one
 
@@ -86,7 +85,7 @@ struct WriteBack {
     ++failures_in_a_row;
     if (!failure) failure = error;
   }
-  // Whether the rest is not worth trying.
+  // Returns whether the rest is not worth trying.
   [[nodiscard]] bool is_given_up(Duration longest_silence) const {
     if (failures_in_a_row >= kFailuresToGiveUp) return true;
     return failures_in_a_row >= kFailuresToGiveUp_slow &&
@@ -94,8 +93,8 @@ struct WriteBack {
   }
 };
 
-// Blocks that go below together. From claim_group() to finish_group() their range is registered in
-// GuardedState::changes_below, and they are pinned and `writing`.
+// Blocks that are written below together. From claim_group() to finish_group() their range is
+// registered in GuardedState::changes_below, and they are pinned and `writing`.
 struct WriteBackGroup {
   struct Block {
     Slot slot = kNoSlot;
@@ -106,11 +105,11 @@ struct WriteBackGroup {
   std::vector<Block> blocks;
   std::vector<BlockToWrite> pages;  // of `blocks`, as they were claimed
   std::vector<WriteRequest> requests;
-  // Of `requests`; nothing for zeros. Allocated without a value: copy_group() fills what the cache
-  // knows, and read_missing() the rest.
+  // The data of `requests`; null for zeros. It is allocated uninitialized: copy_group() fills in
+  // what the cache has, and read_missing() the rest.
   std::vector<std::unique_ptr<std::byte[]>> data;
   std::vector<Range> failed;  // of `requests`
-  bool all_failed = false;    // the same for all of them, known or not
+  bool all_failed = false;    // all of them failed, known or not
   std::optional<Error> failure;
 
   void fail(const Error& error) {
@@ -127,27 +126,27 @@ class WriteBacks {
         threads_(threads),
         turns_(static_cast<std::ptrdiff_t>(state.settings.threads)) {}
 
-  // Sees to it that all of `blocks` (sorted) and `zeros`, as they are now, are below; throws the
-  // first failure after trying all, or so many that the layer below must be out of order. The caller
-  // owns no range of GuardedState::changes.
+  // Ensures that all of `blocks` (sorted) and `zeros`, as they are now, are below. Throws the first
+  // failure after trying all, or so many that the layer below must be out of order. The caller owns
+  // no range of GuardedState::changes.
   void run(Layer& below, std::vector<BlockNumber> blocks, std::vector<Range> zeros,
            Durability durability = Durability::on_flush);
-  // The same for what is plainly dirty, without waiting for anybody and without throwing.
+  // Write back what is dirty and not busy, without waiting and without throwing.
   void try_blocks(WriteBack& work, const std::vector<BlockNumber>& blocks);
   void try_zeros(WriteBack& work, const std::vector<Range>& ranges);
   void wait_until_not_busy(const Layer& below, const std::vector<BlockNumber>& blocks,
                            const std::vector<Range>& zeros);
-  // What went below outside of a flush has to be covered by a later flush on any connection, as the
-  // cache promises it. Where the layer below does not, it is flushed at once on the connection that
-  // it went through.
+  // The cache guarantees that a later flush on any connection covers content that is written below
+  // outside of a flush. If the layer below does not guarantee that, it is flushed at once on the
+  // connection that was used.
   void flush_connection(Layer& below) const;
-  // How often something was written back: it grows as long as write-backs get on.
+  // Returns the number of write-backs so far: it grows as long as they make progress.
   [[nodiscard]] std::uint64_t done() const { return done_; }
 
  private:
   void run_unchanged(WriteBack& work, BlockNumber block);
   bool commit_for(WriteBack& work);
-  // The end of what was registered at `place`.
+  // Ends the registration at `place`.
   void note_end(WriteBack& work, ChangesBelow::Place& place, const std::optional<Error>& failure)
       REQUIRES(state_.mutex);
 
@@ -161,14 +160,14 @@ class WriteBacks {
 
   void run_zeros(WriteBack& work, const Range& range);
   void zero_below(Layer& below, const Range& range, bool may_trim, Durability durability) const;
-  // Over a durable store: FUA.
+  // Returns FUA over a durable store.
   [[nodiscard]] Durability durability_of(Durability wanted) const {
     return state_.store->is_durable() ? Durability::fua : wanted;
   }
 
   GuardedState& state_;
   WorkerPool& threads_;
-  std::counting_semaphore<> turns_;  // requests that may begin
+  std::counting_semaphore<> turns_;  // requests that may still begin
   std::atomic<std::uint64_t> done_ = 0;
 };
 

@@ -1,7 +1,7 @@
-// What clients change: writes (writes.cpp), zeros and trims (zero.cpp).
+// Client changes: writes (writes.cpp), zeros and trims (zero.cpp).
 //
-// Changes go around the cache (bypass.hpp) in write-through mode; trims where the layer below has no
-// zeros of its own; and writes that cannot be stored.
+// Changes bypass the cache (bypass.hpp) in write-through mode; so do trims if the layer below has
+// no native zeros, and writes that cannot be stored.
 #pragma once
 
 #include <cstddef>
@@ -34,9 +34,9 @@ class Writes {
  private:
   enum class Stored : std::uint8_t {
     yes,
-    elsewhere,   // the slot is no longer the block's: look again
+    elsewhere,   // the slot is no longer the block's: find it again
     impossible,  // the cache's storage failed; the block has lost nothing
-    once_clean,  // the same; it has to be written back before the change can go around the cache
+    once_clean,  // likewise, but it must be written back before the change may bypass the cache
   };
   void write_cached(Layer& below, std::span<const std::byte> buffer, std::uint64_t offset);
   void write_piece(Layer& below, const BlockPiece& piece, std::span<const std::byte> data);
@@ -58,8 +58,8 @@ class Writes {
   void write_around(Layer& below, std::span<const std::byte> buffer, std::uint64_t offset,
                     Durability durability);
   void write_piece_around(Layer& below, const BlockPiece& piece, std::span<const std::byte> data);
-  // Makes the change below, and then applies it to what is cached. A change that may be refused, with
-  // ENOTSUP, has changed nothing then.
+  // Makes the change below, and then applies it to the cached blocks. A change that may be refused,
+  // with ENOTSUP, has changed nothing then.
   void change_around(Layer& below, const Range& range, Durability durability,
                      const std::function<void(Durability)>& change,
                      const std::function<void(Bypass&)>& apply, bool may_be_refused = false);

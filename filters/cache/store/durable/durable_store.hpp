@@ -1,86 +1,87 @@
-// A cache's content that survives: kill -9, power loss, and an orderly stop.
+// Keeps a cache's content over kill -9, power loss, and an orderly stop.
 //
 // Files in the directory (cache_directory.hpp adds `identity` and `lock`):
 //   data, data2  the pages of the slots, two places for each (page_files.hpp)
 //   index.N      the index at one moment (snapshot.hpp)
-//   journal.N    what has changed since, record by record (record.hpp, journal.hpp)
-//   committed    how far the last commit went (commit_note.hpp)
+//   journal.N    the changes since then, record by record (record.hpp, journal.hpp)
+//   committed    the reach of the last commit (commit_note.hpp)
 //
-// What is promised after any crash, for every page on its own:
-//  - What was noted (wrote(), zeroed(), zeros_added(), ...) before a call of commit() that returned
-//    is there, or something noted or written later is.
-//  - What was published only, and whose content is in the file, is there: after kill -9 all of it
-//    but what was being overwritten at that moment.
-//  - No content is ever taken for another: each page or block is compared with its checksum first.
+// Guarantees after any crash, for every page on its own:
+//  - The effect of everything noted (wrote(), zeroed(), zeros_added(), ...) before a call of
+//    commit() that returned is kept, or that of something noted or written later.
+//  - What was only published is kept if its content is in the file: after kill -9 that is
+//    everything except the pages that were being overwritten at that moment.
+//  - No content is mistaken for another: each page or block is compared with its checksum first.
 //
-// How.
+// How it works.
 //
 // An *epoch* is the time between the starts of two commits. A page is *fresh* in an epoch if its
-// content was written in it. A slot is *held* while the committed index may say that some of its
-// pages are dirty: then that index, with all stored pages of that slot, must be good after a crash.
-// The rules of writing, page by page, under the store's mutex:
+// content was written in it. A slot is *held* while the committed index may call some of its pages
+// dirty: then that index, with all stored pages of that slot, must be good after a crash. The rules
+// of writing, page by page, under the store's mutex:
 //
 //   page                                     is written to
-//   fresh in this epoch                      its current place: no commit knows of it yet
+//   fresh in this epoch                      its current place: no commit contains it yet
 //   changed in the epoch that is being       (waits for that commit: one of its places is
 //     committed                               committed, and the other one is about to be)
 //   stored, or given up in this epoch, and   its other place: the current one is committed
 //     the slot is held
 //   anything else                            its current place
 //
-// Before stored content is overwritten in place, its page is taken out of the index, where it is
-// clean: a record `forgotten`. The record may not be durable when the data is; but then nothing of
-// the slot was dirty in the committed index, and its checksum finds out. Where it is dirty (and
-// fresh, and so not committed), the page's new checksum is noted when it is written, before
-// wrote(): `rewrote`. A commit starts between such overwrites, never during one: so content that a
-// commit covers is whole when the content is synced. That page is fresh in the epoch in which it was
+// Before stored content is overwritten in place, its page is removed from the index if it is clean
+// there, by a record `forgotten`. The record may not be durable when the data is; but then nothing
+// of the slot was dirty in the committed index, and its checksum detects it. If the page is dirty
+// (and fresh, and so not committed), its new checksum is noted when it is written, before wrote(),
+// by a record `rewrote`. A commit starts between such overwrites, never during one, so content that
+// a commit covers is complete when it is synced. The page is fresh in the epoch in which it was
 // overwritten, whenever its wrote() comes: if a commit has begun in between, it has been committed,
 // and is not overwritten in place again.
 //
 // A commit: (1) at one moment under the mutex the journal is cut, the epoch ends, and slots of the
-// epoch with dirty pages become held; (2) the journal is written out; (3) data, and data2 where it
-// was written, is synced; (4) a commit record is written and synced; (5) slots of that epoch in
-// which nothing was dirty at (1) are not held any more. Between write() and wrote() any of these
-// may happen: where write() puts a page depends on what was held then, and stays right, because (5)
-// gives no storage back of a slot that is not free (slot_store.hpp has the states). A crash before (4) leaves the state of the
-// commit before, whose content has not been touched, or, if the record made it, the new one, whose
-// content was durable by (3). Everything noted after that is the journal's tail (tail.hpp).
+// epoch with dirty pages become held; (2) the journal is written out; (3) data is synced, and data2
+// if it was written; (4) a commit record is written and synced; (5) slots of that epoch in which
+// nothing was dirty at (1) are not held any more. Any of these steps may come between write() and
+// wrote(). write() chose a page's place by what was held then, and the choice stays right, because
+// (5) gives back no storage of a slot that is not free (slot_store.hpp has the states). After a
+// crash before (4) the state is that of the commit before, whose content has not been touched, or,
+// if the record reached the disk, the new one, whose content was durable by (3). Everything noted
+// after that is the journal's tail (tail.hpp).
 //
-// Damage. Every page, record and chunk of the snapshot has a checksum, records are numbered, and the
-// note of the last commit says how far they must go; so a start notices any change of any of these
-// files, be it damage, a cut, deletion, or an older copy put back, that takes something away which
-// was committed (recovery.hpp says what follows). What cannot be noticed: the note is written, but
-// not synced, by the commit itself, and synced at starts, at stops, and by confirm(), which comes
-// every few seconds. After a power loss it may therefore be behind by what was committed since, and
-// if then, besides, the end of the journal is lost that speaks of those few seconds - the file cut
-// there, or sectors of it read as zeros - that looks like a commit that never ended. Of one commit
-// only: records that were written after it prove it. After a kill of the process the note is right.
+// Damage. Every page, record and chunk of the snapshot has a checksum, records are numbered, and
+// the note of the last commit records their last number. So a start detects any change of these
+// files that loses something committed: damage, a cut, deletion, or an older copy put back
+// (recovery.hpp has the consequences). One loss cannot be detected: a commit writes the note but
+// does not sync it; starts, stops, and confirm(), which runs every few seconds, sync it. After a
+// power loss the note may therefore lack the last few seconds. If the end of the journal with those
+// seconds is also lost (the file cut, or sectors of it read as zeros), that looks like a commit
+// that never ended. This can hide only one commit: records that were written after it prove it.
+// After a kill of the process the note is right.
 //
-// A slot with pages in data2 takes the room of two (extra_slots()) until it is free and not held;
+// A slot with pages in data2 uses the storage of two (extra_slots()) until it is free and not held;
 // then data2's part is punched: at the next commit, or before the slot is used again.
 //
-// A long journal starts a new one in a commit, and the committer then makes a new snapshot of the
-// old snapshot and the journals before the new one, from the files: that takes memory for the whole
-// index while it lasts, and nobody waits for it but this one call. If that fails it is logged, and
-// tried again when the journal has grown again. Once there was no room for a journal, a shorter one
-// counts as long: otherwise it would take what room there is until no commit can succeed, and no
-// snapshot be written.
+// When the journal is long, a commit starts a new one. The committer then makes a new snapshot from
+// the files of the old snapshot and of the journals before the new one: that needs memory for the
+// whole index meanwhile, and only this one call waits for it. A failure is logged, and the snapshot
+// retried when the journal has grown again. Once there was no room for a journal, a shorter one
+// counts as long: otherwise it would fill the disk until no commit can succeed, and no snapshot be
+// written.
 //
-// Where there is no room for the journal, publish() and commit() say so (journal.hpp), and the epoch
-// goes on as if the commit had not begun: what it covered counts as changed since the commit before,
-// and is fresh. Any later call may succeed. write() fails where too much waits to be written to the
+// If there is no room for the journal, publish() and commit() throw (journal.hpp), and the epoch
+// continues as if the commit had not begun: its changes count as changed since the commit before,
+// and as fresh. Any later call may succeed. write() fails if too much waits to be written to the
 // journal. Every other failure to write the journal or to sync anything is final: publish() and
-// commit() report it from then on, write() does where it would have to wait for a commit, and reads
-// go on.
+// commit() report it from then on, write() does if it would have to wait for a commit, and reads
+// continue.
 //
 // Memory: 12 bytes and four bits for each slot with up to 16 pages (slot_marks.hpp), and a node for
-// each slot with pages in data2, and for each that became dirty, or was held and changed, since the
-// last commit, and one for each range of zeros since then: memory grows with the number of slots
-// changed since the last commit. A slot that is filled from below and not held needs none: nothing
-// of it has to survive.
+// each slot with pages in data2, for each that became dirty, or was held and changed, since the
+// last commit, and for each range of zeros since then: memory grows with the number of slots
+// changed since the last commit. A slot that is filled from below and not held needs no node: its
+// content need not survive.
 //
-// Locks: mutex_ is taken inside the engine's mutex, and is never held across I/O. The journal has
-// one of its own, inside this one.
+// Locks: mutex_ is taken inside the engine's mutex, and is never held across I/O. The journal's own
+// mutex is taken inside this one.
 #pragma once
 
 #include <cstddef>
@@ -114,31 +115,30 @@ class SlotIndex;
 
 class DurableStore final : public SlotStore {
  public:
-  // Takes over the directory: a CacheDirectory whose identity has been claimed.
-  // block_size is a power of two, at least a page. `cipher`: of the pages; null: they lie in the
-  // clear. It is the same one for the whole life of the directory (cache_directory.hpp).
+  // Takes over the directory: a CacheDirectory whose identity has been claimed. block_size is a
+  // power of two, at least a page. `cipher` encrypts the pages, which are in the clear if it is
+  // null; it is the same for the whole life of the directory (cache_directory.hpp).
   DurableStore(std::unique_ptr<Directory> directory, std::uint32_t block_size,
                std::uint64_t disk_size_bytes, Damaged damaged = Damaged::refuse,
                std::shared_ptr<const UnitCipher> cipher = nullptr);
   ~DurableStore() override;
 
-  // Of what recover() finds.
+  // The part of the recovered content that is kept.
   enum class Keep : std::uint8_t { all, dirty, nothing };
-  // Decides that before anything is changed, once; what it throws leaves the directory as it was.
+  // Decides it once, before any change. If it throws, the directory stays as it was.
   using Inspect = std::function<Keep(const SlotIndex&, const PageFiles&)>;
   void set_inspect(Inspect inspect) { inspect_ = std::move(inspect); }
 
   [[nodiscard]] bool is_durable() const override { return true; }
   [[nodiscard]] bool is_found_again() const override { return directory_->is_found_again(); }
   [[nodiscard]] std::string name() const override { return directory_->path() + "/data"; }
-  // Reads the index, and changes nothing. Throws where the files cannot be read, or something that
-  // was committed is missing (recovery.hpp). Part of recover(), where it has not been called
-  // before.
+  // Reads the index, and changes nothing. Throws if the files cannot be read, or something
+  // committed is missing (recovery.hpp). recover() calls it if nobody has.
   void load();
-  // After load() and before recover(): whether anything in it is not below yet.
+  // After load() and before recover(): returns whether anything in the store is not below yet.
   [[nodiscard]] bool holds_unwritten() const;
-  // Throws where the files cannot be read, a new snapshot cannot be written, or something that was
-  // committed is missing (recovery.hpp); then nothing in the directory has been changed.
+  // Throws if the files cannot be read, a new snapshot cannot be written, or something committed is
+  // missing (recovery.hpp); then nothing in the directory has been changed.
   Recovered recover() override;
 
   void read(Slot slot, std::span<std::byte> buffer, std::uint32_t offset_in_block) override;
@@ -172,16 +172,16 @@ class DurableStore final : public SlotStore {
   // For tests: journals longer than this, and than twice the snapshot, are replaced.
   void set_shortest_journal_bytes(std::uint64_t bytes) { shortest_journal_bytes_ = bytes; }
 
-  // What a receipt of this store carries: of its pages, in order, the checksums.
+  // The content of this store's receipts: the checksums of its pages, in order.
   struct Notes {
     PageMask flipped = 0;    // pages that have changed their place
     PageMask rewritten = 0;  // dirty content that was overwritten
     record::Checksums now{};
-    record::Checksums old{};  // of what leaves the slot; 0 for the others
+    record::Checksums old{};  // of pages that leave the slot; 0 for the others
   };
 
  private:
-  // What happened to a slot in an epoch.
+  // The changes of a slot in an epoch.
   struct Changes {
     PageMask written = 0;   // fresh
     PageMask given_up = 0;  // were zeroed, forgotten, or dropped
@@ -190,9 +190,9 @@ class DurableStore final : public SlotStore {
   };
   using Epoch = std::unordered_map<Slot, Changes>;
 
-  // How a write() is to be done.
+  // The plan of a write().
   struct Placement {
-    PageMask copies = 0;     // where it goes
+    PageMask copies = 0;     // pages that are written to data2
     PageMask flipped = 0;    // pages that change their place
     PageMask forgotten = 0;  // clean content that is overwritten
     PageMask rewritten = 0;  // dirty content that is overwritten
@@ -203,8 +203,8 @@ class DurableStore final : public SlotStore {
                                      std::span<std::uint64_t> old) const;
   [[nodiscard]] static const Notes& notes_of(const WriteReceipt& receipt);
   [[nodiscard]] static Changes changes_in(const Epoch& epoch, Slot slot);
-  // Waiting, I/O and commits give the mutex to others for a while: place(), punch_stale(),
-  // punch_all_stale(), prepare_next(), begin_closing() and lead_commit() do.
+  // These release the mutex for a while, to wait, for I/O, or for a commit: place(), punch_stale(),
+  // punch_all_stale(), prepare_next(), begin_closing() and lead_commit().
   Placement place(Slot slot, PageMask touched, PageMask stored) REQUIRES(mutex_);
   [[nodiscard]] bool must_wait(Slot slot, PageMask touched, PageMask stored) const REQUIRES(mutex_);
   void note_overwriting(Slot slot, const Placement& placement, PageMask pages,
@@ -243,9 +243,9 @@ class DurableStore final : public SlotStore {
   Inspect inspect_;
   const Damaged damaged_;
   std::unique_ptr<Loaded> loaded_;  // from load() to recover()
-  // There after recover().
+  // Set after recover().
   std::unique_ptr<Journal> journal_;
-  std::unique_ptr<CommitNote> note_;  // written by the one who commits
+  std::unique_ptr<CommitNote> note_;  // written by the committer
   std::uint64_t shortest_journal_bytes_;
 
   mutable Mutex mutex_;
@@ -254,23 +254,23 @@ class DurableStore final : public SlotStore {
   SlotMarks marks_ GUARDED_BY(mutex_);
   Epoch open_ GUARDED_BY(mutex_);
   Epoch closing_ GUARDED_BY(mutex_);  // of the commit under way
-  // Ranges of zeros that were added in the two.
+  // The ranges of zeros that were added in these two.
   RunMap<bool> open_zeros_ GUARDED_BY(mutex_);
   RunMap<bool> closing_zeros_ GUARDED_BY(mutex_);
-  RunMap<bool> zeros_ GUARDED_BY(mutex_);  // all there are
+  RunMap<bool> zeros_ GUARDED_BY(mutex_);  // all ranges of zeros
   bool committing_ GUARDED_BY(mutex_) = false;
   bool replacing_ GUARDED_BY(mutex_) = false;       // a new snapshot is being made
   bool cutting_ GUARDED_BY(mutex_) = false;         // a commit waits for overwriting_ to become 0
   std::size_t overwriting_ GUARDED_BY(mutex_) = 0;  // writes over fresh dirty content
   bool second_written_ GUARDED_BY(mutex_) = false;  // data2, since it was synced
   bool note_written_ GUARDED_BY(mutex_) = false;    // since it was synced
-  bool lacked_room_ GUARDED_BY(mutex_) = false;     // for the journal, at any time
+  bool lacked_room_ GUARDED_BY(mutex_) = false;     // for the journal, ever
   std::uint64_t committed_sequence_ GUARDED_BY(mutex_) = 0;
   std::uint64_t snapshot_bytes_ GUARDED_BY(mutex_) = 0;
-  std::optional<Error> failure_ GUARDED_BY(mutex_);           // for good
+  std::optional<Error> failure_ GUARDED_BY(mutex_);           // final
   std::unordered_set<Slot> second_ GUARDED_BY(mutex_);        // slots with storage in data2
-  std::unordered_set<Slot> stale_second_ GUARDED_BY(mutex_);  // those of them that are of no use
-  std::unordered_set<Slot> punching_ GUARDED_BY(mutex_);      // somebody gives storage back
+  std::unordered_set<Slot> stale_second_ GUARDED_BY(mutex_);  // those of them that do not use it
+  std::unordered_set<Slot> punching_ GUARDED_BY(mutex_);      // their storage is being given back
 };
 
 }  // namespace nbdstack
