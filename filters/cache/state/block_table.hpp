@@ -1,4 +1,4 @@
-// Which blocks are cached, in which slot, and what is known of their pages: the cache's index.
+// The cache's index: the cached blocks, their slots, and the state of their pages.
 //
 // No I/O and no locking happen here; the owner holds its mutex around every call. Memory is
 // proportional to the slots in use, whatever the size of the disk: an entry (20 bytes), the pages'
@@ -6,7 +6,7 @@
 // of hash buckets, and what the eviction policy keeps (8 for LRU).
 //
 // The states of a block follow from its pages (page_mask.hpp) and one flag, `writing`: some of its
-// pages are on their way to the layer below.
+// pages are being written below.
 //
 //   state      in the table  writing  unwritten pages   written back      evicted
 //   absent     no
@@ -24,14 +24,14 @@
 //   rewritten -> dirty             the write-back ended, and there is more to write
 //   writing, rewritten -> dirty    the write-back failed: its pages are dirty again
 //   clean -> absent                evicted; or the content of a change that failed below is unknown
-//   clean, dirty -> absent         all of it was zeroed: remembered as a range, not in a slot
+//   clean, dirty -> absent         all of it was zeroed: kept as a range, not in a slot
 //
-// "Reading" is no state of an entry: a fetch has records of its own (fetch.hpp), and a block being
-// fetched may be absent or have some pages already.
+// "Reading" is no state of an entry: a fetch has records of its own (fetches.hpp), and a block
+// being fetched may be absent or have some pages already.
 //
-// While `pins` is not 0 somebody uses the slot's content outside the mutex: the block is not
-// evicted, and where it is dropped for another reason, its slot is not used again before the last
-// pin goes.
+// While `pins` is not 0 a thread uses the slot's content outside the mutex: the block is not
+// evicted, and if it is dropped for another reason, its slot is not used again before the last pin
+// ends.
 #pragma once
 
 #include <cstddef>
@@ -63,11 +63,11 @@ class BlockTable {
     std::uint16_t cached_since = 0;
     std::uint16_t pins = 0;
     bool writing : 1 = false;
-    // Its pages are being copied from the slot for a write-back: a change of the block waits, for
-    // as long as reading a local file takes.
+    // Its pages are being copied from the slot for a write-back: a change of the block waits, as
+    // long as reading a local file takes.
     bool copying : 1 = false;
-    bool unverified : 1 = false;  // recovered, and its content has not been looked at yet
-    bool verifying : 1 = false;   // somebody looks at it
+    bool unverified : 1 = false;  // recovered, and its content is not verified yet
+    bool verifying : 1 = false;   // its content is being verified
 
    private:
     friend BlockTable;
@@ -75,7 +75,7 @@ class BlockTable {
       block_low_ = static_cast<std::uint32_t>(block.value);
       block_high_ = static_cast<std::uint32_t>(block.value >> 32U);
     }
-    // Found under its block number. Not: free, or free as soon as it is unpinned.
+    // The block number leads to this entry. If not, the slot is free, or will be once unpinned.
     bool attached_ : 1 = false;
     bool retired_ : 1 = false;  // has no storage
     // Two halves: with one 64-bit member an entry would be 24 bytes.
@@ -84,29 +84,29 @@ class BlockTable {
     Slot bucket_next_ = kNoSlot;  // hash chain; free slots are chained by it too
   };
 
-  // `max_slots` bounds how many slots there will ever be.
+  // `max_slots` bounds the number of slots for ever.
   BlockTable(Slot max_slots, unsigned pages_per_block, std::unique_ptr<EvictionPolicy> policy);
 
-  // The slot of a cached block, or kNoSlot.
+  // Returns the slot of a cached block, or kNoSlot.
   [[nodiscard]] Slot find(BlockNumber block) const;
   [[nodiscard]] Entry& operator[](Slot slot) { return entries_[slot]; }
   [[nodiscard]] const Entry& operator[](Slot slot) const { return entries_[slot]; }
   [[nodiscard]] Pages pages(Slot slot) const;
-  // Keeps the list of unwritten blocks in step. `writing` is set before.
+  // Keeps the list of unwritten blocks up to date. `writing` is set before.
   void set_pages(Slot slot, const Pages& pages);
 
-  // Whether insert() would find a slot.
+  // Returns whether insert() would find a slot.
   [[nodiscard]] bool has_room() const { return free_ != kNoSlot || is_growing(); }
-  // Gives an absent block a slot, with no page valid. Needs has_room().
+  // Gives an absent block a slot, with no page valid. Requires has_room().
   Slot insert(BlockNumber block);
-  // The same with a slot that is chosen by who recovers a cache; all between stay free.
+  // Like insert(), for recovery, which chooses the slot; all slots in between stay free.
   void insert_at(Slot slot, BlockNumber block);
-  // All slots have been inserted: those below `count` that are not in use become free.
+  // Called after all recovered slots are inserted: unused ones below `count` become free.
   void end_recovery(Slot count);
 
-  // The block is absent from now on. Its slot becomes free when the last pin goes.
+  // Makes the block absent. Its slot becomes free when the last pin ends.
   void erase(Slot slot, EvictionPolicy::Removal why = EvictionPolicy::Removal::dropped);
-  // The same, and the slot is not used again before grow_again(): there is no storage for it.
+  // Like erase(), but the slot is not used before grow_again(): there is no storage for it.
   void retire(Slot slot);
 
   void pin(Slot slot) {
@@ -117,9 +117,9 @@ class BlockTable {
   void unpin(Slot slot);
   void touch(Slot slot) { policy_->used(slot); }
 
-  // Lowers the bound to what is in use, while the disk of the cache is full; and lifts it again,
+  // Lowers the bound to the slots in use while the disk of the cache is full, and raises it again,
   // which makes retired slots free. In between, grow_by_one() makes one such slot the next that
-  // insert() takes, and returns it; or kNoSlot, while there are free slots that have storage.
+  // insert() takes, and returns it, or kNoSlot while there are free slots that have storage.
   [[nodiscard]] bool is_growing() const { return entries_.size() < max_slots_; }
   void stop_growing() { max_slots_ = static_cast<Slot>(entries_.size()); }
   void grow_again();
@@ -127,16 +127,16 @@ class BlockTable {
 
   [[nodiscard]] std::size_t cached_blocks() const { return cached_; }
   [[nodiscard]] Slot max_slots() const { return max_slots_; }
-  // Slots that somebody uses outside the mutex.
+  // Returns the number of slots that threads use outside the mutex.
   [[nodiscard]] std::size_t pinned_slots() const { return pinned_; }
-  // Blocks with damaged pages.
+  // Returns the number of blocks with damaged pages.
   [[nodiscard]] std::size_t damaged_blocks() const { return damaged_; }
-  // Slots that have ever been used.
+  // Returns the number of slots that have ever been used.
   [[nodiscard]] Slot slots() const { return static_cast<Slot>(entries_.size()); }
   [[nodiscard]] EvictionPolicy& policy() { return *policy_; }
   [[nodiscard]] const EvictionPolicy& policy() const { return *policy_; }
-  // Blocks with pages that the layer below does not have yet (dirty, writing, rewritten), the one
-  // that became so first at the back.
+  // Returns the blocks with pages that the layer below does not have yet (dirty, writing,
+  // rewritten), with the first to become so at the back.
   [[nodiscard]] const SlotList& unwritten() const { return unwritten_; }
 
  private:

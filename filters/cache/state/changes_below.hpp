@@ -1,14 +1,14 @@
 // Externally synchronized: the ranges that are being changed in the layer below.
 //
-//   kind         registered by                                   excludes where it meets
-//   write-back   write-backs and zeroings, with all that they    every other change
-//                may have to read to complete a request
-//   bypass       a change that goes around the cache             write-backs; not other bypasses,
+//   kind         registered by                                   excludes where they overlap
+//   write-back   write-backs and zeroings, with everything       every other change
+//                they may have to read to complete a request
+//   bypass       a change that bypasses the cache                write-backs; not other bypasses,
 //                                                                which RangeLock keeps apart
 //
-// Whoever registers a range has looked that nothing it excludes is there, or waits, registered, for
-// the write-backs that were there before. A thread never waits while a range of its own is
-// registered as a write-back, so write-backs cannot wait for each other in a circle.
+// A range is registered only if nothing that it excludes is there, or waits, registered, for
+// earlier write-backs. A thread never waits while one of its own ranges is registered as a
+// write-back, so write-backs cannot wait for each other in a circle.
 #pragma once
 
 #include <algorithm>
@@ -23,7 +23,7 @@ namespace nbdstack {
 
 class ChangesBelow {
  public:
-  // The room that a registration takes: had before, so that registering cannot fail.
+  // The memory for a registration, allocated before it, so that registering cannot fail.
   class Place {
    public:
     Place() : waiting_(1), at_(waiting_.begin()) {}
@@ -55,14 +55,14 @@ class ChangesBelow {
     return meets(write_backs_, range);
   }
   [[nodiscard]] bool is_bypassed(const Range& range) const { return meets(bypasses_, range); }
-  // Whether a write-back of just these bytes has to wait, or one with all it may have to read.
+  // Return whether a write-back has to wait: of just these bytes, or with all it may have to read.
   [[nodiscard]] bool is_busy(const Range& range) const {
     return is_written_back(range) || is_bypassed(range);
   }
   [[nodiscard]] bool is_unit_busy(const Range& range, std::uint64_t preferred_block_size) const {
     return is_busy(unit_covering(range, preferred_block_size));
   }
-  // What a write-back of `range` may have to read and write as a whole (write_plan.hpp).
+  // Returns what a write-back of `range` may have to read and write as a whole (write_plan.hpp).
   [[nodiscard]] Range unit_covering(const Range& range, std::uint64_t preferred_block_size) const {
     const std::uint64_t unit =
         std::bit_ceil(std::max<std::uint64_t>(block_size_, preferred_block_size));

@@ -1,6 +1,6 @@
-// Externally synchronized: the requests for missing blocks that are under way, and who may join them.
+// Externally synchronized: the requests for missing blocks that are under way, and their sharing.
 //
-// There is one fetch a block, however many wait for it; neighbouring missing blocks are one request.
+// Any number of callers share one fetch of a block; neighbouring missing blocks are one request.
 #pragma once
 
 #include <cstddef>
@@ -16,22 +16,22 @@
 
 namespace nbdstack {
 
-// The longest request sent below, and the memory that one takes while it is under way.
+// The longest request sent below, which is also the memory that it needs while it is under way.
 inline constexpr std::uint64_t kLongestFetch_bytes = 32ULL << 20U;
 
-// A run of consecutive blocks, read from below in one request by the caller that started it. Another
-// caller that needs pages of one of the blocks waits until `done` and takes them from the buffer,
-// also while it is being stored.
+// A run of consecutive blocks, read from below in one request by the caller that started it.
+// Another caller that needs pages of one of the blocks waits until `done` and copies them from the
+// buffer, even while it is being stored.
 //
 // A fetch may be widened by missing neighbours (CacheSettings::fetch_bytes). That is a hint, so the
-// failure of a widened fetch is no error: whoever needs a block of it asks again, for that alone.
+// failure of a widened fetch is no error: a caller that needs a block of it fetches that alone.
 //
-// The buffer's bytes are written by the caller that runs the fetch before `done`, and only read
-// after, which needs no mutex.
+// The caller that runs the fetch writes the buffer's bytes before `done`; after that they are only
+// read, without the mutex.
 struct Fetch {
   BlockNumber first;
-  std::vector<bool> store;  // one a block: keep it in the cache
-  bool widened = false;     // blocks were added that nobody had asked for
+  std::vector<bool> store;  // for each block: whether the cache keeps it
+  bool widened = false;     // blocks were added that no caller requested
 
   bool done = false;
   bool over = false;  // done, and nothing is stored any more
@@ -54,25 +54,25 @@ class Fetches {
 
   explicit Fetches(const BlockGeometry& geometry) : geometry_(geometry) {}
 
-  // The fetch of a block that may be joined, or null.
+  // Returns the fetch of a block that may be joined, or null.
   [[nodiscard]] std::shared_ptr<Fetch> find(BlockNumber block) const;
-  // The same, or a new one, which the caller runs. `started` are the caller's new ones: blocks asked
-  // for one after the other in ascending order become one fetch. Where it may not be shared, a new
-  // one is joined by nobody else and not stored.
+  // Returns find(), or a new fetch, which the caller runs. `started` are the caller's new ones:
+  // blocks requested one after the other in ascending order become one fetch. If `may_share` is
+  // false, no other caller joins a new one, and it is not stored.
   std::shared_ptr<Fetch> join_or_start(BlockNumber block, bool store, bool may_share,
                                        Started& started);
-  // Adds the missing neighbours within the aligned group, as far as they adjoin what is fetched.
+  // Adds missing neighbours within the aligned group, as far as they adjoin the fetched blocks.
   void widen(const std::shared_ptr<Fetch>& fetch, std::uint64_t group_bytes,
              const std::function<bool(BlockNumber)>& is_wanted);
-  // Whether what has been read of the block may be stored: it is wanted, and not obsolete.
+  // Returns whether the block's fetched content may be stored: it is wanted and not obsolete.
   [[nodiscard]] bool may_store(const Fetch& fetch, BlockNumber block) const;
 
-  // What has been read is not what the block is now: nobody joins its fetch any more, and it is not
+  // The fetched content is obsolete: no caller joins the block's fetch any more, and it is not
   // stored.
   void supersede(BlockNumber block) { joinable_.erase(block); }
   void supersede(const Range& range);
 
-  // The data is in memory; until it is stored, the fetch may be joined.
+  // The data is in memory; until it is stored, other callers may join the fetch.
   static void done(Fetch& fetch);
   void end(Fetch& fetch, int error_code);
   void wait_for(Fetch& fetch, Mutex& mutex) REQUIRES(mutex);

@@ -1,15 +1,14 @@
-// Externally synchronized: what has gone below and is not durable there for certain, and what of it
-// clients have to be told.
+// Externally synchronized: changes below that may not be durable there, and failures that clients
+// have not been told.
 //
-//  - Doubts: changes below that have failed. While no flush below has followed them all, what can be
-//    read there may not be durable, so a durable store keeps nothing of it.
-//  - Tickets: the time between a write-back and the flush that makes it durable, over a layer
-//    below that is not multi-conn: there a flush covers what went through its own connection only.
-//    A block counts as clean as soon as it is below. A client that flushes on another connection
-//    finds nothing to write, and must not be told that all is durable before the connection that
-//    the block went through has been flushed. So a write-back is open until it has been flushed, and
-//    a flush waits for those that began before it. It waits for older ones only, so two never wait
-//    for each other.
+//  - Doubts: changes below that have failed. Until a flush below has followed all of them, content
+//    read there may not be durable, so a durable store keeps none of it.
+//  - Tickets: the time between a write-back and the flush that makes it durable, over a layer below
+//    that is not multi-conn: there a flush covers only what its own connection wrote. A block is
+//    clean as soon as it is below. A client that flushes on another connection finds nothing to
+//    write, but must not succeed before the connection that wrote the block has been flushed. So a
+//    write-back is open until it has been flushed, and a flush waits for those that began before
+//    it. It waits only for older ones, so two never wait for each other.
 //  - A failure that no client's request has met: the next flush reports it, once.
 #pragma once
 
@@ -29,7 +28,7 @@ class FlushLedger {
 
   void doubt() { ++doubts_; }
   [[nodiscard]] bool is_in_doubt() const { return doubts_ != flushed_doubts_; }
-  // A flush below ends the doubts that there were when it began.
+  // A flush below ends those doubts that existed when it began.
   [[nodiscard]] std::uint64_t doubts() const { return doubts_; }
   void flushed(std::uint64_t doubts_before) {
     INVARIANT(doubts_before <= doubts_, doubts_before, doubts_);
@@ -41,7 +40,7 @@ class FlushLedger {
     const bool was_open = open_.erase(ticket) == 1;
     INVARIANT(was_open, ticket);
   }
-  // Whether everything that was opened before is closed. The ticket itself is open.
+  // Returns whether everything opened before is closed. The ticket itself is open.
   [[nodiscard]] bool is_oldest(Ticket ticket) const { return *open_.begin() == ticket; }
 
   void remember_failure(const Error& failure) { unreported_ = failure; }

@@ -1,24 +1,24 @@
-// Externally synchronized, but for the flag that flag() shows: when a cache has to make room.
+// Externally synchronized, except for the flag of flag(): decides when a cache has to make room.
 //
-//  - Thresholds: above the high one blocks are freed, by requests on their way and in the background,
-//    until the low one is reached.
-//  - Ranges of zeros: more than kMostZeroRanges are written back, so that a client that zeroes every
-//    other block of a large disk does not fill the memory: about 1 MiB of it.
-//  - Turns: one caller at a time writes back to make room; the others wait for what it achieves.
-//  - The cache's disk is full: slots are only reused, and now and then one more slot is tried. When
-//    it can be stored, the cache grows on as before.
+//  - Thresholds: above the high one blocks are freed, by requests and in the background, until the
+//    low one is reached.
+//  - Ranges of zeros: those beyond kMostZeroRanges are written back, so that a client that zeroes
+//    every other block of a large disk does not fill the memory: they take about 1 MiB.
+//  - Turns: one caller at a time writes back to make room; the others wait for its result.
+//  - The cache's disk is full: slots are only reused, and from time to time one more slot is tried.
+//    When it can be stored, the cache grows again as before.
 //
 //   state     slots                   next       by
 //   roomy     are taken up to bound   full       disk_is_full(), which is news
 //   full      are reused              trying     is_time_to_try(), every full_retry
 //   trying    one more is taken       growing    stored() of that slot
 //                                     full       disk_is_full()
-//   growing   are taken up to bound   roomy      stored() of a slot, kGrowing_retries times full_retry
-//                                                later, which is news
+//   growing   are taken up to bound   roomy      stored() of a slot after kGrowing_retries times
+//                                                full_retry, which is news
 //                                     full       disk_is_full()
 //
-// A cache that grows has not found room yet: a commit that fails on a full disk gives the storage of
-// clean blocks back, and the cache would tell in turns that the disk is full, and that it is not.
+// A growing cache may not have found room yet: if a commit fails on a full disk, clean blocks give
+// their storage back. Without this state the log would alternate between "full" and "not full".
 #pragma once
 
 #include <atomic>
@@ -39,10 +39,10 @@ class Pressure {
 
   explicit Pressure(const CacheSettings& settings);
 
-  // How many slots the cache may have.
+  // Returns the number of slots that the cache may have.
   [[nodiscard]] Slot max_slots() const { return max_slots_; }
 
-  // Whether blocks_to_free() is worth asking for. May be read without synchronization.
+  // Returns whether blocks_to_free() has to be called. May be read without synchronization.
   [[nodiscard]] const std::atomic<bool>& flag() const { return pressed_; }
   void note_occupied(std::size_t slots) {
     if (slots > high_slots_) pressed_ = true;
@@ -68,11 +68,11 @@ class Pressure {
   // Returns whether that is news.
   bool disk_is_full(TimePoint now);
   [[nodiscard]] bool is_disk_full() const { return full_until_.has_value(); }
-  // Whether one more slot is to be tried. Only worth asking while the disk is full.
+  // Returns whether to try one more slot. Called only while the disk is full.
   [[nodiscard]] bool is_time_to_try(TimePoint now);
   void trying(Slot slot) { tried_slot_ = slot; }
   [[nodiscard]] bool is_roomy() const { return !full_until_ && !growing_until_; }
-  // The slot's storage took what was written to it.
+  // The slot's storage has accepted a write.
   [[nodiscard]] Stored stored(Slot slot, TimePoint now);
 
  private:
@@ -84,7 +84,7 @@ class Pressure {
   bool making_room_ = false;  // between the high threshold and the low one
   bool turn_taken_ = false;
   std::optional<TimePoint> full_until_;  // when one more slot is tried
-  Slot tried_slot_ = kNoSlot;            // the one that tells whether the cache may grow
+  Slot tried_slot_ = kNoSlot;            // shows whether the cache may grow
   std::optional<TimePoint> growing_until_;
 };
 

@@ -1,11 +1,11 @@
-// Externally synchronized: when the background of a cache has something to do.
+// Externally synchronized: decides when the background of a cache has something to do.
 //
 // Time is counted in ticks, eight of them in write_delay or timeout, so that two bytes a block are
 // enough: a block notes the tick in which it became dirty, and that in which its first page was
 // cached. A block is due after nine of them, hence never early and at most an eighth late.
 //
-// After a failure below the background pauses: a second, then twice as long each time, a minute at
-// most. Everything dirty is due when the pause is over.
+// After a failure below the background pauses: for a second, then twice as long each time, at most
+// a minute. Everything dirty is due when the pause is over.
 #pragma once
 
 #include <cstdint>
@@ -25,14 +25,14 @@ class Schedule {
         timeout_(settings.timeout),
         commits_(store_is_durable) {}
 
-  // Whether there is ever anything to do with these settings.
+  // Returns whether there is ever anything to do with these settings.
   [[nodiscard]] bool is_needed() const { return commits_ || is_delaying() || is_expiring(); }
-  // Whether dirty blocks go below after a while, and clean ones leave the cache.
+  // Return whether dirty blocks are written below after a while, and clean ones leave the cache.
   [[nodiscard]] bool is_delaying() const { return write_delay_ > Duration::zero(); }
   [[nodiscard]] bool is_expiring() const { return timeout_ > Duration::zero(); }
 
   void advance(TimePoint now);
-  // For a block that becomes dirty, or is cached, now.
+  // Return the ticks for a block that becomes dirty, or is cached, now.
   [[nodiscard]] Tick dirty_tick() const { return dirty_tick_; }
   [[nodiscard]] Tick clean_tick() const { return clean_tick_; }
   [[nodiscard]] bool is_overdue(Tick dirty_since) const { return is_due(dirty_since, dirty_tick_); }
@@ -40,23 +40,23 @@ class Schedule {
     return is_due(cached_since, clean_tick_);
   }
 
-  // Everything dirty is to be written back soon.
+  // Requests that everything dirty is written back soon.
   void want_everything() { everything_wanted_ = true; }
   [[nodiscard]] bool wants_everything() const { return everything_wanted_; }
 
   struct Due {
     bool everything = false;
-    bool overdue = false;  // the blocks that is_overdue() is true of
+    bool overdue = false;  // the blocks for which is_overdue() is true
     bool zeros = false;    // ranges of zeros: they are as old as the first of them
   };
-  // What is to be written back now. It is not wanted again by itself.
+  // Returns what is to be written back now, and ends the request for it.
   [[nodiscard]] Due take_due(TimePoint now, bool has_zeros);
 
   [[nodiscard]] bool may_work_below(TimePoint now) const { return !retry_at_ || now >= *retry_at_; }
   // Returns the pause.
   Duration failed(TimePoint now);
   void succeeded();
-  // When to come back at the latest.
+  // Returns the latest time of the next step.
   [[nodiscard]] TimePoint next_step(TimePoint now) const;
 
  private:
@@ -69,8 +69,8 @@ class Schedule {
   Tick clean_tick_ = 0;  // in parts of timeout_
   bool everything_wanted_ = false;
   std::optional<TimePoint> started_at_;
-  std::optional<TimePoint> zeros_since_;  // ranges of zeros have been waiting at least since then
-  std::optional<TimePoint> retry_at_;     // after a failure: not before
+  std::optional<TimePoint> zeros_since_;  // the oldest range of zeros waits at least since then
+  std::optional<TimePoint> retry_at_;     // the end of the pause after a failure
   Duration pause_{};                      // after the last failure
 };
 

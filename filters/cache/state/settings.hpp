@@ -1,4 +1,4 @@
-// What the user has chosen, as the engine needs it (man/nbdkit-cache-filter.pod).
+// The user's settings, in the engine's terms (man/nbdkit-cache-filter.pod).
 #pragma once
 
 #include <cstddef>
@@ -10,40 +10,40 @@
 
 namespace nbdstack {
 
-//   mode          changes go             flushes and FUA
-//   writeback     to the cache           make what is dirty durable below
+//   mode          changes are written    flushes and FUA
+//   writeback     to the cache           make dirty content durable below
 //   writethrough  below, and to the      are passed on
 //                 cache
 //   unsafe        to the cache           do nothing
 enum class CacheMode : std::uint8_t { writeback, writethrough, unsafe };
 
-// What a flush waits for: the layer below, or the cache's own directory.
+// A flush makes content durable in the layer below, or in the cache's own directory.
 enum class FlushTo : std::uint8_t { below, local };
 
 struct CacheSettings {
   CacheMode mode = CacheMode::writeback;
   FlushTo flush = FlushTo::below;         // local only over a durable store
   std::uint32_t block_size = 64U << 10U;  // a power of two
-  std::uint64_t fetch_bytes = 0;          // loaded together on a miss; up to a block: the block
-  std::uint64_t max_size_bytes = 0;       // 0: as large as the disk
-  // Of max_size_bytes: above the high one blocks go, down to the low one.
+  std::uint64_t fetch_bytes = 0;          // loaded together on a miss; one block if not larger
+  std::uint64_t max_size_bytes = 0;       // as large as the disk if 0
+  // Of max_size_bytes: above the high one blocks are evicted, down to the low one.
   unsigned high_threshold_percent = 95;
   unsigned low_threshold_percent = 80;
-  std::uint64_t max_dirty_bytes = 0;              // writers wait above it; 0: no bound
-  std::size_t threads = 16;                       // requests of write-backs under way below at once
-  Duration write_delay{};                         // 0: dirty blocks wait for a flush
-  Duration full_retry = std::chrono::seconds(1);  // while the cache's disk is full
-  Duration give_up_after = std::chrono::seconds(60);  // a write-back of which all fails
-  Duration stop_timeout{};  // of the last write-back; 0: as long as it gets on
-  Duration timeout{};       // clean blocks are dropped then; 0: never
+  std::uint64_t max_dirty_bytes = 0;                  // writers wait above it; no bound if 0
+  std::size_t threads = 16;                           // concurrent requests of write-backs below
+  Duration write_delay{};                             // dirty blocks wait for a flush if 0
+  Duration full_retry = std::chrono::seconds(1);      // while the cache's disk is full
+  Duration give_up_after = std::chrono::seconds(60);  // for a write-back that only fails
+  Duration stop_timeout{};  // of the last write-back; while it makes progress if 0
+  Duration timeout{};       // clean blocks are dropped then; never if 0
   CachePolicy policy = CachePolicy::lru;
   std::uint64_t protect_bytes = 0;                             // of the disk: evicted last
   std::function<bool()> cache_on_read = [] { return false; };  // asked for each read
   bool verbose = false;                                        // a debug message for every block
 
-  // What the modes differ in.
+  // The differences between the modes.
   struct ModeRules {
-    bool writes_through = false;   // changes go around the cache
+    bool writes_through = false;   // changes bypass the cache
     bool ignores_flushes = false;  // and FUA
   };
   [[nodiscard]] ModeRules rules() const {
@@ -59,7 +59,7 @@ struct CacheSettings {
   }
   [[nodiscard]] bool writes_through() const { return rules().writes_through; }
   [[nodiscard]] bool ignores_flushes() const { return rules().ignores_flushes; }
-  // Whether a flush on any connection covers what has gone below: the cache's own promise.
+  // Returns whether the cache guarantees that a flush on any connection covers all writes below.
   [[nodiscard]] bool makes_flushes_durable() const {
     return !writes_through() && !ignores_flushes();
   }
