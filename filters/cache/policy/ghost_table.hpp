@@ -1,18 +1,18 @@
 // Ghosts: blocks that were evicted lately. One that comes back has been evicted too early.
 //
-// Four bytes a ghost: a 32-bit fingerprint of the block's number, in buckets of 16, a cache line's
-// worth. A bucket is a queue, newest first, and forgets its oldest when another one comes; the hash
-// spreads ghosts evenly, so the table as a whole remembers about the last capacity() ones.
-// (The table of fingerprints is that of S3-FIFO, section 4.2 of the paper named in
-// s3_fifo_policy.hpp; queues in place of time stamps halve it.)
+// A ghost takes four bytes: a 32-bit fingerprint of the block's number, in a bucket of 16, which is
+// a cache line. A bucket is a queue, newest first, and forgets its oldest when another one comes;
+// the hash spreads ghosts evenly, so the whole table remembers about the last capacity() ones. (The
+// table of fingerprints is that of S3-FIFO, section 4.2 of the paper in s3_fifo_policy.hpp; queues
+// instead of time stamps halve it.)
 //
-// A fingerprint can be a stranger's: with g ghosts that happens to one lookup in 2^32 / g, and
-// misleads a policy about one block, no more.
+// Another block may have the same fingerprint: with g ghosts that happens in one lookup of 2^32 /
+// g, and misleads a policy about one block only.
 //
 // The low bits of a fingerprint are the number of its bucket, so doubling the table moves
-// fingerprints without knowing the blocks, and keeps the order in every bucket.
+// fingerprints without the blocks' numbers, and keeps the order in every bucket.
 //
-// No locking. Nothing here throws: without memory to grow the table keeps its size.
+// No locking. Nothing throws: if there is no memory to grow, the table keeps its size.
 #pragma once
 
 #include <array>
@@ -26,11 +26,11 @@ namespace nbdstack {
 
 class GhostTable {
  public:
-  // Doubles the table while it stays within `ghosts`, but makes it 16 at least. Never shrinks it.
+  // Doubles the table while it stays within `ghosts`, but to 16 at least. Never shrinks it.
   void grow_to(std::size_t ghosts) noexcept;
   // Nothing is remembered before the first grow_to().
   void remember(BlockNumber block) noexcept;
-  // Whether the block is remembered; it is not any more afterwards.
+  // Returns whether the block is remembered, and forgets it.
   bool take(BlockNumber block) noexcept;
 
   [[nodiscard]] std::size_t capacity() const { return buckets_.size() * kWays; }

@@ -1,8 +1,8 @@
-// Least recently used: what nobody has asked for the longest goes first.
+// Least recently used: evicts the block whose last use is the longest ago.
 //
-// Nothing to tune, and hard to beat by much while the blocks in use fit. Its weakness is a scan: a
-// reader of the whole disk, such as a backup, replaces all that is cached by blocks that nobody
-// asks for again. S3FifoPolicy is the one for that.
+// It has nothing to tune, and is hard to beat by much while the blocks in use fit. Its weakness is
+// a scan: a reader of the whole disk, such as a backup, replaces all cached blocks with blocks that
+// are never used again. S3FifoPolicy resists that.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,7 @@ namespace nbdstack {
 
 class LruPolicy final : public EvictionPolicy {
  public:
-  // The table may be shared with policies whose slots are others.
+  // Policies for other slots may share the table.
   explicit LruPolicy(std::shared_ptr<SlotTable> table)
       : table_(std::move(table)), recency_(*table_) {}
 

@@ -1,4 +1,4 @@
-// The eviction policy that the parameters ask for.
+// Makes the eviction policy that the parameters select.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace nbdstack {
 
-// With protect_blocks other than 0, the first so many blocks of the disk are evicted last.
+// The first `protect_blocks` blocks of the disk are evicted last.
 std::unique_ptr<EvictionPolicy> make_eviction_policy(CachePolicy kind,
                                                      std::uint64_t protect_blocks = 0);
 

@@ -1,15 +1,15 @@
-// The first part of the disk is evicted last.
+// Evicts the first part of the disk last.
 //
-// For what is small and needed for anything else: the start of a disk with its partition table and
-// boot loader, or the part that holds a file system's metadata. Blocks below the border live in one
-// policy, the others in a second one, which is asked for victims first. Protected blocks go, in the
-// order of their own policy, only when the other one offers none: it is empty, or none of its best
-// may go. (They do go then: a cache that could free a block and does not would make writers wait,
-// and with the layer below out of order fail, for the sake of clean data.)
+// This is for small content that everything else needs: the start of a disk with its partition
+// table and boot loader, or the part with a file system's metadata. Blocks below the border are in
+// one policy, the others in a second one, which offers victims first. Protected blocks are evicted,
+// in the order of their own policy, only if the other one offers none: it is empty, or none of its
+// best may be evicted. (A cache that kept them even then would make writers wait, and fail if the
+// layer below is out of order, only to keep clean data.)
 //
-// Both policies work on one SlotTable, so protection costs no memory: which one has a slot is a bit
-// of its mark that neither uses. (Ghosts are remembered by each part on its own, as many as it has
-// had blocks at most.)
+// Both policies use one SlotTable, so protection costs no memory: a bit of a slot's mark that
+// neither policy uses selects its policy. (Each part remembers ghosts on its own, at most as many
+// as it has had blocks.)
 #pragma once
 
 #include <cstddef>
@@ -27,7 +27,7 @@ class ProtectedPolicy final : public EvictionPolicy {
  public:
   static constexpr std::uint8_t kMarkBits = 0x80;
 
-  // Blocks 0 ... protect_blocks - 1 are protected. Both policies work on `table`.
+  // Blocks 0 ... protect_blocks - 1 are protected. Both policies use `table`.
   ProtectedPolicy(std::uint64_t protect_blocks, std::shared_ptr<SlotTable> table,
                   std::unique_ptr<EvictionPolicy> protected_part,
                   std::unique_ptr<EvictionPolicy> rest)

@@ -1,9 +1,9 @@
 // Queues of slots that share their links.
 //
 // A policy has several queues (or several policies have one each), and a slot is in one of them at
-// a time. So they share one array of links, and a slot costs eight bytes however many queues there
-// are, and one byte in which a policy notes what it knows of it. (SlotList has links of its own,
-// and a slot can be in any number of those.)
+// a time. So they share one array of links, and a slot costs eight bytes for any number of queues,
+// and one byte for a policy's notes. (SlotList has links of its own, and a slot can be in any
+// number of those.)
 //
 // No locking: the owner of the policy holds its mutex around every call.
 #pragma once
@@ -17,18 +17,18 @@
 
 namespace nbdstack {
 
-// What policies keep of each slot. Grows with the highest slot seen, and never shrinks.
+// The policies' data of each slot. Grows with the highest slot seen, and never shrinks.
 class SlotTable {
  public:
-  // Makes room for `slot`, or throws std::bad_alloc and changes nothing. Slots that nobody has made
-  // room for may not be used below.
+  // Makes room for `slot`, or throws std::bad_alloc and changes nothing. The functions below
+  // require that room.
   void make_room_for(Slot slot) {
     if (slot < marks_.size()) return;
     links_.grow_to(std::size_t{slot} + 1);
     marks_.grow_to(std::size_t{slot} + 1);
   }
 
-  // Free for the policies to use; 0 at first. A policy changes no bits but its own.
+  // The policies' notes, initially 0. A policy changes only its own bits.
   [[nodiscard]] std::uint8_t mark(Slot slot) const { return marks_[slot]; }
   void set_mark(Slot slot, std::uint8_t mark) { marks_[slot] = mark; }
 
@@ -51,7 +51,7 @@ class SlotQueue {
   [[nodiscard]] std::size_t size() const { return size_; }
   [[nodiscard]] Slot oldest() const { return oldest_; }  // kNoSlot when empty
 
-  // The oldest slot that `wanted` says yes to, or kNoSlot, among the `most` oldest ones.
+  // Returns the oldest slot that satisfies `wanted` among the `most` oldest ones, or kNoSlot.
   template <typename Predicate>
   [[nodiscard]] Slot oldest_that(const Predicate& wanted, std::size_t most) const {
     Slot slot = oldest_;
@@ -61,7 +61,7 @@ class SlotQueue {
     }
     return kNoSlot;
   }
-  // Until `visit` returns false; whether it never did.
+  // Visits slots until `visit` returns false. Returns whether it never did.
   template <typename Visitor>
   bool visit_from_oldest(const Visitor& visit) const {
     for (Slot slot = oldest_; slot != kNoSlot; slot = newer(slot)) {

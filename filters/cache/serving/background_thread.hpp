@@ -1,6 +1,5 @@
-// The thread that drives an export's background work.
-//
-// It works over the layer that BackgroundBelow finds, and sleeps while there is none.
+// The thread that runs an export's background work, over the layer that BackgroundBelow finds. It
+// sleeps while there is none.
 //
 // Started after the server has forked; stopped before the chain below is gone.
 #pragma once
@@ -18,7 +17,7 @@ namespace nbdstack {
 
 class BackgroundThread {
  public:
-  // Whether anything may be written there now.
+  // Returns whether the layer may be written now.
   using MayWrite = std::function<bool(Layer&)>;
 
   // Sets the cache's on_background_wanted(); `cache` outlives the thread.
@@ -27,22 +26,22 @@ class BackgroundThread {
       MayWrite may_write = [](Layer&) { return true; });
   BackgroundThread(const BackgroundThread&) = delete;
   BackgroundThread& operator=(const BackgroundThread&) = delete;
-  // Waits for a step that is under way.
+  // Waits for the end of a running step.
   ~BackgroundThread();
 
-  // There may be something to do, or a layer to do it with.
+  // Called when there may be work, or a layer to do it with.
   void wake() { thread_.wake(); }
 
  private:
   TimePoint step(TimePoint now);
   TimePoint careless_step(TimePoint now);
-  // Nothing is to be done below.
+  // Called if there is no work below.
   TimePoint rest(TimePoint now);
 
   BlockCache& cache_;
   std::unique_ptr<BackgroundBelow> below_;  // gone when the thread has ended
   const MayWrite may_write_;
-  std::optional<TimePoint> rest_at_;  // while there is nothing to do: when the layer is closed
+  std::optional<TimePoint> rest_at_;  // without work: the time to close the layer
   StoppableThread thread_;            // last: it uses all of the above
 };
 

@@ -14,14 +14,14 @@ namespace nbdstack {
 
 class CacheLayer final : public Layer {
  public:
-  // `watch` is asked before each request; null: nobody.
+  // `watch` checks each request; there is no check if it is null.
   CacheLayer(LayerBelow below, std::shared_ptr<BlockCache> cache, const CacheSettings& settings,
              std::shared_ptr<DiskWatch> watch = nullptr);
   CacheLayer(const CacheLayer&) = delete;
   CacheLayer& operator=(const CacheLayer&) = delete;
   ~CacheLayer() override;
 
-  // Lends the layer below to background work until the client leaves. Once, before the first request.
+  // Lends the layer below to background work until the client leaves. Before the first request.
   void lend_below(LentLayers& borrower) { loan_.emplace(*below_, &borrower); }
 
   [[nodiscard]] const LayerTraits& traits() const override { return traits_; }
@@ -35,10 +35,10 @@ class CacheLayer final : public Layer {
   void cache(std::uint64_t length, std::uint64_t offset) override;
   void extents(std::uint64_t length, std::uint64_t offset, bool only_one,
                ExtentList& extents) override;
-  // What clients leave behind unflushed goes down with the last of them, except in unsafe mode. One
-  // that leaves others behind does not: the connections of one client end together, and would each
-  // write back what the others have just changed again; and who only asks for the size of a disk in
-  // use must not make the cache write all that its user has not flushed yet.
+  // The last client to leave writes back what is unflushed, except in unsafe mode. Earlier ones do
+  // not: the connections of one client end together, and each would write back what the others have
+  // just changed again. And a client that only queries the size of a disk in use must not make the
+  // cache write all unflushed content of that disk's user.
   void finalize() override;
 
  private:

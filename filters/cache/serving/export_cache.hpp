@@ -1,4 +1,4 @@
-// All there is of one export's cache: the engine, and what drives it in the background.
+// The whole cache of one export: the engine, and its background work.
 #pragma once
 
 #include <exception>
@@ -19,7 +19,7 @@ namespace nbdstack {
 
 class ExportCache {
  public:
-  // `is_default`: what is opened for no client is this export.
+  // `is_default`: this export is the one that is opened when there is no client.
   ExportCache(const CacheSettings& settings, std::uint64_t size_bytes,
               std::unique_ptr<SlotStore> store, WorkerPool& reads, WorkerPool& writes,
               std::shared_ptr<DiskWatch> watch, bool is_default)
@@ -29,20 +29,20 @@ class ExportCache {
         is_default_(is_default) {}
   ExportCache(const ExportCache&) = delete;
   ExportCache& operator=(const ExportCache&) = delete;
-  // What nobody needs any more: the directory is left in good order.
+  // Leaves the directory in good order.
   ~ExportCache() { close(); }
 
   [[nodiscard]] const std::shared_ptr<BlockCache>& engine() const { return engine_; }
-  // Before anything is done with it: where its store lies.
+  // Sets the place of the store. Called before anything else.
   void set_directory(std::shared_ptr<CacheDirectory> directory) {
     directory_ = std::move(directory);
   }
   [[nodiscard]] bool is_default() const { return is_default_; }
-  // Whether the disk below is still ours.
+  // Returns the check that the disk below is still ours.
   [[nodiscard]] const std::shared_ptr<DiskWatch>& watch() const { return watch_; }
 
-  // Clients and the background call the layer below independently of each other. Where it takes one
-  // call at a time, all of them go through this.
+  // Clients and the background call the layer below independently of each other. If it allows one
+  // call at a time, all calls use this wrapper.
   [[nodiscard]] std::unique_ptr<Layer> exclusive(Layer& below) {
     return std::make_unique<ExclusiveLayer>(below, one_call_below_);
   }
@@ -54,13 +54,13 @@ class ExportCache {
   void start_background(OwnBelow::Open open_below) {
     start_background(std::make_unique<OwnBelow>(std::move(open_below), clients_));
   }
-  // Over the layers below of clients, which lend them as they come.
+  // Works over the layers below of clients, which lend them when they connect.
   void start_background_of_clients() { start_background(std::make_unique<ClientsBelow>(clients_)); }
-  // Where clients lend their layers; nothing: nobody needs them.
+  // Returns the borrower of clients' layers, or null if none is needed.
   [[nodiscard]] LentLayers* borrower() { return background_ != nullptr ? &clients_ : nullptr; }
-  // Waits for what is under way; no request comes any more.
+  // Waits for work under way. Called after the last request.
   void stop_background() { background_.reset(); }
-  // The last call of all. What fails is logged.
+  // The very last call. Failures are logged.
   void close() {
     stop_background();
     if (std::exchange(closed_, true)) return;
@@ -87,7 +87,7 @@ class ExportCache {
   std::shared_ptr<CacheDirectory> directory_;
   bool closed_ = false;
   LentLayers clients_{[this] { background_->wake(); }};
-  std::unique_ptr<BackgroundThread> background_;  // before the engine that it uses goes
+  std::unique_ptr<BackgroundThread> background_;  // destroyed before the engine that it uses
 };
 
 }  // namespace nbdstack

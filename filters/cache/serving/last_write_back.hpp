@@ -1,5 +1,5 @@
-// What is dirty when the server stops: the last write-back of an export, and what is said of what is
-// left.
+// The last write-back of an export when the server stops, and the messages about dirty content that
+// is left.
 #pragma once
 
 #include <functional>
@@ -13,14 +13,14 @@
 namespace nbdstack {
 
 struct LastWriteBack {
-  std::string export_name;  // as messages show it
-  std::string cache_dir;    // empty: what is not written back is lost
+  std::string export_name;  // as in messages
+  std::string cache_dir;    // if empty, content that is not written back is lost
   CacheMode mode = CacheMode::writeback;
   TimePoint since;     // when the server began to stop
-  Duration longest{};  // 0: as long as something gets on
+  Duration longest{};  // no bound while there is progress if 0
 
-  // Opens the layer below and writes back to it. Returns whether anything is lost; that, and what
-  // stays in the directory, is in the log then.
+  // Opens the layer below and writes back to it. Returns whether anything is lost. That, and what
+  // stays in the directory, is logged.
   [[nodiscard]] bool loses_data(BlockCache& cache,
                                 const std::function<std::unique_ptr<Layer>()>& open) const;
 };

@@ -1,10 +1,10 @@
-// The layer below while the server stops, for what is written back last.
+// The layer below while the server stops, for the last write-back.
 //
-// nbdkit ends every sleep at once then, so a filter below that makes requests wait (rate) refuses
-// them with ESHUTDOWN: each takes what may pass at this moment, and asks for more. Such a request is
-// sent again after a pause, in smaller parts, and one at a time, until nothing has got on for
-// kSilence. Other failures are passed on: whoever failed has tried long enough by itself. So is a
-// refusal of a layer that tells that the right to write is lost. When `longest` has passed, no
+// nbdkit then ends every sleep at once, so a filter below that delays requests (rate) refuses them
+// with ESHUTDOWN: each request uses the allowance of the moment, and needs more. Such a request is
+// sent again after a pause, in smaller parts, and one at a time, until there has been no progress
+// for kSilence. Other failures propagate: the layer that failed has tried long enough itself. So
+// does a refusal of a layer that reports that the right to write is lost. After `longest`, no
 // request is begun any more.
 #pragma once
 
@@ -24,7 +24,7 @@ class PatientLayer final : public ForwardingLayer {
  public:
   static constexpr Duration kSilence = std::chrono::seconds(15);
 
-  // `longest` counts from `since`; 0: no bound. What is referred to outlives this.
+  // `longest` counts from `since`, and is no bound if 0. What is passed by reference outlives this.
   PatientLayer(Layer& below, Clock& clock, TimePoint since, Duration longest);
 
   void pread(std::span<std::byte> buffer, std::uint64_t offset) override;
@@ -35,10 +35,10 @@ class PatientLayer final : public ForwardingLayer {
   void trim(std::uint64_t length, std::uint64_t offset, Durability durability) override;
 
  private:
-  // Calls part(length, offset) until all of the range has been done.
+  // Calls part(length, offset) until the whole range is done.
   void in_parts(const Range& range,
                 const std::function<void(std::uint64_t length, std::uint64_t offset)>& part);
-  // Returns false where the call was refused and may be made again.
+  // Returns false if the call was refused and may be repeated.
   bool attempt(const std::function<void()>& call) EXCLUDES(one_by_one_);
   bool call_once(const std::function<void()>& call) EXCLUDES(mutex_);
   Duration pause_after_refusal();

@@ -1,6 +1,6 @@
-// Asks the service manager for more time to stop, for as long as a write-back gets on.
+// Asks the service manager for more time to stop, as long as a write-back makes progress.
 //
-// systemd kills a service that has not ended TimeoutStopSec after the signal, unless it asks for
+// systemd kills a service that has not ended TimeoutStopSec after the signal, unless it requests
 // more (EXTEND_TIMEOUT_USEC). Without a service manager this does nothing.
 #pragma once
 
@@ -13,7 +13,7 @@ namespace nbdstack {
 
 class StopExtension {
  public:
-  // `progress` returns a number that changes when something has got on. Any thread.
+  // `progress` returns a number that changes with each progress. Any thread may call it.
   explicit StopExtension(std::function<std::uint64_t()> progress);
 
  private:

@@ -1,4 +1,4 @@
-// A thread that tries something again until it is done: with pauses from a second to a minute.
+// A thread that retries something until it is done, with pauses from a second to a minute.
 #pragma once
 
 #include <algorithm>
