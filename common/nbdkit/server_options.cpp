@@ -7,17 +7,10 @@
 #include <optional>
 #include <string_view>
 
+#include "common/nbdkit/option_table.hpp"
+
 namespace nbdstack {
 namespace {
-
-// nbdkit's options that have a value: of one letter, which the rest of their word is, and long
-// ones. Where there is no value in the word, the next word is that, whatever it looks like.
-constexpr std::string_view kLettersWithValue = "DegipPtuU";
-constexpr std::array<std::string_view, 21> kNamesWithValue{
-    "debug",   "export", "export-name",   "exportname",     "filter",   "group",
-    "ip-addr", "ipaddr", "log",           "mask-handshake", "pid-file", "pidfile",
-    "port",    "run",    "selinux-label", "threads",        "tls",      "tls-certificates",
-    "tls-psk", "unix",   "user"};
 
 struct Meaning {
   bool is_readonly = false;
@@ -29,15 +22,15 @@ struct Meaning {
 Meaning meaning_of_name(std::string_view name) {
   if (name.starts_with('r') && !name.starts_with("ru")) return {.is_readonly = true};
   if (name.find('=') != std::string_view::npos) return {};
-  return {.takes_next_word =
-              std::any_of(kNamesWithValue.begin(), kNamesWithValue.end(),
-                          [&](std::string_view known) { return known.starts_with(name); })};
+  const std::size_t found = kOptionNames.find("," + std::string(name));
+  if (found == std::string_view::npos) return {};
+  return {.takes_next_word = kOptionNames[kOptionNames.find(',', found + 1) - 1] == ':'};
 }
 
 Meaning meaning_of_letters(std::string_view letters) {
   for (std::size_t i = 0; i < letters.size(); ++i) {
     if (letters[i] == 'r') return {.is_readonly = true};
-    if (kLettersWithValue.find(letters[i]) != std::string_view::npos) {
+    if (kOptionLetters.find(std::string{letters[i], ':'}) != std::string_view::npos) {
       return {.takes_next_word = i + 1 == letters.size()};
     }
   }

@@ -11,7 +11,9 @@ TEST(ServerOptions, ReadonlyIsFoundHoweverItIsWritten) {
   }
   EXPECT_TRUE(is_readonly({"memory", "1M", "-r"}));
   EXPECT_TRUE(is_readonly({"-U", "-", "-r", "memory", "1M"}));
-  EXPECT_TRUE(is_readonly({"--tls-verify-peer", "-r", "--filter=cow", "-r"}));
+  for (const char* option : {"--tls-verify-peer", "--swap", "--exit-with-parent", "--single"}) {
+    EXPECT_TRUE(is_readonly({option, "-r", "memory", "1M"})) << option;
+  }
 }
 
 TEST(ServerOptions, OtherOptionsAreNotTakenForIt) {
