@@ -12,11 +12,13 @@ command -v npm >/dev/null && command -v node >/dev/null || TEST_PACKAGES="$TEST_
 say() { printf '\n== %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
-# Runs a command as root: directly, or through sudo.
-as_root() {
-    if [ "$(id -u)" = 0 ]; then "$@"
-    elif command -v sudo >/dev/null; then sudo "$@"
-    else die "this needs root once, to run: $*"; fi
+# help_only FILE ARGUMENTS...: prints the comment that the script begins with, and ends it, if the first argument is --help.
+help_only() {
+    case ${2-} in
+        -h | --help)
+            sed -n '2,/^[^#]/ { s/^# \{0,1\}//p }' "$1"
+            exit 0 ;;
+    esac
 }
 
 # need_packages NAME...: nothing to do and nothing asked for when all are there.
@@ -27,16 +29,18 @@ need_packages() {
     done
     [ -n "$missing" ] || return 0
     command -v apt-get >/dev/null || die "install by hand what is missing:$missing"
+    [ "$(id -u)" = 0 ] || die "packages are missing, and only root can install them. Run once, as root:
+    apt-get update && apt-get install --no-install-recommends$missing"
     say "Installing:$missing"
     # Services that the packages bring (a Ceph cluster of one's own, say) are not wanted: only their programs are.
     policy=/usr/sbin/policy-rc.d
     if [ ! -e $policy ]; then
-        printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null
-        as_root chmod +x $policy
-        trap 'as_root rm -f '$policy EXIT
+        printf '#!/bin/sh\nexit 101\n' >$policy
+        chmod +x $policy
+        trap 'rm -f '$policy EXIT
     fi
-    as_root apt-get update -q || die "apt-get update failed: is a Debian mirror reachable?"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing ||
+    apt-get update -q || die "apt-get update failed: is a Debian mirror reachable?"
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing ||
         die "these packages could not be installed:$missing"
-    if [ "$(trap -p EXIT 2>/dev/null)" ]; then as_root rm -f $policy; trap - EXIT; fi
+    if [ "$(trap -p EXIT 2>/dev/null)" ]; then rm -f $policy; trap - EXIT; fi
 }
