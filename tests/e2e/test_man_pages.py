@@ -20,20 +20,44 @@ OVERVIEW = "nbdstack"
 SETTINGS = "nbdstack-s3-config"  # which test_boto3_agrees.py holds against boto3
 
 
-def parameters_of_help(command):
-    """name -> (the words it is a choice of; its default, "" where there is none), from the module's own
-    part of --help."""
+def own_help(command):
+    """The module's own part of --help."""
     text = subprocess.run(
         [our_nbdkit(), *command, "--help"], check=True, capture_output=True, text=True, timeout=30
     ).stdout
+    return text[text.index("(nbdstack ") :].split("\n\n")[0]
+
+
+def parameters_of_help(command):
+    """name -> (the words it is a choice of; its default, "" where there is none), from the module's own
+    part of --help."""
     found = {}
-    own = text[text.index("(nbdstack ") :].split("\n\n")[0]
-    for line in own.splitlines():
+    for line in own_help(command).splitlines():
         name = re.match(r"([a-z0-9-]+)=(\S+)", line)
         if name:
             default = re.search(r"\[default: (.*)\]$", line)
             choices = {word for word in name[2].split("|") if word != name[2] and word.islower()}
             found[name[1]] = (choices - {"true", "false"}, default[1] if default else "")
+    return found
+
+
+def values_of_help(command):
+    """name -> what its value may be, from the module's own part of --help: {"SIZE", "N%"}."""
+    text = own_help(command)
+    return {
+        name: set(value.split("|"))
+        for name, value in re.findall(r"^([a-z0-9-]+)=(\S+)", text, re.M)
+    }
+
+
+def values_of_page(page):
+    """The same of the `=item B<NAME=value>` of its man page, which may be several."""
+    text = plain(plain_values((ROOT / "man" / f"{page}.pod").read_text()))
+    found = {}
+    for name, value in re.findall(r"^=item ([a-z0-9-]+)=(\S+)", text, re.M):
+        # An ARN is a name of S3's that the one line of --help has no room for.
+        if not value.startswith("[s3://]arn:"):
+            found.setdefault(name, set()).update(value.split("|"))
     return found
 
 
@@ -127,6 +151,25 @@ class ManPages(unittest.TestCase):
                 for word in sorted(words):
                     with self.subTest(f"{page} {name}={word}"):
                         self.assertRegex(text, rf"(?<![\w-]){re.escape(word)}(?![\w-])")
+
+    def test_values_are_those_of_help(self):
+        """An item names the value as --help does. A switch may have an item for true only."""
+        for page, command in PAGES.items():
+            written = values_of_page(page)
+            for name, values in values_of_help(command).items():
+                with self.subTest(f"{page} {name}"):
+                    self.assertEqual(written.get(name, set()) | {"false"}, values | {"false"})
+
+    def test_synopsis_of_a_filter_is_its_help(self):
+        """It shows every parameter, with the same kind of value."""
+        for page, command in PAGES.items():
+            if page.endswith("-filter"):
+                with self.subTest(page):
+                    text = (ROOT / "man" / f"{page}.pod").read_text()
+                    synopsis = text[: text.index("=head1 DESCRIPTION")]
+                    shown = re.findall(r"\[([a-z0-9-]+)=([^\s\]]+)\]", synopsis)
+                    offered = re.findall(r"^([a-z0-9-]+)=(\S+)", own_help(command), re.M)
+                    self.assertEqual(sorted(shown), sorted(offered))
 
     def test_defaults_are_those_of_help(self):
         """The defaults of a page are those of --help."""
