@@ -12,6 +12,7 @@
 #include "common/nbdkit/guard.hpp"
 #include "common/nbdkit/server_start.hpp"
 #include "common/nbdkit/this_server.hpp"
+#include "common/params/known_parameters.hpp"
 
 namespace nbdstack {
 namespace {
@@ -59,8 +60,8 @@ void unload() {
 int config(const char* key, const char* value) {
   return request([&] {
     if (registered->parameters.set(key, value)) return;
-    throw Error(EINVAL, fmt::format("unknown parameter '{}'; nbdkit {} --help lists them all", key,
-                                    registered->plugin->info().name));
+    throw Error(EINVAL,
+                unknown_parameter_text(key, registered->plugin->info().name, kKnownParameters));
   });
 }
 

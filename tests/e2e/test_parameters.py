@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import unittest
 
+from e2e.test_man_pages import PAGES, parameters_of_help
 from support.nbdkit import Nbdkit, NbdkitError, our_nbdkit, run_expecting_failure, system_nbdkit
 
 FILTERS, PLUGINS = ("cache", "cacheextents", "md5", "readahead", "zeroblock"), ("s3",)
@@ -209,6 +210,33 @@ class Modules(unittest.TestCase):
         for name, text in helps.items():
             self.assertIn("nbdstack", text)
             self.assertIn("bucket=" if name == "s3" else f"{name}-", text)
+
+    def test_parameters_of_filters_that_are_missing(self):
+        """Each is said to be of which filter, and that filter is to be added."""
+        count = 0
+        for page, command in PAGES.items():
+            layer = page.split("-")[1]
+            for name in parameters_of_help(command) if layer != "s3" else ():
+                with self.subTest(name):
+                    _, errors = run_expecting_failure("s3", "bucket=x", f"{name}=1")
+                    self.assertIn(f"'{name}': it is for nbdstack's {layer} filter", errors)
+                    self.assertIn(f"add --filter={layer}", errors)
+                    count += 1
+        self.assertGreater(count, 30)
+
+    def test_misspelt_parameters(self):
+        """What may have been meant is named, whatever filters there are."""
+        for words, meant in (
+            (["s3", "cache-max-sise=1G"], "cache-max-size (of the cache filter)"),
+            (["--filter=cache", "s3", "cache-dri=/x"], "cache-dir (of the cache filter)"),
+            (["--filter=cache", "s3", "md5_file=/tmp/x"], "md5-file (of the md5 filter)"),
+            (["--filter=md5", "s3", "endpoint=https://x"], "endpoint-url (of the s3 plugin)"),
+        ):
+            with self.subTest(words):
+                _, errors = run_expecting_failure(*words)
+                self.assertIn(f"': did you mean {meant}?", errors)
+        _, errors = run_expecting_failure("--filter=cache", "s3", "cow-on-read=true")
+        self.assertIn("unknown parameter 'cow-on-read'; nbdkit s3 --help lists them all", errors)
 
     def test_a_filter_given_twice(self):
         """A filter given twice is refused."""
