@@ -3,6 +3,7 @@
 import os
 import pathlib
 import pwd
+import random
 import re
 import shutil
 import stat
@@ -32,6 +33,12 @@ def shown(*words, binary=None, environment=None):
     if done.returncode != 0:
         raise AssertionError(f"{words}: {done.stderr}")
     return done.stdout
+
+
+def modules(done):
+    """The (kind, name) of each module that --help shows, in order; None where it was refused."""
+    found = re.findall(r"^(filter|plugin): (\w+)", done.stdout, re.M)
+    return found if done.returncode == 0 else None
 
 
 def options():
@@ -184,6 +191,32 @@ class Options(unittest.TestCase):
             done = run(copy, "--brand-new", "--filter=delay", "null")
             self.assertEqual(done.returncode, 1)
             self.assertIn("has other options than the one that", done.stderr)
+
+
+class RandomCommandLines(unittest.TestCase):
+    """Options, values and modules in any order, a few of which are accepted."""
+
+    WORDS = (
+        "-f -r -e -fe -U -Ux -fvU -- --filter --filt --filter=cache --fil=delay cache delay "
+        "readahead --exp --export=x --read --user -u root null memory size=1M --swap --no-f -t "
+        "4 -t4 --run --ru=x -n -s --filter=readahead"
+    ).split()
+
+    def test_wrapper_loads_what_nbdkit_would_but_ours(self):
+        accepted = 0
+        for seed in range(200):
+            generator = random.Random(seed)
+            words = generator.choices(self.WORDS, k=generator.randint(1, 8))
+            posix = {"POSIXLY_CORRECT": "1"} if seed % 5 == 0 else {}
+            with self.subTest(seed=seed, words=words, posix=posix):
+                ours = run(our_nbdkit(), "--help", *words, "null", environment=posix)
+                theirs = run(system_nbdkit(), "--help", *words, "null", environment=posix)
+                if "is given twice" in ours.stderr:  # by one of our filters
+                    continue
+                self.assertEqual(modules(ours), modules(theirs))
+                self.assertNotRegex(ours.stdout, r"(?m)^filter: (cache|readahead)(?! \(nbdstack )")
+                accepted += modules(ours) is not None
+        self.assertGreater(accepted, 50)
 
 
 class Servers(unittest.TestCase):
