@@ -225,12 +225,14 @@ class Servers(unittest.TestCase):
         text = ' a  "b"\n$HOME `c` \\ * '
         disk = "raw=it's" + text
         program = f"printf %s '{text}'; nbdcopy \"$uri\" - | head -c {len(disk) - 4}"
-        done = run(our_nbdkit(), "--filt=cache", "data", disk, "--run", program)
+        words = ["-U", "-", "--filt=cache", "data", disk, "--run", program]
+        done = run(our_nbdkit(), *words)
         self.assertEqual((done.returncode, done.stdout), (0, text + disk[4:]), done.stderr)
 
     def test_run_gets_the_uri_and_its_status_returns(self):
         program = 'nbdinfo --size "$uri"; exit 7'
-        done = run(our_nbdkit(), "--filt=cache", "--run", program, "null", "3M")
+        words = ["-U", "-", "--filt=cache", "--run", program, "null", "3M"]
+        done = run(our_nbdkit(), *words)
         self.assertEqual((done.returncode, done.stdout), (7, "3145728\n"), done.stderr)
         self.assertEqual(done.stderr, "")
 
