@@ -110,5 +110,21 @@ TEST(BlockTable, TakesAtMost52BytesForABlockOf64K) {
   EXPECT_EQ(table.unwritten().size(), kBlocks);
 }
 
+TEST(BlockTable, ASlotOfTwoBlocksOrOfNoneIsABrokenInvariant) {
+  BlockTable table = table_of(4);
+  table.insert_at(1, {10});
+  EXPECT_DEATH(table.insert_at(1, {11}), "!entries_.slot..attached_");
+  EXPECT_DEATH(table.erase(0), "entry.attached_");
+  EXPECT_DEATH(table.unpin(1), "entry.pins != 0");
+  EXPECT_DEATH(table.pin(2), "slot, slots.. = 2, 2");
+  table.pin(1);
+  table.erase(1);  // the slot is not free before the pin ends
+  EXPECT_DEATH(table.insert_at(1, {11}), "entries_.slot..pins == 0");
+#ifndef NDEBUG
+  table.insert_at(2, {20});
+  EXPECT_DEATH(table.insert_at(3, {20}), "find.block. == kNoSlot");
+#endif
+}
+
 }  // namespace
 }  // namespace nbdstack

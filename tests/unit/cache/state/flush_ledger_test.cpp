@@ -53,5 +53,15 @@ TEST(CacheFlushLedger, AFailureIsReportedOnce) {
   EXPECT_FALSE(ledger.take_failure());
 }
 
+TEST(CacheFlushLedger, AnEndOfWhatNeverBeganIsABrokenInvariant) {
+  FlushLedger ledger;
+  ledger.doubt();
+  EXPECT_DEATH(ledger.flushed(2), "doubts_before, doubts_ = 2, 1");
+  const auto ticket = ledger.open();
+  EXPECT_DEATH(ledger.close(ticket + 1), "was_open");
+  ledger.close(ticket);
+  EXPECT_DEATH(ledger.close(ticket), "was_open");
+}
+
 }  // namespace
 }  // namespace nbdstack::testing

@@ -108,5 +108,13 @@ TEST_F(CachePressure, ATriedSlotThatFailedTellsNothingAnyMore) {
   EXPECT_TRUE(pressure.is_disk_full());
 }
 
+TEST_F(CachePressure, ATurnOfTwoCallersIsABrokenInvariant) {
+  EXPECT_DEATH(pressure.end_turn(), "this does not hold: turn_taken_");
+  pressure.take_turn();
+  EXPECT_DEATH(pressure.take_turn(), "this does not hold: !turn_taken_");
+  pressure.end_turn();
+  EXPECT_FALSE(pressure.is_turn_taken());
+}
+
 }  // namespace
 }  // namespace nbdstack::testing

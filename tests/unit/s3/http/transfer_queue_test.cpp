@@ -110,5 +110,12 @@ TEST_F(TransferQueueTest, APlaceCanBeTakenWithoutWaiting) {
   EXPECT_EQ(take(1), "A");
 }
 
+TEST_F(TransferQueueTest, APlaceThatWasNotTakenCannotBeReleased) {
+  queue.occupy(TransferClass::large);
+  EXPECT_DEATH(queue.release(TransferClass::small, now), "taken\\(its_class\\) > 0");
+  queue.release(TransferClass::large, now);
+  EXPECT_DEATH(queue.release(TransferClass::large, now), "taken\\(its_class\\) > 0");
+}
+
 }  // namespace
 }  // namespace nbdstack
