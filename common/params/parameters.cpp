@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <iterator>
 
 #include "common/error.hpp"
 #include "common/params/secrets.hpp"
@@ -64,6 +65,13 @@ std::string ParameterTable::help() const {
     text += help_line(row);
   }
   return text;
+}
+
+std::vector<std::string_view> ParameterTable::names() const {
+  std::vector<std::string_view> names;
+  std::transform(rows_.begin(), rows_.end(), std::back_inserter(names),
+                 [](const Parameter& row) -> std::string_view { return row.name; });
+  return names;
 }
 
 Parameter size_row(std::string name, Set<std::uint64_t> set_size, const SizeRange& range,

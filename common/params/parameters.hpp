@@ -39,6 +39,7 @@ class ParameterTable {
   [[nodiscard]] bool set(std::string_view name, const std::string& value) const;
 
   [[nodiscard]] std::string help() const;
+  [[nodiscard]] std::vector<std::string_view> names() const;
 
  private:
   std::vector<Parameter> rows_;

@@ -7,6 +7,8 @@
 #include <optional>
 #include <string_view>
 
+#include "common/params/nearest_name.hpp"
+
 namespace nbdstack {
 namespace {
 
@@ -124,7 +126,11 @@ void CommandLine::take_parameter(const std::string& name, const std::string& val
   } catch (const Error& error) {
     throw UsageError(error.what());
   }
-  throw UsageError(fmt::format("there is no parameter {}", name));
+  std::vector<std::string_view> names = own_table_.names();
+  for (const std::string_view known : table_.names()) names.push_back(known);
+  const std::string_view meant = nearest_name(name, names);
+  throw UsageError(fmt::format("there is no parameter {}{}", name,
+                               meant.empty() ? "" : fmt::format(": did you mean {}?", meant)));
 }
 
 void CommandLine::check() {

@@ -61,6 +61,8 @@ TEST(CommandLineTest, WhatIsNotUnderstoodIsRefused) {
   expect_refused({"destroy", "bucket=b"}, "'destroy'");
   expect_refused({"show"}, "bucket");
   expect_refused({"show", "bucket=b", "colour=red"}, "colour");
+  expect_refused({"create", "bucket=b", "siez=1G"}, "parameter siez: did you mean size?");
+  expect_refused({"show", "new-passphras=x"}, "did you mean new-passphrase?");
   expect_refused({"show", "bucket=b", "--colour"}, "--colour");
   expect_refused({"show", "bucket=b", "--yes"}, "--yes is no option of show");
   expect_refused({"check", "bucket=b", "connections=0"}, "connections");
