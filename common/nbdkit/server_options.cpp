@@ -1,81 +1,114 @@
 #include "common/nbdkit/server_options.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <fstream>
-#include <iterator>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "common/nbdkit/option_table.hpp"
 
 namespace nbdstack {
 namespace {
 
-struct Meaning {
-  bool is_readonly = false;
-  bool takes_next_word = false;
-};
-
-// Long options may be cut short, as far as only one is meant. Only --run and what it may be cut to
-// begin like the others, and those have a second letter of their own.
-Meaning meaning_of_name(std::string_view name) {
-  if (name.starts_with('r') && !name.starts_with("ru")) return {.is_readonly = true};
-  if (name.find('=') != std::string_view::npos) return {};
-  const std::size_t found = kOptionNames.find("," + std::string(name));
-  if (found == std::string_view::npos) return {};
-  return {.takes_next_word = kOptionNames[kOptionNames.find(',', found + 1) - 1] == ':'};
+// The whole name of an option that may be cut short, with a ':' if it has a value.
+std::string_view whole_name(std::string_view name) {
+  for (const char* end : {",", ":,", ""}) {
+    const std::size_t found = kOptionNames.find(fmt::format(",{}{}", name, end));
+    if (found == std::string_view::npos) continue;
+    const std::string_view rest = kOptionNames.substr(found + 1);
+    return rest.substr(0, rest.find(','));
+  }
+  return name;
 }
 
-Meaning meaning_of_letters(std::string_view letters) {
-  for (std::size_t i = 0; i < letters.size(); ++i) {
-    if (letters[i] == 'r') return {.is_readonly = true};
-    if (kOptionLetters.find(std::string{letters[i], ':'}) != std::string_view::npos) {
-      return {.takes_next_word = i + 1 == letters.size()};
+// Reads a command line word by word.
+class OptionReader {
+ public:
+  explicit OptionReader(const std::vector<std::string>& words) : words_(words) {}
+
+  std::vector<GivenOption> read() {
+    const bool ends_at_plugin = std::getenv("POSIXLY_CORRECT") != nullptr;
+    for (; next_ < words_.size() && words_[next_] != "--"; ++next_) {
+      const std::string_view word = words_[next_];
+      if (word.starts_with("--")) {
+        read_name(word.substr(2));
+      } else if (word.starts_with('-') && word.size() > 1) {
+        read_letters(word.substr(1));
+      } else if (ends_at_plugin) {
+        break;
+      }
+    }
+    return std::move(options_);
+  }
+
+ private:
+  void read_name(std::string_view word) {
+    const std::size_t equals = word.find('=');
+    std::string_view name = whole_name(word.substr(0, equals));
+    std::string value;
+    if (name.ends_with(':')) {
+      name.remove_suffix(1);
+      value = equals == std::string_view::npos ? next_word() : std::string(word.substr(equals + 1));
+    }
+    options_.push_back({std::string(name), value});
+  }
+
+  void read_letters(std::string_view letters) {
+    for (std::size_t i = 0; i < letters.size(); ++i) {
+      const std::string letter(1, letters[i]);
+      if (kOptionLetters.find(letter + ':') == std::string_view::npos) {
+        options_.push_back({letter, ""});
+        continue;
+      }
+      const std::string_view behind = letters.substr(i + 1);
+      options_.push_back({letter, behind.empty() ? next_word() : std::string(behind)});
+      return;
     }
   }
-  return {};
-}
 
-}  // namespace
+  std::string next_word() { return ++next_ < words_.size() ? words_[next_] : std::string(); }
 
-bool is_readonly(const std::vector<std::string>& words) {
-  for (std::size_t i = 0; i < words.size(); ++i) {
-    const std::string_view word = words[i];
-    if (word == "--") return false;
-    if (word.size() < 2 || word.front() != '-') continue;
-    const Meaning meaning =
-        word[1] == '-' ? meaning_of_name(word.substr(2)) : meaning_of_letters(word.substr(1));
-    if (meaning.is_readonly) return true;
-    if (meaning.takes_next_word) ++i;
-  }
-  return false;
-}
+  const std::vector<std::string>& words_;
+  std::size_t next_ = 0;
+  std::vector<GivenOption> options_;
+};
 
-namespace {
-
-// Of this process, with its name.
-std::vector<std::string> command_line() {
+// Of this process, without its name; nullopt if it cannot be read.
+std::optional<std::vector<std::string>> command_line() {
   std::ifstream file("/proc/self/cmdline", std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   std::vector<std::string> words;
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t end = std::min(text.find('\0', at), text.size());
-    words.push_back(text.substr(at, end - at));
-    at = end + 1;
-  }
+  for (std::string word; std::getline(file, word, '\0');) words.push_back(word);
+  if (words.empty()) return std::nullopt;
+  words.erase(words.begin());
   return words;
 }
 
-// Nothing where the machine does not tell.
 std::optional<bool> is_readonly_here() {
-  std::vector<std::string> words = command_line();
-  if (words.empty()) return std::nullopt;
-  words.erase(words.begin());
-  return is_readonly(words);
+  const auto words = command_line();
+  return words.has_value() ? std::optional(is_readonly(*words)) : std::nullopt;
 }
 
 }  // namespace
+
+std::vector<GivenOption> read_options(const std::vector<std::string>& words) {
+  return OptionReader(words).read();
+}
+
+std::vector<GivenOption> options_of_server() {
+  return read_options(command_line().value_or(std::vector<std::string>()));
+}
+
+bool is_readonly(const std::vector<std::string>& words) {
+  const std::vector<GivenOption> options = read_options(words);
+  return std::any_of(options.begin(), options.end(), [](const GivenOption& option) {
+    return option.name == "r" || option.name.starts_with("re");
+  });
+}
 
 bool is_readonly_server() {
   return is_readonly_here().value_or(false);
@@ -86,9 +119,9 @@ bool may_be_readonly_server() {
 }
 
 bool may_end_with_last_connection() {
-  const std::vector<std::string> words = command_line();
-  return std::any_of(words.begin(), words.end(), [](const std::string& word) {
-    return word.find("exitlast") != std::string::npos;
+  const std::vector<GivenOption> options = options_of_server();
+  return std::any_of(options.begin(), options.end(), [](const GivenOption& option) {
+    return option.value.find("exitlast") != std::string::npos;
   });
 }
 
@@ -124,38 +157,23 @@ std::string_view name_of(std::string_view filter) {
   return filter;
 }
 
-// The filters of a command line, the outermost first. Options may be cut short.
-std::vector<std::string_view> filters_of(const std::vector<std::string>& words) {
-  constexpr std::string_view kOption = "--filter";
-  constexpr std::string_view kShortest = "--fi";
-  std::vector<std::string_view> filters;
-  for (std::size_t i = 0; i < words.size() && words[i] != "--"; ++i) {
-    const std::string_view word = words[i];
-    const std::size_t equals = word.find('=');
-    const std::string_view option = word.substr(0, equals);
-    if (!option.starts_with(kShortest) || !kOption.starts_with(option)) continue;
-    if (equals != std::string_view::npos) {
-      filters.push_back(name_of(word.substr(equals + 1)));
-    } else if (++i < words.size()) {
-      filters.push_back(name_of(words[i]));
-    }
-  }
-  return filters;
-}
-
 }  // namespace
 
 bool may_change_the_disk(const std::vector<std::string>& words, std::string_view own) {
-  const std::vector<std::string_view> filters = filters_of(words);
-  const auto ours = std::find(filters.begin(), filters.end(), own);
+  std::vector<GivenOption> filters = read_options(words);
+  std::erase_if(filters, [](const GivenOption& option) { return option.name != "filter"; });
+  const auto ours = std::find_if(filters.begin(), filters.end(), [&](const GivenOption& option) {
+    return name_of(option.value) == own;
+  });
   return !std::all_of(
-      ours == filters.end() ? filters.begin() : ours, filters.end(), [](std::string_view filter) {
-        return std::find(kShowTheSame.begin(), kShowTheSame.end(), filter) != kShowTheSame.end();
+      ours == filters.end() ? filters.begin() : ours, filters.end(), [](const GivenOption& option) {
+        const std::string_view name = name_of(option.value);
+        return std::find(kShowTheSame.begin(), kShowTheSame.end(), name) != kShowTheSame.end();
       });
 }
 
 bool may_change_the_disk_below(std::string_view own) {
-  return may_change_the_disk(command_line(), own);
+  return may_change_the_disk(command_line().value_or(std::vector<std::string>()), own);
 }
 
 }  // namespace nbdstack

@@ -7,6 +7,19 @@
 
 namespace nbdstack {
 
+// An option of a command line: its letter, or its name in full, and its value.
+struct GivenOption {
+  std::string name;
+  std::string value;
+};
+
+// The options among the words of nbdkit's command line, without its name, as nbdkit reads them: also
+// behind the plugin. They are words that nbdkit has accepted; of others nothing is sure.
+std::vector<GivenOption> read_options(const std::vector<std::string>& words);
+
+// The same of this process's command line; none if that cannot be read.
+std::vector<GivenOption> options_of_server();
+
 // Whether these words of nbdkit's command line, without its name, contain -r (--readonly,
 // --read-only): no client may write then, and nothing may be written without one either.
 bool is_readonly(const std::vector<std::string>& words);

@@ -1,72 +1,16 @@
 #include "common/nbdkit/server_user.hpp"
 
-#include <getopt.h>
 #include <grp.h>
 #include <pwd.h>
 #include <unistd.h>
 
-#include <array>
-#include <fstream>
-#include <iterator>
+#include <cstdlib>
 
 #include "common/error.hpp"
 #include "common/parse_number.hpp"
 
 namespace nbdstack {
 namespace {
-
-// nbdkit 1.32's own: without all of them an abbreviation, or the value of another option, would be
-// taken for something else.
-constexpr const char* kShortOptions = "+46D:e:fg:i:nop:P:rst:u:U:vV";
-const std::array<option, 47> kLongOptions{{
-    {"help", no_argument, nullptr, 0},
-    {"ipv4-only", no_argument, nullptr, '4'},
-    {"ipv6-only", no_argument, nullptr, '6'},
-    {"dump-config", no_argument, nullptr, 0},
-    {"dump-plugin", no_argument, nullptr, 0},
-    {"long-options", no_argument, nullptr, 0},
-    {"short-options", no_argument, nullptr, 0},
-    {"exit-with-parent", no_argument, nullptr, 0},
-    {"filter", required_argument, nullptr, 0},
-    {"log", required_argument, nullptr, 0},
-    {"mask-handshake", required_argument, nullptr, 0},
-    {"no-sr", no_argument, nullptr, 0},
-    {"no-structured-replies", no_argument, nullptr, 0},
-    {"run", required_argument, nullptr, 0},
-    {"selinux-label", required_argument, nullptr, 0},
-    {"swap", no_argument, nullptr, 0},
-    {"tls", required_argument, nullptr, 0},
-    {"tls-certificates", required_argument, nullptr, 0},
-    {"tls-psk", required_argument, nullptr, 0},
-    {"tls-verify-peer", no_argument, nullptr, 0},
-    {"vsock", no_argument, nullptr, 0},
-    {"debug", required_argument, nullptr, 'D'},
-    {"export", required_argument, nullptr, 'e'},
-    {"export-name", required_argument, nullptr, 'e'},
-    {"exportname", required_argument, nullptr, 'e'},
-    {"foreground", no_argument, nullptr, 'f'},
-    {"no-fork", no_argument, nullptr, 'f'},
-    {"group", required_argument, nullptr, 'g'},
-    {"ip-addr", required_argument, nullptr, 'i'},
-    {"ipaddr", required_argument, nullptr, 'i'},
-    {"new-style", no_argument, nullptr, 'n'},
-    {"newstyle", no_argument, nullptr, 'n'},
-    {"old-style", no_argument, nullptr, 'o'},
-    {"oldstyle", no_argument, nullptr, 'o'},
-    {"pid-file", required_argument, nullptr, 'P'},
-    {"pidfile", required_argument, nullptr, 'P'},
-    {"port", required_argument, nullptr, 'p'},
-    {"read-only", no_argument, nullptr, 'r'},
-    {"readonly", no_argument, nullptr, 'r'},
-    {"single", no_argument, nullptr, 's'},
-    {"stdin", no_argument, nullptr, 's'},
-    {"threads", required_argument, nullptr, 't'},
-    {"user", required_argument, nullptr, 'u'},
-    {"unix", required_argument, nullptr, 'U'},
-    {"verbose", no_argument, nullptr, 'v'},
-    {"version", no_argument, nullptr, 'V'},
-    {nullptr, 0, nullptr, 0},
-}};
 
 // As nbdkit reads them: a name, or else a number.
 uid_t parse_user(const std::string& text) {
@@ -126,37 +70,15 @@ void AsUser::change_back() const {
 
 }  // namespace
 
-ServerUserOptions ServerUserOptions::parse(const std::vector<std::string>& words) {
-  ServerUserOptions options;
-  std::vector<std::string> copies = words;
-  std::vector<char*> arguments;
-  arguments.reserve(copies.size() + 1);
-  for (std::string& word : copies) arguments.push_back(word.data());
-  arguments.push_back(nullptr);
-  const int former_errors = opterr;
-  opterr = 0;
-  optind = 0;  // begin anew: nbdkit has read its options by now
-  const int count = static_cast<int>(copies.size());
-  int found = 0;
-  while ((found = ::getopt_long(count, arguments.data(), kShortOptions, kLongOptions.data(),
-                                nullptr)) != -1) {
-    if (found == 'u') options.user = optarg;
-    if (found == 'g') options.group = optarg;
+ServerUserOptions::ServerUserOptions(const std::vector<GivenOption>& options) {
+  for (const auto& [name, value] : options) {
+    if (name == "u" || name == "user") user = value;
+    if (name == "g" || name == "group") group = value;
   }
-  opterr = former_errors;
-  return options;
-}
-
-ServerUserOptions ServerUserOptions::of_process() {
-  std::ifstream file("/proc/self/cmdline", std::ios::binary);
-  std::vector<std::string> words;
-  std::string word;
-  while (std::getline(file, word, '\0')) words.push_back(word);
-  return words.empty() ? ServerUserOptions{} : parse(words);
 }
 
 void as_server_user(const std::function<void()>& body) {
-  const ServerUserOptions options = ServerUserOptions::of_process();
+  const ServerUserOptions options(options_of_server());
   if (::geteuid() != 0 || (!options.user.has_value() && !options.group.has_value())) {
     return body();
   }

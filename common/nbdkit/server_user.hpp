@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "common/nbdkit/server_options.hpp"
+
 namespace nbdstack {
 
 // As they were given on nbdkit's command line; nothing: the option was not.
@@ -18,9 +20,7 @@ struct ServerUserOptions {
   std::optional<std::string> user;
   std::optional<std::string> group;
 
-  // `words` is nbdkit's command line, with its name. What nbdkit does not take says nothing here.
-  static ServerUserOptions parse(const std::vector<std::string>& words);
-  static ServerUserOptions of_process();
+  explicit ServerUserOptions(const std::vector<GivenOption>& options);
 };
 
 // Runs `body` as that user. Where there is no such option, or the process is not root, just so:

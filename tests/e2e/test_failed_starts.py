@@ -17,7 +17,7 @@ import unittest
 from e2e.leases import lease_record
 from e2e.stores import LocalStore
 from support.data import wait_until
-from support.nbdkit import Nbdkit, our_nbdkit
+from support.nbdkit import Nbdkit, our_nbdkit, system_nbdkit
 
 SIZE = 1 << 20
 HANGS_S = 60
@@ -27,9 +27,9 @@ AT_ONCE_S = 20  # far below the 35 s that a lease is waited for
 class Started:
     """What became of a command line of nbdkit's: its status and what it said."""
 
-    def __init__(self, *words):
+    def __init__(self, *words, binary=None):
         done = subprocess.run(
-            [our_nbdkit(), *map(str, words)],
+            [binary or our_nbdkit(), *map(str, words)],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -261,14 +261,15 @@ class AnotherUser(unittest.TestCase):
         os.chown(disk, self.uid, -1)
         return disk
 
-    def write_and_read(self, *words):
+    def write_and_read(self, *words, binary=None):
         """A server that works."""
         client = (
             'h.pwrite(b"x" * 4096, 0); h.flush(); '
             'assert h.pread(4096, 0) == b"x" * 4096; print("served")'
         )
         command = f"PATH=/usr/bin:/bin; nbdsh -u \"$uri\" -c '{client}'"
-        started = Started("-u", self.user, "-U", "-", *words, "--run", command)
+        user = [] if "-u" in words else ["-u", self.user]
+        started = Started(*user, "-U", "-", *words, "--run", command, binary=binary)
         self.assertEqual((started.status, started.said), (0, ""))
         self.assertEqual(started.printed, "served\n")
 
@@ -282,6 +283,15 @@ class AnotherUser(unittest.TestCase):
         parent, disk = self.own("var"), self.user_disk()
         for _ in range(2):
             self.write_and_read("--filter=cache", "file", disk, f"cache-dir={parent}/cache")
+            self.expect_owned(parent)
+
+    def test_a_user_named_behind_the_plugin(self):
+        """nbdkit reads options there, too. (build/nbdkit would put it before the plugin.)"""
+        parent, disk = self.own("var"), self.user_disk()
+        module = pathlib.Path(our_nbdkit()).parent / "filters/cache/nbdkit-cache-filter.so"
+        words = [f"--filter={module}", "file", disk, f"cache-dir={parent}/cache", "-u", self.user]
+        for _ in range(2):
+            self.write_and_read(*words, binary=system_nbdkit())
             self.expect_owned(parent)
 
     def test_an_md5_file(self):

@@ -77,7 +77,7 @@ void check_values(const std::string& value) {
 void check_words(std::vector<std::string> words) {
   is_readonly(words);
   for (const char* filter : {"cache", "md5", "nofilter"}) may_change_the_disk(words, filter);
-  ServerUserOptions::parse(words);
+  ServerUserOptions(read_options(words));
   words.insert(words.begin(), {"-f", "--newstyle", "-r"});
   must(is_readonly(words), "-r is found whatever follows");
   words.insert(words.begin(), "--");

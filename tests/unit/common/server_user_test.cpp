@@ -10,9 +10,8 @@ namespace {
 
 using Words = std::vector<std::string>;
 
-std::string user_of(Words words) {
-  words.insert(words.begin(), "nbdkit");
-  return ServerUserOptions::parse(words).user.value_or("(none)");
+std::string user_of(const Words& words) {
+  return ServerUserOptions(read_options(words)).user.value_or("(none)");
 }
 
 TEST(ServerUserTest, IsReadAsNbdkitReadsIt) {
@@ -23,23 +22,27 @@ TEST(ServerUserTest, IsReadAsNbdkitReadsIt) {
   EXPECT_EQ(user_of({"--user=nobody", "s3"}), "nobody");
   EXPECT_EQ(user_of({"--us=nobody", "s3"}), "nobody");
   EXPECT_EQ(user_of({"-u", "a", "--user=b", "s3"}), "b");
+  EXPECT_EQ(user_of({"s3", "bucket=b", "-u", "nobody"}), "nobody");
 }
 
 TEST(ServerUserTest, WhatIsNotItsOptionIsNotTakenForIt) {
-  EXPECT_EQ(user_of({"s3", "bucket=-u", "-u", "nobody"}), "(none)");
+  EXPECT_EQ(user_of({"s3", "bucket=-u", "--", "-u", "nobody"}), "(none)");
   EXPECT_EQ(user_of({"-P", "-u", "-U", "-u", "s3"}), "(none)");
   EXPECT_EQ(user_of({"--filter", "-u", "--run", "-u x", "s3"}), "(none)");
   EXPECT_EQ(user_of({"-4", "--no-sr", "--unix=x", "s3"}), "(none)");
 }
 
 TEST(ServerUserTest, AGroupIsReadAsWell) {
-  const auto options = ServerUserOptions::parse({"nbdkit", "-g", "disk", "--user", "7", "s3"});
+  const ServerUserOptions options(read_options({"-g", "disk", "--user", "7", "s3"}));
   EXPECT_EQ(options.group, "disk");
   EXPECT_EQ(options.user, "7");
 }
 
-TEST(ServerUserTest, EachReadingBeginsAnew) {
-  for (int i = 0; i < 2; ++i) EXPECT_EQ(user_of({"-u", "nobody", "s3"}), "nobody");
+TEST(ServerUserTest, ThePluginEndsOptionsWherePosixIsFollowed) {
+  ASSERT_EQ(::setenv("POSIXLY_CORRECT", "1", 1), 0);
+  EXPECT_EQ(user_of({"s3", "bucket=b", "-u", "nobody"}), "(none)");
+  EXPECT_EQ(user_of({"-u", "nobody", "s3"}), "nobody");
+  ASSERT_EQ(::unsetenv("POSIXLY_CORRECT"), 0);
 }
 
 TEST(ServerUserTest, ThisProgramHasNoSuchOption) {
