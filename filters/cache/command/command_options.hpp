@@ -1,4 +1,4 @@
-// The command line of nbdstack-cache: what to do, a cache directory, and what that needs.
+// The command line of nbdstack-cache: an action, a cache directory, and the action's options.
 #pragma once
 
 #include <cstdint>
@@ -15,16 +15,16 @@ struct CacheCommandOptions {
 
   Action action = Action::help;
   std::string directory;
-  std::string file;  // of put_out
-  bool yes = false;  // of discard
+  std::string file;  // for put_out
+  bool yes = false;  // for discard
   std::optional<std::string> passphrase;
 };
 
-// `words`: without the program's name. Throws UsageError, or Error where the passphrase cannot be
+// `words` are without the program's name. Throws UsageError, or Error if the passphrase cannot be
 // read.
 CacheCommandOptions parse_cache_command(const std::vector<std::string>& words);
 
-// What --help says.
+// Returns the text of --help.
 std::string cache_command_help();
 
 }  // namespace nbdstack

@@ -1,4 +1,4 @@
-// A cache directory that no server uses, opened to look at what only it has.
+// Opens a cache directory that no server uses, to show or save what only the cache has.
 #pragma once
 
 #include <cstdint>
@@ -15,21 +15,21 @@ namespace nbdstack {
 
 class OpenedCache {
  public:
-  // Throws where there is no cache, or a server uses it, or the passphrase, if there is one, is not
-  // that of the directory. Nothing of the cache is changed.
+  // Throws if there is no cache, a server uses it, or a given passphrase is not the directory's.
+  // Changes nothing in the cache.
   explicit OpenedCache(const std::string& path,
                        const std::optional<std::string>& passphrase = std::nullopt);
 
   [[nodiscard]] const CacheIdentity& identity() const { return identity_; }
   [[nodiscard]] const IndexSurvey& survey() const { return survey_; }
-  // What was never written back, by offset. What does not have its checksum any more is damaged.
+  // Returns the parts never written back, by offset. One with a wrong checksum is damaged.
   [[nodiscard]] const std::vector<UnwrittenPart>& parts() const { return parts_; }
 
-  // Puts the data of all parts that are not damaged to their places in `file`, which is as long as
-  // the disk then, and makes that durable. Of an encrypted directory only with its passphrase: see
+  // Writes the data of all undamaged parts to their places in `file`, which becomes as long as the
+  // disk, and makes that durable. An encrypted directory requires its passphrase: see
   // expect_readable().
   void put_out(const File& file) const;
-  // Throws where put_out() cannot read what it is to put out.
+  // Throws if put_out() cannot read the data.
   void expect_readable() const;
   void discard();
 
@@ -42,7 +42,7 @@ class OpenedCache {
   std::vector<UnwrittenPart> parts_;
 };
 
-// What show prints.
+// Returns the output of show.
 std::string description_of(const OpenedCache& cache);
 
 }  // namespace nbdstack

@@ -1,7 +1,7 @@
 // A TemporaryStore whose file is encrypted: cache-encrypt without cache-dir.
 //
-// The key is random, and lives and dies with this object: nothing but noise is left of the file,
-// wherever its blocks end up. Each unit of 4 KiB is encrypted for its place in the file
+// The key is random, and exists only as long as this object: the remains of the file are noise,
+// wherever its blocks are reused. Each unit of 4 KiB is encrypted for its place in the file
 // (common/crypto/unit_cipher.hpp), and units are read and written whole.
 #pragma once
 

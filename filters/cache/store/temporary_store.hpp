@@ -1,8 +1,8 @@
-// The content of a cache that ends with the process: one file of numbered slots.
+// Stores the content of a cache that ends with the process, in one file of numbered slots.
 //
-// The file has no name (it is gone with the server) and is sparse. Slots and not the disk's own
-// offsets, so that the file is as large as what is cached and a disk of exabytes can be cached on
-// any file system.
+// The file has no name (it vanishes with the server) and is sparse. Its addresses are slots, not
+// the disk's own offsets, so that the file is as large as the cached content and a disk of exabytes
+// can be cached on any file system.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ namespace nbdstack {
 
 class TemporaryStore final : public SlotStore {
  public:
-  // `directory` is absolute: the server has left its own by the time an export is opened.
+  // `directory` is absolute: the server has changed its own before an export is opened.
   TemporaryStore(const std::string& directory, std::uint32_t block_size);
 
   void read(Slot slot, std::span<std::byte> buffer, std::uint32_t offset_in_block) override {
@@ -34,8 +34,8 @@ class TemporaryStore final : public SlotStore {
   const File file_;
   const std::uint32_t block_size_;
   const PageGeometry pages_;
-  // So much of the file that its pages most likely are in memory: what is written over there need
-  // not cost a system call. Elsewhere a copy might have to read the page from the disk first.
+  // So much of the file most likely stays in memory: overwriting it there needs no system call.
+  // Elsewhere a copy might have to read the page from the disk first.
   const FileWindow window_;
 };
 

@@ -1,21 +1,21 @@
-// The directory of one durable cache: locked, and known to be the right one.
+// The directory of one durable cache: locked, and verified to be the right one.
 //
-// Besides the store's files (durable_store.hpp) it holds
-//   lock      held (flock) as long as this object lives: the directory has one user, in this
-//             process or another. It contains the holder's process id, for messages.
-//   identity  what the cache is a cache of (cache_identity.hpp). It is there before anything is
-//             that a later start could take for somebody's data.
-//   identity.new  what the next one is written to, before it takes the other one's place
+// Besides the store's files (durable_store.hpp) it contains
+//   lock      locked (flock) as long as this object lives: the directory has one user, in this
+//             process or another. It contains that user's process id, for messages.
+//   identity  the disk of the cache (cache_identity.hpp). It is created before any file that a
+//             later start could mistake for data.
+//   identity.new  the next identity while it is written, before it replaces the other one
 //
-//   state      identity  content                is left
-//   unused     none      none: files that are   by begin_content() of the first write, to used; or
-//                        empty may be there     not at all: a client who has come to the wrong
-//                                               place leaves no trace
-//   used       one       any                    by remove_all()
+//   state      identity  content                ends
+//   unused     none      none, except perhaps   with begin_content() of the first write, in used;
+//                        empty files            or not at all: a client of the wrong disk leaves
+//                                               no trace
+//   used       one       any                    with remove_all()
 //
-// Errors: EBUSY where somebody else holds the lock; ENOTEMPTY where the directory has no identity,
-// but files, which are somebody else's: nothing of them is touched; EINVAL where the identity is
-// another one or cannot be read; else what the system says. Each message names the directory.
+// Errors: EBUSY if another process holds the lock; ENOTEMPTY if the directory has files but no
+// identity, so that they are somebody else's, and stay untouched; EINVAL if the identity is another
+// one or cannot be read; else the system's. Each message names the directory.
 #pragma once
 
 #include <atomic>
@@ -35,35 +35,35 @@ namespace nbdstack {
 
 class CacheDirectory final : public Directory {
  public:
-  // Creates the directory (mode 0700; what it lies in has to be there) if there is none, takes the
-  // lock, and reads the identity. `path` is absolute.
+  // Creates the directory (mode 0700; its parent must exist) if there is none, takes the lock, and
+  // reads the identity. `path` is absolute.
   static std::unique_ptr<CacheDirectory> acquire(const std::string& path);
-  // The same over a directory that needs no lock.
+  // Like acquire(), over a directory that needs no lock.
   explicit CacheDirectory(std::unique_ptr<Directory> files, File lock = {});
 
-  // The one that is stored.
+  // Returns the stored identity.
   [[nodiscard]] std::optional<CacheIdentity> identity() const;
-  // The cipher of its pages; null: they lie in the clear. Throws where `passphrase`, that of
-  // cache-encrypt if it was given, does not go with the directory (directory_key.hpp). A key that
-  // is new is stored with the identity, before anything that it encrypts. Nobody has to unlock() a
-  // directory whose pages are left alone: it stays encrypted as it is.
+  // Returns the cipher of its pages, or null if they are in the clear. Throws if `passphrase`, from
+  // cache-encrypt, does not fit the directory (directory_key.hpp). A new key is stored with the
+  // identity, before anything that it encrypts. Without unlock() pages can be left alone, and stay
+  // encrypted as they are.
   std::shared_ptr<const UnitCipher> unlock(const std::optional<std::string>& passphrase,
                                            const ScryptCost& cost = {});
-  // Throws where `wanted` is another cache's identity in what the user has to keep the same.
+  // Throws if `wanted` differs in anything that the user has to keep the same.
   void expect(const CacheIdentity& wanted) const;
-  // Writes the identity, durably, if there is none; else it has to fit, as above.
+  // Writes the identity, durably, if there is none; else it has to fit, as for expect().
   void claim(const CacheIdentity& wanted);
-  // Durable when this returns: what is in the directory is true of this from now on.
+  // Records, durably, that the content of the directory is true of this identity from now on.
   void record(const CacheIdentity& identity);
-  // The same, but not before something is written to the directory: until begin_content().
+  // Like record(), but only before the first content is written: delayed until begin_content().
   void record_with_content(const CacheIdentity& identity);
-  // Whether something waits for that.
+  // Returns whether a record is delayed like that.
   [[nodiscard]] bool is_pending() const { return is_pending_; }
-  // Something is about to be written. Any thread.
+  // Called before each write. Any thread.
   void begin_content() {
     if (is_pending_.load(std::memory_order_acquire)) record_pending();
   }
-  // Everything but the lock goes; the directory is unused again.
+  // Removes everything but the lock; the directory is unused again.
   void remove_all();
 
   [[nodiscard]] const std::string& path() const override { return files_->path(); }
@@ -74,7 +74,7 @@ class CacheDirectory final : public Directory {
   void rename(const std::string& from, const std::string& to) override { files_->rename(from, to); }
   void remove(const std::string& name) override { files_->remove(name); }
   void sync() override { files_->sync(); }
-  // Not where somebody has removed it, renamed it, or mounted something over it.
+  // Returns false if the directory was removed, renamed, or covered by a mount.
   [[nodiscard]] bool is_found_again() const override;
 
  private:
@@ -90,7 +90,7 @@ class CacheDirectory final : public Directory {
   mutable Mutex mutex_;  // also held while the file is written
   std::optional<CacheIdentity> identity_ GUARDED_BY(mutex_);
   std::optional<CacheIdentity> pending_ GUARDED_BY(mutex_);
-  std::optional<WrappedKey> encryption_ GUARDED_BY(mutex_);  // goes into each of them
+  std::optional<WrappedKey> encryption_ GUARDED_BY(mutex_);  // written with each identity
 };
 
 }  // namespace nbdstack

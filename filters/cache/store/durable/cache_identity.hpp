@@ -1,24 +1,24 @@
-// What a cache directory is the cache of, and when what it says was true.
+// The disk that a cache directory is the cache of, and when its content was true.
 //
 // The text of the file `identity`: lines "key=value" (common/io/key_value_text.hpp).
 //
-//   format      2; 3 where the pages are encrypted, which programs that do not know that refuse; 1
-//               has none of disk_id, term and alone: which disk it was is not known
-//   export      the name under which the disk was shown when the directory was taken into use
+//   format      2; or 3 if the pages are encrypted, which older programs refuse; or 1 without
+//               disk_id, term and alone: its disk is not known
+//   export      the disk's export name when the directory was first used
 //   disk_size   in bytes
 //   block_size  in bytes
-//   cache_id    the user's own name for what lies below; may be empty
-//   disk_id     what the layer below told of itself (common/block/disk_identity.hpp); empty: nothing
-//   term        the writer's term in which what is in the directory is true; empty: not told.
-//               Blocks that are dirty were written over the disk as it was in that term
-//   alone       1: nobody else could write while its clean blocks were noted. 0: somebody may have,
-//               and after this life they are worth nothing
+//   cache_id    the user's own name for the disk below; may be empty
+//   disk_id     the id from the layer below (common/block/disk_identity.hpp); empty if it has none
+//   term        the writer's term in which the content of the directory is true; empty if unknown.
+//               Dirty blocks were written over the disk as it was in that term
+//   alone       1 if nobody else could write while its clean blocks were stored. 0 if others may
+//               have written: the blocks are worthless after this life
 //   uuid        of the directory
 //
-// and of format 3, of the key of the pages (common/crypto/wrapped_key.hpp):
+// Format 3 also has, for the key of the pages (common/crypto/wrapped_key.hpp):
 //
 //   cipher                           aes-256-xts (common/crypto/unit_cipher.hpp)
-//   scrypt_n, scrypt_r, scrypt_p     what the passphrase costs
+//   scrypt_n, scrypt_r, scrypt_p     the cost of the passphrase
 //   salt, wrapped_key                in base64
 #pragma once
 
@@ -39,20 +39,19 @@ struct CacheIdentity {
   std::string disk_id;
   std::optional<std::uint64_t> term;
   bool alone = false;
-  // How the pages are encrypted; nothing: they lie in the clear. The directory's own business
-  // (cache_directory.hpp): others leave it empty.
+  // The encryption of the pages, or nothing if they are in the clear. Only the directory sets it
+  // (cache_directory.hpp).
   std::optional<WrappedKey> encryption;
 
   friend bool operator==(const CacheIdentity&, const CacheIdentity&) = default;
 };
 
 std::string to_text(const CacheIdentity& identity);
-// Nothing where the text is damaged or of a later format.
+// Returns nothing if the text is damaged or of a later format.
 std::optional<CacheIdentity> parse_cache_identity(std::string_view text);
 
-// In which of the things that the user has to keep the same they differ; empty: in none. The name
-// of the export says which disk it is only where the layer below does not; what it says is for
-// directory_trust.hpp.
+// Returns the difference in what the user has to keep the same, or an empty string. The export name
+// counts only if the layer below does not report the disk; directory_trust.hpp compares its report.
 std::string difference(const CacheIdentity& found, const CacheIdentity& wanted);
 
 }  // namespace nbdstack

@@ -1,5 +1,4 @@
-// Whether what a cache directory calls clean is what the disk below holds: for disks that do not
-// tell who they are.
+// Compares clean blocks of a cache directory with the disk below, for disks without an identity.
 #pragma once
 
 #include <cstddef>
@@ -14,11 +13,11 @@ namespace nbdstack {
 
 struct ContentCheck {
   std::size_t compared = 0;              // blocks
-  std::optional<std::uint64_t> differs;  // the offset of the first block that is not the same
+  std::optional<std::uint64_t> differs;  // the offset of the first block that differs
 };
 
-// Reads a few blocks of which the cache holds clean pages from below, among them the first and the
-// last one, and others that `seed` chooses, and compares. Damaged blocks are left out.
+// Reads a few blocks with clean pages in the cache from below, including the first and the last one
+// and others that `seed` chooses, and compares. Damaged blocks are left out.
 ContentCheck compare_with_disk(const SlotIndex& index, const PageFiles& files, Layer& below,
                                std::uint64_t seed);
 

@@ -1,15 +1,15 @@
 // The key of an encrypted cache directory.
 //
-// The pages of a directory that was taken into use with cache-encrypt are encrypted by a random key
-// of its own, which lies in the file `identity`, wrapped by the passphrase (cache_identity.hpp). What
-// a directory is, it stays until it is discarded: where the passphrase and the directory do not go
-// together the start is refused, and nothing in it is changed.
+// The pages of a directory that was first used with cache-encrypt are encrypted by a random key of
+// its own, which is in the file `identity`, wrapped by the passphrase (cache_identity.hpp). A
+// directory stays encrypted or in the clear until it is discarded: if the passphrase does not fit,
+// the start is refused, and nothing in the directory is changed.
 //
-//   the directory is   cache-encrypt   then
-//   unused             not given       it lies in the clear
+//   the directory is   cache-encrypt   result
+//   unused             not given       the pages are in the clear
 //   unused             given           a key is made
 //   in the clear       not given       it is used
-//   in the clear       given           EINVAL: what it holds would go on lying there
+//   in the clear       given           EINVAL: its content would stay in the clear
 //   encrypted          not given       EACCES
 //   encrypted          its passphrase  it is used
 //   encrypted          another one     EACCES
@@ -26,12 +26,12 @@
 namespace nbdstack {
 
 struct DirectoryKey {
-  std::optional<WrappedKey> wrapped;  // to be stored; nothing: the directory is not encrypted
+  std::optional<WrappedKey> wrapped;         // to be stored; nothing if not encrypted
   std::shared_ptr<const UnitCipher> cipher;  // there if that is
 };
 
-// `found`: what the directory, whose path is for messages, says of itself. The passphrase is not
-// empty. `cost`: of a new key.
+// `found` is the directory's own record; `path` is for messages. The passphrase is not empty.
+// `cost` is that of a new key.
 DirectoryKey unlock(const std::optional<CacheIdentity>& found,
                     const std::optional<std::string>& passphrase, const std::string& path,
                     const ScryptCost& cost);

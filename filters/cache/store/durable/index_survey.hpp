@@ -1,4 +1,4 @@
-// What an index says about the disk: which parts of it only the cache has.
+// Surveys an index: the parts of the disk that only the cache has.
 #pragma once
 
 #include <cstdint>
@@ -16,21 +16,21 @@ struct UnwrittenPart {
 
   Range range;
   Kind kind = Kind::data;
-  Slot slot = kNoSlot;  // where the data lies
+  Slot slot = kNoSlot;  // the slot of the data
 };
 
-// By offset; none of them touches two blocks, but for zeros.
+// Sorted by offset; none of them is in two blocks, except zeros.
 std::vector<UnwrittenPart> unwritten_parts(const SlotIndex& index);
 
 struct IndexSurvey {
-  std::uint64_t unwritten_bytes = 0;  // also those that are damaged
+  std::uint64_t unwritten_bytes = 0;  // including damaged ones
   std::uint64_t clean_bytes = 0;
 };
 IndexSurvey survey_of(const SlotIndex& index);
 
-// Whether the stored pages of a slot are what was written.
+// Returns whether the stored pages of a slot are intact.
 [[nodiscard]] bool is_intact(const SlotIndex& index, Slot slot, const PageFiles& files);
-// Leaves only what is dirty.
+// Removes everything that is clean.
 void drop_clean(SlotIndex& index, const PageFiles& files);
 
 }  // namespace nbdstack

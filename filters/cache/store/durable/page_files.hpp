@@ -1,16 +1,16 @@
-// The bytes of the slots: two files with the same addresses, slot n at n * block_size.
+// Stores the bytes of the slots in two files with the same addresses: slot n is at n * block_size.
 //
-// Each page of a slot lies in one of the two: a bit for each page tells which (`copies`, set: in
-// data2). Which one is in force is the index's knowledge (durable_store.hpp); here is only I/O.
-// Files are sparse and always hold whole pages: the last page of a short last block, too.
+// Each page of a slot is in one of the two, according to a bit for each page (`copies`, set: in
+// data2). The index decides which one is current (durable_store.hpp); this class only does I/O.
+// Files are sparse and always contain whole pages, even the last page of a short last block.
 //
-// With a cipher (cache-encrypt), what lies in the files is encrypted for its place: the tweak names
-// the file and the position in it (common/crypto/unit_cipher.hpp). "Stored" bytes are those that
-// lie in the files; without a cipher these are the content itself.
+// With a cipher (cache-encrypt), the bytes in the files are encrypted for their place: the tweak is
+// the file and the position in it (common/crypto/unit_cipher.hpp). "Stored" bytes are those in the
+// files; without a cipher these are the content itself.
 //
-// The checksum of a page is XXH3-64 of its stored bytes, seeded with its number in the block: so it
-// lies in the journal in the clear and says no more than they do, and damage is found without the
-// key. That of a slot is the XOR of its stored pages': pages come and go without a look at the others.
+// A checksum of a page is XXH3-64 of its stored bytes, seeded with its number in the block: in the
+// journal it reveals no more than the files, and damage is detected without the key. A slot's
+// checksum is the XOR of its stored pages', so that one can change without reading the others.
 #pragma once
 
 #include <algorithm>
@@ -38,7 +38,7 @@ class PageFiles {
 
   [[nodiscard]] bool is_encrypted() const { return cipher_ != nullptr; }
 
-  // The content. What was never written is zeros, even behind the end of a file.
+  // Reads content. Bytes that were never written are zeros, even behind the end of a file.
   void read(Slot slot, std::span<std::byte> buffer, std::uint32_t offset, PageMask copies) const {
     if (cipher_ == nullptr) {
       read_stored(slot, buffer, offset, copies);
@@ -48,26 +48,26 @@ class PageFiles {
   }
   void read_stored(Slot slot, std::span<std::byte> buffer, std::uint32_t offset,
                    PageMask copies) const;
-  // Stored bytes of whole pages, from `first` on.
+  // Writes stored bytes of whole pages, from `first` on.
   void write(Slot slot, std::span<const std::byte> data, unsigned first, PageMask copies);
-  // Between the content of whole pages and their stored bytes; only with a cipher.
+  // Convert between the content of whole pages and their stored bytes; only with a cipher.
   void encrypt(Slot slot, std::span<const std::byte> content, unsigned first, PageMask copies,
                std::span<std::byte> stored) const;
   void decrypt(Slot slot, std::span<std::byte> bytes, unsigned first, PageMask copies) const;
-  // The checksums of what lies in the files, for each page of the mask in ascending order.
+  // Returns the checksums of stored bytes, for each page of the mask in ascending order.
   [[nodiscard]] std::vector<std::uint64_t> checksums(Slot slot, PageMask pages,
                                                      PageMask copies) const;
-  // Those of whole pages in memory, from `first` on, as they are stored.
+  // Returns those of whole pages in memory, from `first` on, in their stored form.
   [[nodiscard]] std::vector<std::uint64_t> checksums(std::span<const std::byte> data,
                                                      unsigned first) const;
   void sync_first() { files_[0]->sync_data(); }
   void sync_second() { files_[1]->sync_data(); }
-  // Gives storage back.
+  // Give storage back to the file system.
   void punch(Slot slot, bool second);
   void punch_behind(Slot slots);
-  // How many slots reach into either file.
+  // Returns the number of slots that reach into either file.
   [[nodiscard]] Slot slots() const { return std::max(slots_of(0), slots_of(1)); }
-  // How many slots reach into data2.
+  // Returns the number of slots that reach into data2.
   [[nodiscard]] Slot second_slots() const { return slots_of(1); }
 
  private:

@@ -1,5 +1,5 @@
-// What the durable store remembers of every slot: 8 bytes, two masks of 2 bytes each where a block
-// has up to 16 pages (else of 8), and four bits.
+// The durable store's memory of every slot: 8 bytes, two masks of 2 bytes each if a block has up to
+// 16 pages (else of 8), and four bits.
 #pragma once
 
 #include <cstdint>
@@ -11,14 +11,14 @@
 
 namespace nbdstack {
 
-// Whose a slot is, as the engine has said: the table of states in slot_store.hpp.
+// The state of a slot, as reported by the engine: the table in slot_store.hpp.
 enum class SlotUse : std::uint8_t { free, taken, named, dropped };
 
 class SlotMarks {
  public:
   explicit SlotMarks(unsigned pages_per_block) : masks_(pages_per_block) {}
 
-  // Checksums last: their number is what the others are asked by, and each may run out of memory.
+  // Checksums grow last, because their number guards the others, and each may run out of memory.
   void grow_to(std::size_t slots) {
     bits_.grow_to(slots / kSlotsAByte + 1);
     masks_.grow_to(slots);
@@ -31,9 +31,9 @@ class SlotMarks {
   [[nodiscard]] PageMask copies(Slot slot) const { return masks(slot)[0]; }
   [[nodiscard]] PageMask dirty(Slot slot) const { return masks(slot)[1]; }
   [[nodiscard]] SlotUse use(Slot slot) const { return static_cast<SlotUse>(bits(slot) & kUseMask); }
-  // The index as it is now says that the slot belongs to a block.
+  // Returns whether the slot belongs to a block according to the current index.
   [[nodiscard]] bool is_named(Slot slot) const { return use(slot) == SlotUse::named; }
-  // The committed index may call pages of the slot dirty.
+  // Returns whether the committed index may call pages of the slot dirty.
   [[nodiscard]] bool held(Slot slot) const { return (bits(slot) & kHeldMask) != 0; }
 
   void set_checksum(Slot slot, std::uint64_t checksum) {
@@ -47,7 +47,7 @@ class SlotMarks {
     set_masks(slot, {copies(slot), dirty});
     if (dirty != 0) ++dirty_slots_;
   }
-  // How many have dirty pages.
+  // Returns the number of slots with dirty pages.
   [[nodiscard]] std::size_t dirty_slots() const { return dirty_slots_; }
   void set_use(Slot slot, SlotUse use) { set_bits(slot, kUseMask, static_cast<unsigned>(use)); }
   void set_held(Slot slot, bool value) { set_bits(slot, kHeldMask, value ? kHeldMask : 0U); }

@@ -1,5 +1,5 @@
-// A CacheDirectory as the store in it sees it: what it is the cache of is recorded before the first
-// byte of content is written, and the directory outlives the store.
+// A CacheDirectory as its store uses it: records the identity before the first byte of content is
+// written, and keeps the directory alive as long as the store.
 #pragma once
 
 #include <memory>
@@ -18,7 +18,7 @@ class StoreDirectory final : public Directory {
 
   [[nodiscard]] const std::string& path() const override { return home_->path(); }
   [[nodiscard]] std::vector<std::string> names() const override { return home_->names(); }
-  // Snapshots and the note of the last commit are left alone: those of an empty cache are written
+  // Snapshots and the note of the last commit do not count: those of an empty cache are written
   // before there is any content.
   [[nodiscard]] std::unique_ptr<StorageFile> open(const std::string& name) override {
     auto file = home_->open(name);
