@@ -14,7 +14,8 @@ foreach(page IN LISTS pages ITEMS ${CMAKE_CURRENT_LIST_DIR}/../man/nbdkit-s3-plu
     string(APPEND rows "${row}")
   endforeach()
 endforeach()
-file(WRITE "${OUTPUT}" "// Made by cmake/known_parameters.cmake from the man pages.
+# Written only if it is another, so that other changes of a man page compile nothing.
+file(CONFIGURE OUTPUT "${OUTPUT}" CONTENT "// Made by cmake/known_parameters.cmake from the man pages.
 #include \"common/params/known_parameters.hpp\"
 
 #include <array>
@@ -30,4 +31,4 @@ ${rows}});
 const std::span<const KnownParameter> kKnownParameters = kRows;
 
 }  // namespace nbdstack
-")
+" @ONLY)
