@@ -6,7 +6,7 @@
 //   read      answered here; in the middle of a        read below; whole blocks of zeros are
 //             request from kLongZeros on, as more      remembered
 //             requests cost more than short zeros
-//   write     write_plan.hpp                           write_plan.hpp
+//   write     client_write_plan.hpp                    client_write_plan.hpp
 //   zero      dropped at both ends, or altogether      zeroed below; whole blocks are zeros then
 //   trim      of holes: dropped at both ends, or       trimmed below; unknown then, as no layer
 //             altogether. Others: as everything else   promises what a trimmed block holds
@@ -46,7 +46,7 @@
 #include "common/block/range.hpp"
 #include "common/block/range_lock.hpp"
 #include "common/block/writer_watch.hpp"
-#include "filters/zeroblock/write_plan.hpp"
+#include "filters/zeroblock/client_write_plan.hpp"
 #include "filters/zeroblock/zero_map.hpp"
 
 namespace nbdstack {

@@ -23,7 +23,7 @@
 #include "common/error.hpp"
 #include "common/sync/worker_pool.hpp"
 #include "filters/cache/engine/guarded_state.hpp"
-#include "filters/cache/engine/write_plan.hpp"
+#include "filters/cache/engine/write_back_plan.hpp"
 
 namespace nbdstack {
 

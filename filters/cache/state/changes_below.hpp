@@ -62,7 +62,7 @@ class ChangesBelow {
   [[nodiscard]] bool is_unit_busy(const Range& range, std::uint64_t preferred_block_size) const {
     return is_busy(unit_covering(range, preferred_block_size));
   }
-  // Returns what a write-back of `range` may have to read and write as a whole (write_plan.hpp).
+  // Returns the range that a write-back of `range` may read and write whole (write_back_plan.hpp).
   [[nodiscard]] Range unit_covering(const Range& range, std::uint64_t preferred_block_size) const {
     const std::uint64_t unit =
         std::bit_ceil(std::max<std::uint64_t>(block_size_, preferred_block_size));

@@ -1,4 +1,4 @@
-#include "filters/cache/engine/write_plan.hpp"
+#include "filters/cache/engine/write_back_plan.hpp"
 
 #include <algorithm>
 #include <bit>

@@ -3,7 +3,7 @@
 // Pages are written as letters: d dirty data, z zeros and h holes to be sent; c clean data and o
 // clean zeros, which the cache knows; a dot is a page that it does not know. Requests are written
 // as kind (D data, Z zero, H hole), first page, number of pages, and in brackets what is missing.
-#include "filters/cache/engine/write_plan.hpp"
+#include "filters/cache/engine/write_back_plan.hpp"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "filters/zeroblock/write_plan.hpp"
+#include "filters/zeroblock/client_write_plan.hpp"
 
 #include <algorithm>
 

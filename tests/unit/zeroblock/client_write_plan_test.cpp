@@ -1,5 +1,5 @@
 // What a write becomes, as a table.
-#include "filters/zeroblock/write_plan.hpp"
+#include "filters/zeroblock/client_write_plan.hpp"
 
 #include <gmock/gmock.h>
 
@@ -36,7 +36,7 @@ Step zeros(const Range& range) {
   return {Step::Kind::zeros, range};
 }
 
-class WritePlanTest : public ::testing::Test {
+class ClientWritePlanTest : public ::testing::Test {
  protected:
   // Whole blocks from block 1 on: '0' zeros, 'x' data.
   [[nodiscard]] WritePlan plan(const std::string& content, const std::vector<Extent>& before = {},
@@ -65,13 +65,13 @@ class WritePlanTest : public ::testing::Test {
   BlockGeometry geometry{kDiskSize, kBlock};
 };
 
-TEST_F(WritePlanTest, BlocksOfOneKindAreOneRequest) {
+TEST_F(ClientWritePlanTest, BlocksOfOneKindAreOneRequest) {
   EXPECT_THAT(plan("xxxx").steps, ElementsAre(data(blocks(1, 4))));
   EXPECT_THAT(plan("0000").steps, ElementsAre(zeros(blocks(1, 4))));
   EXPECT_THAT(contents(plan("0000")), ElementsAre(Extent{blocks(1, 4), kHole}));
 }
 
-TEST_F(WritePlanTest, AWriteIsSplitWhereZerosBegin) {
+TEST_F(ClientWritePlanTest, AWriteIsSplitWhereZerosBegin) {
   const WritePlan made = plan("x00xx0");
   EXPECT_THAT(made.steps, ElementsAre(data(blocks(1)), zeros(blocks(2, 2)), data(blocks(4, 2)),
                                       zeros(blocks(6))));
@@ -79,7 +79,7 @@ TEST_F(WritePlanTest, AWriteIsSplitWhereZerosBegin) {
                                           Extent{blocks(4, 2), kData}, Extent{blocks(6), kHole}));
 }
 
-TEST_F(WritePlanTest, KnownZerosAreDroppedAndStayWhatTheyAre) {
+TEST_F(ClientWritePlanTest, KnownZerosAreDroppedAndStayWhatTheyAre) {
   const WritePlan made = plan("x00x", {{blocks(2, 2), kStoredZeros}});
   EXPECT_THAT(made.steps, ElementsAre(data(blocks(1)), data(blocks(4))));
   EXPECT_THAT(contents(made),
@@ -87,7 +87,7 @@ TEST_F(WritePlanTest, KnownZerosAreDroppedAndStayWhatTheyAre) {
                           Extent{blocks(4), kData}));
 }
 
-TEST_F(WritePlanTest, ZerosAreDroppedAtTheEndsOfARunAndNotCutOutOfIt) {
+TEST_F(ClientWritePlanTest, ZerosAreDroppedAtTheEndsOfARunAndNotCutOutOfIt) {
   const std::vector<Extent> before{
       {blocks(1), kHole}, {blocks(3), kHole}, {blocks(5), kHole}, {blocks(6), kStoredZeros}};
   const WritePlan made = plan("000000", before);
@@ -97,12 +97,12 @@ TEST_F(WritePlanTest, ZerosAreDroppedAtTheEndsOfARunAndNotCutOutOfIt) {
                           Extent{blocks(6), kStoredZeros}, Extent{blocks(2, 3), kHole}));
 }
 
-TEST_F(WritePlanTest, WhatMayNotBeDroppedIsSent) {
+TEST_F(ClientWritePlanTest, WhatMayNotBeDroppedIsSent) {
   const WritePlan made = plan("00", {{blocks(1, 2), kHole}}, {.may_drop = false, .can_zero = true});
   EXPECT_THAT(made.steps, ElementsAre(zeros(blocks(1, 2))));
 }
 
-TEST_F(WritePlanTest, ZerosOverALayerWithoutZerosAreWrittenWithTheirNeighbours) {
+TEST_F(ClientWritePlanTest, ZerosOverALayerWithoutZerosAreWrittenWithTheirNeighbours) {
   const PlanOptions options{.may_drop = true, .can_zero = false};
   const WritePlan made = plan("x00x", {}, options);
   EXPECT_THAT(made.steps, ElementsAre(data(blocks(1, 4))));
@@ -112,20 +112,20 @@ TEST_F(WritePlanTest, ZerosOverALayerWithoutZerosAreWrittenWithTheirNeighbours) 
   EXPECT_THAT(plan("00", {{blocks(1, 2), kHole}}, options).steps, IsEmpty());
 }
 
-TEST_F(WritePlanTest, APartOfABlockOfZerosIsWrittenAsTheWhole) {
+TEST_F(ClientWritePlanTest, APartOfABlockOfZerosIsWrittenAsTheWhole) {
   const Range part{2 * kBlock + 100, 50};
   const WritePlan made = plan_part(part, std::byte{5}, {{blocks(2), kHole}});
   EXPECT_THAT(made.steps, ElementsAre(data(blocks(2))));
   EXPECT_THAT(contents(made), ElementsAre(Extent{blocks(2), kData}));
 }
 
-TEST_F(WritePlanTest, APartOfZerosInABlockOfZerosIsDropped) {
+TEST_F(ClientWritePlanTest, APartOfZerosInABlockOfZerosIsDropped) {
   const WritePlan made = plan_part({2 * kBlock + 100, 50}, std::byte{0}, {{blocks(2), kHole}});
   EXPECT_THAT(made.steps, IsEmpty());
   EXPECT_THAT(contents(made), ElementsAre(Extent{blocks(2), kHole}));
 }
 
-TEST_F(WritePlanTest, APartOfAnyOtherBlockGoesDownAsItIs) {
+TEST_F(ClientWritePlanTest, APartOfAnyOtherBlockGoesDownAsItIs) {
   const Range part{2 * kBlock + 100, 50};
   for (const std::byte value : {std::byte{0}, std::byte{5}}) {
     const WritePlan made = plan_part(part, value, {});
@@ -134,7 +134,7 @@ TEST_F(WritePlanTest, APartOfAnyOtherBlockGoesDownAsItIs) {
   }
 }
 
-TEST_F(WritePlanTest, PartsAtTheEndsJoinTheirNeighbours) {
+TEST_F(ClientWritePlanTest, PartsAtTheEndsJoinTheirNeighbours) {
   const Range range{2 * kBlock + 100, 3 * kBlock};  // parts of blocks 2 and 5
   EXPECT_THAT(plan_part(range, std::byte{5}, {}).steps, ElementsAre(data(range)));
   EXPECT_THAT(plan_part(range, std::byte{5}, {{blocks(2), kHole}, {blocks(5), kHole}}).steps,
@@ -143,7 +143,7 @@ TEST_F(WritePlanTest, PartsAtTheEndsJoinTheirNeighbours) {
               ElementsAre(zeros(blocks(3, 2)), data({5 * kBlock, 100})));
 }
 
-TEST_F(WritePlanTest, TheShortLastBlockIsABlock) {
+TEST_F(ClientWritePlanTest, TheShortLastBlockIsABlock) {
   const Range last = blocks(kBlocks);
   EXPECT_EQ(last.length, kTail);
   EXPECT_THAT(plan_part(last, std::byte{0}, {}).steps, ElementsAre(zeros(last)));
