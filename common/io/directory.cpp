@@ -2,13 +2,13 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <memory>
-#include <utility>
 
 #include "common/error.hpp"
 
@@ -39,6 +39,19 @@ class SystemFile final : public StorageFile {
   File file_;
 };
 
+EntryKind kind_of(const std::string& path, unsigned char type) {
+  if (type == DT_REG) return EntryKind::file;
+  if (type == DT_DIR) return EntryKind::directory;
+  struct stat status {};
+  if (type == DT_UNKNOWN && ::lstat(path.c_str(), &status) == 0) {
+    if (S_ISREG(status.st_mode)) return EntryKind::file;
+    if (S_ISDIR(status.st_mode)) return EntryKind::directory;
+  }
+  // A link counts as the file it leads to; one that leads to a directory could lead in a circle.
+  const bool to_file = ::stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
+  return to_file ? EntryKind::file : EntryKind::other;
+}
+
 }  // namespace
 
 void read_padded(const StorageFile& file, std::span<std::byte> buffer, std::uint64_t offset) {
@@ -49,17 +62,30 @@ void read_padded(const StorageFile& file, std::span<std::byte> buffer, std::uint
   std::fill(buffer.begin() + static_cast<std::ptrdiff_t>(count), buffer.end(), std::byte{0});
 }
 
-std::vector<std::string> names_in(const std::string& path) {
+bool for_each_entry(const std::string& path,
+                    const std::function<void(const std::string& name, EntryKind)>& visit) {
   const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(path.c_str()), &::closedir);
-  std::vector<std::string> names;
-  while (directory != nullptr) {
+  if (directory == nullptr) {
+    if (errno == ENOENT || errno == ENOTDIR) return false;
+    throw system_error(errno, "open directory {}", path);
+  }
+  while (true) {
     errno = 0;
     const dirent* const entry = ::readdir(directory.get());
     if (entry == nullptr) break;
-    std::string name = static_cast<const char*>(entry->d_name);
-    if (name != "." && name != "..") names.push_back(std::move(name));
+    const std::string name = static_cast<const char*>(entry->d_name);
+    if (name == "." || name == "..") continue;
+    visit(name, kind_of(fmt::format("{}/{}", path, name), entry->d_type));
   }
-  if (errno != 0) throw system_error(errno, "list the directory {}", path);
+  if (errno != 0) throw system_error(errno, "read directory {}", path);
+  return true;
+}
+
+std::vector<std::string> names_in(const std::string& path) {
+  std::vector<std::string> names;
+  if (!for_each_entry(path, [&](const auto& name, auto) { names.push_back(name); })) {
+    throw system_error(errno, "open directory {}", path);
+  }
   return names;
 }
 

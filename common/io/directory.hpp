@@ -14,6 +14,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -67,8 +68,17 @@ class Directory {
   [[nodiscard]] virtual bool is_found_again() const { return true; }
 };
 
-// The names in the directory `path`, in no order. Throws Error that names it. (Without memory for a
-// name, std::filesystem's iterators would end the process.)
+// A link has the kind of the file that it leads to. A link to a directory is `other`: it could lead
+// in a circle.
+enum class EntryKind : std::uint8_t { file, directory, other };
+
+// Calls visit(name, kind) for each entry of the directory `path`, in no order. Returns false, and
+// leaves errno, if there is no such directory. (Where memory for a name is lacking, the iterators
+// of std::filesystem and its remove_all() end the process.)
+bool for_each_entry(const std::string& path,
+                    const std::function<void(const std::string& name, EntryKind)>& visit);
+
+// The names in the directory `path`, in no order.
 std::vector<std::string> names_in(const std::string& path);
 
 // The file system's own.

@@ -1,53 +1,13 @@
 #include "plugins/s3/store/directory/directory_walk.hpp"
 
-#include <dirent.h>
-#include <sys/stat.h>
-
 #include <algorithm>
-#include <memory>
 #include <vector>
 
 #include "common/error.hpp"
+#include "common/io/directory.hpp"
 
 namespace nbdstack {
 namespace {
-
-using OpenDirectory = std::unique_ptr<DIR, int (*)(DIR*)>;
-
-enum class EntryKind : std::uint8_t { file, directory, other };
-
-EntryKind kind_of(const std::string& path, unsigned char type) {
-  if (type == DT_REG) return EntryKind::file;
-  if (type == DT_DIR) return EntryKind::directory;
-  struct stat status {};
-  if (type == DT_UNKNOWN && ::lstat(path.c_str(), &status) == 0) {
-    if (S_ISREG(status.st_mode)) return EntryKind::file;
-    if (S_ISDIR(status.st_mode)) return EntryKind::directory;
-  }
-  // A link counts as the file it leads to; one that leads to a directory could lead in a circle.
-  const bool to_file = ::stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
-  return to_file ? EntryKind::file : EntryKind::other;
-}
-
-// Calls visit(name, kind) for what is in a directory; false: it does not exist.
-template <typename Visit>
-bool for_each_entry(const std::string& path, Visit&& visit) {
-  const OpenDirectory directory(::opendir(path.c_str()), &::closedir);
-  if (directory == nullptr) {
-    if (errno == ENOENT || errno == ENOTDIR) return false;
-    throw system_error(errno, "open directory {}", path);
-  }
-  while (true) {
-    errno = 0;
-    const dirent* entry = ::readdir(directory.get());
-    if (entry == nullptr) break;
-    const std::string name = static_cast<const char*>(entry->d_name);
-    if (name == "." || name == "..") continue;
-    visit(name, kind_of(fmt::format("{}/{}", path, name), entry->d_type));
-  }
-  if (errno != 0) throw system_error(errno, "read directory {}", path);
-  return true;
-}
 
 [[noreturn]] void missing(const std::string& root) {
   throw Error(ENOENT, fmt::format("directory {} does not exist", root));

@@ -3,9 +3,9 @@
 #include <fmt/core.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstdio>
-#include <filesystem>
 #include <utility>
 #include <vector>
 
@@ -17,8 +17,6 @@
 namespace nbdstack {
 namespace {
 
-namespace fs = std::filesystem;
-
 std::string make_directory(const std::string& parent, const char* kind) {
   std::string path = fmt::format("{}/{}{}-XXXXXX", parent, kTemporaryPrefix, kind);
   if (::mkdtemp(path.data()) == nullptr) {
@@ -27,15 +25,24 @@ std::string make_directory(const std::string& parent, const char* kind) {
   return path;
 }
 
-// The directories of that kind that are there.
 std::vector<std::string> find_directories(const std::string& parent, const char* kind) {
   const std::string beginning = fmt::format("{}{}-", kTemporaryPrefix, kind);
   std::vector<std::string> found;
-  for (const std::string& name : names_in(parent)) {
-    std::string path = fmt::format("{}/{}", parent, name);
-    if (name.starts_with(beginning) && fs::is_directory(path)) found.push_back(std::move(path));
-  }
+  for_each_entry(parent, [&](const auto& name, EntryKind entry) {
+    if (entry != EntryKind::directory || !name.starts_with(beginning)) return;
+    found.push_back(fmt::format("{}/{}", parent, name));
+  });
   return found;
+}
+
+// Removes a directory of files. It may stay, which does no harm: the next owner removes it.
+void remove_if_possible(const std::string& path) {
+  try {
+    for (const std::string& name : names_in(path)) ::unlink((path + "/" + name).c_str());
+    ::rmdir(path.c_str());
+  } catch (const std::exception& failure) {
+    log::debug("{} stays: {}", path, failure.what());
+  }
 }
 
 }  // namespace
@@ -50,15 +57,13 @@ StagingDirectory::StagingDirectory(const std::string& volume_directory) {
     log::debug("{} was left behind by a former owner", former);
   }
   for (const std::string& fenced : find_directories(volume_directory, "fenced")) {
-    std::error_code stays;
-    fs::remove_all(fenced, stays);  // does no harm where it stays
+    remove_if_possible(fenced);
   }
   path_ = make_directory(volume_directory, "staging");
 }
 
 StagingDirectory::~StagingDirectory() {
-  std::error_code stays;
-  fs::remove_all(path_, stays);
+  remove_if_possible(path_);
 }
 
 bool StagingDirectory::exists() const {
