@@ -1,5 +1,5 @@
-// What a volume remembers of its blocks from one owner to the next: the record of block_record.hpp
-// in a store.
+// Passes a volume's knowledge about its blocks from one owner to the next: in the record of
+// block_record.hpp in a store.
 //
 //   server                     at the start                     at the end
 //   owner of the lease         recall(): one GET, none for a    remember(): one PUT, if the object
@@ -9,9 +9,9 @@
 //   without lease (own=none)   begin_unowned(): one PUT         end_unowned(): one PUT
 //
 // Writers without a lease do not know of each other, so each replaces the record by a mark. An
-// owner that finds a mark believes nothing, and leaves it, because its writer may outlast the
-// owner. A mark that was put while the owner wrote stays for the next owner, even if its server has
-// ended by then. A mark whose process has ended on this machine is replaced.
+// owner that finds a mark trusts nothing, and leaves it, because its writer may outlast the owner.
+// A mark that was put while the owner wrote stays for the next owner, even if its server has ended
+// by then. A mark whose process has ended on this machine is replaced.
 //
 // All this is for stores whose listings are no proof (ObjectStore::lists_are_proof).
 //
@@ -41,16 +41,16 @@ class BlockMemory {
   // `processes` outlives this.
   BlockMemory(RememberedVolume volume, const Processes& processes);
 
-  // What is certain of the blocks for the new owner of the lease, who took it from `predecessor`
-  // (nothing: there was no lease). Throws nothing: what cannot be read is not known.
+  // Returns what is certain for the new owner of the lease, taken from `predecessor` (nothing if
+  // there was no lease). Does not throw: what cannot be read is not known.
   KnownBlocks recall(ObjectStore& store, const std::optional<SeenLease>& predecessor);
 
-  // The record as recall() has found it; where that has told something.
+  // Returns the record that recall() has found, if recall() has returned anything.
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] const std::string& seen_etag() const { return seen_->etag; }
 
-  // Written after the last change of a block, while the lease is still held by `owner`; the store
-  // honours conditions as said. What fails is logged: the next owner knows less.
+  // Called after the last change of a block, while `owner` still has the lease; the store honours
+  // conditions as given. Failures are logged: the next owner knows less.
   void remember(ObjectStore& store, const ConditionalPuts& conditions, const std::string& owner,
                 KnownBlocks blocks);
 
@@ -62,13 +62,13 @@ class BlockMemory {
  private:
   struct Seen {
     std::string etag;
-    std::optional<BlockRecord> record;  // nothing: it cannot be understood
+    std::optional<BlockRecord> record;  // nothing if it is not understood
   };
 
   std::optional<Seen> read(ObjectStore& store) const;
-  // Of somebody who writes without a lease, or has written.
+  // Returns whether it is the mark of a server that writes, or has written, without a lease.
   [[nodiscard]] bool is_mark(const Seen& seen) const;
-  // Such a one may write at this moment.
+  // Returns whether such a server may be writing now.
   [[nodiscard]] bool is_claimed(const std::optional<Seen>& seen) const;
   void put_unowned(ObjectStore& store, BlockRecord::State state);
 
@@ -76,7 +76,7 @@ class BlockMemory {
   const Processes& processes_;
   const std::string name_;
   std::optional<Seen> seen_;
-  std::string unowned_;  // of the mark that is ours
+  std::string unowned_;  // the owner in our own mark
 };
 
 }  // namespace nbdstack

@@ -1,9 +1,9 @@
 // The blocks of a volume as objects of a store: every block is an object of its own, or has none
-// and reads as zeros. What objects are called and how a block is coded, the layout says
+// and reads as zeros. The layout decides the objects' names and the blocks' coding
 // (block_format.hpp).
 //
-// Knows names, codings and listings, nothing of locks or threads: who may change a block is the
-// volume's business.
+// This handles names, codings and listings, but no locks or threads: the volume decides which
+// thread may change a block.
 #pragma once
 
 #include <cstddef>
@@ -22,19 +22,19 @@ namespace nbdstack {
 
 struct ListedBlock;
 
-// Which blocks of a range have an object.
+// The blocks of a range that have an object.
 struct StoredBlocks {
   std::vector<BlockNumber> blocks;  // ascending
-  BlockNumber known_to;  // every block from the first asked for up to here (exclusive) is known
+  BlockNumber known_to;  // every block from the first requested up to here (exclusive) is known
 };
 
 class BlockObjects {
  public:
-  // How many objects one request can remove, and one page of a listing can show: S3's limit for
+  // The most objects that one request can remove, or one page of a listing can show: S3's limit for
   // both.
   static constexpr std::size_t kBatch = 1000;
 
-  // What became of a block that was put.
+  // The result of a put.
   enum class Put : std::uint8_t { stored, removed };
 
   // Both outlive this.
@@ -45,17 +45,17 @@ class BlockObjects {
   [[nodiscard]] ObjectStore& store() const { return store_; }
   [[nodiscard]] const BlockFormat& format() const { return format_; }
 
-  // The whole block, verified as far as the layout can. False: it has no object, and `data` is
-  // unspecified.
+  // Reads the whole block, verified as far as the layout can. Returns false, with `data`
+  // unspecified, if it has no object.
   bool get(BlockNumber block, std::span<std::byte> data);
-  // A part of it, verified likewise: as a range of the object where the layout has plain ones, else
-  // out of the whole.
+  // Reads a part of it, verified likewise: as a range of the object if the layout has plain ones,
+  // else from the whole.
   bool get_part(BlockNumber block, std::span<std::byte> part, std::uint32_t offset_in_block);
 
-  // For the block's owner, who is about to change it: what it found, and which version that was.
+  // For the block's owner, which is about to change it: the content, and its version.
   struct Found {
     bool exists = false;
-    ObjectVersion version{};  // unknown where changes carry no conditions
+    ObjectVersion version{};  // unknown if changes have no conditions
   };
   Found get_to_change(BlockNumber block, std::span<std::byte> data);
 
@@ -65,35 +65,35 @@ class BlockObjects {
     return store_.look_up(format_.name_of(block)).has_value();
   }
 
-  // The removal of this block would be preceded by a look at it.
+  // Returns whether a query would precede the removal of this block.
   [[nodiscard]] bool wants_look(BlockNumber block) const { return changes_.wants_look(block); }
-  // That look, beforehand, for a block that the caller owns: remove() has them one after the other.
+  // Does that query beforehand, for a block that the caller owns: remove() makes them one by one.
   void look(BlockNumber block) { changes_.look({block, format_.name_of(block)}); }
 
-  // At most kBatch blocks, which the caller owns. Returns those that have an object of zeros now
-  // instead of none, because may_create() is true of them.
+  // Removes at most kBatch blocks, which the caller owns. Returns those that now have an object of
+  // zeros instead of none, because may_create() is true of them.
   std::vector<BlockNumber> remove(std::span<const BlockNumber> blocks);
 
-  // A put of ours that was not answered may still make an object where there is none: the block
-  // reads as zeros for certain only with an object of zeros, which put() and remove() see to.
+  // Returns whether an unanswered put of ours may still create an object: then the block is certain
+  // to read as zeros only with an object of zeros, as made by put() and remove().
   [[nodiscard]] bool may_create(BlockNumber block) const { return changes_.may_create(block); }
-  // All such blocks of [first, end), ascending.
+  // Returns all such blocks of [first, end), ascending.
   [[nodiscard]] std::vector<BlockNumber> may_create(BlockNumber first, BlockNumber end) const;
 
-  // Of blocks of [first, end) that have no object, and that may_create() is not true of, none will
-  // get one by a change of ours that was not answered. The caller owns them.
+  // Returns when no unanswered change of ours can create an object of a block of [first, end) that
+  // has none and that may_create() is not true of. The caller owns them.
   void wait_until_absence_lasts(BlockNumber first, BlockNumber end);
 
-  // What a listing has shown of the blocks' versions.
+  // Called with the versions of blocks in a listing.
   void learn(std::span<const ListedBlock> blocks);
 
-  // A part of the blocks can be listed for less than all of them.
+  // Returns whether listing a part of the blocks costs less than listing all of them.
   [[nodiscard]] bool are_listed_in_order() const {
     return format_.names_are_ordered() && store_.lists_in_order();
   }
 
-  // The blocks of [first, end) that have an object; the answer ends early after `limit` of them.
-  // Names must be ordered.
+  // Returns the blocks of [first, end) that have an object; ends early after `limit` of them. Names
+  // must be ordered.
   StoredBlocks stored(BlockNumber first, BlockNumber end, std::size_t limit);
 
  private:
@@ -106,7 +106,7 @@ class BlockObjects {
   ObjectStore& store_;
   const BlockFormat& format_;
   const std::uint32_t block_size_;
-  UnverifiedNotice unverified_;  // of objects that come whole though they may be coded
+  UnverifiedNotice unverified_;  // for objects that are read whole although they may be coded
   GuardedChanges changes_;
 };
 

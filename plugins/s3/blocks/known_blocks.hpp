@@ -1,5 +1,5 @@
-// What is known for certain of the blocks of a volume: these have an object, those have none. What
-// is in no run is not known.
+// What is certain about the blocks of a volume: these have an object, those have none. Blocks in no
+// run are unknown.
 #pragma once
 
 #include <vector>
@@ -18,7 +18,7 @@ struct KnownRun {
 // Ascending; no two overlap.
 using KnownBlocks = std::vector<KnownRun>;
 
-// Of a volume that was created this moment: nothing is stored.
+// For a volume that was created just now: nothing is stored.
 inline KnownBlocks no_blocks_stored(std::uint64_t block_count) {
   if (block_count == 0) return {};
   return {{.blocks = {0, block_count}, .stored = false}};

@@ -1,27 +1,27 @@
-// One volume from the look at what lies in the store to the end of the server.
+// One volume, from opening it to the end of the server.
 //
-//   step      when                                 does
+//   step      when                                 action
 //   open()    at the start, perhaps before the     finds or creates it, and takes the right to
 //             server forks                         write it (lease.hpp, or s3backer's token)
 //   serve()   in the process that serves           makes its stores, its disk and its threads
-//   stop()    when no request is under way         gives the right back
-//   abandon() instead, when the start has failed   gives the right back, where nothing was written
+//   stop()    when no request is under way         releases the right
+//   abandon() instead, if the start has failed     releases the right if nothing was written
 //
 // Neither threads nor connections survive a fork: open() leaves none behind.
 //
-// What is known of the volume's blocks goes from one owner of the lease to the next by a record
-// (block_memory.hpp): it is read when the lease has been taken, and written when the disk is gone
-// and the lease not yet given back.
+// The knowledge about the volume's blocks passes from one owner of the lease to the next by a
+// record (block_memory.hpp): it is read after the lease was taken, and written after the end of the
+// disk and before the release of the lease.
 //
-// Right to write, by layout and parameters:
+// The right to write depends on layout and parameters:
 //
 //   readonly=true, or an image    none is taken; writes are refused
 //   own=none                      none is taken
-//   layout=s3backer               s3backer's mount token; it is not renewed, so nobody finds out
-//                                 that it was taken away
+//   layout=s3backer               s3backer's mount token; it is not renewed, so its loss to another
+//                                 program is not noticed
 //   else                          the lease
 //
-// Called by one thread at a time; the disk is for all.
+// One thread at a time may call; the disk is for all threads.
 #pragma once
 
 #include <chrono>
@@ -55,11 +55,11 @@ class ServedVolume {
   ServedVolume& operator=(const ServedVolume&) = delete;
   ~ServedVolume();
 
-  // Throws what open_volume() and Lease::acquire() throw; the right to write is given back then.
+  // Throws the errors of open_volume() and Lease::acquire(), after releasing the right to write.
   void open();
 
-  // `stopping` is asked whether the server has been told to stop. Throws Error(EBUSY) where the
-  // lease was lost since open().
+  // `stopping` returns whether the server has been told to stop. Throws Error(EBUSY) if the lease
+  // was lost since open().
   void serve(const std::function<bool()>& stopping);
 
   // From serve() on.
@@ -68,19 +68,19 @@ class ServedVolume {
 
   void stop();
 
-  // The process ends without stop(), because the start has failed somewhere else; requests may be
-  // under way. Gives the right to write back, unless anything may have been changed: then the next
-  // owner takes it for a crash's, as it must.
+  // The process ends without stop(), because the start has failed elsewhere; requests may be under
+  // way. Releases the right to write, unless anything may have been changed: then the next owner
+  // treats this as a crash, as it must.
   void abandon();
 
  private:
   [[nodiscard]] bool wants_ownership() const;
-  void change_descriptor(ObjectStore& store);  // where it has to be
+  void change_descriptor(ObjectStore& store);  // if it must change
   [[nodiscard]] LeaseSettings lease_settings() const;
   [[nodiscard]] ChangeGuard guard() const;
-  // What is certain of the blocks from the start on; where nobody else may write.
+  // Recalls what is certain about the blocks; for a server that is the only writer.
   void recall_blocks(ObjectStore& store, const Lease& lease);
-  // The same for a reader, as long as nobody has written since.
+  // Likewise for a reader, as long as the volume has not been written since.
   void recall_frozen_blocks(ObjectStore& store);
   [[nodiscard]] std::shared_ptr<PresenceMap> frozen_map();
   void remember_blocks();
@@ -90,11 +90,11 @@ class ServedVolume {
   const ServingSettings settings_;
   const Host host_;
   VolumeLayout layout_;                  // from open() on
-  std::optional<LeaseTerm> term_;        // of who has no lease: the last owner's
-  std::optional<BlockMemory> memory_;    // where what is stored is recorded
+  std::optional<LeaseTerm> term_;        // the last owner's, if this server has no lease
+  std::optional<BlockMemory> memory_;    // if stored blocks are recorded
   KnownBlocks known_blocks_;             // from open() to serve()
-  std::shared_ptr<PresenceMap> map_;     // from serve() on, where nobody else may write
-  std::optional<SeenLease> last_lease_;  // of who only reads: that of the last owner
+  std::shared_ptr<PresenceMap> map_;     // from serve() on, if this is the only writer
+  std::optional<SeenLease> last_lease_;  // for a reader: the last owner's
 
   // Each uses those above it.
   std::unique_ptr<VolumeOwnership> ownership_;  // from open() on

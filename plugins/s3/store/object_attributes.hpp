@@ -1,4 +1,4 @@
-// What a store keeps with an object besides its body.
+// The properties that a store keeps with an object besides its body.
 #pragma once
 
 #include <chrono>
@@ -12,8 +12,8 @@
 namespace nbdstack {
 
 struct ObjectAttributes {
-  std::string content_type;      // empty: the store's default
-  std::string content_encoding;  // empty: none
+  std::string content_type;      // the store's default if empty
+  std::string content_encoding;  // none if empty
   // User metadata: the names in lower case and without S3's "x-amz-meta-".
   std::vector<std::pair<std::string, std::string>> metadata;
 
@@ -25,21 +25,21 @@ struct ObjectAttributes {
   }
 };
 
-// What the checksums of an object can verify.
+// The part of an object that its checksums can verify.
 enum class ChecksumKind : std::uint8_t {
-  none,    // it carries none
+  none,    // there is none
   whole,   // the whole object
   pieces,  // any part of it
 };
 
 struct ObjectInfo {
   std::uint64_t size_bytes = 0;
-  std::string etag;  // opaque, quotes included; empty where the store gives none
-  // How long ago it was stored, by the store's own clock; nothing where that is not told.
+  std::string etag;  // opaque, quotes included; empty if the store returns none
+  // The object's age by the store's own clock, or nothing if the store does not report it.
   std::optional<std::chrono::seconds> age;
   ObjectAttributes attributes;
   ChecksumKind checksum = ChecksumKind::none;
-  std::string whole_checksum{};  // XXH3-128 of the body in hex, as it was stored; empty: not told
+  std::string whole_checksum{};  // XXH3-128 of the stored body in hex; empty if unknown
 };
 
 }  // namespace nbdstack

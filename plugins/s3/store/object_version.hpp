@@ -1,4 +1,4 @@
-// What an object is known to be: which version of it, or that there is none.
+// The known state of an object: which version it is, or that there is none.
 #pragma once
 
 #include <string>
@@ -12,7 +12,7 @@ class ObjectVersion {
   ObjectVersion() = default;
 
   static ObjectVersion absent() { return {Kind::absent, {}}; }
-  // The ETag as the store gave it. A store that gives none says nothing of the version.
+  // The ETag as the store returned it. Without an ETag the version is not known.
   static ObjectVersion of(std::string etag) {
     return etag.empty() ? ObjectVersion() : ObjectVersion{Kind::present, std::move(etag)};
   }

@@ -1,9 +1,9 @@
-// A record of ours in JSON (a volume's descriptor, a lease), read strictly: what is missing, of
-// another kind or unknown is refused by name, because what looks almost right was written by
-// something that this version does not understand.
+// Reads a record of ours in JSON (a volume's descriptor, a lease) strictly: a field that is
+// missing, of another kind or unknown is refused by name, because a record that looks almost right
+// was written by a program that this version does not understand.
 //
-// Every refusal goes through the function given, which throws the record's own error; whatever the
-// text, nothing else is thrown but std::bad_alloc. A reader may be copied; copies share the text.
+// Every refusal calls the given function, which throws the record's own error; for any text,
+// nothing else is thrown but std::bad_alloc. A reader may be copied; copies share the text.
 #pragma once
 
 #include <cstddef>
@@ -18,27 +18,27 @@
 
 namespace nbdstack {
 
-// What a log can show as it is.
+// Returns whether a log can show the text unchanged.
 bool is_printable_ascii(std::string_view text);
 
 class RecordReader {
  public:
-  // Does not return. `reason` reads on behind "not a ... that this version understands:".
+  // Does not return. `reason` continues "not a ... that this version understands:".
   using Refuse = void (*)(const std::string& object_name, const std::string& reason);
 
-  // `object_name` is what errors call the record. Refuses what is no JSON object.
+  // `object_name` is the record's name in errors. Refuses a text that is no JSON object.
   RecordReader(const std::string& text, std::string object_name, Refuse how_to_refuse);
 
   [[noreturn]] void refuse(const std::string& reason) const;
 
-  // Each refuses a field that is missing or of another kind.
+  // Each of these refuses a field that is missing or of another kind.
   [[nodiscard]] std::uint64_t number(const char* field) const;
   [[nodiscard]] std::uint32_t small_number(const char* field) const;
   [[nodiscard]] std::vector<std::uint64_t> numbers(const char* field) const;
   [[nodiscard]] std::string text(const char* field) const;
-  // Lower case, exactly as many digits as fill `bytes`.
+  // Reads lower case hex, with exactly as many digits as fill `bytes`.
   void read_hex(const char* field, std::span<std::byte> bytes) const;
-  // The record in this field; nothing where there is no such field.
+  // Returns the record in this field, or nothing if there is no such field.
   [[nodiscard]] std::optional<RecordReader> record(const char* field) const;
 
   void expect_text(const char* field, std::string_view expected) const;

@@ -1,18 +1,18 @@
-// Whether a store means the ETag that a removal carries, found out at the first one.
+// Finds out whether a store honours the ETag of a removal, at the first one.
 //
-// Many services keep conditions of PUTs only, and none says so. The first object that is to be
-// removed anyway tells it: its removal is sent with an ETag that no object has.
+// Many services honour conditions of PUTs only, and none says so. The first object to be removed
+// anyway shows it: its removal is sent with an ETag that no object has.
 //
-//   state      what has been seen                                  a removal is sent
+//   state      observed                                            a removal is sent
 //   untried    nothing                                             with such an ETag first
 //   refusing   such an ETag was refused                            with the object's own
 //   kept       the object's own was accepted after that            with the object's own
-//   not_kept   such an ETag was no hindrance to removing what    without
-//              was there for certain, or the condition as such
-//              was refused, or the object's own was
+//   not_kept   such an ETag did not prevent the removal of an      without
+//              existing object, or the condition itself was
+//              refused, or the object's own was
 //
-// What an unanswered removal may still do is bounded by its condition only where that is relied on:
-// `refusing` and `kept`. Any thread; two that find out at once come to the same.
+// The condition bounds the effect of an unanswered removal only in the states `refusing` and
+// `kept`. Any thread may call; two that find out at once come to the same result.
 #pragma once
 
 #include <atomic>
@@ -25,13 +25,13 @@ enum class RemovalState : std::uint8_t { untried, refusing, kept, not_kept };
 
 class RemovalConditions {
  public:
-  // As an MD5, which is the form that every service takes for an ETag.
+  // In the form of an MD5, which every service accepts as an ETag.
   static constexpr std::string_view kNobodysEtag = "\"6e6f626f64792773206f626a65637421\"";
 
   explicit RemovalConditions(RemovalState state) : state_(state) {}
 
   [[nodiscard]] bool are_untried() const { return state_ == RemovalState::untried; }
-  // They are worth being sent.
+  // Returns whether conditions are worth sending.
   [[nodiscard]] bool may_be_kept() const { return state_ != RemovalState::not_kept; }
   [[nodiscard]] bool are_relied_on() const { return may_be_kept() && !are_untried(); }
 

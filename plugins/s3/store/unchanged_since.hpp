@@ -1,11 +1,11 @@
-// Whether anybody may have written a volume since it was looked at, for who has no right to write
-// it: everybody who writes replaces one of two objects first, with what was never there before.
+// Finds out for a reader whether a volume may have been written since it was queried: every writer
+// first replaces one of two objects by one that never existed before.
 //
-//   who writes                    replaces before the first change
+//   writer                        replaces before its first change
 //   owner of the lease            the lease
 //   server with own=none          the record of blocks (block_memory.hpp)
 //
-// Programs that do neither are not noticed, as everywhere.
+// Writers that do neither are not detected, as everywhere.
 //
 // Any thread.
 #pragma once
@@ -20,7 +20,7 @@ namespace nbdstack {
 
 class UnchangedSince {
  public:
-  // An object as it was when it was looked at.
+  // An object at the time of the query.
   struct Seen {
     std::string key;
     std::string etag;
@@ -29,9 +29,9 @@ class UnchangedSince {
   // `store` outlives this.
   UnchangedSince(ObjectStore& store, Seen lease, Seen record);
 
-  // Asks the store, with two small requests: what was true then was true still after this was
-  // called. False also where the store does not answer. Once something has changed it is false for
-  // ever, without a request.
+  // Queries the store, with two small requests. If this returns true, the earlier state was still
+  // true when this was called. Returns false also if the store does not answer. After a change it
+  // returns false for ever, without a request.
   [[nodiscard]] bool holds();
 
  private:

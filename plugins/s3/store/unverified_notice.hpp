@@ -1,4 +1,4 @@
-// Says in the log, once, that an object which nothing vouches for is being read.
+// Logs once that an object without a checksum is being read.
 #pragma once
 
 #include <atomic>

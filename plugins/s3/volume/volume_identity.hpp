@@ -1,4 +1,4 @@
-// What a volume tells the layers above of which disk it is (common/block/disk_identity.hpp).
+// The disk identity that a volume reports to the layers above (common/block/disk_identity.hpp).
 #pragma once
 
 #include <optional>
@@ -13,19 +13,19 @@
 
 namespace nbdstack {
 
-// By the id in its descriptor; a volume without one by its place. `store_place` is that of the
-// bucket (StoreFactory::place()). The right to write is that of who has none.
+// Identifies it by the id in its descriptor, or by its place if it has none. `store_place` is that
+// of the bucket (StoreFactory::place()). The right to write is that of a server without one.
 DiskIdentity identity_of_volume(const VolumeLayout& layout, const std::string& store_place,
                                 const std::optional<LeaseTerm>& term);
 
-// For who takes no lease: that of the volume `key`. Nothing: there is none, or it cannot be read.
+// For a server without a lease: reads that of volume `key`, or nothing if there is none readable.
 std::optional<SeenLease> look_up_lease(ObjectStore& store, const std::string& key);
 
-// The term of its last owner, who may be writing. What such an owner has not given back yet it may
-// have changed. Nothing: no term is counted.
+// Returns the term of its last owner, which may be writing. An owner that has not released its
+// lease may have changed anything. Returns nothing if no term is counted.
 std::optional<LeaseTerm> term_of(const std::optional<SeenLease>& seen);
 
-// What names a volume of blocks in the record of what is known of them.
+// Returns the volume's name in the record of its blocks.
 RememberedVolume remembered(const VolumeLayout& layout);
 
 }  // namespace nbdstack
