@@ -1,4 +1,4 @@
-// What a range of a disk holds: data, or nothing. Lists of extents, in order and without gaps.
+// The content of a range of a disk: data, or nothing. Lists of extents, in order and without gaps.
 #pragma once
 
 #include <cstdint>
@@ -33,9 +33,9 @@ class ExtentList {
   // `range` begins where the list ends (anywhere, for an empty list); an empty range adds nothing.
   void append(const Range& range, ExtentType type);
 
-  // Replaces what the list says of these extents, which are sorted and disjoint: what a cache holds
-  // is true already, although the layer below has not heard of it. Parts outside the list's own
-  // span are ignored.
+  // Replaces these extents, which are sorted and disjoint, in the list: the content of a cache is
+  // true already, although the layer below does not have it yet. Parts outside the list's own span
+  // are ignored.
   void overlay(const std::vector<Extent>& known);
 
   [[nodiscard]] const std::vector<Extent>& all() const { return extents_; }

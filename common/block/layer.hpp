@@ -1,11 +1,11 @@
-// A disk, as a layer of the stack sees the one below it and offers itself to the one above.
+// A disk, as the interface between a layer of the stack and the one below it.
 //
 // Engines (the cache, the consistency check, ...) know neither nbdkit nor a network: each is a
-// Layer over another Layer. Under a server the lowest is nbdkit's next layer
+// Layer over another Layer. In a server the lowest is nbdkit's next layer
 // (common/nbdkit/next_layer.hpp), in unit tests a fake whose time and order the test controls;
-// engines stack on each other without a server just as well.
+// engines also stack on each other without a server.
 //
-// Rules for whoever implements or calls one:
+// Rules for implementations and callers:
 //  - every call may come from any thread, and calls run in parallel unless traits().parallel is
 //    false;
 //  - every call may block for as long as a network takes: no lock is held across one;
@@ -23,18 +23,18 @@
 
 namespace nbdstack {
 
-// How well a layer does something: nbdkit's three-valued answers.
+// How well a layer supports an operation: nbdkit's three-valued answers.
 enum class Support : std::uint8_t { none, emulated, native };
 
-// What the layer can do. Asked once, when the layer is opened; it does not change afterwards.
+// The abilities of a layer, queried once, when it is opened; they do not change afterwards.
 struct LayerTraits {
   std::uint64_t size_bytes = 0;
-  // As NBD's block size constraints; all three are 0 where the layer states none.
+  // These are NBD's block size constraints; all three are 0 if the layer has none.
   std::uint32_t minimum_block_size = 0;
   std::uint32_t preferred_block_size = 0;
   std::uint32_t maximum_block_size = 0;
-  // Whether calls may run in parallel. Where not, whoever sits above keeps to one call at a time (a
-  // plugin's thread model).
+  // Whether calls may run in parallel. If not, the layer above makes one call at a time (a plugin's
+  // thread model).
   bool parallel = true;
   bool can_write = false;
   bool can_flush = false;
@@ -47,8 +47,8 @@ struct LayerTraits {
   Support cache = Support::none;
 };
 
-// FUA asks that the data be durable before the call returns. It may be passed only where
-// traits().fua is not none.
+// With FUA the data is durable before the call returns. It may be passed only if traits().fua is
+// not none.
 enum class Durability : std::uint8_t { on_flush, fua };
 
 struct ZeroOptions {
@@ -75,18 +75,18 @@ class Layer {
   virtual void trim(std::uint64_t length, std::uint64_t offset, Durability durability) = 0;
   virtual void cache(std::uint64_t length, std::uint64_t offset) = 0;
 
-  // Appends extents from `offset` on, at least one and possibly fewer than the range asked for;
+  // Appends extents from `offset` on, at least one and possibly for less than the requested range;
   // with `only_one` a layer may stop after the first.
   virtual void extents(std::uint64_t length, std::uint64_t offset, bool only_one,
                        ExtentList& extents) = 0;
 
-  // Which disk this is, and whether this server may write it (disk_identity.hpp); null where that
-  // is not known. Unlike traits() it may change, so it may be asked for with each request: what
-  // has not changed is the same object, at the cost of a lock that nobody holds for long.
+  // Returns which disk this is, and whether this server may write it (disk_identity.hpp), or null
+  // if that is not known. Unlike traits() it may change, so it may be called for each request: if
+  // nothing has changed it returns the same object, at the cost of a lock that is held briefly.
   virtual std::shared_ptr<const DiskIdentity> identity() { return nullptr; }
 
-  // The client is about to leave; the layer below still works. What must not get lost is written
-  // now.
+  // Called when the client is about to leave, while the layer below still works: content that must
+  // not be lost is written now.
   virtual void finalize() {}
 };
 

@@ -1,19 +1,19 @@
-// Values of ranges: which value has the byte (or block) at this offset?
+// Maps ranges to values: finds the value of the byte (or block) at an offset.
 //
-// A map from disjoint half-open runs [offset, end) to values, for what is true of long stretches of
-// a disk and would be a waste to note block by block: "dirty zeros", "known to be a hole". The unit
-// is the caller's: bytes or block numbers, one and the same in a map.
+// The map consists of disjoint half-open runs [offset, end) with values, for properties of long
+// stretches of a disk that would be wasteful to store block by block: "dirty zeros", "known to be a
+// hole". The caller chooses one unit for a map: bytes or block numbers.
 //
 // Invariants:
 //  - runs are not empty and do not overlap;
 //  - two runs that touch have different values: neighbours with equal values become one run.
 //
-// Costs: O(log n + runs touched), and one node a run. Offsets are 64 bits and no sum goes beyond
-// the end of a range, so every range that ends at or below 2^64 - 1 will do: the last byte of the
-// largest disk that NBD has room for (2^63 - 1 bytes) is nothing special.
+// Costs: O(log n + runs touched), and one node a run. Offsets are 64 bits and no sum exceeds the
+// end of a range, so every range that ends at or below 2^64 - 1 works, including the last byte of
+// the largest disk of NBD (2^63 - 1 bytes).
 //
-// Errors: std::bad_alloc, or what copying a value throws. When assign() or erase() fails, no offset
-// has changed its value, though one run may have come apart into two with equal values.
+// Errors: std::bad_alloc, or an exception of copying a value. If assign() or erase() fails, no
+// offset has changed its value, though one run may have been split into two with equal values.
 //
 // No locking: the owner holds its mutex around every call.
 #pragma once
@@ -40,7 +40,7 @@ class RunMap {
     friend bool operator==(const Run&, const Run&) = default;
   };
 
-  // Whatever had a value in `range` has this one now. An empty range changes nothing.
+  // Gives every offset in `range` this value. An empty range changes nothing.
   void assign(const Range& range, const Value& value) {
     if (range.empty()) return;
     Runs added;
@@ -49,7 +49,7 @@ class RunMap {
     merge_around(runs_.insert(added.extract(added.begin())).position);
   }
 
-  // Nothing in `range` has a value now. An empty range changes nothing.
+  // Removes the values of all offsets in `range`. An empty range changes nothing.
   void erase(const Range& range) {
     if (range.empty()) return;
     cut(range.offset);
@@ -59,27 +59,27 @@ class RunMap {
 
   void clear() { runs_.clear(); }
 
-  // The run that contains `offset`.
+  // Returns the run that contains `offset`.
   [[nodiscard]] std::optional<Run> find(std::uint64_t offset) const {
     const auto found = ending_after(offset);
     if (found == runs_.end() || found->first > offset) return std::nullopt;
     return run_at(found);
   }
 
-  // The run that contains `offset` or, where none does, the first one behind it.
+  // Returns the run that contains `offset`, or else the first one behind it.
   [[nodiscard]] std::optional<Run> next(std::uint64_t offset) const {
     return run_at(ending_after(offset));
   }
 
   [[nodiscard]] std::optional<Run> first() const { return run_at(runs_.begin()); }
 
-  // From the first run to the last; empty without one.
+  // Returns the range from the first run to the last; empty without one.
   [[nodiscard]] Range span() const {
     if (runs_.empty()) return {};
     return {runs_.begin()->first, runs_.rbegin()->second.end - runs_.begin()->first};
   }
 
-  // What `range` covers of each run, in ascending order.
+  // Returns the part of each run that `range` covers, in ascending order.
   [[nodiscard]] std::vector<Run> overlapping(const Range& range) const {
     std::vector<Run> parts;
     if (range.empty()) return parts;
@@ -89,7 +89,7 @@ class RunMap {
     return parts;
   }
 
-  // Whether anything in `range` has a value.
+  // Returns whether anything in `range` has a value.
   [[nodiscard]] bool overlaps(const Range& range) const {
     if (range.empty()) return false;
     const auto found = ending_after(range.offset);
@@ -114,7 +114,7 @@ class RunMap {
     return Run{range_at(at), at->second.value};
   }
 
-  // The first run that ends behind `offset`: the one that contains it, or the next.
+  // Returns the first run that ends behind `offset`: the one that contains it, or the next.
   [[nodiscard]] Position ending_after(std::uint64_t offset) const {
     const auto behind = runs_.upper_bound(offset);
     if (behind == runs_.begin()) return behind;
@@ -122,7 +122,7 @@ class RunMap {
     return before->second.end > offset ? before : behind;
   }
 
-  // Makes `offset` a border between two runs, if it lies inside one. The second half is in place
+  // Makes `offset` a border between two runs, if it is inside one. The second half is inserted
   // before the first one is shortened, so that a failed allocation changes nothing.
   void cut(std::uint64_t offset) {
     const auto behind = runs_.lower_bound(offset);
@@ -133,7 +133,7 @@ class RunMap {
     before->second.end = offset;
   }
 
-  // Joins a run with its neighbours where they touch and have its value.
+  // Joins a run with its neighbours if they touch and have its value.
   void merge_around(typename Runs::iterator at) {
     if (const auto after = std::next(at); after != runs_.end()) merge(at, after);
     if (at != runs_.begin()) merge(std::prev(at), at);

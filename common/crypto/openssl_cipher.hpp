@@ -1,4 +1,4 @@
-// What OpenSSL's ciphers want in C++: contexts that free themselves, and bytes by its own name.
+// Adapts OpenSSL's ciphers to C++: contexts that free themselves, and bytes of OpenSSL's type.
 #pragma once
 
 #include <openssl/evp.h>

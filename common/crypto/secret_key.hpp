@@ -1,4 +1,4 @@
-// A key of 256 bits, and the randomness that keys, nonces and salts are made of.
+// A key of 256 bits, and the randomness of keys, nonces and salts.
 //
 // A key is wiped from memory when its object is destroyed, moved from or assigned to. It is moved,
 // never copied, and there is deliberately no way to print it.
@@ -11,7 +11,7 @@
 
 namespace nbdstack {
 
-// From OpenSSL's generator for secrets. Throws Error(EIO) when it has no entropy.
+// Fills in bytes from OpenSSL's generator for secrets. Throws Error(EIO) if it has no entropy.
 void fill_random(std::span<std::byte> place);
 
 class SecretKey {
@@ -19,7 +19,7 @@ class SecretKey {
   static constexpr std::size_t kBytes = 32;
   using Bytes = std::array<std::byte, kBytes>;
 
-  // A key that anybody could guess: to be overwritten through buffer().
+  // Makes a key that is not secret, to be overwritten through buffer().
   SecretKey() = default;
   SecretKey(const SecretKey&) = delete;
   SecretKey& operator=(const SecretKey&) = delete;
@@ -32,8 +32,8 @@ class SecretKey {
   [[nodiscard]] std::span<const std::byte, kBytes> bytes() const { return bytes_; }
   [[nodiscard]] std::span<std::byte, kBytes> buffer() { return bytes_; }
 
-  // HMAC-SHA256 by this key of `label`, a zero byte and `context`. Every purpose has a label of its
-  // own, so that what is derived for one says nothing about the others.
+  // Returns the HMAC-SHA256 by this key of `label`, a zero byte and `context`. Every purpose has
+  // its own label, so that a key derived for one reveals nothing about the others.
   void derive(std::string_view label, std::span<const std::byte> context,
               std::span<std::byte, kBytes> derived) const;
 

@@ -1,25 +1,25 @@
-// Bytes of files, encrypted in place: AES-256-XTS (IEEE 1619) in units of 4 KiB.
+// Encrypts bytes of files in place: AES-256-XTS (IEEE 1619) in units of 4 KiB.
 //
-// The ciphertext is as long as the text and lies where the text would: no room is needed for a nonce
-// or a tag, and pages keep their alignment. A unit depends on the key, on its file, and on its place
-// in that file, and on nothing else:
+// The ciphertext is as long as the text and has its place: no room is needed for a nonce or a tag,
+// and pages keep their alignment. A unit depends only on the key, on its file, and on its place in
+// that file:
 //
 //   tweak = number of the unit (position / 4096, 8 bytes, little endian) | file (1 byte) | zeros
 //
-//   whoever sees the files                       learns
-//   once                                         which units were ever written, and not their content
-//   again later, or copies of them               which parts of 16 bytes of a unit have changed
-//   and changes them                             nothing: but a part that is changed decrypts to other
-//                                                bytes, and is NOT noticed here; nor is an older
+//   an attacker with the files                   learns
+//   once                                         which units were ever written, not their content
+//   again later, or with copies of them          which parts of 16 bytes of a unit have changed
+//   and changes them                             nothing: but a changed part decrypts to other
+//                                                bytes, and is NOT detected here; nor is an older
 //                                                unit in its former place. A unit in another place
 //                                                decrypts to noise
 //
-// So whoever uses this keeps checksums, for damage, over the ciphertext: they say no more than it.
+// So users of this keep checksums over the ciphertext, for damage: they reveal no more than it.
 //
-// What was never written, or was given back to the file system, is zeros without having been
-// encrypted. Parts of 16 bytes that are zeros in the file therefore are zeros in the text, too, also
-// for a reader who sees a unit half given back. (The ciphertext of other text is that by chance once
-// in 2^128.)
+// Bytes that were never written, or were given back to the file system, are zeros without having
+// been encrypted. So parts of 16 bytes that are zeros in the file are zeros in the text, too, even
+// if a reader meets a unit half given back. (The ciphertext of other text is zeros with a chance of
+// one in 2^128.)
 #pragma once
 
 #include <cstddef>
@@ -34,23 +34,23 @@
 
 namespace nbdstack {
 
-// May be used by any thread.
+// Any thread may use it.
 class UnitCipher {
  public:
   static constexpr std::size_t kUnit_bytes = 4096;
 
-  // Where bytes lie. The position is a multiple of a unit.
+  // The place of bytes. The position is a multiple of a unit.
   struct Place {
     std::uint64_t position = 0;
     std::uint8_t file = 0;
   };
 
-  // Throws Error(ENOTSUP) where OpenSSL has no AES-256-XTS.
+  // Throws Error(ENOTSUP) if OpenSSL has no AES-256-XTS.
   explicit UnitCipher(const SecretKey& key);
 
-  // Whole units. The two may be the same bytes, and do not overlap otherwise.
+  // Encrypts whole units. The two may be the same bytes, and do not overlap otherwise.
   void encrypt(std::span<const std::byte> text, Place place, std::span<std::byte> sealed) const;
-  // In place.
+  // Decrypts in place.
   void decrypt(std::span<std::byte> bytes, Place place) const;
 
   [[nodiscard]] static constexpr std::uint64_t floor(std::uint64_t position) {
@@ -59,8 +59,8 @@ class UnitCipher {
   [[nodiscard]] static constexpr std::uint64_t ceil(std::uint64_t position) {
     return floor(position + kUnit_bytes - 1);
   }
-  // Fills `buffer` with the text at `offset`, which need not be whole units: read(units, from) has to
-  // read such.
+  // Fills `buffer` with the text at `offset`, which need not be whole units; calls read(units,
+  // from) for whole ones.
   template <typename ReadUnits>
   static void read_any(std::span<std::byte> buffer, std::uint64_t offset, ReadUnits&& read) {
     const std::uint64_t begin = floor(offset);
@@ -72,7 +72,7 @@ class UnitCipher {
   }
 
  private:
-  // Contexts that have the key already: to set it costs as much as to encrypt a unit.
+  // Contexts with the key already set: setting it costs as much as encrypting a unit.
   class Contexts {
    public:
     explicit Contexts(CipherContext first) : first_(std::move(first)) {}
@@ -80,7 +80,7 @@ class UnitCipher {
     void give_back(CipherContext context);
 
    private:
-    const CipherContext first_;  // the one that others are copied from
+    const CipherContext first_;  // others are copied from this
     Mutex mutex_;
     std::vector<CipherContext> unused_ GUARDED_BY(mutex_);
     std::size_t made_ GUARDED_BY(mutex_) = 0;

@@ -1,10 +1,9 @@
-// The beginning of a file as memory, for small writes over what is there already.
+// The beginning of a file as memory, for small writes over existing content.
 //
 // A write(2) of 4 KiB into the page cache costs a file system with a journal several microseconds,
-// a copy into a shared mapping less than one. What a system call would report as an error is a
-// signal here, though: SIGBUS, when the disk of the file fails, or when somebody else has cut the
-// file off. The window turns it back into an Error; the process's other uses of SIGBUS are passed
-// on to whoever handled them before.
+// a copy into a shared mapping less than one. But an error of the system call is a signal here:
+// SIGBUS, if the disk of the file fails, or another process has cut the file. The window turns it
+// back into an Error; the process's other SIGBUS signals are passed to their former handler.
 //
 // Only bytes that have been written before may be written: they have storage, so a full disk does
 // not matter, and no page beyond the end of the file is touched.
@@ -20,8 +19,8 @@ namespace nbdstack {
 
 class FileWindow {
  public:
-  // The first `length` bytes of the file, which may be shorter yet; `file` outlives the window.
-  // Where the system refuses, the window is empty.
+  // Maps the first `length` bytes of the file, which may be shorter yet; `file` outlives the
+  // window. If the system refuses, the window is empty.
   FileWindow(const File& file, std::uint64_t length);
   FileWindow(const FileWindow&) = delete;
   FileWindow& operator=(const FileWindow&) = delete;

@@ -1,5 +1,5 @@
 // The machine's clock that also counts the time asleep (CLOCK_BOOTTIME): for promises to others,
-// which go on running out while this machine is suspended. Linux's steady clock stands still then.
+// which continue to expire while this machine is suspended. Linux's steady clock stands still then.
 //
 // Its points in time have nothing to do with those of SystemClock: never compare the two.
 #pragma once
@@ -13,7 +13,7 @@ namespace nbdstack {
 
 class BoottimeClock final : public Clock {
  public:
-  // A matter of nanoseconds, without a system call.
+  // Takes nanoseconds, without a system call.
   [[nodiscard]] TimePoint now() const override {
     timespec time{};
     clock_gettime(CLOCK_BOOTTIME, &time);

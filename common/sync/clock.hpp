@@ -1,4 +1,4 @@
-// Time, behind a seam: waits and expiry run against a fake clock in tests.
+// Time, as an interface: waits and expiry use a fake clock in tests.
 #pragma once
 
 #include <chrono>
@@ -16,7 +16,7 @@ class Clock {
   virtual ~Clock() = default;
 
   [[nodiscard]] virtual TimePoint now() const = 0;
-  // May throw Error(ESHUTDOWN) when whoever owns the clock stops. Never called with a lock held.
+  // May throw Error(ESHUTDOWN) when the clock's owner stops. Never called with a lock held.
   virtual void sleep_for(Duration duration) = 0;
 };
 

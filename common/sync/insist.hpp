@@ -1,7 +1,7 @@
-// For steps that must not fail: what others wait for, or what must not be done by halves.
+// For steps that must not fail: other threads wait for them, or they must not be done by halves.
 //
-// They allocate little. Where even that cannot be had they wait for memory, because to give up would
-// leave others waiting for ever, or lose what a client was told is stored.
+// They allocate little. If even that fails they wait for memory, because giving up would leave
+// other threads waiting for ever, or lose what a client was told is stored.
 #pragma once
 
 #include <chrono>
@@ -10,8 +10,8 @@
 
 namespace nbdstack {
 
-// Calls step(guarded...) until it does not run out of memory; one that did must have changed nothing.
-// `guarded` is what a mutex guards that the caller holds: a lambda may not reach for it by itself.
+// Calls step(guarded...) until it does not run out of memory; a call that did must have changed
+// nothing. `guarded` are objects that the caller's mutex guards: no lambda may access them itself.
 template <typename Step, typename... Guarded>
 decltype(auto) insist(Step&& step, Guarded&... guarded) {
   while (true) {

@@ -1,5 +1,5 @@
-// A mutex whose use the compiler checks: clang's thread-safety analysis (-Wthread-safety), which the
-// test style-thread-safety runs over every file that includes this one. g++ sees plain types.
+// A mutex whose use the compiler checks: clang's thread-safety analysis (-Wthread-safety), which
+// the test style-thread-safety runs over every file that includes this one. g++ sees plain types.
 //
 //   Mutex mutex_;
 //   Table table_ GUARDED_BY(mutex_);          only read or written while mutex_ is held
@@ -70,8 +70,7 @@ class NBDSTACK_THREAD_SAFETY(scoped_lockable) MutexLock {
   bool holds_ = true;
 };
 
-// Gives a mutex that is held to others for as long as it lives: it is held again afterwards, whatever
-// is thrown.
+// Releases a held mutex for as long as this lives: it is held again afterwards, whatever is thrown.
 class NBDSTACK_THREAD_SAFETY(scoped_lockable) MutexUnlock {
  public:
   explicit MutexUnlock(Mutex& mutex) RELEASES(mutex) : mutex_(mutex) { mutex_.unlock(); }

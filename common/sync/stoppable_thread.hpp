@@ -1,11 +1,11 @@
-// A thread for work in the background: a loop that pauses between its rounds, or a walk that ends by
+// A thread for background work: a loop that pauses between its rounds, or a task that ends by
 // itself. Its owner may wake it, tells it to stop and waits for it.
 //
 // It is its owner's last member, because its function uses the others, and is started after the
 // server has forked: a fork loses threads. A thread that cannot be started, for lack of threads or
 // of memory, throws and leaves nothing behind: the owner stays without one, and may try again.
 //
-// What the function throws ends the thread, and nothing else. One that has to go on catches it.
+// An exception of the function ends the thread, and nothing else: a loop must catch it to go on.
 #pragma once
 
 #include <exception>
@@ -31,7 +31,7 @@ class StoppableThread {
 
   // --- For the owner, one call of these three at a time ---
 
-  // There is no thread, or it was stopped.
+  // Returns whether there is no thread, or it was stopped.
   void start(Main main) EXCLUDES(mutex_) {
     {
       const MutexLock lock(mutex_);
@@ -40,15 +40,15 @@ class StoppableThread {
     thread_ = std::thread([this, main = std::move(main)] { run(main); });
   }
   [[nodiscard]] bool has_thread() const { return thread_.joinable(); }
-  // Waits for what is under way. May be called again.
+  // Waits for the running round. May be called again.
   void stop() EXCLUDES(mutex_) {
     request_stop();
     if (thread_.joinable()) thread_.join();
   }
 
-  // --- For anybody ---
+  // --- For any thread ---
 
-  // Ends a pause: the one that is under way, or else the next.
+  // Ends a pause: the present one, or else the next.
   void wake() EXCLUDES(mutex_) {
     const MutexLock lock(mutex_);
     is_woken_ = true;
@@ -76,7 +76,7 @@ class StoppableThread {
   bool pause_for(Duration duration) {
     return pause_until(std::chrono::steady_clock::now() + duration);
   }
-  // Until it is woken.
+  // Pauses until it is woken.
   bool pause() { return pause_until(TimePoint::max()); }
 
  private:
