@@ -8,7 +8,7 @@
 namespace nbdstack {
 namespace {
 
-// Blocks looked at without giving the mutex to others.
+// The number of blocks visited before the mutex is released for others.
 constexpr Slot kScanStep = 4096;
 
 }  // namespace
@@ -80,7 +80,7 @@ TimePoint Background::could_not_open(TimePoint now, const Error& error) {
   return state_.schedule.next_step(now);
 }
 
-// It stays dirty: the next flush tries again by itself, and the background after a while.
+// The block stays dirty: the next flush retries it, and so does the background after a while.
 void Background::failed(TimePoint now, const Error& error) {
   const Duration pause = state_.schedule.failed(now);
   state_.ledger.remember_failure(error);

@@ -14,9 +14,9 @@ void BlockCache::close() {
   state_.store->close(order);
 }
 
-// What is unwritten is what the cache says it is, whatever the layer below says of it. The blocks
-// are looked up before the layer below is asked: one written back in between is there already by
-// then or still counted here, so no moment exists in which written data looks like a hole.
+// For unwritten content the cache's state is true, whatever the layer below reports. It is read
+// before the layer below is queried: a block that is written back in between is either below by
+// then or still in the result, so written data never looks like a hole.
 void BlockCache::extents(Layer& below, const Range& range, bool only_one, ExtentList& extents) {
   std::vector<Extent> unwritten;
   {
@@ -44,8 +44,8 @@ void BlockCache::extents(Layer& below, const Range& range, bool only_one, Extent
             [](const Extent& a, const Extent& b) { return a.range.offset < b.range.offset; });
   ExtentList found;
   below.extents(range.length, range.offset, only_one, found);
-  // The layer below may end early, at a hole say. It is asked about the whole range all the same,
-  // so its answer stands.
+  // The layer below may end early, for instance at a hole. The query was for the whole range
+  // nevertheless, so its answer is valid.
   found.overlay(unwritten);
   for (const Extent& extent : found.all()) {
     extents.append(extent.range, extent.type);

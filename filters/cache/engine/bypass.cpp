@@ -7,7 +7,7 @@
 
 namespace nbdstack {
 
-// The other constructor has ended: whatever fails here, the destructor runs.
+// The other constructor has ended, so the destructor runs even if this one fails.
 Bypass::Bypass(GuardedState& state, WriteBacks& write_backs, Layer& below, const Range& range)
     : Bypass(state, range) {
   const Range blocks = state_.blocks_covering(range);
@@ -55,9 +55,9 @@ void Bypass::forget_durably() {
   state_.commit();
 }
 
-// A block with nothing dirty is dropped. Of one with dirty pages the clean ones that the range
-// touches are forgotten; their content is not asked for, so the whole block's checksum could not
-// say anything about the rest: it is taken anew from what stays.
+// Drops a block without dirty pages. In a block with dirty pages, the touched clean ones are
+// forgotten. Their content is not read, so the block's checksum is not known for the rest: it is
+// computed anew from the remaining pages.
 void Bypass::forget_clean_pages(Slot slot) {
   if (!state_.residents.is_attached(slot)) return;
   if (state_.residents.pages(slot).dirty == 0) {
@@ -87,7 +87,7 @@ void Bypass::drop_whole_blocks() {
       dropped.push_back(slot);
     }
   }
-  // Our pins keep them from being reused.
+  // Our pins prevent the reuse of the slots.
   for (const Slot slot : dropped) state_.store->discard(slot);
 }
 
@@ -121,10 +121,10 @@ void Bypass::apply_data(std::span<const std::byte> data) {
   }
 }
 
-// Pages that are cached take the data; they stay as clean or dirty as they are. What was damaged is
-// below now. Clean pages that cannot be written leave the cache. Where dirty ones cannot, their own
-// data is still to be written back over what has just gone below, so the change is reported as
-// failed. Other pages of the block may become dirty at any moment.
+// Writes the data to cached pages, which stay clean or dirty as they are. Damaged ones are below
+// now. Clean pages that cannot be written leave the cache. If dirty ones cannot be written, their
+// old content will be written back over the change below, so the change is reported as failed.
+// Other pages of the block may become dirty at any moment.
 void Bypass::write_slot(Slot slot, const BlockPiece& piece, std::span<const std::byte> data) {
   MutexLock lock(state_.mutex);
   if (!state_.residents.is_attached(slot) || state_.residents[slot].block() != piece.block) return;
@@ -167,8 +167,8 @@ void Bypass::write_slot(Slot slot, const BlockPiece& piece, std::span<const std:
   }
 }
 
-// Returns false where the storage failed. What the store has noted, the table says too, whatever
-// becomes of the other parts.
+// Returns false if the storage failed. The table records the same as the store, even if the other
+// parts fail.
 bool Bypass::write_part(Slot slot, std::span<const std::byte> data, std::uint32_t offset_in_block,
                         PageMask stored_before, bool dirty) {
   WriteReceipt stored;

@@ -9,7 +9,7 @@
 
 namespace nbdstack {
 
-// A directory that was removed under the server keeps nothing of what is flushed to it.
+// Flushed content in a directory that was removed under the server is not safe.
 bool Flushes::flushed_here() {
   if (state_.settings.flush != FlushTo::local) return false;
   if (!state_.store->is_found_again()) {
@@ -30,9 +30,9 @@ bool Flushes::flushed_here() {
   return true;
 }
 
-// A client that has not been told of a failure takes what it wrote for stored until it asks. A
-// request that fails by itself is that report. With FlushTo::local a flush never promised anything
-// about the layer below.
+// A client that has not been told of a failure believes that its writes are stored until it
+// flushes. A flush that fails itself is such a report. With FlushTo::local a flush never guaranteed
+// anything about the layer below.
 void Flushes::with_report(const std::function<void()>& make_durable) {
   std::optional<Error> failure;
   try {
@@ -53,7 +53,7 @@ void Flushes::flush(Layer& below) {
   if (flushed_here()) return state_.report_damage();
   const FlushTicket ticket(state_, below);
   with_report([&] {
-    state_.commit();  // also what has gone around the cache, and left nothing dirty
+    state_.commit();  // also changes that bypassed the cache, and left nothing dirty
     write_back_all(below);
     flush_below(below);
     ticket.wait_for_earlier();
@@ -61,7 +61,7 @@ void Flushes::flush(Layer& below) {
   state_.report_damage();
 }
 
-// A layer that cannot be flushed stores what it has acknowledged.
+// A layer that cannot be flushed has stored what it acknowledged.
 void Flushes::flush_below(Layer& below) {
   MutexLock lock(state_.mutex);
   const std::uint64_t doubts = state_.ledger.doubts();
@@ -88,8 +88,8 @@ void Flushes::write_back_all(Layer& below) {
   }
 }
 
-// Where another caller's write-back took part of it below, it did so without FUA, and a flush
-// completes it.
+// If another caller's write-back took part of it below, it did so without FUA, and a flush
+// completes that.
 void Flushes::make_durable(Layer& below, const Range& range) {
   if (flushed_here()) return;
   MutexLock lock(state_.mutex);

@@ -33,16 +33,16 @@ void GuardedState::discard_dropped() {
       try {
         store->discard(slot);
       } catch (const std::exception&) {
-        // Its storage is used on.
+        // Its storage stays in use.
       }
     }
   }
   for (const Slot slot : slots) residents.discarded(slot);
 }
 
-// The caller owns them, and has pinned the slot; nothing of it is on its way below. What a fetch has
-// read of them may be older than what they held. They are not valid before the mutex is released: no
-// write-back may complete a request with what is in their place.
+// The caller owns the pages, and has pinned the slot; no write-back of them is under way. Fetched
+// content of them may be older than the forgotten one. They become invalid before the mutex is
+// released, so that no write-back completes a request with other content in their place.
 void GuardedState::forget_pages(Slot slot, PageMask touched) {
   if (!residents.is_attached(slot)) return;
   const Pages before = residents.pages(slot);
@@ -52,7 +52,7 @@ void GuardedState::forget_pages(Slot slot, PageMask touched) {
   try {
     const MutexUnlock unlocked(mutex);
     given_up = store->forget(slot, clean, before.stored() & clean);
-  } catch (const std::exception&) {  // the store has them still
+  } catch (const std::exception&) {  // the store still has them
     if (residents.is_attached(slot)) residents.remember(slot, before, clean);
     throw;
   }
@@ -84,7 +84,7 @@ void GuardedState::fill(BlockNumber block, std::span<const std::byte> content) {
         storage_failed(error);
       }
     } catch (const std::bad_alloc&) {
-      // The rest is not kept, and that is all.
+      // Only the rest is not cached.
     }
   }
   if (residents.is_attached(slot)) {
@@ -119,7 +119,7 @@ void GuardedState::verify(Slot slot) {
   } catch (const Error& error) {
     intact = false;
   } catch (const std::bad_alloc&) {
-    looked = false;  // who comes next looks again
+    looked = false;  // the next caller verifies again
   }
   const auto damaged = residents.end_verify(slot, looked, intact);
   const Range range = geometry.range_of(residents[slot].block());

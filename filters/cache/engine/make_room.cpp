@@ -8,9 +8,9 @@
 namespace nbdstack {
 namespace {
 
-// How many blocks one request frees on its way while the cache is above its thresholds. Enough to
-// stay ahead of requests of a few blocks; the rest of the way down to the low threshold is left to
-// later requests, so that none of them takes long.
+// The number of blocks that one request frees while the cache is above its thresholds. It suffices
+// to stay ahead of requests of a few blocks; later requests free the rest down to the low
+// threshold, so that none of them takes long.
 constexpr std::size_t kFreed_blocks = 64;
 
 }  // namespace
@@ -82,9 +82,9 @@ Residents::IsBusy RoomMaker::is_busy_over(const Layer& below) {
   };
 }
 
-// All slots are taken by blocks that are dirty or in use. One request writes back; the others wait
-// for what it achieves, and all wait for blocks in use, which is over soon: a request that uses one
-// never waits for room. A durable store gives clean blocks free with its next commit.
+// All slots belong to blocks that are dirty or in use. One request writes back; the others wait for
+// its result, and all wait for blocks in use. That is short: a request that uses a block never
+// waits for room. A durable store makes clean blocks reusable with its next commit.
 bool RoomMaker::wait_for_slot(Layer& below) {
   bool committed = !state_.store->is_durable();
   while (true) {
@@ -110,8 +110,8 @@ bool RoomMaker::wait_for_slot(Layer& below) {
   }
 }
 
-// A flush that fails here belongs to blocks that count as clean already: the next flush of a client
-// has to say so.
+// A flush that fails here is of blocks that count as clean already: the next flush of a client has
+// to report it.
 void RoomMaker::flush_or_remember(WriteBack& work) {
   if (work.written == 0) return;
   try {
@@ -123,11 +123,11 @@ void RoomMaker::flush_or_remember(WriteBack& work) {
   }
 }
 
-// What fails stays dirty; the failure has been logged.
+// Failed blocks stay dirty; the failure has been logged.
 std::optional<Error> RoomMaker::write_back_some(Layer& below,
                                                 const std::vector<BlockNumber>& blocks) {
   state_.pressure.take_turn();
-  // Others wait for the end of this, whatever that is.
+  // Other callers wait for the end of this, so it must end in any case.
   struct End {
     GuardedState& state;
     ~End() {
@@ -153,7 +153,7 @@ std::optional<Error> RoomMaker::write_back_some(Layer& below,
   return work.written == 0 ? work.failure : std::nullopt;
 }
 
-// One of the writers at a time writes the oldest blocks back.
+// One writer at a time writes the oldest blocks back.
 void RoomMaker::wait_for_dirty_room(Layer& below) {
   if (state_.settings.max_dirty_bytes == 0) return;
   const MutexLock lock(state_.mutex);
@@ -175,7 +175,7 @@ void RoomMaker::wait_for_dirty_room(Layer& below) {
   }
 }
 
-// Not WriteBacks::run(): that may want to keep changes of the block away, and the caller is one.
+// WriteBacks::run() may want to keep changes of the block away, and the caller is one of these.
 void RoomMaker::write_back_in_the_way(Layer& below, BlockNumber block) {
   const FlushTicket ticket(state_, below);
   WriteBack work{.below = below};

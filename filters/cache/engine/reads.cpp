@@ -20,8 +20,8 @@ BlockPiece part_of(const BlockPiece& piece, std::uint32_t offset_in_block, std::
 
 }  // namespace
 
-// How a read is going to be served, piece by piece. When it goes, what it still has pinned is given
-// back, and the fetches that it has started and not run end: its owner does not hold the mutex then.
+// The plan of a read, piece by piece. Its destructor ends the remaining pins, and the fetches that
+// it has started but not run: its owner does not hold the mutex then.
 struct Reads::Plan {
   struct Cached {
     Slot slot;  // pinned
@@ -31,7 +31,7 @@ struct Reads::Plan {
   struct Fetched {
     std::shared_ptr<Fetch> fetch;
     BlockPiece piece;
-    bool failed = false;  // as seen with the mutex held, when the fetch was done
+    bool failed = false;  // read with the mutex held, when the fetch was done
   };
 
   explicit Plan(GuardedState& guarded) : state(guarded) {}
@@ -47,7 +47,7 @@ struct Reads::Plan {
     for (const Cached& one : cached) guarded.give_back(one.slot);
     cached.clear();
   }
-  // Somebody may be waiting for the fetches that are not going to run: they end with the same error.
+  // Other callers may wait for fetches that will not run: they end with the same error.
   void abandon(GuardedState& guarded, int error_code) const REQUIRES(guarded.mutex) {
     for (const auto& fetch : started) {
       if (!fetch->over) guarded.fetches.end(*fetch, error_code);
@@ -58,7 +58,7 @@ struct Reads::Plan {
   std::vector<Cached> cached;
   std::vector<Fetched> fetched;
   std::vector<BlockPiece> zeros;  // remembered as ranges
-  Fetches::Started started;       // those of `fetched` that this read has to run
+  Fetches::Started started;       // those in `fetched` that this read has to run
   std::vector<BlockPiece> later;  // to be planned again
   bool damaged = false;           // part of it is lost
 };
@@ -68,7 +68,7 @@ void Reads::read(Layer& below, std::span<std::byte> buffer, std::uint64_t offset
   if (!read_hit({offset, buffer.size()}, buffer)) read_planned(below, buffer, offset);
 }
 
-// The common case, without a plan: inside one block, and all of it stored.
+// The common case, without a plan: the range is in one block, and all of it is stored.
 bool Reads::read_hit(const Range& range, std::span<std::byte> buffer) {
   const BlockNumber block = state_.geometry.block_at(range.offset);
   const auto in_block = static_cast<std::uint32_t>(range.offset - state_.geometry.offset_of(block));
@@ -85,7 +85,7 @@ bool Reads::read_hit(const Range& range, std::span<std::byte> buffer) {
   try {
     state_.store->read(slot, buffer, in_block);
   } catch (const Error&) {
-    read = false;  // the long way knows what to do about it
+    read = false;  // the planned read handles this
   }
   lock.lock();
   state_.give_back(slot);
@@ -163,14 +163,14 @@ void Reads::plan_piece(Plan& plan, const BlockPiece& piece, bool store) {
   for (std::size_t i = fetched_before; i < plan.fetched.size(); ++i) plan.fetched[i].fetch = fetch;
 }
 
-// While a bypass is under way on a block, what is read from below may be old or new.
+// During a bypass of a block, content that is read from below may be old or new.
 std::shared_ptr<Fetch> Reads::join_or_start_fetch(BlockNumber block, bool store,
                                                   Fetches::Started& started) {
   const bool overtaken = state_.changes_below.is_bypassed(state_.geometry.range_of(block));
   return state_.fetches.join_or_start(block, store, !overtaken, started);
 }
 
-// Missing neighbours that nobody has asked for.
+// Missing neighbours that no caller requested.
 void Reads::widen(const std::shared_ptr<Fetch>& fetch) {
   state_.fetches.widen(
       fetch, state_.settings.fetch_bytes, [this](BlockNumber block) REQUIRES(state_.mutex) {
@@ -180,8 +180,8 @@ void Reads::widen(const std::shared_ptr<Fetch>& fetch) {
       });
 }
 
-// A clean block whose slot cannot be read is as good as absent, and is fetched again. A dirty one
-// is an error: nobody else has its data.
+// A clean block whose slot cannot be read counts as absent, and is fetched again. A dirty one is an
+// error: there is no other copy of its data.
 void Reads::copy_cached(Plan& plan, std::span<std::byte> buffer) {
   for (const BlockPiece& piece : plan.zeros) {
     std::memset(buffer.data() + piece.offset_in_request, 0, piece.length);
@@ -238,8 +238,8 @@ void Reads::run_fetches(Layer& below, const Fetches::Started& fetches) {
                   [&](std::size_t index) { run_fetch(below, *fetches[index]); });
 }
 
-// Whatever happens, the fetch ends: somebody may be waiting for it. Its error is thrown by those
-// who need its data.
+// The fetch ends in any case, because other callers may wait for it. Callers that need its data
+// throw its error.
 void Reads::run_fetch(Layer& below, Fetch& fetch) {
   int code = 0;
   try {
@@ -254,8 +254,8 @@ void Reads::run_fetch(Layer& below, Fetch& fetch) {
   }
   try {
     if (code == 0) {
-      // Waiters are let go as soon as the data is in memory. Until it is stored it may be joined, so
-      // nobody fetches it a second time.
+      // Waiters continue as soon as the data is in memory. Until it is stored the fetch may be
+      // joined, so the block is not fetched a second time.
       {
         const MutexLock lock(state_.mutex);
         Fetches::done(fetch);
@@ -265,14 +265,14 @@ void Reads::run_fetch(Layer& below, Fetch& fetch) {
       }
     }
   } catch (const std::bad_alloc&) {
-    // What was read is not kept, and that is all.
+    // The only effect is that the data is not cached.
   }
   const MutexLock lock(state_.mutex);
   state_.fetches.end(fetch, code);
 }
 
-// Stores the pages that are not valid. While another caller changes some of them, the block is not
-// stored: it is not worth waiting for.
+// Stores the pages that are not valid. If another caller is changing some of them, the block is not
+// stored, since waiting is not worthwhile.
 void Reads::store_fetched(Fetch& fetch, BlockNumber block) {
   const Range range = state_.geometry.range_of(block);
   const auto owned = state_.changes.try_acquire(range);
@@ -287,8 +287,8 @@ void Reads::prefetch(Layer& below, const Range& range) {
   MutexLock capacity_lock(state_.mutex);
   const std::uint64_t capacity_bytes = state_.residents.capacity_bytes();
   capacity_lock.unlock();
-  // In steps, so that the memory taken does not grow with the range, and no further than the cache
-  // can hold.
+  // It works in steps, so that its memory does not grow with the range, and only as far as the
+  // cache can store.
   const Range wanted =
       state_.blocks_covering({range.offset, std::min(range.length, capacity_bytes)});
   try {
@@ -304,7 +304,7 @@ void Reads::prefetch(Layer& below, const Range& range) {
       lock.lock();
       const bool failed = std::any_of(plan.started.begin(), plan.started.end(),
                                       [](const auto& fetch) { return fetch->error_code != 0; });
-      if (failed) break;  // reported already; the rest of the range would fail alike
+      if (failed) break;  // already reported; the rest of the range would fail, too
     }
   } catch (const Error& error) {
     log::debug("cache: prefetch of {} bytes at {} failed: {}", range.length, range.offset,

@@ -1,8 +1,8 @@
-// The disk of the cache is full, or broken.
+// Handles a full, or broken, disk of the cache.
 //
-// What is cached stays. While the disk is full slots are only reused, and what does not fit passes
-// through to the layer below; now and then one more slot is tried, and when it can be stored the
-// cache grows on as before. One line in the log tells of the beginning, one of the end.
+// Cached content stays. While the disk is full slots are only reused, and requests that do not fit
+// pass through to the layer below. From time to time one more slot is tried; when it can be stored,
+// the cache grows again as before. The log has one line for the beginning, and one for the end.
 #include "common/io/lack_of_room.hpp"
 #include "common/log.hpp"
 #include "filters/cache/engine/guarded_state.hpp"
@@ -10,7 +10,7 @@
 namespace nbdstack {
 namespace {
 
-// What gives its storage back at once, and how often one commit asks for that.
+// How many blocks give their storage back at once, and how often one commit requests that.
 constexpr std::size_t kGivenBack_blocks = 64;
 constexpr int kMostTimesGivenBack = 4;
 

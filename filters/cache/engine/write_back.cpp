@@ -14,10 +14,10 @@
 namespace nbdstack {
 namespace {
 
-// Cuts sorted blocks into parts that are written at the same time. Blocks side by side stay
-// together, to become one request, up to the multiples of the group size; and so do blocks that
-// share a preferred block of the layer below: two writes of one object, each reading and writing
-// all of it, would only wait for each other.
+// Cuts sorted blocks into parts that are written at the same time. Adjacent blocks stay together,
+// to become one request, up to the multiples of the group size. So do blocks that share a preferred
+// block of the layer below: two writes of one object, each reading and writing all of it, would
+// only wait for each other.
 std::vector<std::span<const BlockNumber>> grouped(const std::vector<BlockNumber>& blocks,
                                                   std::uint64_t blocks_per_group,
                                                   std::uint64_t blocks_per_preferred) {
@@ -35,7 +35,7 @@ std::vector<std::span<const BlockNumber>> grouped(const std::vector<BlockNumber>
   return groups;
 }
 
-// Fills what a completed request lacks, with one read.
+// Reads the missing parts of a completed request, with one read.
 void read_missing(Layer& below, const WriteRequest& request, std::byte* data) {
   if (request.missing.empty()) return;
   const std::uint64_t first = request.missing.front().offset;
@@ -49,13 +49,13 @@ void read_missing(Layer& below, const WriteRequest& request, std::byte* data) {
 
 }  // namespace
 
-// What another caller is busy with is looked at again when that has ended: then it is below, or it is
-// dirty again, because it was changed meanwhile or failed, and ours to write. Waiting happens between
-// the rounds, when nothing is registered as being written by us, so no two callers wait for each
-// other's blocks.
+// Blocks that another caller is writing back or changing are checked again when that has ended.
+// Then they are below, or dirty again, because they were changed meanwhile or failed, and this
+// caller writes them. Waiting happens between the rounds, when none of our own write-backs is
+// registered, so no two callers wait for each other's blocks.
 //
-// A page that a client changes between the commit and its turn is not sent, because what it holds
-// now is not committed, and what was committed is not where it was. Such blocks are tried once more,
+// A page that a client changes between the commit and its turn is not sent: its present content is
+// not committed, and the committed content is no longer in its place. Such blocks are retried once,
 // all together; then one by one, while clients are kept from changing them.
 void WriteBacks::run(Layer& below, std::vector<BlockNumber> blocks, std::vector<Range> zeros,
                      Durability durability) {
@@ -114,7 +114,7 @@ void WriteBacks::run_group(WriteBack& work, std::span<const BlockNumber> blocks)
   group.blocks.reserve(blocks.size());
   group.pages.reserve(blocks.size());
   if (!claim_group(work, blocks, group)) return;
-  // Others wait for what has been claimed: it is finished, whatever happens.
+  // Other callers wait for claimed blocks, so these are finished in any case.
   try {
     for (const auto& block : group.blocks) state_.say("writing back", block.number);
     plan_group(work.below, group);
@@ -126,8 +126,8 @@ void WriteBacks::run_group(WriteBack& work, std::span<const BlockNumber> blocks)
   finish_group(work, group);
 }
 
-// Takes what is dirty and committed of these blocks, unless something else is under way below where
-// they, or what they have to be completed with, lie.
+// Claims the dirty and committed pages of these blocks, unless another change is under way below in
+// the blocks, or in the range that completes them.
 bool WriteBacks::claim_group(WriteBack& work, std::span<const BlockNumber> blocks,
                              WriteBackGroup& group) {
   MutexLock lock(state_.mutex);
@@ -137,7 +137,7 @@ bool WriteBacks::claim_group(WriteBack& work, std::span<const BlockNumber> block
     if (state_.residents.is_unverified(slot)) state_.verify(slot);
   }
   work.changed.reserve(work.changed.size() + blocks.size());
-  // Once a block is claimed nothing runs out of memory.
+  // After a block is claimed, no memory is needed any more.
   const std::uint64_t first = state_.geometry.offset_of(blocks.front());
   const Range range = state_.changes_below.unit_covering(
       {first, state_.geometry.range_of(blocks.back()).end() - first},
@@ -177,8 +177,8 @@ void WriteBacks::plan_group(const Layer& below, WriteBackGroup& group) const {
   group.failed.reserve(group.requests.size());
 }
 
-// Reads the content to be sent from the slots. Changes of the blocks wait for this, and only this,
-// so that no request carries half of a change.
+// Reads the content to be sent from the slots. Changes of the blocks wait only for this, so that no
+// request contains half of a change.
 void WriteBacks::copy_group(WriteBackGroup& group) {
   try {
     for (const WriteRequest& request : group.requests) {
@@ -209,7 +209,7 @@ void WriteBacks::copy_group(WriteBackGroup& group) {
   end_copying(group);
 }
 
-// Once is enough; finish_group() does it where there was no memory for the copy.
+// It is called once; finish_group() does it if there was no memory for the copy.
 void WriteBacks::end_copying(const WriteBackGroup& group) {
   const MutexLock lock(state_.mutex);
   for (const auto& block : group.blocks) state_.residents.end_copying(block.slot);

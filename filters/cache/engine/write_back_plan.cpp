@@ -9,7 +9,7 @@ namespace {
 
 using Kind = WriteRequest::Kind;
 
-// Consecutive bytes to be written in one way.
+// Consecutive bytes that are written in one way.
 struct Run {
   Kind kind;
   Range range;
@@ -40,7 +40,7 @@ class Planner {
     const std::vector<Run> runs = runs_of(blocks);
     const std::vector<Range> missing = missing_in(unit, blocks);
     const auto is_data = [](const Run& run) { return run.kind == Kind::data; };
-    // Zeros become data only where the layer below would write all of the unit anyhow.
+    // Zeros become data only if the layer below would write all of the unit in any case.
     const bool only_data = std::all_of(runs.begin(), runs.end(), is_data);
     const bool some_data = std::any_of(runs.begin(), runs.end(), is_data);
     const bool may_complete = (only_data || (some_data && preferred_ > pages_.page_size())) &&
@@ -110,7 +110,7 @@ class Planner {
     return cost;
   }
 
-  // What of a unit the cache does not know, as one range a gap.
+  // Returns the parts of a unit that the cache does not know, one range for each gap.
   [[nodiscard]] std::vector<Range> missing_in(const Range& unit,
                                               std::span<const BlockToWrite> blocks) const {
     std::vector<Range> missing;
@@ -136,7 +136,7 @@ class Planner {
     return {begin, std::min<std::uint64_t>(pages_.page_size(), block.range.end() - begin)};
   }
 
-  // Neighbours of one kind become one request; data longer than the layer below takes is cut.
+  // Joins neighbours of one kind, and cuts data that is longer than the layer below accepts.
   void add(WriteRequest request) {
     while (request.kind == Kind::data && request.range.length > limits_.longest_bytes) {
       requests_.push_back({Kind::data, {request.range.offset, limits_.longest_bytes}, {}});

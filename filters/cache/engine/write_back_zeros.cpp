@@ -1,4 +1,4 @@
-// Remembered zeros, on their way to the layer below.
+// Writes remembered zeros to the layer below.
 #include <algorithm>
 #include <new>
 #include <vector>
@@ -16,7 +16,7 @@ constexpr std::uint64_t kLongestZero_bytes = 1ULL << 30U;
 
 }  // namespace
 
-// Returns false where nothing may go below: only what is committed may.
+// Returns false if nothing may be written below, because it is not committed.
 bool WriteBacks::commit_for(WriteBack& work) {
   try {
     state_.commit();
@@ -48,8 +48,8 @@ void WriteBacks::flush_connection(Layer& below) const {
 
 void WriteBacks::try_zeros(WriteBack& work, const std::vector<Range>& ranges) {
   if (ranges.empty()) return;
-  // Numbers instead of a list of the parts: zeros may be exabytes.
-  std::vector<std::uint64_t> ends;  // of each range, counted in parts from the first on
+  // These are numbers instead of a list of the parts, because zeros may be exabytes.
+  std::vector<std::uint64_t> ends;  // the end of each range, counted in parts from the first on
   std::uint64_t count = 0;
   for (const Range& range : ranges) {
     count += (range.length + kLongestZero_bytes - 1) / kLongestZero_bytes;
@@ -66,14 +66,14 @@ void WriteBacks::try_zeros(WriteBack& work, const std::vector<Range>& ranges) {
   });
 }
 
-// What is still remembered of the range goes below. A block that a client writes meanwhile leaves
-// the range and is zeroed again before its own turn. Whether the next run is still remembered is
-// asked when its turn comes: what has been written since may be below already.
+// Zeroes the still remembered part of the range below. A block that a client writes meanwhile
+// leaves the range and is zeroed again before its own turn. Each run is checked when its turn
+// comes: content that has been written since may be below already.
 //
-// A block of the run may have been written, have gone below and be zeros again since the caller's
-// commit. If it were zeroed below now, a crash could bring back the block, clean, as it was in
-// between. So there is one more commit then. It comes after the run has been registered: nothing of
-// it becomes clean from there on, so what is zeroed later still does no harm.
+// Since the caller's commit, a block of the run may have been written, written back, and become
+// zeros again. If it were zeroed below now, a crash could bring back the block, clean, with the
+// content in between. So there is one more commit then. It comes after the run has been registered:
+// from then on nothing in it becomes clean, so later zeros do no harm.
 void WriteBacks::run_zeros(WriteBack& work, const Range& range) {
   MutexLock lock(state_.mutex);
   for (std::uint64_t position = range.offset; position < range.end();) {

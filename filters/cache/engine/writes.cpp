@@ -32,7 +32,7 @@ void Writes::write(Layer& below, std::span<const std::byte> buffer, std::uint64_
 void Writes::write_cached(Layer& below, std::span<const std::byte> buffer, std::uint64_t offset) {
   const BlockNumber block = state_.geometry.block_at(offset);
   const std::uint64_t in_block = offset - state_.geometry.offset_of(block);
-  if (buffer.size() <= state_.geometry.length_of(block) - in_block) {  // most are, and need no list
+  if (buffer.size() <= state_.geometry.length_of(block) - in_block) {  // the most frequent case
     write_piece(below,
                 {.block = block,
                  .offset_in_block = static_cast<std::uint32_t>(in_block),
@@ -70,7 +70,7 @@ void Writes::write_piece_around(Layer& below, const BlockPiece& piece,
   write_around(below, data, offset, Durability::on_flush);
 }
 
-// Gives the slot back. Its pages of the piece stay as they are until we change them.
+// Ends the pin. The piece's pages of the slot stay as they are until we change them.
 Writes::Stored Writes::store_piece(Layer& below, const RoomMaker::Claimed& claimed,
                                    const BlockPiece& piece, std::span<const std::byte> data) {
   const auto& [slot, before] = claimed;
@@ -116,9 +116,9 @@ Writes::Stored Writes::note_stored(Slot slot, const WriteReceipt& stored) {
   return Stored::yes;
 }
 
-// What the touched pages held may be gone, unless they are `intact`. If it was clean, and nothing
-// else in the block is dirty, nothing has been lost, and the change can go around the cache. What is
-// dirty and intact has to go below before it.
+// The former content of the touched pages may be lost, unless they are `intact`. If it was clean,
+// and nothing else in the block is dirty, nothing has been lost, and the change can bypass the
+// cache. Content that is dirty and intact has to be written back before that.
 Writes::Stored Writes::could_not_store(Slot slot, PageMask touched, bool intact,
                                        const Error& error) {
   if (!state_.residents.is_attached(slot)) return Stored::elsewhere;
@@ -133,16 +133,16 @@ Writes::Stored Writes::could_not_store(Slot slot, PageMask touched, bool intact,
   return Stored::impossible;
 }
 
-// Clean pages may hold some of what could not be stored, which is not below: they must not count as
-// a copy of that. What is on its way below was not overwritten, and is not clean before it arrives.
+// Clean pages may contain part of what could not be stored and is not below: they must not count as
+// its copy. Pages that are being written back were not overwritten, nor are they clean meanwhile.
 void Writes::forget_overwritten(Slot slot, PageMask touched) {
   while (state_.residents.is_attached(slot) && state_.residents[slot].writing)
     state_.changed.wait(state_.mutex);
   state_.forget_pages(slot, touched);
 }
 
-// Pages that are written in part and not cached: the rest of them is read from below, and the piece
-// becomes whole pages.
+// Completes pages that are written in part and not cached: the rest of them is read from below, and
+// the piece becomes whole pages.
 std::vector<std::byte> Writes::complete_pages(Layer& below, BlockPiece& piece,
                                               std::span<const std::byte> data, PageMask missing) {
   const std::uint64_t block_offset = state_.geometry.offset_of(piece.block);

@@ -1,8 +1,8 @@
 // Zeros and trims.
 //
 // In the cached modes they cost no storage and no request: whole blocks become ranges of zeros,
-// pages become marks in the table, and both go below as a zero (or as nothing at all where they are
-// overwritten first). Only what covers a page in part is written as data.
+// pages become marks in the table, and both are zeroed below later (or not at all if they are
+// overwritten before). Only the part of a page is written as data.
 #include <vector>
 
 #include "common/error.hpp"
@@ -20,7 +20,7 @@ Range aligned_inside(const Range& range, std::uint64_t alignment, std::uint64_t 
 
 }  // namespace
 
-// A fast zero is refused where it would be a write like any other: where it covers no whole page.
+// Refuses a fast zero that would be a write like any other, because it covers no whole page.
 void Writes::zero(Layer& below, const Range& range, const ZeroOptions& options) {
   state_.expect_on_disk(range);
   ZeroOptions wanted = options;
@@ -63,7 +63,7 @@ void Writes::zero_cached(Layer& below, const Range& range, bool may_trim) {
   remember_zeros(below, blocks, may_trim);
 }
 
-// Part of a block.
+// Zeroes part of a block.
 void Writes::zero_piece(Layer& below, const BlockPiece& piece, bool may_trim) {
   const PageMask covered = state_.pages.covered(piece.offset_in_block, piece.length,
                                                 state_.geometry.length_of(piece.block));
@@ -100,8 +100,8 @@ void Writes::write_zeros(Layer& below, const BlockPiece& piece) {
   write_piece(below, piece, zeros);
 }
 
-// Whole blocks. Those that are on their way to the layer below keep their slots, because the zero
-// has to follow them there; all others leave the table.
+// Zeroes whole blocks. Blocks that are being written back keep their slots, because the zeros have
+// to follow them there; all others leave the table.
 void Writes::remember_zeros(Layer& below, const Range& blocks, bool may_trim) {
   MutexLock lock(state_.mutex);
   std::vector<Slot> cached;
@@ -127,9 +127,9 @@ void Writes::remember_zeros(Layer& below, const Range& blocks, bool may_trim) {
   state_.changed.notify_all();
 }
 
-// A trimmed range is remembered as zeros that may as well be holes, where the layer below can make
-// zeros: it must not change by itself later on, when what is remembered is forgotten. What is
-// trimmed in part of a page only is left alone.
+// A trimmed range is remembered as zeros that may also be holes, if the layer below can make zeros:
+// the content must not change later, when the cache forgets the range. A part of a page is not
+// trimmed.
 void Writes::trim(Layer& below, const Range& range, Durability durability) {
   state_.expect_on_disk(range);
   if (state_.settings.ignores_flushes()) durability = Durability::on_flush;

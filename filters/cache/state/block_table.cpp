@@ -40,8 +40,8 @@ void BlockTable::set_pages(Slot slot, const Pages& pages) {
   }
 }
 
-// What may run out of memory comes before the entries: a slot that there is has all it needs, and
-// set_pages() allocates nothing.
+// Allocations come before the entries: an existing slot has everything it needs, and set_pages()
+// allocates nothing.
 void BlockTable::grow_to(std::size_t slots) {
   pages_.grow_to(slots);
   unwritten_.reach(slots);
@@ -75,7 +75,7 @@ void BlockTable::end_recovery(Slot count) {
   }
 }
 
-// The policy comes first: it may run out of memory, and then nothing has happened.
+// The policy comes first: if it runs out of memory, nothing has changed.
 void BlockTable::attach(Slot slot, BlockNumber block) {
   COSTLY_INVARIANT(find(block) == kNoSlot, slot, block.value);
   INVARIANT(!entries_[slot].attached_ && entries_[slot].pins == 0, slot, block.value);
@@ -141,7 +141,7 @@ Slot BlockTable::grow_by_one() {
   return slots();
 }
 
-// Returns false where memory is short: longer chains do as well.
+// Returns false if memory is short: longer chains work as well.
 bool BlockTable::grow_buckets() {
   try {
     buckets_.assign(buckets_.size() * 2, kNoSlot);

@@ -1,4 +1,4 @@
-// What becomes of the pages of a cached block.
+// Changes of the pages of a cached block.
 #include "common/invariant.hpp"
 #include "filters/cache/state/residents.hpp"
 
@@ -72,8 +72,8 @@ void Residents::begin_verify(Slot slot) {
   table_.pin(slot);
 }
 
-// Clean content can be fetched again. What was dirty is lost, and that must not look like success:
-// its pages are errors to read until they are written again.
+// Clean content can be fetched again. Dirty content is lost, which must not look like success:
+// reading its pages is an error until they are written again.
 std::optional<Pages> Residents::end_verify(Slot slot, bool looked, bool intact) {
   INVARIANT(table_[slot].verifying && table_[slot].pins != 0, slot);
   table_[slot].verifying = false;

@@ -31,7 +31,7 @@ Residents::Residents(const CacheSettings& settings, const BlockGeometry& geometr
       table_(pressure.max_slots(), pages.pages_per_block(), policy_of(settings)) {}
 
 // More may have been recovered than the cache may hold now: then it is above its thresholds, and
-// requests and the background bring it down as ever.
+// requests and the background shrink it as usual.
 void Residents::take_over(const Recovered& recovered) {
   for (const RecoveredBlock& block : recovered.blocks) {
     table_.insert_at(block.slot, block.block);
@@ -50,7 +50,7 @@ std::vector<Slot> Residents::cached_in(const Range& range) const {
   const BlockNumber first = geometry_.block_at(range.offset);
   const BlockNumber end = geometry_.block_at(range.end() - 1).next();
   if (end.value - first.value > table_.cached_blocks()) {
-    // A trim of terabytes looks at what is cached, not at every block there might be.
+    // A trim of terabytes visits the cached blocks, not every possible one.
     table_.policy().in_eviction_order([&](Slot slot) {
       const BlockNumber block = table_[slot].block();
       if (block >= first && block < end) slots.push_back(slot);
@@ -101,7 +101,7 @@ std::vector<BlockNumber> Residents::unwritten_blocks(const Range& range) const {
   return blocks;
 }
 
-// Oldest first, so the first one that is not due ends the search.
+// It is sorted from the oldest on, so the first one that is not due ends the search.
 std::vector<BlockNumber> Residents::overdue_blocks() const {
   std::vector<BlockNumber> blocks;
   const SlotList& unwritten = table_.unwritten();
@@ -169,7 +169,7 @@ void Residents::remember_zeros(const Range& blocks, bool may_trim,
     if (table_[slot].writing) added.erase(geometry_.range_of(table_[slot].block()));
   }
   const auto runs = added.overlapping(blocks);
-  // What follows is done wholly or not at all: a block is in a range of zeros or in a slot.
+  // The following is done completely or not at all: a block is in a range of zeros or in a slot.
   for (const auto& run : runs) {
     insist([&] { zeros_.assign(run.range, may_trim); });
     log_.zeros_added(run.range, may_trim);
@@ -199,7 +199,7 @@ std::optional<Slot> Residents::take_slot(BlockNumber block) {
   const Slot slot = table_.insert(block);
   try {
     log_.taken(slot);
-  } catch (const std::bad_alloc&) {  // as if it had not been asked for
+  } catch (const std::bad_alloc&) {  // as if it had not been requested
     table_.erase(slot);
     throw;
   }
@@ -276,8 +276,8 @@ void Residents::unpin(Slot slot) {
   }
 }
 
-// A cache that has been made smaller has more slots than it may fill: a slot's storage counts until
-// it is given back, so it is not used again before that.
+// A cache that was made smaller has more slots than it may fill: a slot's storage counts until it
+// is given back, so the slot is not reused before.
 void Residents::drop(Slot slot, Removal why, bool with_storage) {
   INVARIANT(!table_[slot].writing, slot);
   if (with_storage || table_.slots() > table_.max_slots()) {

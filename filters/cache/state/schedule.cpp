@@ -11,8 +11,8 @@ using std::chrono::seconds;
 
 constexpr int kTicks = 8;
 
-// What a kill of the machine may cost of writes that no flush has covered, and what the next start
-// has to look through.
+// Bounds the unflushed writes that a crash of the machine may cost, and the journal that the next
+// start has to read.
 constexpr Duration kCommitInterval = seconds(5);
 
 constexpr Duration kFirstRetry = seconds(1);
