@@ -54,10 +54,10 @@ class CacheFilter final : public Filter {
   using Registry = DiskRegistry<ExportCache>;
 
   void open_directory();
-  // What cache-dir holds is taken over for the default export. False: that cannot be opened now.
+  // Takes cache-dir over for the default export. Returns false if that cannot be opened now.
   bool take_directory_over();
   std::shared_ptr<ExportCache> make_export_cache(const OpenRequest& request, Layer& below);
-  // The same with the store in cache-dir.
+  // Does the same with the store in cache-dir.
   std::shared_ptr<ExportCache> make_durable_cache(const OpenRequest& request, Layer& below,
                                                   const std::shared_ptr<DiskWatch>& watch);
   [[nodiscard]] CacheIdentity identity_for(const std::string& export_name,
@@ -71,9 +71,9 @@ class CacheFilter final : public Filter {
   CacheParameters parameters_;
   CacheSettings settings_;                     // from get_ready on
   std::shared_ptr<CacheDirectory> directory_;  // with cache-dir, from get_ready on
-  std::shared_ptr<const UnitCipher> cipher_;   // of its pages; null: they lie in the clear
+  std::shared_ptr<const UnitCipher> cipher_;   // of its pages; null if they are in the clear
   Mutex directory_mutex_;
-  // The cache that uses the directory, and what get_ready() has found in it.
+  // The cache that uses the directory, and the store that get_ready() has loaded from it.
   std::weak_ptr<ExportCache> in_directory_ GUARDED_BY(directory_mutex_);
   std::unique_ptr<DurableStore> unused_store_ GUARDED_BY(directory_mutex_);
   std::unique_ptr<WorkerPool> reads_;  // from get_ready on; before the caches that use them
@@ -86,12 +86,12 @@ class CacheFilter final : public Filter {
   std::unique_ptr<UntilDone> taking_over_later_;
 };
 
-// What is made in the directories now belongs to the server, which makes more there later.
+// Files made in the directories now belong to the server's user, which makes more there later.
 void CacheFilter::get_ready() {
   as_server_user([this] { open_directory(); });
 }
 
-// Whether the directory can be used at all is found out now, while there is somebody to be told.
+// Checks whether the directory is usable at all now, while the user can still see the error.
 void CacheFilter::open_directory() {
   if (parameters_.is_durable()) {
     try {
@@ -104,15 +104,15 @@ void CacheFilter::open_directory() {
   parameters_.fit_to_file_system();
   settings_ = parameters_.settings();
   settings_.verbose = cache_debug_verbose != 0;
-  // The caller of a write-back works along.
+  // The caller of a write-back is one of the threads.
   reads_ = std::make_unique<WorkerPool>(settings_.threads - 1);
   writes_ = std::make_unique<WorkerPool>(settings_.threads - 1);
   may_write_from_the_start_ = !may_be_readonly_server();
   if (directory_ == nullptr) {
     const auto probe = temporary_store();
   } else if (const auto found = directory_->identity()) {
-    // All but the disk itself is known before the layer below is asked. Whether what the directory
-    // holds is whole is told now, too: nobody is told of what is refused after the fork.
+    // Everything but the disk itself is known before the layer below is opened. The directory's
+    // content is checked now, too: after the fork a refusal reaches nobody.
     CacheIdentity wanted = identity_for(found->export_name, found->disk_size_bytes);
     wanted.disk_id = found->disk_id;
     directory_->expect(wanted);
@@ -122,9 +122,9 @@ void CacheFilter::open_directory() {
   }
 }
 
-// Whether what an earlier server left may be used is found out before any client comes, and what is
-// dirty goes down as soon as the layer below can be opened, whether clients come or not. Where nothing
-// is dirty, and closing that connection may end the server, it waits for a client.
+// Checks whether the content of an earlier server may be used before any client comes. Dirty
+// content is written as soon as the layer below can be opened, with or without a client. If nothing
+// is dirty, and closing that connection may end the server, this waits for a client.
 void CacheFilter::after_fork(Backend& backend) {
   backend_ = &backend;
   {
@@ -138,7 +138,7 @@ void CacheFilter::after_fork(Backend& backend) {
       return take_directory_over();
     } catch (const std::exception& error) {
       log::error("{}", error.what());
-      return true;  // clients are told the same
+      return true;  // clients receive the same error
     }
   });
 }
@@ -162,7 +162,7 @@ bool CacheFilter::take_directory_over() {
   }
   const ShownDisk disk = ShownDisk::of(*below);
   const bool is_its_disk = disk.identity != nullptr && disk.identity->id == found.disk_id;
-  if (!is_default && !is_its_disk) return true;  // it waits for a client of its export
+  if (!is_default && !is_its_disk) return true;  // the content waits for a client of its export
   const OpenRequest request;
   caches_.find_or_make(request, disk, [&] { return make_export_cache(request, *below); });
   return true;
@@ -269,8 +269,8 @@ std::unique_ptr<Layer> CacheFilter::open(Layer& below, const OpenRequest& reques
   return layer;
 }
 
-// Clients are gone, or cut off by a signal. What they left dirty goes down now, or stays in the
-// cache directory, or is lost with this process, which is told to everybody who may listen.
+// Clients are gone, or were cut off by a signal. Their dirty content is written below now, or stays
+// in the cache directory, or is lost with this process, which is logged.
 void CacheFilter::cleanup(Backend& backend) {
   taking_over_later_.reset();
   const TimePoint since = std::chrono::steady_clock::now();

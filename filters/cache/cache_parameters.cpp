@@ -19,7 +19,7 @@
 namespace nbdstack {
 namespace {
 
-// Of what is free, where a cache that survives has no size of its own.
+// Of the free space, if a cache that survives has no size of its own.
 constexpr unsigned kDefaultPercentOfFree = 80;
 
 constexpr std::uint64_t kMostThreads = 256;

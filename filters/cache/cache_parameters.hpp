@@ -1,4 +1,4 @@
-// The parameters of the cache filter, and what follows from them.
+// The parameters of the cache filter, and the settings derived from them.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +15,10 @@ namespace nbdstack {
 class CacheParameters {
  public:
   ParameterTable table();
-  // All are set: whether they fit together.
+  // Called when all are set: checks whether they fit together.
   void check();
-  // Last call in the foreground: looks at the file system that is going to hold the cache. Its
-  // block size may be larger than ours, and sizes may be parts of it.
+  // The last call in the foreground: queries the file system that will contain the cache. Its block
+  // size may be larger than ours, and sizes may be parts of it.
   void fit_to_file_system();
 
   // Complete after fit_to_file_system().
@@ -26,13 +26,13 @@ class CacheParameters {
   [[nodiscard]] bool is_durable() const { return !cache_dir_.empty(); }
   [[nodiscard]] const std::string& cache_dir() const { return cache_dir_; }
   [[nodiscard]] const std::string& cache_id() const { return cache_id_; }
-  // What is stored is encrypted by this; nothing: it is not.
+  // The passphrase that encrypts the stored content, or nothing if it is in the clear.
   [[nodiscard]] const std::optional<std::string>& passphrase() const { return passphrase_; }
-  // Whether what is left of a damaged cache-dir is to be used.
+  // Returns whether the remains of a damaged cache-dir are to be used.
   [[nodiscard]] bool salvage() const { return salvage_; }
   [[nodiscard]] StaleDirty stale_dirty() const { return stale_dirty_; }
   [[nodiscard]] const ExportRule& exports() const { return exports_; }
-  // Where temporary files go.
+  // The directory of temporary files.
   [[nodiscard]] const std::string& temporary_directory() const { return temporary_directory_; }
 
  private:
@@ -45,7 +45,7 @@ class CacheParameters {
   CacheSettings settings_;
   std::uint64_t min_block_size_ = 64U << 10U;
   std::uint64_t max_size_bytes_ = 0;
-  unsigned max_size_percent_ = 0;  // of the file system; 0: max_size_bytes_ counts
+  unsigned max_size_percent_ = 0;  // of the file system; if 0, max_size_bytes_ is used
   OnRead on_read_ = OnRead::no;
   std::string on_read_path_;
   std::string cache_dir_;

@@ -21,7 +21,7 @@ Action action_of(const std::string& word) {
   throw UsageError(fmt::format("there is no command {}: {}", word, kSeeHelp));
 }
 
-// Written as the filter's own parameter is.
+// Has the form of the filter's own parameter.
 ParameterTable parameters_to(CacheCommandOptions& options) {
   return ParameterTable(
       {passphrase_parameter("cache-encrypt", options.passphrase,

@@ -1,4 +1,4 @@
-// nbdstack-cache: what lies in a cache-dir. See man/nbdstack-cache.pod.
+// nbdstack-cache: shows, saves or discards the content of a cache-dir. See man/nbdstack-cache.pod.
 #include <fcntl.h>
 #include <fmt/core.h>
 
@@ -20,7 +20,7 @@ void say(const std::string& message) {
   fmt::print(stderr, "nbdstack-cache: error: {}\n", message);
 }
 
-// A result that does not arrive must not look like one: the exit code says so.
+// If the result cannot be printed, the exit code must show that.
 void print(const std::string& text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
     throw system_error(errno, "write to standard output");

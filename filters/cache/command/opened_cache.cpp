@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::size_t kPiece_bytes = 1U << 20U;
 
-// A directory that is not there is not to be made.
+// A directory that does not exist must not be created.
 std::unique_ptr<CacheDirectory> acquire(const std::string& given) {
   const std::string path = std::filesystem::absolute(given).string();
   if (::access((path + "/identity").c_str(), F_OK) == -1) {

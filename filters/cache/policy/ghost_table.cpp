@@ -18,7 +18,7 @@ void GhostTable::grow_to(std::size_t ghosts) noexcept {
     if (buckets_.empty()) buckets_.resize(1);
     while (capacity() <= ghosts / 2) double_size();
   } catch (const std::bad_alloc&) {
-    return;  // a shorter memory is good enough to go on with
+    return;  // a shorter memory suffices
   }
 }
 

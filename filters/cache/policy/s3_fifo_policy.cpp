@@ -5,13 +5,13 @@
 namespace nbdstack {
 namespace {
 
-constexpr std::size_t kShareOfSmall = 4;  // one in so many blocks
+constexpr std::size_t kShareOfSmall = 4;  // one in this many blocks
 constexpr std::size_t kEpochsPerTurn = 64;
 constexpr std::size_t kGhostsPerBlock = 2;
 
-// A mark: bit 0 in main, bit 1 used, bits 2-6 the epoch modulo 32. A block that lay unused for a
-// multiple of 32 epochs seems to be of the present one, and its next use does not count: rare
-// enough.
+// A mark: bit 0 in main, bit 1 used, bits 2-6 the epoch modulo 32. A block that was unused for a
+// multiple of 32 epochs seems to be of the present one, so its next use does not count; this is
+// rare.
 constexpr unsigned kInMain = 1;
 constexpr unsigned kUsed = 2;
 constexpr unsigned kEpochShift = 2;
@@ -82,8 +82,8 @@ Slot S3FifoPolicy::victim(const std::function<bool(Slot)>& may_go) {
   return slot;
 }
 
-// Those at the old end only, up to the first that is not noted: behind one that is not noted but
-// may not go, the search passes the noted ones over.
+// Considers only those at the old end, up to the first that is not noted: behind one that is not
+// noted but may not be evicted, the search skips the noted ones.
 void S3FifoPolicy::send_noted_round() {
   for (std::size_t moved = 0; moved < kMostLookedAt && main_.size() != 0; ++moved) {
     const Slot slot = main_.oldest();

@@ -10,9 +10,9 @@
 namespace nbdstack {
 namespace {
 
-// Where nothing may be written at the moment.
+// The pause while nothing may be written.
 constexpr std::chrono::seconds kLookAgain(1);
-// How long a layer below is kept after the last thing to do with it: opening one may take a while.
+// How long a layer below is kept open without work: opening one may take a while.
 constexpr std::chrono::milliseconds kRestAfter(300);
 
 }  // namespace
@@ -40,7 +40,7 @@ BackgroundThread::~BackgroundThread() {
 TimePoint BackgroundThread::step(TimePoint now) {
   try {
     return careless_step(now);
-  } catch (const std::exception&) {  // no memory, not even to say so
+  } catch (const std::exception&) {  // no memory, not even to log that
     return now + std::chrono::seconds(1);
   }
 }

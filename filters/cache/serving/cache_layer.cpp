@@ -8,7 +8,7 @@
 namespace nbdstack {
 namespace {
 
-// The cache takes requests of any alignment that the layer below allows, and likes whole blocks.
+// The cache accepts any alignment that the layer below allows, and prefers whole blocks.
 void prefer_blocks(LayerTraits& traits, std::uint32_t block_size) {
   if (traits.minimum_block_size == 0) {
     traits.minimum_block_size = 1;
@@ -22,27 +22,27 @@ void prefer_blocks(LayerTraits& traits, std::uint32_t block_size) {
 LayerTraits offered(const LayerTraits& below, const CacheSettings& settings) {
   LayerTraits traits = below;
   prefer_blocks(traits, settings.block_size);
-  // NBD_CMD_CACHE is what a cache is for.
+  // NBD_CMD_CACHE is the purpose of a cache.
   traits.cache = Support::native;
   if (!traits.can_write) return traits;
   const bool writethrough = settings.writes_through();
-  // A plugin without flush takes what is written as stored; dirty blocks have to get there all the
-  // same.
+  // A plugin without flush stores what is written at once, but dirty blocks have to get there
+  // first.
   traits.can_flush = true;
-  // Zeros cost nothing to remember, and are written by the cache itself where the layer below
-  // cannot zero.
+  // Zeros cost nothing to remember, and the cache itself writes them if the layer below cannot
+  // zero.
   if (!writethrough) traits.zero = Support::native;
   if (!writethrough) traits.can_fast_zero = true;
-  // FUA: write the blocks back, with FUA or a flush below. Nothing below is durable without either
-  // of them.
+  // With FUA the blocks are written back, with FUA or a flush below. Without either of them nothing
+  // below is durable.
   if (traits.fua == Support::none || !writethrough) traits.fua = Support::native;
-  // multi-conn promises two things. First, that a write acknowledged on one connection is read on
-  // all others: they share the cache, and what is not in it has gone below before the
-  // acknowledgement. Second, that a flush on one connection makes durable what was acknowledged on
-  // the others: in writeback mode the flush writes back every dirty block on its own connection and
-  // then flushes that, and what went below earlier was flushed at once on its own connection where
-  // the layer below is not multi-conn itself (WriteBacks::flush_connection). In writethrough mode the layer
-  // below has to promise it. In unsafe mode nothing is promised about flush at all.
+  // multi-conn guarantees two things. First, a write acknowledged on one connection is read on all
+  // others: they share the cache, and content that is not in it is below before the
+  // acknowledgement. Second, a flush on one connection makes durable what was acknowledged on the
+  // others: in writeback mode the flush writes back every dirty block on its own connection and
+  // then flushes that, and earlier write-backs were flushed at once on their own connection if the
+  // layer below is not multi-conn itself (WriteBacks::flush_connection). In writethrough mode the
+  // layer below has to guarantee it. In unsafe mode flush guarantees nothing at all.
   if (!writethrough) traits.can_multi_conn = true;
   return traits;
 }
@@ -112,7 +112,7 @@ void CacheLayer::extents(std::uint64_t length, std::uint64_t offset, bool only_o
   cache_->extents(*below_, {offset, length}, only_one, extents);
 }
 
-// What has become durable on a local disk while somebody else took the disk over is not promised.
+// Content that became durable locally while another server took the disk over does not count.
 void CacheLayer::confirm(Durability durability) {
   if (durability == Durability::fua) admit();
 }
@@ -121,7 +121,7 @@ void CacheLayer::finalize() {
   loan_.reset();
   if (!leave()) return;
   if (watch_ != nullptr && !watch_->may_write_back(*below_)) return;
-  // The server may be about to stop, and waits for this.
+  // The server may be about to stop, and waits for the end of this.
   const StopExtension extension([this] { return cache_->write_backs_done(); });
   cache_->last_client_left(*below_);
 }

@@ -13,7 +13,7 @@ DiskWatch::DiskWatch(const std::shared_ptr<const DiskIdentity>& told, bool may_w
   set_hooks({});
 }
 
-// Without a lock, for every request.
+// Takes no lock, because it runs for every request.
 bool DiskWatch::is_as_it_was(const DiskIdentity& now) const {
   if (refusing_ || now.right == WriteRight::doubtful || now.right == WriteRight::lost) return false;
   if (!id_.empty() && now.id != id_) return false;

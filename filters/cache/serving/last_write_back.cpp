@@ -11,7 +11,7 @@
 namespace nbdstack {
 namespace {
 
-// What clients were told of it.
+// What clients were told about their writes.
 const char* promised(CacheMode mode) {
   switch (mode) {
     case CacheMode::unsafe:

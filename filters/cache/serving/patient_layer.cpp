@@ -13,7 +13,7 @@ using std::chrono::milliseconds;
 
 constexpr Duration kFirstPause = milliseconds(5);
 
-// Parts are no shorter: every layer takes them, and most take them whole.
+// The shortest part: every layer accepts it, and most execute it in one piece.
 constexpr std::uint64_t kShortestPart_bytes = 64U << 10U;
 
 }  // namespace
@@ -98,8 +98,8 @@ bool PatientLayer::right_is_lost() {
   return now != nullptr && now->right == WriteRight::lost;
 }
 
-// Zero: it is of no use to wait any longer. A refused call uses up what might have passed, so the
-// pauses grow until the shortest part fits into one.
+// Returns zero if waiting longer is useless. A refused call uses up the allowance, so the pauses
+// grow until the shortest part fits into one.
 Duration PatientLayer::pause_after_refusal() {
   const MutexLock lock(mutex_);
   if (clock_.now() - got_on_at_ >= kSilence) return Duration::zero();

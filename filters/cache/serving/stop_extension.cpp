@@ -10,8 +10,8 @@
 namespace nbdstack {
 namespace {
 
-// How often it is looked whether something has got on, and for how long that is good: some requests
-// of 4 MiB over a slow line.
+// The interval of checking the progress, and the time for which progress counts: some requests of 4
+// MiB over a slow line.
 constexpr std::chrono::seconds kLookEvery{5};
 constexpr const char* kTwoMinutes = "EXTEND_TIMEOUT_USEC=120000000";
 

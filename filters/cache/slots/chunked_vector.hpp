@@ -1,7 +1,7 @@
 // An array that grows by chunks.
 //
-// What the cache knows of a slot lies in arrays indexed by slot. A std::vector doubles when it
-// grows: for a moment three times the memory, afterwards up to half of it unused. Here at most one
+// The cache's data of a slot is in arrays indexed by slot. A std::vector doubles when it grows: for
+// a moment it uses three times the memory, afterwards up to half of it is unused. Here at most one
 // chunk is unused, and growing never moves an element.
 #pragma once
 

@@ -1,5 +1,5 @@
-// Masks of pages for each slot, `kMasks` of them: of 2 bytes where a block has up to 16 pages, else
-// of 8.
+// Masks of pages for each slot, `kMasks` of them: of 2 bytes if a block has up to 16 pages, else of
+// 8.
 #pragma once
 
 #include <array>

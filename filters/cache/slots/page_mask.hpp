@@ -1,8 +1,8 @@
-// Pages: the parts of a block that the cache knows apart.
+// Pages: the parts of a block that the cache distinguishes.
 //
-// A page is 4 KiB, or a 64th of a block where blocks are larger than 256 KiB, so that one word says
-// something about every page of a block. Bit n stands for page n. The last page of the last block
-// of a disk may be short: it ends where the disk does.
+// A page is 4 KiB, or a 64th of a block if blocks are larger than 256 KiB, so that one word has a
+// bit for every page of a block. Bit n stands for page n. The last page of the last block of a disk
+// may be short: it ends with the disk.
 #pragma once
 
 #include <algorithm>
@@ -13,13 +13,13 @@
 namespace nbdstack {
 
 using PageMask = std::uint64_t;
-// Takes the place of a PageMask in memory and in files where a block has few pages.
+// Replaces a PageMask in memory and in files if a block has few pages.
 using NarrowMask = std::uint16_t;
 constexpr bool fits_narrow_mask(unsigned pages_per_block) {
   return pages_per_block <= 16;
 }
 
-// The pages first ... first + count - 1.
+// Returns the pages first ... first + count - 1.
 constexpr PageMask page_run(unsigned first, unsigned count) {
   const PageMask ones = count >= 64 ? ~PageMask{0} : (PageMask{1} << count) - 1;
   return count == 0 ? 0 : ones << first;
@@ -66,7 +66,7 @@ class PageGeometry {
   }
   [[nodiscard]] constexpr std::uint32_t offset_of(unsigned page) const { return page << shift_; }
 
-  // All pages of a block of `length` bytes: fewer than pages_per_block() at the end of the disk.
+  // Returns all pages of a block of `length` bytes: fewer than pages_per_block() at the disk's end.
   [[nodiscard]] constexpr PageMask all(std::uint32_t length) const {
     return page_run(0, (length + page_size_ - 1) >> shift_);
   }
@@ -99,12 +99,12 @@ class PageGeometry {
     }
   }
 
-  // Pages that [offset, offset + length) touches; length is not 0.
+  // Returns the pages that [offset, offset + length) touches; length is not 0.
   [[nodiscard]] constexpr PageMask touched(std::uint32_t offset, std::uint32_t length) const {
     const unsigned first = page_at(offset);
     return page_run(first, page_at(offset + length - 1) - first + 1);
   }
-  // Pages that [offset, offset + length) covers wholly in a block of `block_length` bytes.
+  // Returns the pages that [offset, offset + length) covers wholly in a block of that length.
   [[nodiscard]] constexpr PageMask covered(std::uint32_t offset, std::uint32_t length,
                                            std::uint32_t block_length) const {
     const std::uint32_t end = offset + length;
@@ -119,7 +119,7 @@ class PageGeometry {
   unsigned pages_per_block_;
 };
 
-// What the cache knows of the pages of one block.
+// The state of the pages of one block.
 //
 //   valid dirty zero   the page
 //     0     0    -     is not cached
@@ -133,7 +133,7 @@ struct Pages {
   PageMask valid = 0;
   PageMask dirty = 0;
   PageMask zero = 0;
-  PageMask hole = 0;  // among those that have to be zeroed: deallocating is as good
+  PageMask hole = 0;  // pages to be zeroed that may be deallocated instead
 
   [[nodiscard]] PageMask stored() const { return valid & ~zero; }     // content lies in the slot
   [[nodiscard]] PageMask unwritten() const { return valid & dirty; }  // to be written or zeroed

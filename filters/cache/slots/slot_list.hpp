@@ -1,9 +1,8 @@
 // Doubly linked lists over slot numbers.
 //
-// A slot is a small number, so its links live in an array beside the table: eight bytes a slot and
-// a list, no allocation to link or unlink, and "is it in the list" is a look at its own links. The
-// cache keeps two: what was used least recently, and what is unwritten. Newest entries stand in
-// front.
+// A slot is a small number, so its links are in an array beside the table: eight bytes a slot and a
+// list, no allocation to link or unlink, and a slot's own links show whether it is in the list. The
+// cache has two: least recently used slots, and unwritten ones. The newest entries are in front.
 #pragma once
 
 #include <cstddef>
@@ -24,7 +23,7 @@ class SlotList {
   }
   [[nodiscard]] std::size_t size() const { return size_; }
   [[nodiscard]] Slot back() const { return back_; }
-  // The next newer one; kNoSlot at the front.
+  // Returns the next newer one; kNoSlot at the front.
   [[nodiscard]] Slot newer(Slot slot) const {
     return links_[slot].newer == kFront ? kNoSlot : links_[slot].newer;
   }
@@ -41,7 +40,7 @@ class SlotList {
     ++size_;
   }
 
-  // Nothing happens where the slot is not in the list.
+  // Does nothing if the slot is not in the list.
   void remove(Slot slot) {
     if (!contains(slot)) return;
     const Links links = links_[slot];
@@ -65,7 +64,7 @@ class SlotList {
   }
 
  private:
-  // `newer` alone tells whether a slot is linked: kFront for the newest, kNoSlot for one outside
+  // `newer` alone shows whether a slot is linked: kFront for the newest, kNoSlot for one outside
   // the list.
   static constexpr Slot kFront = kNoSlot - 1;
   struct Links {

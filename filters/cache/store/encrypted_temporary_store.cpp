@@ -26,8 +26,8 @@ void EncryptedTemporaryStore::read(Slot slot, std::span<std::byte> buffer,
                        });
 }
 
-// A page that is new is written whole, with zeros where there is no data: a slot that was used
-// before holds the bytes of another block. Of one that is stored only the units with data are.
+// A new page is written whole, with zeros around the data: a slot that was used before contains
+// bytes of another block. In a stored page only the units with data are written.
 WriteReceipt EncryptedTemporaryStore::write(Slot slot, std::span<const std::byte> data,
                                             std::uint32_t offset_in_block, PageMask stored) {
   constexpr std::size_t kUnit_bytes = UnitCipher::kUnit_bytes;

@@ -10,7 +10,7 @@
 namespace nbdstack {
 namespace {
 
-// Of the machine's memory.
+// The share of the machine's memory.
 constexpr std::uint64_t kWindowPart = 4;
 
 // Copies of more than this gain nothing over a system call.
@@ -31,8 +31,8 @@ TemporaryStore::TemporaryStore(const std::string& directory, std::uint32_t block
       pages_(block_size),
       window_(file_, memory_bytes() / kWindowPart / block_size * block_size) {}
 
-// A slot that was used before holds the bytes of another block: what is not written of a page that
-// is new has to become zeros.
+// A slot that was used before contains bytes of another block: the unwritten part of a new page has
+// to become zeros.
 WriteReceipt TemporaryStore::write(Slot slot, std::span<const std::byte> data,
                                    std::uint32_t offset_in_block, PageMask stored) {
   const auto length = static_cast<std::uint32_t>(data.size());

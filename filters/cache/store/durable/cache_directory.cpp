@@ -43,7 +43,7 @@ bool is_store_file(std::string_view name) {
   return may_hold_content(name) || name.starts_with("index.") || name == CommitNote::kName;
 }
 
-// What belongs to a cache that was never claimed: nothing was written to it.
+// Returns whether the file belongs to a cache that was never claimed: nothing was written to it.
 bool is_leftover(Directory& directory, const std::string& name) {
   if (name == kLock || name == kNewIdentity) return true;
   if (may_hold_content(name)) return directory.open(name)->size_bytes() == 0;
@@ -76,7 +76,7 @@ File take_lock(const std::string& path) {
   try {
     lock.write_at(std::as_bytes(std::span(pid)), 0);
   } catch (const Error& error) {
-    // On a full disk the holder has no name: it is the lock that counts.
+    // On a full disk the holder's id is not recorded, but the lock works.
     if (!is_for_lack_of_room(error)) throw;
   }
   return lock;
@@ -168,8 +168,8 @@ void CacheDirectory::claim(const CacheIdentity& wanted) {
   }
 }
 
-// The file that the next identity is written to exists already, with its storage: a server can be
-// started on a full disk.
+// The file for the next identity exists already, with its storage, so that a server can be started
+// on a full disk.
 void CacheDirectory::write(const CacheIdentity& identity) {
   std::string text = to_text(identity);
   const std::size_t unpadded = text.size() + kPad.size() + 1;
@@ -220,7 +220,7 @@ void CacheDirectory::record_pending() {
   is_pending_ = false;
 }
 
-// The identity goes last: as long as it is there, nobody takes the rest for somebody else's.
+// The identity is removed last: as long as it exists, the rest is not mistaken for other files.
 void CacheDirectory::remove_all() {
   const MutexLock lock(mutex_);
   for (const std::string& name : names()) {

@@ -12,7 +12,7 @@ namespace nbdstack {
 namespace {
 
 constexpr std::size_t kMostSamples = 16;
-// Of large blocks fewer are read, and not to their end.
+// Fewer large blocks are read, and not to their end.
 constexpr std::size_t kMostSamples_large = 2;
 constexpr std::uint32_t kLarge_bytes = 1U << 20U;
 
@@ -20,7 +20,7 @@ PageMask clean_pages(const SlotIndex::Entry& entry) {
   return entry.in_use ? entry.pages.valid & ~entry.pages.dirty : 0;
 }
 
-// By offset.
+// Sorted by offset.
 std::vector<Slot> samples_of(const SlotIndex& index, std::uint64_t seed) {
   const bool large = index.geometry().block_size() > kLarge_bytes;
   const std::size_t most = large ? kMostSamples_large : kMostSamples;
@@ -41,7 +41,7 @@ std::vector<Slot> samples_of(const SlotIndex& index, std::uint64_t seed) {
   return slots;
 }
 
-// Whether clean pages are the same below, as far as one request of a bounded size shows.
+// Returns whether clean pages are the same below, as far as one request of a bounded size shows.
 bool is_same(const SlotIndex& index, Slot slot, const PageFiles& files, Layer& below) {
   const SlotIndex::Entry& entry = index[slot];
   const PageGeometry& pages = files.pages();

@@ -1,4 +1,4 @@
-// DurableStore: the content verbs. Which place a page is written to is in durable_store.hpp.
+// DurableStore: the verbs on content. durable_store.hpp decides the place of each page.
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -12,11 +12,11 @@
 namespace nbdstack {
 namespace {
 
-// Of the journal, in memory. Only where it cannot be written it comes to that.
+// Of the journal, in memory. It is reached only if the journal cannot be written.
 constexpr std::uint64_t kMostUnwritten_bytes = 4U << 20U;
 
-// `old` and `now` belong to the pages of `pages`, in order: `old` becomes what it is for the pages of
-// `kept`, XOR what `now` is for those of `added`, and 0 for the others.
+// `old` and `now` belong to the pages of `pages`, in order. `old` keeps its value for the pages of
+// `kept`, XOR that of `now` for those of `added`, and becomes 0 for the others.
 void keep_only(std::span<std::uint64_t> old, std::span<const std::uint64_t> now, PageMask pages,
                PageMask kept, PageMask added) {
   for_each_page(pages, [&](unsigned page, std::size_t position) {
@@ -25,7 +25,7 @@ void keep_only(std::span<std::uint64_t> old, std::span<const std::uint64_t> now,
   });
 }
 
-// `values` belong to the pages of `pages`, in order: those of `wanted` alone.
+// `values` belong to the pages of `pages`, in order. Returns those of `wanted` alone.
 record::Checksums those_of(std::span<const std::uint64_t> values, PageMask pages, PageMask wanted) {
   record::Checksums result;
   for_each_page(pages, [&](unsigned page, std::size_t position) {
@@ -91,8 +91,8 @@ void DurableStore::note_overwriting(Slot slot, const Placement& placement, PageM
       [&] { return record::Forgotten{.slot = slot, .pages = placement.forgotten, .old = gone}; }));
 }
 
-// Where writing has failed, the clean pages are the engine's still: their checksum, `now` that of
-// what has become of them, is part of the slot's again, though not in the journal.
+// If writing has failed, the clean pages still belong to the engine: their checksum, `now` that of
+// their present content, is part of the slot's again, though not in the journal.
 void DurableStore::end_overwriting(Slot slot, const Placement& placement, PageMask pages,
                                    std::span<const std::uint64_t> old,
                                    std::span<const std::uint64_t> now, bool failed) {
@@ -119,8 +119,8 @@ void DurableStore::end_overwriting(Slot slot, const Placement& placement, PageMa
   changed_.notify_all();
 }
 
-// The whole pages that a write makes; empty where `data` is that. `old` becomes the checksums of
-// what is stored of them. Nobody else changes these pages or where they are.
+// Returns the whole pages of a write, or nothing if `data` consists of those. `old` receives the
+// checksums of their stored content. No other thread changes these pages or their place.
 std::vector<std::byte> DurableStore::whole_pages(Slot slot, std::span<const std::byte> data,
                                                  std::uint32_t offset_in_block, PageMask stored,
                                                  std::span<std::uint64_t> old) const {
@@ -170,7 +170,7 @@ WriteReceipt DurableStore::write(Slot slot, std::span<const std::byte> data,
   now = files_.is_encrypted() ? old : files_.checksums(data, first);  // where to put them, or these
   record::Checksums left(now.size());  // what a write that fails leaves
 
-  // From here to end_overwriting() nothing runs out of memory: a commit may be waiting.
+  // From here to end_overwriting() no memory is needed: a commit may be waiting.
   MutexLock lock(mutex_);
   const Placement placement = place(slot, touched, stored);
   note_overwriting(slot, placement, touched, old);
@@ -196,7 +196,7 @@ WriteReceipt DurableStore::write(Slot slot, std::span<const std::byte> data,
   }
   end_overwriting(slot, placement, touched, old, now, false);
 
-  // What wrote() has to take out: not what has been taken out already.
+  // The checksums that wrote() has to take out, without those taken out already.
   notes->flipped = placement.flipped;
   notes->rewritten = placement.rewritten;
   keep_only(old, now, touched, placement.flipped & stored, placement.rewritten);
@@ -261,7 +261,7 @@ void DurableStore::discard(Slot slot) {
   if (failure) throw Error(*failure);
 }
 
-// Gives the slot's part of data2 back. A failure is logged: the storage is used on.
+// Gives the slot's part of data2 back. A failure is logged: the storage stays in use.
 void DurableStore::punch_stale(Slot slot) {
   stale_second_.erase(slot);
   if (!second_.contains(slot)) return;

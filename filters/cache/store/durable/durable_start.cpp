@@ -1,4 +1,4 @@
-// DurableStore: what it finds when it is opened, and what a start writes.
+// DurableStore: opening it, and the writes of a start.
 #include <algorithm>
 #include <utility>
 
@@ -13,7 +13,7 @@
 namespace nbdstack {
 namespace {
 
-// At a start on a full disk: how many clean blocks go at once, and what all small files take.
+// For a start on a full disk: the clean blocks removed at once, and the size of all small files.
 constexpr std::size_t kGivenBack_slots = 16;
 constexpr std::uint64_t kRoomToStart_bytes = 64U << 10U;
 constexpr std::uint64_t kShortestJournal_bytes = 16U << 20U;
@@ -48,9 +48,9 @@ bool DurableStore::holds_unwritten() const {
   return survey_of(loaded_->index).unwritten_bytes != 0;
 }
 
-// What was found is written down anew before anything is changed: a tail is judged once only. Its
-// content has been read, not synced: that comes first. The note exists before a snapshot says that it
-// does, and speaks of the new snapshot only when that is durable.
+// The recovered state is written anew before anything is changed: a tail is judged only once. Its
+// content has been read, not synced, so that comes first. The note exists before a snapshot
+// requires it, and describes the new snapshot only when that is durable.
 Recovered DurableStore::recover() {
   if (loaded_ == nullptr) load();
   const std::unique_ptr<Loaded> all = std::move(loaded_);
@@ -96,8 +96,8 @@ Recovered DurableStore::recover() {
   return recovered;
 }
 
-// Where the disk is full, clean blocks make room: what an older index says of them is found to be
-// wrong by their checksums.
+// If the disk is full, clean blocks make room: their checksums show that their entries in an older
+// index are wrong.
 void DurableStore::with_room(SlotIndex& index, const std::function<void()>& write) {
   while (true) {
     try {
@@ -156,7 +156,7 @@ Recovered DurableStore::take_over(const SlotIndex& index, std::uint64_t committe
   return recovered;
 }
 
-// Second places that no block uses, and slots behind the last one: left over by a crash.
+// Second places that no block uses, and slots behind the last one, as a crash leaves them.
 void DurableStore::punch_unused(const SlotIndex& index) {
   const Slot seconds = files_.second_slots();
   for (Slot slot = 0; slot < seconds; ++slot) {

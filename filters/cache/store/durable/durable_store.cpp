@@ -18,7 +18,7 @@ namespace nbdstack {
 
 // --- Index ---
 
-// A block that was zeros without storage comes with a receipt of nobody's.
+// A block that was zeros without storage has a receipt without notes.
 const DurableStore::Notes& DurableStore::notes_of(const WriteReceipt& receipt) {
   static const Notes none;
   return receipt.notes ? *static_cast<const Notes*>(receipt.notes.get()) : none;
@@ -29,8 +29,8 @@ DurableStore::Changes DurableStore::changes_in(const Epoch& epoch, Slot slot) {
   return found == epoch.end() ? Changes() : found->second;
 }
 
-// What slot_store.hpp says about the states. A violation is a fault of this program, and must not
-// cost data silently: from now on no commit claims that anything is durable.
+// Checks the states of slot_store.hpp. A violation is a fault of this program, and must not cost
+// data silently: from now on no commit claims that anything is durable.
 bool DurableStore::allows(Slot slot, const char* verb, std::initializer_list<SlotUse> uses) {
   const SlotUse use = marks_.use(slot);
   if (std::find(uses.begin(), uses.end(), use) != uses.end()) return true;
@@ -70,7 +70,7 @@ void DurableStore::wrote(Slot slot, BlockNumber block, const WriteReceipt& store
   marks_.set_copies(slot, marks_.copies(slot) ^ notes.flipped);
   const PageMask before = marks_.dirty(slot);
   marks_.set_dirty(slot, dirty ? before | stored.pages : before & ~stored.pages);
-  // What was rewritten is fresh in the epoch in which that happened: a commit may have begun since.
+  // Rewritten pages are fresh in the epoch in which that happened: a commit may have begun since.
   const PageMask fresh = stored.pages & ~notes.rewritten;
   if (dirty || marks_.held(slot) || open_.contains(slot)) {
     Changes& changes = changes_of(slot);
@@ -147,8 +147,8 @@ void DurableStore::vacated(Slot slot) {
   release_if_unused(slot);
 }
 
-// Nothing of the slot is of use any more, be it now or after a crash. A slot that has been taken
-// again is in use though nothing has been noted of it: a page may be on its way into data2.
+// Nothing in the slot is needed any more, now or after a crash. A slot that has been taken again is
+// in use although nothing has been noted: a page may be on its way into data2.
 void DurableStore::release_if_unused(Slot slot) {
   if (marks_.use(slot) != SlotUse::free || marks_.held(slot)) return;
   marks_.set_copies(slot, 0);
@@ -181,7 +181,7 @@ PageMask DurableStore::committed(Slot slot, PageMask dirty) const {
   return dirty & ~(open.written | open.given_up | closing.written | closing.given_up);
 }
 
-// Both epochs count: of a page that was changed in each, the older change is not committed either.
+// Both epochs count: if a page was changed in each, the older change is not committed either.
 PageMask DurableStore::changed_since(Slot slot, PageMask dirty) const {
   const MutexLock lock(mutex_);
   return dirty & (changes_in(open_, slot).replaced | changes_in(closing_, slot).replaced);
@@ -230,7 +230,7 @@ bool DurableStore::is_long() const {
   return !replacing_ && journal_->size_bytes() > std::max(shortest, 2 * snapshot_bytes_);
 }
 
-// A new journal is a convenience: where there can be none, the old one goes on.
+// A new journal is a convenience: if it cannot be made, the old one continues.
 bool DurableStore::prepare_next() {
   const MutexUnlock unlocked(mutex_);
   try {
@@ -246,7 +246,7 @@ bool DurableStore::prepare_next() {
   }
 }
 
-// The moment at which the epoch ends; returns what the note says of it.
+// The end of the epoch; returns the content of the note.
 CommitNote::Commit DurableStore::begin_closing(bool start_next) {
   cutting_ = true;
   while (overwriting_ != 0) changed_.wait(mutex_);
@@ -269,7 +269,7 @@ void DurableStore::make_durable(const CommitNote::Commit& commit, bool with_seco
   try {
     note_->write(commit);
   } catch (const Error& error) {
-    // The older note says less, and nothing that is not true.
+    // The older note proves less, but is true.
     if (!is_for_lack_of_room(error)) throw;
   }
 }
@@ -303,7 +303,7 @@ void DurableStore::lead_commit(bool start_next, std::span<const Slot> order) {
     throw Error(*failure);
   }
   committing_ = false;
-  if (!failure) failure = failure_;  // a fault that was found meanwhile
+  if (!failure) failure = failure_;  // a fault found meanwhile
   if (failure) {
     failure_ = failure;
   } else {
@@ -323,7 +323,7 @@ void DurableStore::lead_commit(bool start_next, std::span<const Slot> order) {
   changed_.notify_all();
 }
 
-// The commit that was to cover it has not happened.
+// The commit that was to cover the epoch has failed.
 void DurableStore::reopen_epoch() {
   for (const auto& [slot, changes] : closing_) {
     Changes& open = changes_of(slot);
@@ -351,7 +351,7 @@ void DurableStore::end_epoch() {
   closing_zeros_.clear();
 }
 
-// What failed is no reason to fail a commit: the old snapshot and all journals since say the same.
+// A failure here fails no commit: the old snapshot and all journals since have the same content.
 void DurableStore::replace_snapshot(std::uint64_t generation, std::span<const Slot> order) {
   try {
     SlotIndex index(geometry_);
@@ -379,7 +379,7 @@ void DurableStore::confirm() {
   }
 }
 
-// A last commit, after which a new journal begins, and stays empty: the snapshot says everything.
+// Makes a last commit and begins a new journal, which stays empty: the snapshot has everything.
 void DurableStore::close(std::span<const Slot> least_recent_first) {
   {
     const MutexLock lock(mutex_);

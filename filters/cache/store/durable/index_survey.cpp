@@ -5,7 +5,7 @@
 namespace nbdstack {
 namespace {
 
-// Calls fn(range) for each run of these pages of a block, cut where the disk ends.
+// Calls fn(range) for each run of these pages of a block, cut at the end of the disk.
 template <typename Fn>
 void for_each_range(const SlotIndex& index, const SlotIndex::Entry& entry, PageMask pages,
                     Fn&& fn) {
@@ -67,8 +67,8 @@ bool is_intact(const SlotIndex& index, Slot slot, const PageFiles& files) {
   return combined(files.checksums(slot, entry.pages.stored(), entry.copies)) == entry.checksum;
 }
 
-// The checksum of a block speaks of all its stored pages: before the clean ones go, all of them are
-// compared with it.
+// The checksum of a block covers all its stored pages: all of them are compared with it before the
+// clean ones are removed.
 void drop_clean(SlotIndex& index, const PageFiles& files) {
   for (Slot slot = 0; slot < index.slots(); ++slot) {
     SlotIndex::Entry& entry = index[slot];

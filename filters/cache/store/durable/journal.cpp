@@ -81,7 +81,7 @@ void Journal::write_long_buffer() {
   if (failure_ || writing_ || !is_long) return;
   try {
     write_buffers();
-  } catch (const NoRoom&) {  // write_out() says it
+  } catch (const NoRoom&) {  // write_out() reports it
   }
 }
 
@@ -90,8 +90,8 @@ bool Journal::has_pending() const {
                      [](const Segment& segment) { return !segment.pending.empty(); });
 }
 
-// Storage for what comes later is taken while there is some. Where there is none, what was taken
-// before may do.
+// Allocates storage for later records while there is room. If there is none, the earlier storage
+// may suffice.
 void Journal::write_at_end(Segment& segment, std::span<const std::byte> bytes) {
   const std::uint64_t end = segment.end_bytes + bytes.size();
   if (end + kReserve_bytes / 2 > segment.reserved_bytes) {
@@ -106,8 +106,7 @@ void Journal::write_at_end(Segment& segment, std::span<const std::byte> bytes) {
   segment.file->write_at(bytes, segment.end_bytes);
 }
 
-// Segments stay where they are meanwhile: only commit() removes some, when there is nothing to be
-// written to them.
+// Segments keep their place meanwhile: only commit() removes some, when they are fully written.
 void Journal::write_buffers() {
   std::vector<Segment*> parts;
   for (Segment& segment : segments_) parts.push_back(&segment);
@@ -116,10 +115,10 @@ void Journal::write_buffers() {
     if (part->pending.empty()) {
       part->pending.swap(part->buffer);
     } else if (!part->buffer.empty()) {
-      upto = written_sequence_;  // what is newer than `pending` has its turn later
+      upto = written_sequence_;  // records newer than `pending` follow later
     }
   }
-  // A commit may remove the others meanwhile.
+  // A commit may remove the other segments meanwhile.
   std::erase_if(parts, [](const Segment* part) { return part->pending.empty(); });
   std::size_t done = 0;
   const auto failure = write_unlocked([&] {
@@ -156,7 +155,7 @@ void Journal::end_writing(const std::optional<Error>& failure) {
   fail(*failure);
 }
 
-// By itself, behind everything else: if there is no room for it there is no commit.
+// Writes the commit record alone, behind everything else: without room for it the commit fails.
 void Journal::write_commit_record(Segment& segment, std::uint64_t sequence) {
   std::vector<std::byte> bytes;
   encode({.event = record::Commit{}, .sequence = sequence, .durable_sequence = durable_sequence_},
@@ -192,7 +191,7 @@ std::uint64_t Journal::cut(bool start_next) {
 
 void Journal::commit(std::uint64_t sequence) {
   const MutexLock lock(mutex_);
-  // Nothing may be pending: part of it may be in the file, where the commit record comes now.
+  // Nothing may be pending: part of it may be in the file, in the place of the commit record.
   while (!failure_ && (writing_ || has_pending() || written_sequence_ < sequence)) {
     if (writing_) {
       written_.wait(mutex_);

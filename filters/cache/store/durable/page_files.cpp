@@ -26,8 +26,8 @@ PageFiles::PageFiles(Directory& directory, std::uint32_t block_size,
   for (std::size_t i = 0; i < files_.size(); ++i) ends_.at(i) = files_.at(i)->size_bytes();
 }
 
-// A page of zeros may have been recovered behind the end of a file, whose checksum is right. To ask
-// for the size of the file each time would cost as much as reading.
+// A page of zeros with a correct checksum may have been recovered behind the end of a file.
+// Querying the file's size each time would cost as much as reading.
 void PageFiles::read_stored(Slot slot, std::span<std::byte> buffer, std::uint32_t offset,
                             PageMask copies) const {
   const std::uint32_t begin = offset;
@@ -44,7 +44,7 @@ void PageFiles::read_stored(Slot slot, std::span<std::byte> buffer, std::uint32_
                        });
 }
 
-// Within a block, and so within its slot: a block is whole units.
+// The units are inside a block, and so inside its slot: a block is whole units.
 void PageFiles::read_encrypted(Slot slot, std::span<std::byte> buffer, std::uint32_t offset,
                                PageMask copies) const {
   UnitCipher::read_any(buffer, offset, [&](std::span<std::byte> units, std::uint64_t from) {

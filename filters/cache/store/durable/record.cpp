@@ -27,7 +27,7 @@ static_assert(sizeof(Fixed) == 64);
 
 constexpr std::size_t kPair_bytes = 16;
 
-// Every member has one place, whatever the kind; the places of those that a kind has not are 0.
+// Every member has one place, whatever the kind; the places of members that a kind lacks are 0.
 template <typename Event, typename Fields>
 void exchange(Event& event, Fields& fields) {
   if constexpr (requires { event.slot; }) fields.slot(event.slot);
@@ -41,10 +41,10 @@ void exchange(Event& event, Fields& fields) {
   if constexpr (requires { event.old; }) fields.old_checksums(event.old);
 }
 
-// What stands in the record, from where it is written to a file.
+// The fields of a record, for writing it to a file.
 struct Written {
   Fixed fixed{};
-  const record::Checksums* now = nullptr;  // null: zeros
+  const record::Checksums* now = nullptr;  // zeros if null
   const record::Checksums* old = nullptr;
 
   void slot(Slot slot) { fixed.slot = slot; }
@@ -60,10 +60,10 @@ struct Written {
   void old_checksums(const record::Checksums& checksums) { old = &checksums; }
 };
 
-// What stands in a file; `fits` becomes false where the disk has not what it speaks of.
+// The fields of a record in a file; `fits` becomes false if the disk lacks what the record names.
 struct Found {
   const Fixed& fixed;
-  std::span<const std::byte> checksums;  // all that follows
+  std::span<const std::byte> checksums;  // all following bytes
   const BlockGeometry& geometry;
   bool fits = true;
   bool has_checksums = false;  // the kind has some, or may have
@@ -101,7 +101,7 @@ struct Found {
   }
 };
 
-// Of the kind with this index, its members still to be read.
+// Makes a record of the kind with this index, with its members still to be read.
 template <std::size_t kIndex = 0>
 std::optional<record::Event> event_of(std::size_t index) {
   if constexpr (kIndex < std::variant_size_v<record::Event>) {

@@ -42,7 +42,7 @@ struct JournalBytes {
   }
 };
 
-// The length of a journal or a snapshot, which has no more words about slots than it has room for.
+// Returns a bound of the number of records or entries about slots in a journal or a snapshot.
 std::uint64_t words_of(Directory& directory, const std::string& name) {
   constexpr std::uint64_t kShortestWord_bytes = 32;
   return directory.open(name)->size_bytes() / kShortestWord_bytes;
@@ -71,7 +71,7 @@ std::vector<JournalBytes> read_journals(Directory& directory, const BlockGeometr
   return journals;
 }
 
-// Calls fn(journal, record) for each intact record, whatever lies between them.
+// Calls fn(journal, record) for each intact record, with any bytes in between.
 template <typename Fn>
 void for_each_intact(const std::vector<JournalBytes>& journals, Fn&& fn) {
   for (const JournalBytes& journal : journals) {
@@ -88,7 +88,7 @@ void for_each_intact(const std::vector<JournalBytes>& journals, Fn&& fn) {
   }
 }
 
-// The same without those that cannot be.
+// Likewise, without impossible records.
 template <typename Fn>
 void for_each_record(const std::vector<JournalBytes>& journals, Fn&& fn) {
   for_each_intact(journals, [&](const JournalBytes& journal, const Record& record) {
@@ -96,15 +96,15 @@ void for_each_record(const std::vector<JournalBytes>& journals, Fn&& fn) {
   });
 }
 
-// Where the records of the journals stop following each other.
+// The places in the journals up to which the sequence of records is complete.
 struct Survey {
-  std::uint64_t first = 0;       // the one that the snapshot ends with
+  std::uint64_t first = 0;       // the last record in the snapshot
   std::uint64_t contiguous = 0;  // the last one before anything is missing
   std::uint64_t committed = 0;   // the last one that a commit record covers with all before it
   std::uint64_t promised = 0;    // the last one that any commit record covers
   std::uint64_t durable = 0;     // the last one that is known to have been durable
   std::uint64_t last = 0;
-  std::string impossible{};  // what is said of a slot that cannot be; empty: nothing
+  std::string impossible{};  // the description of an impossible slot; empty if none
 };
 
 Survey survey(const std::vector<JournalBytes>& journals, std::uint64_t first) {
@@ -159,7 +159,7 @@ void replay(const std::vector<JournalBytes>& journals, const Survey& found, bool
   tail.finish();
 }
 
-// What the note of the last commit covers is as good as if a commit record said it.
+// The note of the last commit counts like a commit record.
 Survey survey_with(const CommitNote::Found& note, const std::vector<JournalBytes>& journals,
                    std::uint64_t first) {
   Survey result = survey(journals, first);
@@ -186,8 +186,8 @@ void look_for_gaps(const Directory& directory, const Survey& found,
   }
 }
 
-// Whether all that was dirty had been written back at the last commit, and nothing that is left
-// speaks of something dirty since.
+// Returns whether everything dirty had been written back at the last commit, and no remaining
+// record is about something dirty since.
 bool nothing_is_missed(const CommitNote::Found& note, const std::vector<JournalBytes>& journals) {
   if (!note.exists || note.damaged || note.commit.anything_dirty) return false;
   bool is_newer_dirty = false;

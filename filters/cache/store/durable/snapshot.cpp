@@ -32,7 +32,7 @@ struct ZerosEntry {
   std::uint64_t may_trim;
 };
 
-// Masks of 16 bits where that is enough.
+// Masks have 16 bits if that suffices.
 template <typename Word>
 struct SlotEntry {
   std::uint64_t block;
@@ -109,7 +109,7 @@ std::uint64_t write_slots(StorageFile& file, const SlotIndex& index, const std::
   return writer.finish();
 }
 
-// Returns what `fn` does with an entry of the type that the index's blocks have.
+// Returns the result of `fn` for the entry type of the index's blocks.
 template <typename Fn>
 auto with_entry_of(const PageGeometry& pages, Fn&& fn) {
   const bool is_narrow = fits_narrow_mask(pages.pages_per_block());
@@ -129,7 +129,7 @@ std::vector<Slot> complete_order(const SlotIndex& index, std::span<const Slot> o
   return slots;
 }
 
-// Calls fn(entry) for each of `count` entries from `position` on; false: some are damaged.
+// Calls fn(entry) for `count` entries from `position` on. Returns false if some are damaged.
 template <typename Entry, typename Fn>
 bool read_chunks(const StorageFile& file, std::uint64_t& position, std::uint64_t count,
                  std::uint64_t generation, const char* what, std::vector<std::string>& damage,

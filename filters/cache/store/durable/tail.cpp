@@ -10,7 +10,7 @@ void Tail::apply(const Record& record) {
   std::visit([&](const auto& event) { apply(event, record); }, record.event);
 }
 
-// The candidate's page leaves the checksum of what is certain, but not its pages.
+// The candidate's page leaves the checksum of the certain version, but not its pages.
 void Tail::apply(const record::Wrote& wrote, const Record& record) {
   if (wrote.slot < index_.slots() && index_[wrote.slot].block != wrote.block) {
     candidates_.erase(wrote.slot);
@@ -40,8 +40,8 @@ void Tail::apply(const record::Rewrote& rewrote, const Record& /*record*/) {
   });
 }
 
-// Zeroed, or forgotten. Pages with a candidate are out of the checksum already: their old content
-// must not leave it a second time.
+// For zeroed and forgotten. Pages with a candidate are not in the checksum any more: their old
+// content must not be removed from it a second time.
 template <typename GivenUp>
 void Tail::give_up(GivenUp given_up, std::uint64_t sequence) {
   if (const auto found = candidates_.find(given_up.slot); found != candidates_.end()) {
@@ -71,7 +71,7 @@ void Tail::apply(const record::Cleaned& cleaned, const Record& record) {
   index_.apply(record);
 }
 
-// Dropped, or damaged; and what speaks of no slot.
+// For dropped and damaged, and for records without a slot.
 template <typename Other>
 void Tail::apply(const Other& other, const Record& record) {
   if constexpr (requires { other.slot; }) candidates_.erase(other.slot);
@@ -97,7 +97,7 @@ void Tail::check_unnamed(Slot slot, PageMask named) {
   entry.copies &= ~rest;
 }
 
-// Whether the page's content is of any use.
+// Returns whether the page's content is usable.
 bool Tail::decide(Slot slot, unsigned page, const Candidate& candidate) {
   SlotIndex::Entry& entry = index_[slot];
   const PageMask mask = page_run(page, 1);

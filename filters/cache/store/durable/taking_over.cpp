@@ -18,7 +18,7 @@ CacheIdentity identity_for(CacheIdentity identity, const std::optional<CacheIden
     if (told->term) identity.term = told->term->term;
     identity.alone = told->right == WriteRight::held || told->right == WriteRight::doubtful;
   } else if (found) {
-    // What happens without anybody counting makes the term that was known worthless.
+    // If writers are not counted, the known term becomes worthless.
     identity.disk_id = found->disk_id;
   }
   return identity;
@@ -64,7 +64,7 @@ DurableStore::Keep TakingOver::inspect(const SlotIndex& index, const PageFiles& 
     case Trust::Level::dirty:
       break;
     case Trust::Level::nothing:
-    case Trust::Level::compare:  // has become one of the others
+    case Trust::Level::compare:  // has been replaced by another level
       if (survey.unwritten_bytes != 0) return decide(trust.because, survey);
   }
   if (survey.clean_bytes != 0) {
@@ -128,8 +128,8 @@ std::string TakingOver::ways_out() const {
       directory_->path());
 }
 
-// Who is the only writer changes the disk from now on. Who is not may never store anything, and
-// what the directory holds stays true until then.
+// A server that is the only writer changes the disk from now on. Any other one may never store
+// anything, and the content of the directory stays true until it does.
 void TakingOver::record() {
   if (found_ && identity_.alone) {
     directory_->record(identity_);
