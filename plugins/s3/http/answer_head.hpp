@@ -1,4 +1,4 @@
-// The head of an HTTP answer, line by line: its status, and its header fields.
+// Parses the head of an HTTP answer, line by line: its status, and its header fields.
 #pragma once
 
 #include <cstdint>
@@ -9,14 +9,14 @@
 namespace nbdstack {
 
 enum class HeadLine : std::uint8_t {
-  status,  // an answer begins; what came before it was an interim one (100 Continue)
+  status,  // an answer begins; anything before it was an interim one (100 Continue)
   field,   // one that is kept
   end,     // the body follows
-  other,   // nothing that anybody asks for
+  other,   // a line without meaning here
 };
 
-// Takes the next line, its end included, into `response`, and tells what it was. Names of fields
-// are kept in lower case, values without the blanks around them.
+// Parses the next line, its end included, into `response`, and returns its kind. Names of fields
+// are stored in lower case, values without the blanks around them.
 HeadLine take_head_line(std::string_view line, HttpResponse& response);
 
 }  // namespace nbdstack

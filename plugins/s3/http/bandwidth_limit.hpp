@@ -1,9 +1,9 @@
-// A token bucket: how many bytes may pass now, and when more of them may.
+// A token bucket: how many bytes may pass now, and the time when more may.
 //
 // Tokens come at the rate, up to kBurst_s worth of them, so that an idle line earns no long burst.
-// Whoever finds any left may send a whole piece, even one that costs more: the rest is a debt which
-// everybody waits off. (libcurl hands a received piece over as a whole or not at all.) So over any
-// time t, at most rate * (t + burst) bytes and one piece pass.
+// If any are left, a whole piece may be sent, even one that costs more: the rest is a debt for
+// which all senders wait. (libcurl passes a received piece on as a whole or not at all.) So over
+// any time t, at most rate * (t + burst) bytes and one piece pass.
 //
 // Not thread-safe: its owner's lock protects it (transfer_direction.hpp).
 #pragma once
@@ -21,15 +21,15 @@ namespace nbdstack {
 class BandwidthLimit {
  public:
   static constexpr double kBurst_s = 0.05;
-  static constexpr double kQuantum_s = 0.01;  // who has waited may go when this much is there
+  static constexpr double kQuantum_s = 0.01;  // a waiting sender continues when this much has come
 
-  // 0: no limit.
+  // There is no limit if the rate is 0.
   explicit BandwidthLimit(std::uint64_t bytes_per_s)
       : rate_(static_cast<double>(bytes_per_s)), tokens_(rate_ * kBurst_s) {}
 
   [[nodiscard]] bool is_limited() const { return rate_ > 0; }
 
-  // The size of a piece that should be sent now. 0: none before ready_at().
+  // Returns the size of a piece to send now, or 0 if none may be sent before ready_at().
   std::size_t allowance(TimePoint now) {
     if (!is_limited()) return std::numeric_limits<std::size_t>::max();
     refill(now);
@@ -41,7 +41,7 @@ class BandwidthLimit {
     if (is_limited()) tokens_ -= static_cast<double>(bytes);
   }
 
-  // As of the last allowance().
+  // Valid since the last allowance().
   [[nodiscard]] TimePoint ready_at() const {
     const double missing = std::max(rate_ * kQuantum_s - tokens_, 0.0);
     return filled_ + std::chrono::duration_cast<Duration>(
@@ -60,7 +60,7 @@ class BandwidthLimit {
   }
 
   const double rate_;  // bytes/s
-  double tokens_;      // bytes; below 0: a debt
+  double tokens_;      // bytes; a debt if negative
   TimePoint filled_{};
 };
 

@@ -1,32 +1,32 @@
-// HTTP requests by libcurl, all through one bounded engine (http_engine.hpp), each by its caller's
-// own thread.
+// Makes HTTP requests with libcurl, all through one bounded engine (http_engine.hpp), each on its
+// caller's own thread.
 //
 // At most `connections` requests are in flight at a time, each on a connection of its own from its
-// first byte to its last. Connections are kept and the same few are used again, so that a light
-// load keeps few of them open. HTTP/1.1 is spoken, since HTTP/2 has nothing to gain on a connection
-// of one request, and costs more; `http2` speaks it all the same, where it is offered. Proxies are
-// those of libcurl's environment (http_proxy, https_proxy, no_proxy), unless `use_proxy` is false.
+// first byte to its last. The same few connections are kept and reused, so that a light load keeps
+// few of them open. The protocol is HTTP/1.1: on a connection of one request HTTP/2 gains nothing,
+// and costs more; `http2` selects it nevertheless, if the server offers it. Proxies are those of
+// libcurl's environment (http_proxy, https_proxy, no_proxy), unless `use_proxy` is false.
 //
 //   waiting      in two classes, which take turns; large requests leave a quarter of the places to
 //                small ones (transfer_queue.hpp). Small: neither body nor buffer exceeds 64 KiB
 //   late         a GET into a buffer is sent a second time when it takes longer than nearly all
-//                of its like (transfer_hedging.hpp); one answer is seen, `buffer` holds its bytes
+//                similar ones (transfer_hedging.hpp); `buffer` gets the bytes of one answer only
 //   refused      503, 429, 509, 529 and silence lower the number in flight for a while
 //                (in_flight_limit.hpp)
-//   slow         large requests are as many as the line has a use for (line_concurrency.hpp)
+//   slow         the line decides how many large requests run (line_concurrency.hpp)
 //   throttled    bodies of all requests together keep the bandwidth limits (bandwidth_limit.hpp)
 //
-// What HTTP alone can decide is decided here: bodies never exceed their bounds, a body shorter than
+// This handles what HTTP alone can decide: bodies never exceed their bounds, a body shorter than
 // announced is a failure, redirects are not followed, and every wait ends:
 //
 //   connecting    after `connect_timeout`
-//   silence       after `stall_timeout`: not a byte was acknowledged or came; a pause for the
-//                 bandwidth's sake is none
-//   a trickle     after `crawl_timeout` and one second for each kCrawl_bytes_s that there are to be
-//                 carried: on the whole nothing is so slow that works
-//   a request     when it has not got on for its time limit, the wait in the queue included, where
-//                 others that get on do so for all; with TransferTime::whole, at that limit
-//   all of them   within about a second once the request's `is_over` says so
+//   silence       after `stall_timeout`, in which no byte was acknowledged or came; pauses for the
+//                 bandwidth limit do not count
+//   a trickle     after `crawl_timeout` and one second for each kCrawl_bytes_s of the bodies: a
+//                 working line is not that slow on the whole
+//   a request     after its time limit without progress, including the wait in the queue, in which
+//                 any request's progress counts; with TransferTime::whole, at that limit
+//   all of them   within about a second after the request's `is_over` returns true
 //
 // The caller interprets the answer.
 //
@@ -59,12 +59,12 @@ struct HttpClientConfig {
   std::chrono::milliseconds connect_timeout{10'000};
   std::chrono::seconds stall_timeout{15};  // without a byte in either direction
   std::chrono::milliseconds crawl_timeout{60'000};
-  std::string ca_file;  // empty: the system's
+  std::string ca_file;  // the system's if empty
   bool tls_verify = true;
-  bool use_proxy = true;                     // where the environment names one
-  bool http2 = false;                        // where the server offers it over TLS
+  bool use_proxy = true;                     // if the environment names one
+  bool http2 = false;                        // if the server offers it over TLS
   bool hedging = true;                       // late GETs are sent a second time
-  std::uint64_t upload_limit_bytes_s = 0;    // of bodies, over all requests together; 0: none
+  std::uint64_t upload_limit_bytes_s = 0;    // of the bodies of all requests together; none if 0
   std::uint64_t download_limit_bytes_s = 0;  // the same
 };
 
@@ -74,26 +74,26 @@ struct HttpRequest {
   HeaderList headers;
   std::span<const std::byte> body;  // of PUT and POST
 
-  // The body of an answer with `buffer_status` goes to `buffer`, which it must not exceed. Every
-  // other body is kept as text, the first `text_limit` bytes of it.
+  // The body of an answer with `buffer_status` is stored in `buffer`, which it must not exceed. Of
+  // every other body the first `text_limit` bytes are kept as text.
   int buffer_status = 0;
   std::span<std::byte> buffer;
   std::size_t text_limit = std::size_t{64} << 10U;
 
-  // Called now and then by the caller's thread: true ends the request with ESHUTDOWN. May be empty.
+  // Called regularly by the caller's thread: true ends the request with ESHUTDOWN. May be empty.
   std::function<bool()> is_over;
 
-  // Asked before the request is sent, and before each piece of `body`, by the caller's thread: no
-  // ends it with ESHUTDOWN, and nothing more is sent. Empty: always yes.
+  // Called before the request is sent, and before each piece of `body`, by the caller's thread:
+  // false ends it with ESHUTDOWN, and nothing more is sent. If empty, sending is always allowed.
   std::function<bool()> may_send;
 
-  // Called by the caller's thread when bytes of it have moved. May be empty.
+  // Called by the caller's thread when bytes of the request have moved. May be empty.
   std::function<void()> got_on;
 
   TransferTime time = TransferTime::of_silence;
 
-  // A connection of its own, so that libcurl has no reason to send the request a second time behind
-  // our back (it does where a kept-alive connection turns out to be dead).
+  // Uses a new connection, so that libcurl has no reason to send the request a second time by
+  // itself (it does if a kept-alive connection turns out to be dead).
   bool fresh_connection = false;
 };
 
@@ -109,20 +109,20 @@ struct HttpResponse {
   [[nodiscard]] std::optional<std::string> header(std::string_view lower_case_name) const;
 };
 
-// No whole answer came.
+// The failure of a request without a whole answer.
 struct TransportFailure {
   enum class Kind : std::uint8_t {
-    connection,  // refused, reset, cut short, name not resolved: may pass
-    timeout,     // may pass
-    too_long,    // the body exceeds the buffer: will be so again
-    setup,       // certificate, CA file, URL: will be so again
-    proxy,       // a proxy of the environment's does not let us through: will be so again
+    connection,  // refused, reset, cut short, name not resolved: transient
+    timeout,     // transient
+    too_long,    // the body exceeds the buffer: permanent
+    setup,       // certificate, CA file, URL: permanent
+    proxy,       // a proxy of the environment refuses us: permanent
   };
   Kind kind = Kind::connection;
   std::string message;
-  // All of the request may have gone out. What went out in part is never done.
+  // The whole request may have been sent. The service never executes one that was sent in part.
   bool may_have_arrived = true;
-  // How much of the time that it took does not count: something got on until then.
+  // The part of the elapsed time that does not count, because there was progress until then.
   Duration put_off{};
 };
 
@@ -135,18 +135,18 @@ class HttpClient {
   explicit HttpClient(const HttpClientConfig& config);
   HttpClient(const HttpClient&) = delete;
   HttpClient& operator=(const HttpClient&) = delete;
-  // Ends what is under way, in bounded time.
+  // Ends the running requests, in bounded time.
   ~HttpClient();
 
-  // Any thread. Throws Error(ESHUTDOWN) when the request is over. Afterwards the request's memory
-  // is not used any more.
+  // Any thread may call. Throws Error(ESHUTDOWN) when the request is over. Afterwards the request's
+  // memory is not used any more.
   HttpOutcome perform(const HttpRequest& request, Duration time_limit);
 
  private:
   const std::unique_ptr<HttpEngine> engine_;
 };
 
-// "Sun, 06 Nov 1994 08:49:37 GMT"
+// Returns "Sun, 06 Nov 1994 08:49:37 GMT".
 std::optional<WallTime> parse_http_date(const std::string& text);
 
 }  // namespace nbdstack

@@ -12,12 +12,12 @@
 //   kSlow at least     longer than the shortest by     what comes in as long as the shortest and
 //                      kSpan                           kSpan; no larger than before, and
 //                                                      kWindow_bytes_min at least
-//   less               as long                         as before: a server was slow, or a packet lost
-//   any time           shorter, and the window small   larger by what has come
-//                      else                            the kernel's affair
+//   less               as long                         as before: a slow server, or a lost packet
+//   any time           shorter, and the window small   larger by the received bytes
+//                      else                            left to the kernel
 //
-// So on a line that is fast, or whose queue is short, nothing is ever narrowed. The window itself
-// is the connection's (the kernel keeps it); here is what is needed to find the next.
+// So on a line that is fast, or whose queue is short, the window is never narrowed. The kernel
+// keeps the window; this computes the next one.
 //
 // Not thread-safe: its owner is a transfer.
 #pragma once
@@ -34,25 +34,25 @@ namespace nbdstack {
 class ReceivePace {
  public:
   static constexpr Duration kSpan = std::chrono::milliseconds(500);
-  // Nothing is further away than that; a longer one was measured behind a queue.
+  // No service is further away than that; a longer round trip was measured behind a queue.
   static constexpr Duration kRoundTrip_max = std::chrono::seconds(1);
   static constexpr Duration kSlow = std::chrono::seconds(2);
   static constexpr Duration kPeriod_min = std::chrono::milliseconds(100);
   static constexpr std::uint64_t kWindow_bytes_min = std::uint64_t{8} << 10U;
-  // What is as large is not raised.
+  // A window of this size is not raised.
   static constexpr std::uint64_t kWindowBytes_small = std::uint64_t{1} << 20U;
 
   struct Seen {
     std::uint64_t received_bytes = 0;  // by the connection
     Duration shortest_round_trip{};
-    Duration round_trip{};  // 0: not known yet
+    Duration round_trip{};  // 0 if not known yet
     std::uint64_t window_bytes = 0;
   };
 
-  // Another answer comes. What was seen before was not of it.
+  // Called when another answer begins. Earlier observations do not apply to it.
   void begin() { answer_begun_.reset(); }
 
-  // As seen now, while the body comes. The window to offer; nothing: as it is.
+  // Called with the present state while the body comes. Returns the window to offer, if it changes.
   std::optional<std::uint64_t> window(const Seen& seen, TimePoint now) {
     if (!answer_begun_) {
       answer_begun_ = now;

@@ -2,23 +2,23 @@
 //
 // A TCP connection sends until a packet is lost. On a slow line with a long queue that takes many
 // seconds, and all requests behind it are as late ("bufferbloat"): small reads, and the lease's
-// renewal. So nothing is handed to the kernel while there are bytes that were handed over more than
-// kSpan and a round trip ago, and still are not acknowledged. As the queue is shared, that bounds
-// it for all uploads, however long it could be, and the line stays full. LEDBAT (RFC 6817) keeps to
-// a target of delay for the same purpose.
+// renewal. So nothing is passed to the kernel while bytes that were passed more than kSpan and a
+// round trip ago are still not acknowledged. As the queue is shared, that bounds it for all
+// uploads, whatever its possible length, and the line stays full. LEDBAT (RFC 6817) keeps a target
+// delay for the same purpose.
 //
-// Nor is there ever more on its way than a window, which is small at first and grows by what is
-// acknowledged, as TCP's does (slow start): the kernel would take a megabyte at once, before
-// anything can be old. When something is, the window becomes what is acknowledged within kSpan and
-// a round trip, once for such a time and no smaller than by half, and grows by a quarter from then
-// on: with four uploads the queue of a line of 1 Mbit/s is 0.8 s, where halves alone left 2. Pieces
-// are small as well, and larger where they go at once, so that it is known finely enough what was
-// handed over when.
+// The bytes in flight are also bounded by a window, which is small at first and grows with the
+// acknowledged bytes, like TCP's (slow start): the kernel would accept a megabyte at once, before
+// anything can be old. When something is, the window becomes the bytes acknowledged within kSpan
+// and a round trip, once for such a time and no smaller than by half, and grows by a quarter from
+// then on: with four uploads the queue of a line of 1 Mbit/s is 0.8 s, where halves alone left 2.
+// Pieces are small, too, and larger if they are accepted at once, so that the time of each byte is
+// known finely enough.
 //
-//   asked for a piece                    what was handed over before is with the kernel
-//     something is old, or the window    none for now: to be asked again after kPause
+//   a piece is requested                 and everything before is with the kernel
+//     something is old, or the window    none for now: to be requested again after kPause
 //       is full
-//     else                               a piece; handed() says how much of it was taken
+//     else                               a piece; handed() tells how much of it was accepted
 //   begin()                              another body on the same connection: the window stays
 #pragma once
 
@@ -48,8 +48,8 @@ class SendPace {
     round_ = {};
   }
 
-  // How large the next piece may be, when so much of what the kernel was given is not acknowledged.
-  // 0: none for now.
+  // Returns the largest size of the next piece, with this many bytes in the kernel not
+  // acknowledged; 0 if none may be sent now.
   std::size_t allowance(std::size_t unacknowledged_bytes, Duration round_trip, TimePoint now) {
     acknowledge(handed_bytes_ - std::min<std::uint64_t>(handed_bytes_, unacknowledged_bytes));
     const Duration wanted = kSpan + round_trip;
@@ -96,14 +96,14 @@ class SendPace {
 
   struct Round {
     TimePoint begun{};
-    std::uint64_t acknowledged_bytes = 0;  // until then
+    std::uint64_t acknowledged_bytes = 0;  // until that time
   };
   struct Mark {
     TimePoint handed;
-    std::uint64_t bytes;  // all that had been handed over by then
+    std::uint64_t bytes;  // all bytes passed by then
   };
 
-  std::deque<Mark> marks_;          // of what is not acknowledged
+  std::deque<Mark> marks_;          // of unacknowledged bytes
   std::uint64_t handed_bytes_ = 0;  // these two: of the body
   std::uint64_t acknowledged_bytes_ = 0;
   std::uint64_t window_bytes_ = kWindow_bytes_min;

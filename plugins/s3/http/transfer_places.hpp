@@ -41,10 +41,10 @@ namespace nbdstack {
 
 class TransferPlaces {
  public:
-  // What a place is for.
+  // The purpose of a place.
   struct Wanted {
     TransferClass its_class = TransferClass::small;
-    std::size_t bytes = 0;  // that are to be carried
+    std::size_t bytes = 0;  // to be carried
   };
 
   class Place {
@@ -64,14 +64,14 @@ class TransferPlaces {
     Wanted wanted_;
   };
 
-  // What one answer teaches.
+  // The lesson of one answer.
   struct Lesson {
     bool is_refusal = false;  // the service or the line has too much to do
-    bool is_good = false;     // it has not
-    bool is_large = false;    // and good: the time it took tells of the line
+    bool is_good = false;     // they have not
+    bool is_large = false;    // and good: its time shows the state of the line
     TimePoint sent{};
     TimePoint now{};
-    std::size_t get_bytes = 0;  // 0: it is not the body of a GET, and the times say nothing
+    std::size_t get_bytes = 0;  // 0 if it is not a GET's body, and the times mean nothing
     Duration to_first_byte{};
     Duration to_last_byte{};
   };
@@ -81,12 +81,12 @@ class TransferPlaces {
   TransferPlaces(const TransferPlaces&) = delete;
   TransferPlaces& operator=(const TransferPlaces&) = delete;
 
-  // Nothing: the deadline came first.
+  // Returns nothing if the deadline came first.
   std::optional<Place> enter(const Wanted& wanted, TransferLife& life);
-  // For a late GET. Nothing: it is not to be sent again.
+  // For a late GET. Returns nothing if it must not be sent again.
   std::optional<Place> repeat(TransferClass its_class, const TransferHedging::Late& late);
   void learn(const Lesson& lesson);
-  // Of a transfer, so many bytes have moved since the last look, and more may be under way.
+  // Called with the bytes that a transfer has moved since the last call; more may be under way.
   void carried(std::uint64_t bytes, bool is_more_under_way, TimePoint now);
 
  private:

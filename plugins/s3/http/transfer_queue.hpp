@@ -1,15 +1,15 @@
-// Who is next: requests that wait for one of a bounded number of places, in two classes.
+// Decides which request is next: they wait for one of a bounded number of places, in two classes.
 //
-// Small requests (metadata, parts of blocks) must not stand behind many large ones:
+// Small requests (metadata, parts of blocks) must not wait behind many large ones:
 //
-//   - Each class is served in the order of its coming. While both wait, they take turns, the small
-//     one first after a pause.
-//   - Large requests never take the last quarter of the places (at least one, where there are two)
-//     while small ones could need it, which is to say that one has come or gone within
-//     kSmallMemory. Where no small ones have been seen for so long, large ones use all places.
-//   - Small requests may use all places. They cannot starve large ones, with whom they take turns.
-//   - Large requests may be fewer than there are places, as few as the line has a use for
-//     (line_concurrency.hpp).
+//  - Each class is served in order of arrival. While both wait, they take turns, the small one
+//    first after a pause.
+//  - Large requests never use the last quarter of the places (at least one, if there are two) while
+//    small ones could need it, that is, if one has arrived or left within kSmallMemory. Otherwise
+//    large ones use all places.
+//  - Small requests may use all places. They cannot starve large ones, because they take turns.
+//  - Large requests may be fewer than there are places, down to what the line can use
+//    (line_concurrency.hpp).
 //
 // Not thread-safe: its owner's lock protects it (transfer_places.hpp).
 #pragma once
@@ -39,28 +39,28 @@ class TransferQueue {
     note(its_class, now);
   }
 
-  // Nothing: nobody waits, or there is no place, of which large ones take `large_most`.
+  // Returns nothing if nobody waits, or there is no place; large ones use at most `large_most`.
   std::optional<Waiting> take(unsigned places, unsigned large_most, TimePoint now) {
     const std::optional<TransferClass> next = next_class(places, large_most, now);
     if (!next) return std::nullopt;
     Waiting taken = line(*next).front();
     line(*next).pop_front();
     occupy(*next);
-    // The turn passes only to who waits for it.
+    // Only a waiting class gets the turn.
     large_is_next_ = *next == TransferClass::small && !line(TransferClass::large).empty();
     return taken;
   }
 
-  // A place is taken without waiting.
+  // Takes a place without waiting.
   void occupy(TransferClass its_class) { ++taken(its_class); }
-  // A place is free again.
+  // Makes a place free again.
   void release(TransferClass its_class, TimePoint now) {
     INVARIANT(taken(its_class) > 0);
     --taken(its_class);
     note(its_class, now);
   }
 
-  // Takes away who no longer wants to wait and satisfies `is_wanted`.
+  // Removes a waiting request that satisfies `is_wanted`, because it has given up.
   template <typename Predicate>
   std::optional<Waiting> remove(Predicate is_wanted) {
     for (auto& each : lines_) {
@@ -81,7 +81,7 @@ class TransferQueue {
   [[nodiscard]] bool waits(TransferClass its_class) const {
     return !lines_.at(static_cast<std::size_t>(its_class)).empty();
   }
-  // Of those of a class that wait; there must be one.
+  // The first waiting request of a class, of which there must be one.
   [[nodiscard]] const Waiting& next(TransferClass its_class) const {
     return lines_.at(static_cast<std::size_t>(its_class)).front();
   }

@@ -1,5 +1,5 @@
-// The sockets that libcurl wants to hear of, for one lane: one or two as a rule, and so poll(2),
-// which needs no system call when libcurl begins or ends to care for one.
+// The sockets that libcurl observes for one lane: usually one or two, and so poll(2), which needs
+// no system call when libcurl begins or ends observing one.
 //
 // Not thread-safe: its owner is the lane.
 #pragma once
@@ -21,7 +21,7 @@ class TransferSockets {
 
   TransferSockets();
 
-  // libcurl wants to hear of CURL_POLL_*.
+  // Called when libcurl wants events CURL_POLL_*.
   void want(curl_socket_t socket, int what) noexcept;
 
   // Waits for events. They are valid until the next call.

@@ -4,14 +4,14 @@
 // read at the first connection that needs them, and again after the file has been replaced. If it
 // cannot be read then, the earlier ones stay in force, and that is logged once.
 //
-//   connection                          what happens
-//   the first over TLS                  read; a file that is not there or holds none fails it
-//   a later one, the file is as it was  nothing is read
-//   a later one, the file is another    read; if that fails, those from before
+//   connection                          effect
+//   the first over TLS                  reads it; fails if the file is missing or has none
+//   a later one, with the same file     nothing is read
+//   a later one, with another file      reads it; if that fails, the earlier ones stay in force
 //
-// A libcurl with another TLS library than OpenSSL reads them by itself.
+// A libcurl with another TLS library than OpenSSL reads them itself.
 //
-// Any thread.
+// Any thread may call.
 #pragma once
 
 #include <curl/curl.h>
@@ -27,22 +27,22 @@ namespace nbdstack {
 
 class TrustedCertificates {
  public:
-  // `file`: PEM. Empty: what libcurl was built to trust.
+  // `file` is in PEM format; if empty, libcurl's built-in default is trusted.
   explicit TrustedCertificates(std::string file) : file_(std::move(file)) {}
   TrustedCertificates(const TrustedCertificates&) = delete;
   TrustedCertificates& operator=(const TrustedCertificates&) = delete;
 
-  // The handle's connections trust these. This outlives the handle. Throws Error(EINVAL) where
-  // libcurl cannot be told.
+  // Makes the handle's connections trust these. This outlives the handle. Throws Error(EINVAL) if
+  // libcurl does not accept that.
   void set_for(CURL* handle);
 
-  // For a connection that is about to begin.
+  // Called for a connection that is about to begin.
   CURLcode give_to(SSL_CTX* context);
 
-  // What is wrong where a connection could not be given any.
+  // Returns the fault if a connection could not be given any.
   [[nodiscard]] std::string fault() const;
 
-  // How often they were read.
+  // Returns how often they were read.
   [[nodiscard]] unsigned reads() const;
 
  private:
