@@ -61,31 +61,31 @@ DiskRegistryCore::Any DiskRegistryCore::find_or_make(const OpenRequest& request,
                                                      const ShownDisk& disk,
                                                      const std::function<Any()>& make) {
   const auto deadline = std::chrono::steady_clock::now() + options_.patience;
-  Lock lock(mutex_);
-  for (;;) {
+  const MutexLock lock(mutex_);
+  while (true) {
     const Verdict verdict = judge(request, disk);
     switch (verdict.kind) {
       case Verdict::Kind::share:
         verdict.entry->disk = disk;
         return share(verdict.entry, request);
       case Verdict::Kind::wait:
-        changed_.wait(lock);
+        changed_.wait(mutex_);
         break;
       case Verdict::Kind::evict:
-        evict(verdict.entry, lock);
+        evict(verdict.entry);
         break;
       case Verdict::Kind::refuse:
         if (std::chrono::steady_clock::now() >= deadline) refuse(*verdict.entry, request, disk);
-        changed_.wait_until(lock, deadline);
+        changed_.wait_until(mutex_, deadline);
         break;
       case Verdict::Kind::make: {
         const auto entry = std::make_shared<Entry>();
         entry->opened_by = {request.export_name, request.readonly, request.is_tls, nullptr};
         entry->disk = disk;
         entries_.push_back(entry);
-        Any state = make_state(entry, make, lock);
+        Any state = make_state(entry, make);
         share(entry, request);
-        evict_idle(lock);
+        evict_idle();
         return state;
       }
     }
@@ -154,24 +154,22 @@ DiskRegistryCore::Any DiskRegistryCore::share(const EntryPtr& entry, const OpenR
 }
 
 void DiskRegistryCore::client_left(const EntryPtr& entry) {
-  Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   if (--entry->users == 0) entry->idle_since = ++times_idle_;
   changed_.notify_all();
-  evict_idle(lock);
+  evict_idle();
 }
 
 DiskRegistryCore::Any DiskRegistryCore::make_state(const EntryPtr& entry,
-                                                   const std::function<Any()>& make, Lock& lock) {
-  lock.unlock();
+                                                   const std::function<Any()>& make) {
   Any state;
   try {
+    const MutexUnlock unlocked(mutex_);
     state = told_when_it_ends(entry, make());
   } catch (...) {
-    lock.lock();
     remove(entry);
     throw;
   }
-  lock.lock();
   entry->state = state;
   entry->alive = state;
   entry->phase = Phase::ready;
@@ -190,21 +188,20 @@ DiskRegistryCore::Any DiskRegistryCore::told_when_it_ends(const EntryPtr& entry,
             const EntryPtr ended = std::move(held);
             const auto registry = core.lock();
             if (registry == nullptr) return;
-            const std::lock_guard lock(registry->mutex_);
+            const MutexLock lock(registry->mutex_);
             registry->remove(ended);
           }};
 }
 
-void DiskRegistryCore::evict(const EntryPtr& entry, Lock& lock) {
+void DiskRegistryCore::evict(const EntryPtr& entry) {
   entry->phase = Phase::leaving;
   Any state = std::move(entry->state);
-  lock.unlock();
+  const MutexUnlock unlocked(mutex_);
   state.reset();
-  lock.lock();
 }
 
-void DiskRegistryCore::evict_idle(Lock& lock) {
-  while (const EntryPtr entry = longest_idle_of_too_many()) evict(entry, lock);
+void DiskRegistryCore::evict_idle() {
+  while (const EntryPtr entry = longest_idle_of_too_many()) evict(entry);
 }
 
 void DiskRegistryCore::remove(const EntryPtr& entry) {
@@ -214,7 +211,7 @@ void DiskRegistryCore::remove(const EntryPtr& entry) {
 
 std::vector<std::pair<std::string, DiskRegistryCore::Any>> DiskRegistryCore::all() const {
   std::vector<std::pair<std::string, Any>> states;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   states.reserve(entries_.size());
   for (const EntryPtr& entry : entries_) {
     if (Any state = entry->alive.lock()) {
@@ -225,15 +222,15 @@ std::vector<std::pair<std::string, DiskRegistryCore::Any>> DiskRegistryCore::all
 }
 
 void DiskRegistryCore::tidy() {
-  Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   changed_.notify_all();  // for clients that wait for one of them to go
-  evict_idle(lock);
+  evict_idle();
 }
 
 void DiskRegistryCore::clear() {
   std::list<EntryPtr> entries;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     entries.swap(entries_);
   }
   for (const EntryPtr& entry : entries) entry->state.reset();

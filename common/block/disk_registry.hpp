@@ -1,12 +1,12 @@
 // What a filter keeps of the disks that it is over: one State for each disk, whatever the names
 // under which clients open it.
 //
-// Which disk a client has opened is what the layer below tells (disk_identity.hpp). Where it tells
-// nothing, two names may or may not be one disk, and so may one name with and without TLS. What is
-// not known to be one disk is neither shared nor kept apart: the second client is refused, or the
-// administrator has said which it is (ExportRule).
+// The layer below reports which disk a client has opened (disk_identity.hpp). Where it does not,
+// two names may or may not be one disk, and so may one name with and without TLS. Disks that may be
+// one are neither shared nor kept apart: the second client is refused, unless the administrator has
+// set which it is (ExportRule).
 //
-// A State that the registry holds, against a client that opens a disk:
+// A State that the registry holds, compared with a client that opens a disk:
 //
 //   the State is of         the client's disk is     they are
 //   ---------------------   ----------------------   --------------------------------------------
@@ -27,36 +27,35 @@
 //   another size   is refused               then is refused
 //   .. but others  shared                   shared                leaves, and another is made
 //   wrote since
-//   unclear        waits a moment, then     waits a moment,       leaves; looks on
+//   unclear        waits a moment, then     waits a moment,       leaves; the search goes on
 //                  is refused               then is refused
-//   different      looks on                 looks on              looks on
+//   different      the search goes on       the search goes on    the search goes on
 //
-// "Others wrote since": by the terms of the identities; what is in use and unwritten then is the
-// filter's own affair. "Waits a moment": a client that has just cut its connection may not have been noticed yet.
+// "Others wrote since": by the terms of the identities; the filter itself handles a State that is
+// in use or holds unwritten data then. "Waits a moment": nbdkit may not have noticed yet that a
+// client has just cut its connection.
 //
 // The life of a State:
 //
 //   being made   by the first client of its disk; clients of the same disk wait for that. If it
-//                fails, the State is gone, and the next of those who wait tries again
+//                fails, the State is gone, and the next waiting client tries again
 //   in use       by at least one client
 //   idle         the last client has left. It is kept, so that a client that comes back finds it
 //                warm. When there are more idle ones than `most_idle`, the longest idle leave, of
 //                those that may go (that hold nothing unwritten)
-//   leaving      the registry has let go of it; its last layers are about to be closed. Who needs
-//                its place waits for its end, because it may own a file that has one owner
+//   leaving      the registry has released it; its last layers are about to be closed. A client that
+//                needs its place waits for its end, because it may own a file that has one owner
 //
-// Any thread. The registry's lock is held while may_go is called, but never while a State is made
-// or destroyed.
+// May be used by any thread. The registry's mutex is held while may_go is called, but never while a
+// State is made or destroyed.
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <list>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -64,12 +63,13 @@
 #include "common/block/disk_identity.hpp"
 #include "common/block/layer.hpp"
 #include "common/block/open_request.hpp"
+#include "common/sync/mutex.hpp"
 
 namespace nbdstack {
 
 // What the names of exports are where the layer below tells no identity.
 enum class ExportRule : std::uint8_t {
-  found_out,  // nobody has said: a second name is refused while the first one's State is needed
+  found_out,  // not set: a second name is refused while the first one's State is needed
   one,        // all names show one disk
   each        // each name is a disk of its own, and so is each with TLS and without
 };
@@ -77,19 +77,19 @@ enum class ExportRule : std::uint8_t {
 // What a client's layer below shows when it is opened.
 struct ShownDisk {
   std::uint64_t size_bytes = 0;
-  std::shared_ptr<const DiskIdentity> identity;  // null: it tells none
+  std::shared_ptr<const DiskIdentity> identity;  // null if it reports none
 
   static ShownDisk of(Layer& below) { return {below.traits().size_bytes, identity_of(below)}; }
 
-  // Whether this is what a State is about that was made for `other`.
+  // Whether a State that was made for `other` is about this disk.
   [[nodiscard]] bool is(const ShownDisk& other) const;
 };
 
 // Whether the default export, opened for no client, can be the disk that `request` has opened as
-// `disk`. Where the layer below tells identities, what it shows then has to be compared.
+// `disk`. Where the layer below reports identities, these have to be compared then.
 bool default_export_may_be(const OpenRequest& request, const ShownDisk& disk, ExportRule rule);
 
-// The part that is the same for all kinds of State.
+// The part that does not depend on the kind of State.
 class DiskRegistryCore : public std::enable_shared_from_this<DiskRegistryCore> {
  public:
   struct Options {
@@ -127,9 +127,8 @@ class DiskRegistryCore : public std::enable_shared_from_this<DiskRegistryCore> {
     std::weak_ptr<void> alive;     // from then on until its end
   };
   using EntryPtr = std::shared_ptr<Entry>;
-  using Lock = std::unique_lock<std::mutex>;
 
-  // What is to be done for a client next.
+  // The next step for a client.
   struct Verdict {
     enum class Kind : std::uint8_t { make, share, wait, evict, refuse } kind = Kind::make;
     EntryPtr entry;  // the one that is shared, waited for, evicted, or in the way
@@ -139,19 +138,21 @@ class DiskRegistryCore : public std::enable_shared_from_this<DiskRegistryCore> {
   [[nodiscard]] Relation relation(const Entry& entry, const OpenRequest& request,
                                   const ShownDisk& disk) const;
 
-  // All with mutex_ held.
-  [[nodiscard]] Verdict judge(const OpenRequest& request, const ShownDisk& disk) const;
-  [[nodiscard]] bool may_leave(const Entry& entry) const;
-  [[nodiscard]] EntryPtr longest_idle_of_too_many() const;
-  Any share(const EntryPtr& entry, const OpenRequest& request);
-  // Lets go of a ready State: its end is outside of the lock.
-  void evict(const EntryPtr& entry, Lock& lock);
-  void evict_idle(Lock& lock);
-  void remove(const EntryPtr& entry);
+  // The entries themselves are used with mutex_ held as well.
+  [[nodiscard]] Verdict judge(const OpenRequest& request, const ShownDisk& disk) const
+      REQUIRES(mutex_);
+  [[nodiscard]] bool may_leave(const Entry& entry) const REQUIRES(mutex_);
+  [[nodiscard]] EntryPtr longest_idle_of_too_many() const REQUIRES(mutex_);
+  Any share(const EntryPtr& entry, const OpenRequest& request) REQUIRES(mutex_);
+  // Releases a ready State, without the mutex.
+  void evict(const EntryPtr& entry) REQUIRES(mutex_);
+  void evict_idle() REQUIRES(mutex_);
+  void remove(const EntryPtr& entry) REQUIRES(mutex_);
 
-  Any make_state(const EntryPtr& entry, const std::function<Any()>& make, Lock& lock);
+  // Calls make() without the mutex.
+  Any make_state(const EntryPtr& entry, const std::function<Any()>& make) REQUIRES(mutex_);
   [[nodiscard]] Any told_when_it_ends(const EntryPtr& entry, Any state);
-  void client_left(const EntryPtr& entry);
+  void client_left(const EntryPtr& entry) EXCLUDES(mutex_);
   [[noreturn]] void refuse(const Entry& other, const OpenRequest& request,
                            const ShownDisk& disk) const;
   [[nodiscard]] std::string doubt(const Entry& other, const OpenRequest& request,
@@ -161,10 +162,10 @@ class DiskRegistryCore : public std::enable_shared_from_this<DiskRegistryCore> {
   const ExportRule& rule_;
   const MayGo may_go_;
 
-  mutable std::mutex mutex_;  // protects everything below
-  std::condition_variable changed_;
-  std::list<EntryPtr> entries_;
-  std::uint64_t times_idle_ = 0;
+  mutable Mutex mutex_;
+  ConditionVariable changed_;
+  std::list<EntryPtr> entries_ GUARDED_BY(mutex_);
+  std::uint64_t times_idle_ GUARDED_BY(mutex_) = 0;
 };
 
 template <typename State>
@@ -172,8 +173,8 @@ class DiskRegistry {
  public:
   using Options = DiskRegistryCore::Options;
 
-  // `may_go`: whether an idle State holds nothing that would be lost with it. It must not call the
-  // registry, and is quick.
+  // `may_go` returns whether an idle State holds nothing that would be lost with it. It must not
+  // call the registry, and is quick.
   DiskRegistry(
       Options options, const ExportRule& rule,
       std::function<bool(const State&)> may_go = [](const State&) { return true; })
@@ -204,8 +205,8 @@ class DiskRegistry {
     return states;
   }
 
-  // Idle States may have become free to go: those that are too many leave. Called when something
-  // was written back; a client's arrival and departure look for themselves.
+  // Lets idle States leave if there are too many of those that may go. To be called when data was
+  // written back; a client's arrival and departure do so by themselves.
   void tidy() { core_->tidy(); }
 
  private:

@@ -1,19 +1,20 @@
-// Who opens which disk, and how long that client stays.
+// Which client opens which disk, and how long the client stays.
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "common/sync/mutex.hpp"
+
 namespace nbdstack {
 
-// What is held because a client is there. Given back, the last first, when the client leaves: when
-// nbdkit finalizes its connection, or closes it without that, whichever comes first. (A layer
-// lives until the close, which comes after the client has seen its connection end.)
+// Holds objects until the client leaves, and releases the last one first: when nbdkit finalizes the
+// connection, or closes it without that. (A layer lives until the close, which comes after the
+// client has seen its connection end.)
 //
-// Any thread.
+// May be used by any thread.
 class ClientStay {
  public:
   ClientStay() = default;
@@ -22,22 +23,22 @@ class ClientStay {
   ~ClientStay() { end(); }
 
   void hold(std::shared_ptr<void> held) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     held_.push_back(std::move(held));
   }
 
   void end() {
     std::vector<std::shared_ptr<void>> held;
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       held.swap(held_);
     }
     while (!held.empty()) held.pop_back();
   }
 
  private:
-  std::mutex mutex_;  // protects what follows
-  std::vector<std::shared_ptr<void>> held_;
+  Mutex mutex_;
+  std::vector<std::shared_ptr<void>> held_ GUARDED_BY(mutex_);
 };
 
 struct OpenRequest {
@@ -47,9 +48,9 @@ struct OpenRequest {
   std::shared_ptr<ClientStay> stay = std::make_shared<ClientStay>();
 };
 
-// nbdkit tells a plugin the name of an export only where a client has asked for it (elsewhere
-// nbdkit_export_name fails): what is opened for no client is the default export, and an export with
-// a name is there only while a client of it lends its layer (common/block/lent_layer.hpp).
+// A plugin learns an export's name from nbdkit only in a client's connection (elsewhere
+// nbdkit_export_name fails): a connection without a client is to the default export, and another
+// export can be reached only while a client of it lends its layer (common/block/lent_layer.hpp).
 inline bool is_default_export(const std::string& export_name) {
   return export_name.empty();
 }

@@ -31,11 +31,11 @@ bool WriterWatch::judge(const std::shared_ptr<const DiskIdentity>& now) {
 }
 
 void WriterWatch::judge_anew(const DiskIdentity* now, bool is_ours) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const bool sets_aside = in_doubt_ == InDoubt::set_aside;
   bool still_true = sets_aside && !is_ours;
   if (is_ours && is_counted(now) == is_counted_) {
-    // Where terms are not counted, nobody knows who wrote while there was no right to.
+    // Where terms are not counted, others may have written while there was no right.
     const bool in_between = is_counted_ ? !now->term->still_true(term_) : !trusted_;
     still_true = (trusted_ || sets_aside) && !in_between;
   }

@@ -1,30 +1,30 @@
-// The texts of one connection's export description. nbdkit keeps no copy of what it is given, and
-// hands it on to filters: a text must stay where it is until the connection is closed.
+// The texts of one connection's export description. nbdkit passes the pointer on to filters,
+// without a copy: a text must stay where it is until the connection is closed.
 //
-// An identity has few texts in a connection's life (its right to write comes and goes), and each
-// is kept once, so that asking with every request takes no memory.
+// A disk has few identities during a connection (its right to write changes), and each text is kept
+// once, so that a call with every request takes no memory.
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <set>
 #include <string>
 #include <utility>
 
 #include "common/block/disk_identity.hpp"
+#include "common/sync/mutex.hpp"
 
 namespace nbdstack {
 
-// Any thread.
+// May be used by any thread.
 class DescriptionTexts {
  public:
-  // `server`: that of the identities (DiskIdentity::server).
+  // `server` is that of the identities (DiskIdentity::server).
   explicit DescriptionTexts(std::string server = {}) : server_(std::move(server)) {}
 
-  // Valid as long as this is. Null for no identity.
+  // Valid as long as this lives. Null for no identity.
   const char* text_of(std::shared_ptr<const DiskIdentity> identity) {
     if (identity == nullptr) return nullptr;
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (identity != last_) {
       DiskIdentity told = *identity;
       told.server = server_;
@@ -36,10 +36,10 @@ class DescriptionTexts {
 
  private:
   const std::string server_;
-  std::mutex mutex_;  // protects what follows
-  std::set<std::string> texts_;
-  std::shared_ptr<const DiskIdentity> last_;
-  const char* last_text_ = nullptr;  // of last_, in texts_
+  Mutex mutex_;
+  std::set<std::string> texts_ GUARDED_BY(mutex_);
+  std::shared_ptr<const DiskIdentity> last_ GUARDED_BY(mutex_);
+  const char* last_text_ GUARDED_BY(mutex_) = nullptr;  // of last_, in texts_
 };
 
 }  // namespace nbdstack

@@ -170,7 +170,7 @@ std::shared_ptr<const DiskIdentity> NextLayer::identity() {
   if (!shows_plugins_disk_) return nullptr;
   const char* const description = next_->export_description(next_);
   if (description == nullptr) return nullptr;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (description_ != description) {
     const auto told = DiskIdentity::parse(description);
     const bool is_known = told && (told->server.empty() || told->server == this_server());

@@ -1,24 +1,24 @@
 // The layer below a filter, over nbdkit's next_ops.
 //
-// nbdkit aborts the server when a call is made that the layer did not offer, or before its
-// capability was asked for. So everything is asked once, when the NextLayer is made, and calls are
-// checked against the answers here: a mistake above is an error in one request, not the end of the
-// server. It also cuts what is longer than nbdkit takes in one call.
+// nbdkit aborts the server on a call that the layer did not offer, or whose capability was not
+// queried before. So the NextLayer queries all capabilities once, when it is made, and checks calls
+// against the replies: a mistake above is an error in one request, not the end of the server. It
+// also splits requests that are longer than nbdkit takes in one call.
 #pragma once
 
 #include <nbdkit-filter.h>
 
 #include <memory>
-#include <mutex>
 #include <string>
 
 #include "common/block/layer.hpp"
 #include "common/nbdkit/filter.hpp"
 #include "common/nbdkit/single_seat.hpp"
+#include "common/sync/mutex.hpp"
 
 namespace nbdstack {
 
-// What is the same for all connections below a filter.
+// What all connections below a filter have in common.
 struct BelowFilter {
   int thread_model = NBDKIT_THREAD_MODEL_SERIALIZE_CONNECTIONS;  // nbdkit's final one
   // Whether a description that comes from below can be about the disk that is shown.
@@ -51,12 +51,12 @@ class NextLayer : public Layer {
   nbdkit_next* next_;
   LayerTraits traits_;
   const bool shows_plugins_disk_;
-  std::mutex mutex_;                              // protects what follows
-  std::string description_;                       // as nbdkit gave it last
-  std::shared_ptr<const DiskIdentity> identity_;  // what it says
+  Mutex mutex_;
+  std::string description_ GUARDED_BY(mutex_);                       // as nbdkit gave it last
+  std::shared_ptr<const DiskIdentity> identity_ GUARDED_BY(mutex_);  // parsed from it
 };
 
-// The chain below a filter; what it opens has a connection of its own, closed with the layer.
+// The chain below a filter. Each layer that it opens has a connection of its own.
 class NbdkitBackend final : public Backend {
  public:
   // `seat` is that of the layers below, where they have only one; it outlives this and its layers.

@@ -5,23 +5,23 @@
 namespace nbdstack {
 
 bool ServerStop::has_begun() {
-  std::unique_lock lock(mutex_);
-  const std::uint64_t mine = ++asked_;
+  const MutexLock lock(mutex_);
+  const std::uint64_t mine = ++requested_;
   thread_.wake();
-  changed_.wait(lock, [&] { return begun_ || answered_ >= mine; });
+  while (!begun_ && done_ < mine) changed_.wait(mutex_);
   return begun_;
 }
 
-void ServerStop::look_when_asked(StoppableThread& self) {
+void ServerStop::check_on_request(StoppableThread& self) {
   while (self.pause()) {
-    std::unique_lock lock(mutex_);
-    const std::uint64_t answering = asked_;
-    if (answering == answered_) continue;  // by the last look
+    MutexLock lock(mutex_);
+    const std::uint64_t now = requested_;
+    if (now == done_) continue;  // by the last check
     lock.unlock();
     const bool cut_off = nbdkit_nanosleep(0, 1) == -1;
     lock.lock();
     begun_ = cut_off;
-    answered_ = answering;
+    done_ = now;
     changed_.notify_all();
     if (begun_) return;
   }

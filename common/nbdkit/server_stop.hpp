@@ -1,40 +1,37 @@
-// Whether the server has been told to stop, for work that goes on when the client who asked for it
-// has gone.
+// Whether the server has been told to stop, for work that continues when the client that requested
+// it has left.
 //
-// nbdkit says that it stops by ending its sleep, and says the same in a connection's threads when
-// the client leaves. A write that is under way must not be given up for that: it may still reach
-// the service, after a later write of the same block. So a thread of its own, which belongs to no
-// connection, does the looking.
+// nbdkit_nanosleep() fails when the server stops, but in a connection's threads also when the
+// client leaves. A write under way must not be given up for that: it may still reach the service,
+// after a later write of the same block. So a thread that belongs to no connection calls it.
 //
-// It looks only when asked, because nbdkit logs a line each time a sleep meets the end of the
-// server: one line then tells that work was under way, and an idle server stops in silence.
+// It does so only on request, because nbdkit logs a line each time a sleep meets the end of the
+// server: one line then shows that work was under way, and an idle server stops in silence.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
 
+#include "common/sync/mutex.hpp"
 #include "common/sync/stoppable_thread.hpp"
 
 namespace nbdstack {
 
 class ServerStop {
  public:
-  // Starts the thread: not before after_fork.
-  ServerStop() : thread_([this](StoppableThread& self) { look_when_asked(self); }) {}
+  // Starts the thread, so not before after_fork.
+  ServerStop() : thread_([this](StoppableThread& self) { check_on_request(self); }) {}
 
-  // Takes a look, which is a matter of microseconds. To be called again and again while something
-  // takes long.
-  bool has_begun();
+  // Checks it now, which takes microseconds. To be called repeatedly during long work.
+  bool has_begun() EXCLUDES(mutex_);
 
  private:
-  void look_when_asked(StoppableThread& self);
+  void check_on_request(StoppableThread& self) EXCLUDES(mutex_);
 
-  std::mutex mutex_;  // protects everything below but the thread
-  std::condition_variable changed_;
-  std::uint64_t asked_ = 0;     // looks asked for
-  std::uint64_t answered_ = 0;  // looks taken
-  bool begun_ = false;
+  Mutex mutex_;
+  ConditionVariable changed_;
+  std::uint64_t requested_ GUARDED_BY(mutex_) = 0;  // number of checks
+  std::uint64_t done_ GUARDED_BY(mutex_) = 0;       // of these
+  bool begun_ GUARDED_BY(mutex_) = false;
   StoppableThread thread_;  // last: it uses all of the above
 };
 

@@ -16,7 +16,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <string>
 #include <utility>
@@ -27,6 +26,7 @@
 #include "common/block/forwarding_layer.hpp"
 #include "common/block/range.hpp"
 #include "common/block/writer_watch.hpp"
+#include "common/sync/mutex.hpp"
 #include "filters/cacheextents/known_extents.hpp"
 
 namespace nbdstack {
@@ -46,7 +46,7 @@ struct CacheextentsState {
   const std::uint64_t size_bytes;
   KnownExtents known;
   WriterWatch writers;               // tells whether the above may be used
-  std::mutex one_call_below;         // for clients and the scan, if the layer below is not parallel
+  Mutex one_call_below;              // for clients and the scan, if the layer below is not parallel
   LentLayers clients;                // stays empty: clients lend the scan nothing
   std::unique_ptr<ExtentScan> scan;  // or null; last: it uses all of the above
 };

@@ -1,7 +1,6 @@
 // nbdkit-zeroblock-filter: parameters, and a ZeroBlockLayer for each connection
 // (man/nbdkit-zeroblock-filter.pod). What it does stands in zeroblock_layer.hpp.
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 
@@ -11,6 +10,7 @@
 #include "common/nbdkit/exports_parameter.hpp"
 #include "common/nbdkit/filter.hpp"
 #include "common/nbdkit/server_stop.hpp"
+#include "common/sync/mutex.hpp"
 #include "filters/zeroblock/zeroblock_layer.hpp"
 
 // Set by nbdkit for -D zeroblock.verbose=1, before the filter is configured.
@@ -62,7 +62,7 @@ class ZeroBlockFilter final : public Filter {
 
   // Where the layer below takes one call at a time, which may mean on all connections to all
   // exports, clients and scans share this.
-  std::mutex one_call_below_;
+  Mutex one_call_below_;
   ExportRule exports_ = ExportRule::found_out;
   DiskRegistry<ZeroBlockState> disks_{{.filter = "zeroblock"}, exports_};
 };

@@ -3,13 +3,13 @@
 
 #include <exception>
 #include <memory>
-#include <mutex>
 #include <utility>
 
 #include "common/block/background_below.hpp"
 #include "common/block/exclusive_layer.hpp"
 #include "common/block/lent_layer.hpp"
 #include "common/log.hpp"
+#include "common/sync/mutex.hpp"
 #include "filters/cache/engine/block_cache.hpp"
 #include "filters/cache/serving/background_thread.hpp"
 #include "filters/cache/serving/disk_watch.hpp"
@@ -80,7 +80,7 @@ class ExportCache {
         [watch = watch_](Layer& layer) { return watch->may_write_back(layer); });
   }
 
-  std::mutex one_call_below_;
+  Mutex one_call_below_;
   std::shared_ptr<BlockCache> engine_;
   std::shared_ptr<DiskWatch> watch_;
   const bool is_default_;

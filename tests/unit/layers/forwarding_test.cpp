@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "common/block/exclusive_layer.hpp"
@@ -48,7 +47,7 @@ class ForwardingLayerTest : public ::testing::Test {
 
   FakeLayer disk{kDisk_bytes};
   FakeClock clock;
-  std::mutex mutex;
+  Mutex mutex;
 };
 
 TEST_F(ForwardingLayerTest, PassesEachCallAsItCame) {

@@ -2,7 +2,6 @@
 #include "filters/cache/serving/background_thread.hpp"
 
 #include <atomic>
-#include <mutex>
 
 #include "common/block/exclusive_layer.hpp"
 #include "tests/unit/cache/engine/cache_fixture.hpp"
@@ -33,7 +32,7 @@ class CacheBackgroundThread : public CacheTest {
   }
 
   const std::vector<std::byte> data_ = pattern(kBlock, 1);
-  std::mutex exclusive_;
+  Mutex exclusive_;
   LentLayers clients_;
 };
 
@@ -103,7 +102,7 @@ TEST_F(CacheBackgroundThread, WritesBackOverAClientsLayerWhereItCanHaveNoneOfIts
 // go when there is nothing more to write.
 TEST_F(CacheBackgroundThread, ClosesALayerOfItsOwnWhenNothingIsToBeDone) {
   struct Counted final : public ExclusiveLayer {
-    Counted(Layer& layer, std::mutex& exclusive, Gate& end)
+    Counted(Layer& layer, Mutex& exclusive, Gate& end)
         : ExclusiveLayer(layer, exclusive), closed(end) {}
     ~Counted() override { closed.pass(); }
     Gate& closed;
