@@ -21,9 +21,9 @@ if(NOT NBDKIT_HEADER_VERSION STREQUAL NBDKIT_SERVER_VERSION)
     "${NBDKIT_HEADER_VERSION}: the server would refuse filters built with them. Install nbdkit and nbdkit-plugin-dev of "
     "one version, or name the right ones with -DNBDKIT_EXECUTABLE=... and -DNBDKIT_INCLUDE_DIR=...")
 endif()
-if(NOT NBDKIT_HEADER_VERSION VERSION_GREATER_EQUAL 1.32 OR NOT NBDKIT_HEADER_VERSION VERSION_LESS 1.33)
+if(NBDKIT_HEADER_VERSION VERSION_LESS 1.30)
   message(FATAL_ERROR
-    "nbdkit ${NBDKIT_HEADER_VERSION} was found, but filters are bound to one version of its interface: nbdstack is "
-    "written for 1.32 (Debian 12). Build it there, or with -DNBDKIT_EXECUTABLE=... and -DNBDKIT_INCLUDE_DIR=... of a 1.32.")
+    "nbdkit ${NBDKIT_HEADER_VERSION} was found, but nbdstack needs 1.30 or later. Name another one with "
+    "-DNBDKIT_EXECUTABLE=... and -DNBDKIT_INCLUDE_DIR=...")
 endif()
 message(STATUS "nbdkit ${NBDKIT_SERVER_VERSION}: ${NBDKIT_EXECUTABLE}")

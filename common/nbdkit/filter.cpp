@@ -1,5 +1,6 @@
 #include "common/nbdkit/filter.hpp"
 
+#include <fmt/format.h>
 #include <nbdkit-filter.h>
 
 #include <chrono>
@@ -9,6 +10,7 @@
 #include "common/nbdkit/conversions.hpp"
 #include "common/nbdkit/guard.hpp"
 #include "common/nbdkit/nbdkit_clock.hpp"
+#include "common/nbdkit/nbdkit_version.hpp"
 #include "common/nbdkit/next_layer.hpp"
 #include "common/nbdkit/server_options.hpp"
 #include "common/nbdkit/server_start.hpp"
@@ -63,6 +65,13 @@ int answered(Body&& body) {
 void unload() {
   delete registered;
   registered = nullptr;
+}
+
+// Begins with the filter's name, as nbdkit recommends: all filters of a stack print here.
+void dump_plugin() {
+  guarded([] {
+    fmt::print("{}_nbdstack_version={}\n", registered->filter->info().name, NBDSTACK_VERSION);
+  });
 }
 
 int config(nbdkit_next_config* next, nbdkit_backend* nxdata, const char* key, const char* value) {
@@ -287,6 +296,7 @@ nbdkit_filter* register_filter(std::unique_ptr<Filter> filter) {
   registered->parameters = filter->parameters();
   registered->help = registered->parameters.help();
   registered->callbacks = callbacks_of(filter->info(), registered->help);
+  set_dump_plugin(registered->callbacks, dump_plugin);
   registered->filter = std::move(filter);
   return &registered->callbacks;
 }

@@ -7,7 +7,14 @@ import tempfile
 import unittest
 
 from e2e.test_man_pages import PAGES, parameters_of_help
-from support.nbdkit import Nbdkit, NbdkitError, our_nbdkit, run_expecting_failure, system_nbdkit
+from support.nbdkit import (
+    Nbdkit,
+    NbdkitError,
+    nbdkit_version,
+    our_nbdkit,
+    run_expecting_failure,
+    system_nbdkit,
+)
 
 FILTERS, PLUGINS = ("cache", "cacheextents", "md5", "readahead", "zeroblock"), ("s3",)
 
@@ -259,6 +266,9 @@ class Modules(unittest.TestCase):
         self.assertRegex(fields["version"], r"^\d+\.\d+")
         text = self.run_nbdkit("--filter=cache", "--filter=md5", "s3", "--dump-plugin")
         self.assertIn("name=s3", text)
+        versions = re.findall(r"^(\w+)_nbdstack_version=\d+\.\d+", text, re.M)
+        asks_filters = nbdkit_version() >= (1, 36)
+        self.assertEqual(versions, ["cache", "md5"] if asks_filters else [])
 
     def test_only_the_entry_point_is_exported(self):
         """A module exports its entry point only."""

@@ -11,6 +11,7 @@ standard error in a file: server.log().
 import contextlib
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -44,6 +45,14 @@ def system_nbdkit():
     if not path:
         raise NbdkitError("nbdkit: not found; apt-get install nbdkit")
     return path
+
+
+def nbdkit_version():
+    """That of Debian's nbdkit: (1, 32, 5)."""
+    config = subprocess.run(
+        [system_nbdkit(), "--dump-config"], check=True, capture_output=True, text=True
+    ).stdout
+    return tuple(map(int, re.search(r"^version=([\d.]+)", config, re.MULTILINE)[1].split(".")))
 
 
 class Nbdkit:
