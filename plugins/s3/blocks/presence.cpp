@@ -56,7 +56,7 @@ void Presence::list() {
   } catch (const std::exception& error) {
     log::debug("the listing of what is stored ended after {} objects: {}", count, error.what());
   }
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   listed_ = true;
   has_listed_.notify_all();
 }
@@ -95,8 +95,8 @@ void Presence::say_contradictions() const {
 }
 
 void Presence::wait_until_listed() {
-  std::unique_lock lock(mutex_);
-  has_listed_.wait(lock, [&] { return listed_; });
+  const MutexLock lock(mutex_);
+  while (!listed_) has_listed_.wait(mutex_);
 }
 
 bool Presence::is_missed(BlockNumber block) {

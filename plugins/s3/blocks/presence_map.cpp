@@ -25,7 +25,7 @@ PresenceMap::PresenceMap(std::function<bool()> is_owner, const KnownBlocks& know
 
 std::optional<PresenceMap::State> PresenceMap::state_of(BlockNumber block) const {
   if (!is_owner_ || !is_owner_()) return std::nullopt;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return states_.find(block.value);
 }
 
@@ -57,7 +57,7 @@ std::optional<std::vector<Range>> PresenceMap::candidates(BlockNumber first,
   if (!is_owner_ || !is_owner_()) return std::nullopt;
   std::vector<Range> found;
   bool is_known = true;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   walk(first, end, [&](const Range& range, std::optional<State> state) {
     is_known = state.has_value();
     if (is_known && !is_absence(*state)) append_range(found, range);
@@ -71,7 +71,7 @@ std::vector<Range> PresenceMap::not_absent(BlockNumber first, BlockNumber end) c
   if (!is_in_use()) return whole;
   std::vector<Range> found;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     walk(first, end, [&](const Range& range, std::optional<State> state) {
       if (!state.has_value() || !is_absence(*state)) append_range(found, range);
       return true;
@@ -94,7 +94,7 @@ void PresenceMap::removed(std::span<const BlockNumber> blocks) {
 
 void PresenceMap::assign(std::span<const BlockNumber> blocks, State state) {
   if (!is_in_use()) return;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   for (std::size_t i = 0; i < blocks.size();) {
     std::size_t next = i + 1;
     while (next < blocks.size() && blocks[next].value == blocks[next - 1].value + 1) ++next;
@@ -105,7 +105,7 @@ void PresenceMap::assign(std::span<const BlockNumber> blocks, State state) {
 
 void PresenceMap::not_found(BlockNumber block) {
   if (!is_in_use()) return;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto state = states_.find(block.value);
   if (!state.has_value() || *state == State::listed) {
     states_.assign({block.value, 1}, State::absent);
@@ -114,7 +114,7 @@ void PresenceMap::not_found(BlockNumber block) {
 
 void PresenceMap::learn(std::span<const BlockNumber> present, BlockNumber first, BlockNumber end) {
   if (!is_in_use()) return;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   for (const BlockNumber block : present) fill({block.value, 1}, State::listed);
   fill({first.value, end.value - first.value}, State::absent);
 }
@@ -134,7 +134,7 @@ PresenceMap::Comparison PresenceMap::compare(std::span<const BlockNumber> listed
                                              BlockNumber end) {
   Comparison found;
   if (!is_in_use()) return found;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   for (const BlockNumber block : listed) {
     const auto state = states_.find(block.value);
     if (state == State::recorded_stored) ++found.confirmed;
@@ -152,7 +152,7 @@ PresenceMap::Comparison PresenceMap::compare(std::span<const BlockNumber> listed
 KnownBlocks PresenceMap::known() const {
   KnownBlocks known;
   if (!is_in_use()) return known;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   constexpr Range kAll{0, std::numeric_limits<std::uint64_t>::max()};
   for (const auto& run : states_.overlapping(kAll)) {
     const bool stored = is_certain_storage(run.value);
@@ -168,7 +168,7 @@ KnownBlocks PresenceMap::known() const {
 }
 
 std::size_t PresenceMap::runs() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return states_.size();
 }
 

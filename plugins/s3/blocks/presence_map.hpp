@@ -4,9 +4,9 @@
 //   state       means                                         left by
 //   unknown     nothing is certain                            a change of our own, an answer that
 //                                                             there is none, a listing that is proof
-//   recorded,   so it was when this server became the owner   a change; a listing that shows
-//    absent     (known_blocks.hpp), and nothing has changed   otherwise: to unknown
-//   recorded,   the same                                      a change
+//   recorded,   it was absent when this server became the     a change; a listing that shows
+//    absent     owner (known_blocks.hpp), and is unchanged    otherwise: to unknown
+//   recorded,   it was stored then, and is unchanged          a change
 //    stored
 //   absent      we removed it, or were told that there is     a change
 //               none
@@ -15,29 +15,29 @@
 //   doubtful    a change is under way, or failed, and may     a change that succeeds
 //               have happened, or still happen
 //
-// Knowledge that comes from the store may be older than a change. So it fills in what is unknown
-// (or listed) and nothing else, and a change takes its blocks out of those states before it is
-// sent: whatever an answer says of them later is ignored. No order of the two goes wrong.
+// An answer of the store may be older than a change. So it only replaces unknown and listed, and a
+// change takes its blocks out of those states before it is sent: later answers about them are
+// ignored, and the order of the two does not matter.
 //
-// That holds as long as nobody else writes to the volume: the map answers only while `is_owner`
-// says so, and is of no use without. `is_owner` is true from before the map is made; it may turn
-// false and true again only where nobody else has written in between (a lease in doubt that was
-// renewed after all, lease.hpp). It is asked by any thread.
+// That holds while nobody else writes to the volume: the map answers only while `is_owner` returns
+// true. It does so from before the map is made; it may return false and then true again only where
+// nobody else has written in between (a lease in doubt that was renewed after all, lease.hpp). It
+// is called by any thread.
 //
 // Memory: a node for a run of equal states, however long, and a byte a block where there are many
-// (block_states.hpp). Any thread.
+// (block_states.hpp). May be used by any thread.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <utility>
 #include <vector>
 
 #include "common/block/range.hpp"
+#include "common/sync/mutex.hpp"
 #include "plugins/s3/blocks/block_states.hpp"
 #include "plugins/s3/blocks/known_blocks.hpp"
 
@@ -45,21 +45,21 @@ namespace nbdstack {
 
 class PresenceMap {
  public:
-  // `is_owner` is empty: nobody owns the volume, and the map never answers. `known` is what was
+  // If `is_owner` is empty, nobody owns the volume, and the map never answers. `known` is what was
   // certain when this server became the owner.
   explicit PresenceMap(std::function<bool()> is_owner, const KnownBlocks& known = {});
 
-  // It is certain that there is no object; false also where nothing is.
+  // Whether it is certain that there is no object.
   [[nodiscard]] bool is_absent(BlockNumber block) const;
-  // It is certain that there is one. Not so of what was only listed.
+  // Whether it is certain that there is one, which is more than that a listing has shown it.
   [[nodiscard]] bool is_stored(BlockNumber block) const;
 
-  // The runs of [first, end) that may have objects, as half-open ranges of block numbers. Nothing:
-  // part of it is unknown.
+  // The runs of [first, end) that may have objects, as half-open ranges of block numbers. Returns
+  // nothing if a part is unknown.
   [[nodiscard]] std::optional<std::vector<Range>> candidates(BlockNumber first,
                                                              BlockNumber end) const;
-  // The same where what is unknown counts as what may have one. Asks `is_owner` only if there would
-  // be something else to answer than the whole range.
+  // As candidates(), but an unknown block may have an object. Calls `is_owner` only if the answer
+  // would be less than the whole range.
   [[nodiscard]] std::vector<Range> not_absent(BlockNumber first, BlockNumber end) const;
 
   // Around a change of the blocks: before it is sent, and when it has succeeded.
@@ -69,7 +69,7 @@ class PresenceMap {
 
   // The store has answered that there is no such object.
   void not_found(BlockNumber block);
-  // From a listing that is proof: these blocks have objects, and no others in [first, end) have.
+  // A listing that is proof has shown `present`, and no other objects of [first, end).
   void learn(std::span<const BlockNumber> present, BlockNumber first, BlockNumber end);
 
   struct Comparison {
@@ -77,7 +77,7 @@ class PresenceMap {
     std::uint64_t confirmed = 0;            // blocks listed that are
     std::vector<BlockNumber> unexpected{};  // listed, and recorded as absent: unknown from now on
   };
-  // With what a listing that is no proof has shown.
+  // Compares the record with what a listing that is no proof has shown.
   Comparison compare(std::span<const BlockNumber> listed, BlockNumber first, BlockNumber end);
 
   // What is certain now, while no change is under way.
@@ -87,7 +87,7 @@ class PresenceMap {
   [[nodiscard]] bool is_in_use() const { return static_cast<bool>(is_owner_); }
 
  private:
-  // Unknown: no run.
+  // A block that is unknown has none of them.
   enum class State : std::uint8_t {
     recorded_absent,
     recorded_stored,
@@ -105,15 +105,15 @@ class PresenceMap {
   }
 
   [[nodiscard]] std::optional<State> state_of(BlockNumber block) const;
-  // Calls visit(range, state) for all of [first, end) in order; no state: unknown. False ends it.
+  // Calls visit(range, state) for all of [first, end) in order, until it returns false.
   template <typename Visit>
-  void walk(BlockNumber first, BlockNumber end, Visit&& visit) const;  // mutex_ is held
+  void walk(BlockNumber first, BlockNumber end, Visit&& visit) const REQUIRES(mutex_);
   void assign(std::span<const BlockNumber> blocks, State state);
-  void fill(const Range& range, State state);  // mutex_ is held
+  void fill(const Range& range, State state) REQUIRES(mutex_);
 
   const std::function<bool()> is_owner_;
-  mutable std::mutex mutex_;  // protects states_
-  BlockStates<State> states_;
+  mutable Mutex mutex_;
+  BlockStates<State> states_ GUARDED_BY(mutex_);
 };
 
 }  // namespace nbdstack

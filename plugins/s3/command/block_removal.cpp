@@ -1,6 +1,5 @@
 #include "plugins/s3/command/block_removal.hpp"
 
-#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -28,11 +27,10 @@ RunMap<bool> recorded_in(const KnownBlocks& recorded, const Range& range) {
 
 void BlockRemoval::remove(BlockNumber first, BlockNumber end) {
   using Targets = std::vector<GuardedChanges::Target>;
-  std::mutex counting;
   BoundedWork<Targets> removing(options_.requests, [&](const Targets& targets) {
     if (options_.check_writable) options_.check_writable();
     changes_.remove(targets);
-    const std::lock_guard lock(counting);
+    const MutexLock lock(counting_);
     removed_ += targets.size();
     if (options_.progress) options_.progress(removed_);
   });

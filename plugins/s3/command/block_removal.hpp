@@ -11,6 +11,7 @@
 #include <functional>
 
 #include "common/block/range.hpp"
+#include "common/sync/mutex.hpp"
 #include "plugins/s3/blocks/block_format.hpp"
 #include "plugins/s3/blocks/known_blocks.hpp"
 #include "plugins/s3/store/guarded_changes.hpp"
@@ -44,14 +45,18 @@ class BlockRemoval {
   void remove(BlockNumber first, BlockNumber end);
 
   // Returns the number of objects removed by all calls so far.
-  [[nodiscard]] std::uint64_t removed() const { return removed_; }
+  [[nodiscard]] std::uint64_t removed() const {
+    const MutexLock lock(counting_);
+    return removed_;
+  }
 
  private:
   ObjectStore& store_;
   const BlockFormat& format_;
   const ChangeOptions& options_;
   GuardedChanges changes_;
-  std::uint64_t removed_ = 0;
+  mutable Mutex counting_;
+  std::uint64_t removed_ GUARDED_BY(counting_) = 0;
 };
 
 }  // namespace nbdstack

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <functional>
-#include <mutex>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "common/error.hpp"
+#include "common/sync/mutex.hpp"
 #include "plugins/s3/blocks/block_objects.hpp"
 #include "plugins/s3/blocks/block_record.hpp"
 #include "plugins/s3/command/bounded_work.hpp"
@@ -29,13 +29,12 @@ class Pass {
   using Choose = std::function<bool(const ListedVersion&, const ListedVersion* next)>;
 
   void run(const Choose& choose) {
-    std::mutex counting;
     BoundedWork<std::vector<Removal>> removing(
         options_.requests, [&](const std::vector<Removal>& removals) {
           if (options_.check_writable) options_.check_writable();
           Doubt doubt;  // a late execution is harmless: an id names this version for ever
           store_.remove_matching(removals, doubt);
-          const std::lock_guard lock(counting);
+          const MutexLock lock(counting_);
           removed_ += removals.size();
           if (options_.progress) options_.progress(removed_);
         });
@@ -58,13 +57,17 @@ class Pass {
     removing.finish();
   }
 
-  [[nodiscard]] std::uint64_t removed() const { return removed_; }
+  [[nodiscard]] std::uint64_t removed() const {
+    const MutexLock lock(counting_);
+    return removed_;
+  }
 
  private:
   ObjectStore& store_;
   const VersionScope& scope_;
   const ChangeOptions& options_;
-  std::uint64_t removed_ = 0;
+  mutable Mutex counting_;
+  std::uint64_t removed_ GUARDED_BY(counting_) = 0;
 };
 
 }  // namespace

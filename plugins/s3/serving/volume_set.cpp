@@ -32,12 +32,12 @@ Layer& VolumeSet::disk(const std::string& name) {
   }
   std::shared_ptr<Entry> entry;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     auto& slot = entries_[name];
     if (slot == nullptr) slot = std::make_shared<Entry>();
     entry = slot;
   }
-  const std::lock_guard opening(entry->opening);
+  const MutexLock opening(entry->opening);
   if (entry->volume == nullptr) {
     try {
       entry->volume = open(name);
@@ -60,9 +60,9 @@ std::unique_ptr<ServedVolume> VolumeSet::open(const std::string& name) {
   return volume;
 }
 
-// Whoever else waits for it keeps it.
+// The entry stays if another client waits for it.
 void VolumeSet::forget_if_unused(const std::string& name, const std::shared_ptr<Entry>& entry) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = entries_.find(name);
   constexpr long kOursAndTheMaps = 2;
   if (found != entries_.end() && found->second == entry && entry.use_count() <= kOursAndTheMaps) {
@@ -76,11 +76,15 @@ std::vector<std::string> VolumeSet::names() {
 }
 
 void VolumeSet::stop() {
-  const std::lock_guard lock(mutex_);
-  for (const auto& [name, entry] : entries_) {
-    if (entry->volume != nullptr) entry->volume->stop();
+  std::map<std::string, std::shared_ptr<Entry>> entries;
+  {
+    const MutexLock lock(mutex_);
+    entries.swap(entries_);
   }
-  entries_.clear();
+  for (const auto& each : entries) {
+    const MutexLock opening(each.second->opening);
+    if (each.second->volume != nullptr) each.second->volume->stop();
+  }
 }
 
 bool can_be_volume_name(const std::string& name) {

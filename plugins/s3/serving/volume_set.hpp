@@ -1,41 +1,41 @@
 // Several volumes of one bucket, each under an export name: the volume KEY/NAME is the export NAME.
 //
-// A volume is opened, and the right to write it taken, when its first client comes, and kept until
-// the server ends: the next client does not wait, and nobody else gets in between. Opening one does
-// not hold up the clients of others. Of names that are none of a volume's nothing is kept: clients
-// may ask for as many as they like.
+// A volume is opened, and the right to write it taken, when its first client connects, and kept
+// until the server ends: later clients need not wait, and no other server takes it over in between.
+// Opening one does not hold up the clients of others. Nothing is kept of names that no volume has:
+// clients may request any number of them.
 #pragma once
 
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
+#include "common/sync/mutex.hpp"
 #include "plugins/s3/serving/served_volume.hpp"
 
 namespace nbdstack {
 
 class VolumeSet {
  public:
-  // `settings.request.key` is what all keys begin with; no volume is created.
+  // All keys begin with `settings.request.key`; no volume is created.
   VolumeSet(ServingSettings settings, const Host& host, std::function<bool()> stopping);
 
-  // Opens it if that has not been done. Throws Error(ENOENT) where there is no such volume, and
-  // Error(EINVAL) for a name that cannot be one.
+  // Opens the volume at its first call. Throws Error(ENOENT) if there is none, and Error(EINVAL)
+  // for a name that no volume can have.
   Layer& disk(const std::string& name);
 
   // The names of all volumes directly below the key, of our own layout.
   std::vector<std::string> names();
 
-  // Ends all; no request is under way.
+  // Ends all volumes; no request is under way.
   void stop();
 
  private:
   struct Entry {
-    std::mutex opening;  // held while it is opened
-    std::unique_ptr<ServedVolume> volume;
+    Mutex opening;
+    std::unique_ptr<ServedVolume> volume GUARDED_BY(opening);
   };
 
   std::unique_ptr<ServedVolume> open(const std::string& name);
@@ -44,16 +44,15 @@ class VolumeSet {
   const ServingSettings settings_;
   const Host host_;
   const std::function<bool()> stopping_;
-  std::mutex mutex_;  // protects entries_; taken for moments only
-  std::map<std::string, std::shared_ptr<Entry>> entries_;
+  Mutex mutex_;  // held for moments only; may be taken with an Entry's held
+  std::map<std::string, std::shared_ptr<Entry>> entries_ GUARDED_BY(mutex_);
 };
 
-// Whether a client may ask for a volume by it: one part of a key, which leads nowhere else.
+// Whether a volume may have the name: one part of a key, which leads nowhere else.
 bool can_be_volume_name(const std::string& name);
 
-// The names of the volumes that lie directly below `key`, in the order of their keys. Costs a
-// listing of the "directories" there, and a look for a descriptor in each, `requests` at a time (at
-// least one).
+// The names of the volumes directly below `key`, in the order of their keys. Costs a listing of the
+// "directories" there, and a request for each one's descriptor, `requests` (at least 1) at a time.
 std::vector<std::string> list_volumes(ObjectStore& store, const std::string& key,
                                       std::size_t requests);
 

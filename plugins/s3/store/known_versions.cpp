@@ -16,7 +16,7 @@ int digit_of(char c) {
   return -1;
 }
 
-// Nothing for an ETag that the digest could not give back exactly.
+// Returns nothing for an ETag that the digest could not give back exactly.
 std::optional<std::array<std::byte, kDigits / 2>> digest_of(std::string_view etag) {
   if (etag.size() != kDigits + 2 || etag.front() != '"' || etag.back() != '"') return std::nullopt;
   std::array<std::byte, kDigits / 2> digest{};
@@ -55,7 +55,7 @@ void KnownVersions::evict() {
 }
 
 KnownVersions::Found KnownVersions::find(BlockNumber block) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto group = groups_.find(block.value / kBlocksPerGroup);
   if (group == groups_.end()) return {};
   const std::size_t index = block.value % kBlocksPerGroup;
@@ -81,25 +81,25 @@ KnownVersions::Found KnownVersions::find(BlockNumber block) const {
 }
 
 void KnownVersions::set(BlockNumber block, const ObjectVersion& version) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   assign(block, version);
 }
 
 bool KnownVersions::settle(BlockNumber block, const ObjectVersion& version) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   assign(block, version);
   return end_dispute(block);
 }
 
 bool KnownVersions::accept(BlockNumber block, const ObjectVersion& version) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!end_dispute(block)) return false;
   assign(block, version);
   return true;
 }
 
 bool KnownVersions::dispute(BlockNumber block) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   auto disputed = group_of(block, true)->disputed[block.value % kBlocksPerGroup];
   if (disputed) return false;
   disputed = true;
@@ -138,7 +138,7 @@ void KnownVersions::assign(BlockNumber block, const ObjectVersion& version) {
 void KnownVersions::learn(BlockNumber block, const std::string& etag) {
   const auto digest = digest_of(etag);
   if (!digest.has_value()) return;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (has_evicted_) return;
   Group* const group = group_of(block, false);
   if (group == nullptr) return;

@@ -1,8 +1,8 @@
 // The version of every object that this server knows of, so that an overwrite or a removal can be
-// bound to the very version that it is meant for.
+// made conditional on the version that it is meant for.
 //
 //   state      means                                        left by
-//   untouched  nobody has told anything                     all that follows
+//   untouched  nothing is known                             all that follows
 //   listed     a listing has shown this ETag, at some       an answer to this server's own request,
 //              moment                                       or a change
 //   certain    a request of this server, while it owned     a change
@@ -11,24 +11,23 @@
 //   forgotten  a change is under way, or may have been      such an answer
 //              done or not
 //
-// A listing may be older than a change. So it fills in what is untouched and nothing else, and a
-// change makes its block forgotten before it is sent.
+// A listing may be older than a change. So it only fills in blocks that are untouched, and a change
+// makes its block forgotten before it is sent.
 //
 // Beside its state a block may be disputed: the store has refused a change of it, because somebody
-// else had changed the object, and whoever asked for the change has been told so.
+// else had changed the object, and the client's request has failed for that.
 //
 //   disputed   left by
 //   no         dispute()
 //   yes        accept(), with the version that a client has read since; settle(), when a change has
 //              been done after all
 //
-// Memory: a little more than 17 bytes an object, where the ETag is 32 hex digits in quotes, as most services give it.
-// They are allocated for 64 neighbouring blocks at once. Longer ETags are kept as they are, for a
-// bounded number of objects. When all that is allowed is in use, what was known of 64 blocks goes
-// for the sake of 64 others, and listings are believed no more, because one may be older than what
-// went.
+// Memory: a little more than 17 bytes an object, where the ETag is 32 hex digits in quotes, as most
+// services give it, allocated for 64 neighbouring blocks at once. Longer ETags are kept as they
+// are, for a bounded number of objects. At the limit, the versions of 64 blocks are evicted for 64
+// others, and listings are ignored from then on, because one may be older than what was evicted.
 //
-// Any thread.
+// May be used by any thread.
 #pragma once
 
 #include <array>
@@ -36,11 +35,11 @@
 #include <bitset>
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <string>
 #include <unordered_map>
 
 #include "common/block/range.hpp"
+#include "common/sync/mutex.hpp"
 #include "plugins/s3/store/object_version.hpp"
 
 namespace nbdstack {
@@ -61,19 +60,19 @@ class KnownVersions {
   };
   [[nodiscard]] Found find(BlockNumber block) const;
 
-  // An answer to a request that was made by the owner of the block. An unknown version is forgotten.
-  // What is disputed remains so.
+  // An answer to a request of the block's owner. An unknown version makes the block forgotten. A
+  // disputed block remains so.
   void set(BlockNumber block, const ObjectVersion& version);
   void forget(BlockNumber block) { set(block, ObjectVersion()); }
 
-  // The same where the change of the block has been done. Returns whether it was disputed.
+  // As set(), after a change of the block has been done. Returns whether it was disputed.
   bool settle(BlockNumber block, const ObjectVersion& version);
 
   // Returns whether it was not disputed before.
   bool dispute(BlockNumber block);
-  // Of anybody, not only the owner: does nothing, and returns false, where the block is not disputed.
+  // Any thread may call this. Does nothing and returns false if the block is not disputed.
   bool accept(BlockNumber block, const ObjectVersion& version);
-  // Costs nothing as long as no block is.
+  // Costs nothing while no block is disputed.
   [[nodiscard]] bool is_disputed(BlockNumber block) const {
     return disputed_.load(std::memory_order_acquire) > 0 && find(block).is_disputed;
   }
@@ -91,18 +90,17 @@ class KnownVersions {
     std::bitset<kBlocksPerGroup> disputed{};
   };
 
-  // All with the mutex held.
-  Group* group_of(BlockNumber block, bool may_evict);
-  void evict();
-  void assign(BlockNumber block, const ObjectVersion& version);
-  bool end_dispute(BlockNumber block);
+  Group* group_of(BlockNumber block, bool may_evict) REQUIRES(mutex_);
+  void evict() REQUIRES(mutex_);
+  void assign(BlockNumber block, const ObjectVersion& version) REQUIRES(mutex_);
+  bool end_dispute(BlockNumber block) REQUIRES(mutex_);
 
   const std::size_t groups_max_;
-  mutable std::mutex mutex_;  // protects everything below
-  std::unordered_map<std::uint64_t, Group> groups_;
-  std::unordered_map<std::uint64_t, std::string> long_etags_;
-  bool has_evicted_ = false;
-  std::atomic<std::size_t> disputed_{0};  // blocks; changed with the mutex held
+  mutable Mutex mutex_;
+  std::unordered_map<std::uint64_t, Group> groups_ GUARDED_BY(mutex_);
+  std::unordered_map<std::uint64_t, std::string> long_etags_ GUARDED_BY(mutex_);
+  bool has_evicted_ GUARDED_BY(mutex_) = false;
+  std::atomic<std::size_t> disputed_{0};  // blocks; written with mutex_ held, read without
 };
 
 }  // namespace nbdstack

@@ -1,22 +1,21 @@
-// Checksums of pieces of objects that carry none, because an older nbdstack stored them: made when such
-// an object is read whole and verified, so that the next part of it can be verified by itself.
+// Checksums of pieces of objects that carry none, because an older nbdstack stored them. They are
+// made when such an object is read whole and verified, so that its next part can be verified alone.
 //
-// They are remembered by the checksum of the whole, and so belong to that content, wherever it lies. The
-// oldest are forgotten when there are too many. Any thread may call.
+// The key is the checksum of the whole, so they belong to that content, wherever it is stored. The
+// oldest are discarded when there are too many. May be used by any thread.
 //
-// Of those who would all read the same object whole at the same time, one does; the others wait until
-// it has ended (Reading), and mostly find what they need then.
+// Of the threads that need the same object whole at the same time, one reads it; the others wait
+// until that has ended (Reading), and mostly find what they need then.
 #pragma once
 
-#include <condition_variable>
 #include <cstddef>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <string>
 #include <unordered_map>
 
+#include "common/sync/mutex.hpp"
 #include "plugins/s3/store/piece_checksums.hpp"
 
 namespace nbdstack {
@@ -28,49 +27,40 @@ class LearnedPieces {
 
   explicit LearnedPieces(std::size_t pieces_max = kPieces_max) : pieces_max_(pieces_max) {}
 
-  // One thread's part in reading the object with the checksum `whole`. The constructor waits as long as
-  // another thread reads it. Whoever has waited may read it too, after another look at find(): then
-  // nobody waits for that thread, so that a store that fails makes nobody wait twice.
+  // One thread's part in reading the object with the checksum `whole`. The constructor waits while
+  // another thread reads it. A thread that has waited may read it too, if find() still returns
+  // null: nobody waits for that thread, so that a failing store makes nobody wait twice.
   class Reading {
    public:
-    Reading(LearnedPieces& pieces, const std::string& whole) : pieces_(pieces), whole_(whole) {
-      std::unique_lock lock(pieces_.mutex_);
-      is_first_ = pieces_.being_read_.insert(whole_).second;
-      if (is_first_) return;
-      ++pieces_.waiting_;
-      pieces_.has_read_.wait(lock, [&] { return !pieces_.being_read_.contains(whole_); });
-      --pieces_.waiting_;
-    }
+    Reading(LearnedPieces& pieces, const std::string& whole)
+        : pieces_(pieces), whole_(whole), is_first_(pieces.begin_reading(whole)) {}
     Reading(const Reading&) = delete;
     Reading& operator=(const Reading&) = delete;
     ~Reading() {
-      if (!is_first_) return;
-      const std::lock_guard lock(pieces_.mutex_);
-      pieces_.being_read_.erase(whole_);
-      pieces_.has_read_.notify_all();
+      if (is_first_) pieces_.end_reading(whole_);
     }
 
    private:
     LearnedPieces& pieces_;
     const std::string whole_;
-    bool is_first_ = false;
+    const bool is_first_;
   };
 
-  // Threads that wait in a Reading: lets a test know that they do.
+  // The number of threads that wait in a Reading, for tests.
   [[nodiscard]] std::size_t waiting() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return waiting_;
   }
 
-  // `whole`: the checksum of the object, as its store has it. Null: not known.
+  // `whole` is the checksum of the object, as its store has it. Returns null if nothing is known.
   [[nodiscard]] std::shared_ptr<const PieceChecksums> find(const std::string& whole) const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto found = known_.find(whole);
     return found == known_.end() ? nullptr : found->second;
   }
 
   void learn(const std::string& whole, PieceChecksums pieces) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const std::size_t count = pieces.count();
     const auto [place, is_new] =
         known_.try_emplace(whole, std::make_shared<const PieceChecksums>(std::move(pieces)));
@@ -86,14 +76,29 @@ class LearnedPieces {
   }
 
  private:
+  // Returns whether no other thread reads the object. Otherwise waits until that has ended.
+  bool begin_reading(const std::string& whole) {
+    const MutexLock lock(mutex_);
+    if (being_read_.insert(whole).second) return true;
+    ++waiting_;
+    while (being_read_.contains(whole)) has_read_.wait(mutex_);
+    --waiting_;
+    return false;
+  }
+  void end_reading(const std::string& whole) {
+    const MutexLock lock(mutex_);
+    being_read_.erase(whole);
+    has_read_.notify_all();
+  }
+
   const std::size_t pieces_max_;
-  mutable std::mutex mutex_;  // protects what follows
-  std::unordered_map<std::string, std::shared_ptr<const PieceChecksums>> known_;
-  std::deque<std::string> order_;  // as they were learned
-  std::size_t count_ = 0;          // of pieces
-  std::set<std::string> being_read_;
-  std::condition_variable has_read_;
-  std::size_t waiting_ = 0;
+  mutable Mutex mutex_;
+  std::unordered_map<std::string, std::shared_ptr<const PieceChecksums>> known_ GUARDED_BY(mutex_);
+  std::deque<std::string> order_ GUARDED_BY(mutex_);  // as they were learned
+  std::size_t count_ GUARDED_BY(mutex_) = 0;          // of pieces
+  std::set<std::string> being_read_ GUARDED_BY(mutex_);
+  ConditionVariable has_read_;
+  std::size_t waiting_ GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace nbdstack

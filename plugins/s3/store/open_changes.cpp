@@ -15,7 +15,7 @@ bool endangers(const OpenChange& change, const ObjectVersion& next) {
 void OpenChanges::add(BlockNumber block, const OpenChange& change, Duration bound) {
   const TimePoint now = clock_.now();
   TimePoint open_until = now + bound;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (entries_.size() >= next_cleaning_) forget_old(now);
   auto& entries = entries_[block.value];
   std::erase_if(entries, [&](const Entry& each) {
@@ -35,7 +35,7 @@ void OpenChanges::forget_old(TimePoint now) {
 }
 
 void OpenChanges::supersede(BlockNumber block) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = entries_.find(block.value);
   if (found == entries_.end()) return;
   for (Entry& each : found->second) each.is_superseded = true;
@@ -43,7 +43,7 @@ void OpenChanges::supersede(BlockNumber block) {
 
 std::vector<BlockNumber> OpenChanges::blocks_in(BlockNumber first, BlockNumber end) const {
   std::vector<BlockNumber> blocks;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   for (auto at = entries_.lower_bound(first.value); at != entries_.end() && at->first < end.value;
        ++at) {
     blocks.push_back({at->first});
@@ -53,7 +53,7 @@ std::vector<BlockNumber> OpenChanges::blocks_in(BlockNumber first, BlockNumber e
 
 bool OpenChanges::may_create(BlockNumber block) const {
   const TimePoint now = clock_.now();
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = entries_.find(block.value);
   return found != entries_.end() &&
          std::any_of(found->second.begin(), found->second.end(), [&](const Entry& each) {
@@ -63,7 +63,7 @@ bool OpenChanges::may_create(BlockNumber block) const {
 
 Duration OpenChanges::time_to_wait(BlockNumber block, const ObjectVersion& next) const {
   const TimePoint now = clock_.now();
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = entries_.find(block.value);
   Duration longest = Duration::zero();
   if (found == entries_.end()) return longest;
@@ -74,13 +74,13 @@ Duration OpenChanges::time_to_wait(BlockNumber block, const ObjectVersion& next)
 }
 
 bool OpenChanges::has_any(BlockNumber block) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return entries_.contains(block.value);
 }
 
 bool OpenChanges::explains(BlockNumber block, const ObjectVersion& found,
                            const std::string& checksum) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto entries = entries_.find(block.value);
   return found.is_known() && entries != entries_.end() &&
          std::any_of(entries->second.begin(), entries->second.end(), [&](const Entry& each) {

@@ -75,7 +75,7 @@ BucketLocation::BucketLocation(const BucketLocationConfig& config)
           std::make_shared<BucketPlace>(place_at(config, config.endpoint, config.scope.region))) {}
 
 std::shared_ptr<const BucketPlace> BucketLocation::current() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return place_;
 }
 
@@ -87,7 +87,7 @@ bool BucketLocation::learn(const BucketPlace& asked, const HttpResponse& respons
   const std::string region = direction->region;
   std::string origin;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (!is_same(asked, *place_)) return true;  // learnt since that request went out
     if (is_learnt_ || !there.has_value()) return false;
     place_ = std::make_shared<BucketPlace>(std::move(*there));

@@ -20,7 +20,7 @@ std::variant<Credentials, Failure> ExpressSession::current(
   const TimePoint now = clock_->now();
   std::optional<Credentials> usable;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (session_.has_value() && now < end_) usable = session_;
     if (usable.has_value() && (is_renewing_ || now < end_ - kLastMinute)) return *usable;
     is_renewing_ = true;
@@ -29,7 +29,7 @@ std::variant<Credentials, Failure> ExpressSession::current(
   try {
     found = ask();
   } catch (...) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     is_renewing_ = false;
     throw;
   }
@@ -42,7 +42,7 @@ std::variant<Credentials, Failure> ExpressSession::current(
 
 std::optional<Credentials> ExpressSession::take(const std::variant<NewSession, Failure>& found,
                                                 TimePoint asked) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   is_renewing_ = false;
   const auto* const session = std::get_if<NewSession>(&found);
   if (session == nullptr) return std::nullopt;
@@ -52,7 +52,7 @@ std::optional<Credentials> ExpressSession::take(const std::variant<NewSession, F
 }
 
 void ExpressSession::refuse(const Credentials& failed) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (session_ == failed) session_.reset();
 }
 

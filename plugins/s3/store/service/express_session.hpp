@@ -1,27 +1,27 @@
 // The session that requests to a directory bucket (S3 Express One Zone) are signed with.
 //
-// CreateSession is signed with the user's credentials and answers with others, which are good for that
-// bucket and for five minutes. How long that is, is told by the service's own clock; it is measured by
-// one of ours that nobody sets, and a session that ends earlier is refused by the service.
+// CreateSession is signed with the user's credentials and returns others, which are valid for that
+// bucket and for five minutes. The answer gives the end by the service's clock; the time until then
+// is measured by a steady clock of ours. The service refuses a session that ends earlier.
 //
 //   the session is             a request
-//   none, ended, or refused    asks for one, and fails if that fails. Several may ask at the same
-//                              time: nobody waits for anybody, and the session that came last stays
-//   in its last minute         asks for one if nobody is doing so; else, and if that fails, it goes
-//                              on with the one there is
+//   none, ended, or refused    creates one, and fails if that fails. Several requests may do so at
+//                              the same time, without waiting; the last session to come is kept
+//   in its last minute         creates one if no other request is doing so; otherwise, and if that
+//                              fails, it is signed with the current one
 //   younger                    is signed with it
 //
-// Any thread; asking happens in the caller's, with no lock held.
+// May be used by any thread; the caller's thread sends CreateSession, with no mutex held.
 #pragma once
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <utility>
 #include <variant>
 
 #include "common/sync/clock.hpp"
+#include "common/sync/mutex.hpp"
 #include "plugins/s3/aws/credentials.hpp"
 #include "plugins/s3/aws/retry.hpp"
 #include "plugins/s3/http/http_client.hpp"
@@ -37,7 +37,7 @@ class ExpressSession {
  public:
   explicit ExpressSession(std::shared_ptr<Clock> clock) : clock_(std::move(clock)) {}
 
-  // `ask` sends CreateSession.
+  // `ask` sends CreateSession. What it throws propagates.
   std::variant<Credentials, Failure> current(
       const std::function<std::variant<NewSession, Failure>()>& ask);
 
@@ -48,13 +48,13 @@ class ExpressSession {
   std::optional<Credentials> take(const std::variant<NewSession, Failure>& found, TimePoint asked);
 
   const std::shared_ptr<Clock> clock_;
-  std::mutex mutex_;  // protects what follows
-  std::optional<Credentials> session_;
-  TimePoint end_{};
-  bool is_renewing_ = false;
+  Mutex mutex_;
+  std::optional<Credentials> session_ GUARDED_BY(mutex_);
+  TimePoint end_ GUARDED_BY(mutex_){};
+  bool is_renewing_ GUARDED_BY(mutex_) = false;
 };
 
-// What CreateSession answered; nothing for what is no such document.
+// Parses the answer to CreateSession. Returns nothing if it is no such document.
 std::optional<NewSession> parse_session(const HttpResponse& response);
 
 }  // namespace nbdstack

@@ -2,7 +2,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <mutex>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -12,6 +11,7 @@
 #include "common/hash/digest.hpp"
 #include "common/hash/xxh3.hpp"
 #include "common/log.hpp"
+#include "common/sync/mutex.hpp"
 #include "plugins/s3/store/piece_checksums.hpp"
 #include "plugins/s3/store/service/http_store.hpp"
 #include "plugins/s3/store/service/s3_answer.hpp"
@@ -182,11 +182,11 @@ std::vector<std::string> HttpStore::remove_matching(std::span<const Removal> rem
 // like that is tried in the other way, which tells what was wrong.
 void HttpStore::remove_each(std::span<const Removal> removals, Doubt& doubt,
                             std::vector<std::string>& refused) {
-  std::mutex merging;  // protects doubt and refused
+  Mutex merging;  // guards `doubt` and `refused`
   const auto remove = [&](const Removal& removal) {
     Doubt its_doubt;
     const auto merge = [&](bool was_refused) {
-      const std::lock_guard lock(merging);
+      const MutexLock lock(merging);
       doubt.is_open |= its_doubt.is_open;
       doubt.was_given_up |= its_doubt.was_given_up;
       doubt.may_pass |= its_doubt.may_pass;

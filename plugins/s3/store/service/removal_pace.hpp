@@ -1,23 +1,22 @@
 // How many objects one request for many (DeleteObjects) removes.
 //
-// S3 takes 1,000 keys. But services work through them one after the other or a few at a time, and say
+// S3 takes 1,000 keys. But services remove them one after the other or a few at a time, and send
 // nothing meanwhile: OpenStack Swift, which removes two at a time, took longer for 1,000 than a
 // silence may last, at every attempt, so that a volume of that many objects could not be deleted.
 //
 //   at first                   kFirst
 //   answered early             twice as many next time, S3's 1,000 at most
 //   answered late              as many as take `aim`
-//   no answer, it was given up an eighth of what was asked for; from kLeast on, that is the
-//                              caller's failure
+//   given up without answer    an eighth of the request's; at kLeast, the removal fails
 //
-// Any thread.
+// May be used by any thread.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
-#include <mutex>
 
 #include "common/sync/clock.hpp"
+#include "common/sync/mutex.hpp"
 
 namespace nbdstack {
 
@@ -27,17 +26,17 @@ class RemovalPace {
   static constexpr std::size_t kFirst = 250;
   static constexpr std::size_t kMost = 1000;
 
-  // `aim`: how long a request may well take.
+  // `aim` is how long a request should take at most.
   explicit RemovalPace(Duration aim) : aim_(aim) {}
 
   [[nodiscard]] std::size_t keys() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return keys_;
   }
 
-  // A request for `keys` took so long.
+  // A request for `keys` was answered after `took`.
   void answered(std::size_t keys, Duration took) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (took > aim_) {
       const double share =
           std::chrono::duration<double>(aim_) / std::chrono::duration<double>(took);
@@ -47,9 +46,9 @@ class RemovalPace {
     }
   }
 
-  // One was given up. False: fewer are no way out.
+  // A request for `keys` was given up. Returns false if fewer keys would not help.
   bool given_up(std::size_t keys) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     keys_ = bounded(std::min(keys_, keys / kShare));
     return keys > kLeast;
   }
@@ -60,8 +59,8 @@ class RemovalPace {
   static std::size_t bounded(std::size_t keys) { return std::clamp(keys, kLeast, kMost); }
 
   const Duration aim_;
-  mutable std::mutex mutex_;  // protects what follows
-  std::size_t keys_ = kFirst;
+  mutable Mutex mutex_;
+  std::size_t keys_ GUARDED_BY(mutex_) = kFirst;
 };
 
 }  // namespace nbdstack
