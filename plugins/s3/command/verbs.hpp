@@ -7,8 +7,7 @@
 
 namespace nbdstack {
 
-// Returns the exit code: 0, or 1 if something is damaged. Throws Error for everything that was
-// refused or failed.
+// Returns the exit code: 0, or 1 if something is damaged. Throws Error for a refusal or failure.
 int run_verb(const CommandLine& command);
 
 }  // namespace nbdstack
