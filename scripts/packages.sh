@@ -3,7 +3,7 @@
 BUILD_PACKAGES="cmake ninja-build g++ pkg-config perl nbdkit nbdkit-plugin-dev libcurl4-openssl-dev libssl-dev
     libfmt-dev libnbd-dev libpugixml-dev libxxhash-dev libzstd-dev nlohmann-json3-dev zlib1g-dev ca-certificates"
 CLIENT_PACKAGES="file libnbd-bin qemu-utils"
-TEST_PACKAGES="libgmock-dev libgtest-dev clang clang-format clang-tidy libclang-rt-14-dev python3 python3-libnbd nbdkit-plugin-python python3-boto3
+TEST_PACKAGES="libgmock-dev libgtest-dev clang clang-format clang-tidy libclang-rt-dev python3 python3-libnbd nbdkit-plugin-python python3-boto3
     radosgw ceph-mon ceph-osd ceph-common s3backer openssl e2fsprogs fuse3 iproute2 mount procps sqlite3
     swift swift-proxy swift-account swift-container swift-object memcached nginx haproxy squid"
 # Services of the tests come from npm: Node.js with it, in whatever way it is installed.
