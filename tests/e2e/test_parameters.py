@@ -268,7 +268,7 @@ class Modules(unittest.TestCase):
         self.assertIn("name=s3", text)
         versions = re.findall(r"^(\w+)_nbdstack_version=\d+\.\d+", text, re.M)
         asks_filters = nbdkit_version() >= (1, 36)
-        self.assertEqual(versions, ["cache", "md5"] if asks_filters else [])
+        self.assertEqual(sorted(versions), ["cache", "md5"] if asks_filters else [])
 
     def test_only_the_entry_point_is_exported(self):
         """A module exports its entry point only."""
