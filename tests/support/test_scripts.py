@@ -1,4 +1,5 @@
-"""What ./quickstart and ./check do before they build: their help, and packages that are missing."""
+"""What ./quickstart and ./check do before they build: their help, and packages that are missing; and
+what tests/distributions/run does before it makes a system."""
 
 import os
 import pathlib
@@ -42,11 +43,11 @@ class Scripts(unittest.TestCase):
         """What dpkg says about every package."""
         self.program("dpkg-query", f"printf {state}")
 
-    def run_script(self, name, *words):
+    def run_script(self, name, *words, environment=None):
         return subprocess.run(
             [self.directory / name, *words], capture_output=True, text=True, timeout=60,
             check=False, stdin=subprocess.DEVNULL,
-            env=os.environ | {"PATH": f"{self.programs}:{os.environ['PATH']}"},
+            env=os.environ | {"PATH": f"{self.programs}:{os.environ['PATH']}"} | (environment or {}),
         )  # fmt: skip
 
     def test_help_only_helps(self):
@@ -81,6 +82,25 @@ class Scripts(unittest.TestCase):
         self.assertEqual(self.calls.read_text().split("\n")[:2],
                          ["cmake --preset release -DNBDSTACK_TESTS=OFF",
                           "cmake --preset release -DNBDSTACK_TESTS=ON"])  # fmt: skip
+
+    def test_a_system_is_made_only_when_all_is_known(self):
+        """tests/distributions/run ends with a message, and has made nothing."""
+        self.program("debootstrap", f'echo debootstrap "$@" >>"{self.calls}"; exit 9')
+        temporary = self.directory / "temporary"
+        temporary.mkdir()
+        run = _ROOT / "tests" / "distributions" / "run"
+        for words, message in (
+            ([], "error: name a release: bookworm or trixie"),
+            (["jessie"], "error: name a release: bookworm or trixie"),
+            (["--root"], "error: --root needs a directory"),
+            (["trixie"], "error: only root can make a system in a directory"),
+        ):
+            with self.subTest(words):
+                done = self.run_script(run, *words, environment={"TMPDIR": str(temporary)})
+                self.assertEqual((done.returncode, done.stdout), (1, ""))
+                self.assertIn(message, done.stderr)
+        self.assertIn("bookworm|trixie [TESTS]", self.run_script(run, "--help").stdout)
+        self.assertEqual((self.calls.read_text(), list(temporary.iterdir())), ("", []))
 
 
 if __name__ == "__main__":
