@@ -9,6 +9,8 @@
 #include <fmt/core.h>
 
 #include <cerrno>
+#include <cstdint>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -26,7 +28,16 @@ class Error : public std::runtime_error {
   // and logs nothing again.
   static Error reported(int code) { return Error(code, std::string()); }
 
+  // Names by a number what is damaged or missing, such as a block. The log tells of each by itself
+  // (common/fault/fault.hpp), while other failures of one kind are told once.
+  [[nodiscard]] Error about(std::uint64_t subject) const {
+    Error error = *this;
+    error.subject_ = subject;
+    return error;
+  }
+
   [[nodiscard]] int code() const { return code_; }
+  [[nodiscard]] std::optional<std::uint64_t> subject() const { return subject_; }
   [[nodiscard]] bool is_reported() const { return *what() == '\0'; }
   // For a message about the consequence of this failure.
   [[nodiscard]] const char* reason() const {
@@ -35,6 +46,7 @@ class Error : public std::runtime_error {
 
  private:
   int code_;
+  std::optional<std::uint64_t> subject_;
 };
 
 // Returns "pwrite /var/tmp/x: No space left on device", with the errno that a system call has set.

@@ -28,6 +28,7 @@ struct Registration {
   std::string help;
   BelowFilter below;  // from get_ready on
   nbdkit_filter callbacks{};
+  RequestFaults faults;
   SingleSeat seat;                       // of the layers below, where they have only one
   std::optional<NbdkitBackend> backend;  // from after_fork on
 };
@@ -106,6 +107,7 @@ void cleanup(nbdkit_backend* /*backend*/) {
   if (!registered->backend) return;
   ServerStart::end();
   guarded([&] { registered->filter->cleanup(*registered->backend); });
+  registered->faults.end();
 }
 
 // --- Once per client ---
@@ -204,8 +206,8 @@ int can(nbdkit_next* /*next*/, void* handle) {
 // --- Requests ---
 
 template <typename Body>
-int request(int* err, Body&& body) {
-  const int code = guarded(body);
+int request(Fault& fault, int* err, Body&& body) {
+  const int code = guarded_request(fault, body);
   if (code == 0) return 0;
   *err = errno_for_client(code);
   return -1;
@@ -213,27 +215,30 @@ int request(int* err, Body&& body) {
 
 int pread(nbdkit_next* /*next*/, void* handle, void* buf, std::uint32_t count, std::uint64_t offset,
           std::uint32_t /*flags*/, int* err) {
-  return request(err, [&] { layer_of(handle).pread(bytes(buf, count), offset); });
+  return request(registered->faults.reads, err,
+                 [&] { layer_of(handle).pread(bytes(buf, count), offset); });
 }
 int pwrite(nbdkit_next* /*next*/, void* handle, const void* buf, std::uint32_t count,
            std::uint64_t offset, std::uint32_t flags, int* err) {
-  return request(err,
+  return request(registered->faults.writes, err,
                  [&] { layer_of(handle).pwrite(bytes(buf, count), offset, durability_of(flags)); });
 }
 int flush(nbdkit_next* /*next*/, void* handle, std::uint32_t /*flags*/, int* err) {
-  return request(err, [&] { layer_of(handle).flush(); });
+  return request(registered->faults.flushes, err, [&] { layer_of(handle).flush(); });
 }
 int trim(nbdkit_next* /*next*/, void* handle, std::uint32_t count, std::uint64_t offset,
          std::uint32_t flags, int* err) {
-  return request(err, [&] { layer_of(handle).trim(count, offset, durability_of(flags)); });
+  return request(registered->faults.trims, err,
+                 [&] { layer_of(handle).trim(count, offset, durability_of(flags)); });
 }
 int zero(nbdkit_next* /*next*/, void* handle, std::uint32_t count, std::uint64_t offset,
          std::uint32_t flags, int* err) {
-  return request(err, [&] { layer_of(handle).zero(count, offset, zero_options_of(flags)); });
+  return request(registered->faults.zeros, err,
+                 [&] { layer_of(handle).zero(count, offset, zero_options_of(flags)); });
 }
 int extents(nbdkit_next* /*next*/, void* handle, std::uint32_t count, std::uint64_t offset,
             std::uint32_t flags, nbdkit_extents* found, int* err) {
-  return request(err, [&] {
+  return request(registered->faults.extents, err, [&] {
     ExtentList list;
     layer_of(handle).extents(count, offset, (flags & NBDKIT_FLAG_REQ_ONE) != 0, list);
     add_extents(found, list);
@@ -241,7 +246,7 @@ int extents(nbdkit_next* /*next*/, void* handle, std::uint32_t count, std::uint6
 }
 int cache(nbdkit_next* /*next*/, void* handle, std::uint32_t count, std::uint64_t offset,
           std::uint32_t /*flags*/, int* err) {
-  return request(err, [&] { layer_of(handle).cache(count, offset); });
+  return request(registered->faults.cache, err, [&] { layer_of(handle).cache(count, offset); });
 }
 
 nbdkit_filter callbacks_of(const FilterInfo& info, const std::string& help) {

@@ -8,32 +8,64 @@
 #include <new>
 
 #include "common/error.hpp"
+#include "common/fault/fault.hpp"
 
 namespace nbdstack {
 
 // nbdkit_error, of one line (quoted_name.hpp).
 void report(const char* message) noexcept;
 
-// Runs `body`. Returns 0, or the errno of what it threw, which has been logged then.
-template <typename Body>
-int guarded(Body&& body) noexcept {
+// Runs `body`. Returns 0, or the errno of what it threw, whose message and subject are given to
+// `log_it` unless the layer below has logged it.
+template <typename Body, typename LogIt>
+int guarded(Body&& body, LogIt&& log_it) noexcept {
   try {
     body();
     return 0;
   } catch (const Error& error) {
-    if (!error.is_reported()) report(error.what());
+    if (!error.is_reported()) log_it(error.what(), error.subject());
     return error.code();
   } catch (const std::bad_alloc&) {
-    nbdkit_error("out of memory");
+    log_it("out of memory", std::nullopt);
     return ENOMEM;
   } catch (const std::exception& error) {
-    nbdkit_error("unexpected: %s", error.what());
+    log_it(error.what(), std::nullopt);
     return EIO;
   } catch (...) {
-    nbdkit_error("unexpected failure of unknown type");
+    log_it("unexpected failure of unknown type", std::nullopt);
     return EIO;
   }
 }
+
+template <typename Body>
+int guarded(Body&& body) noexcept {
+  return guarded(body, [](const char* message, auto&&...) { report(message); });
+}
+
+// The same for a request of a client's. All requests of a kind that fail are one fault to the log.
+template <typename Body>
+int guarded_request(Fault& fault, Body&& body) noexcept {
+  const int code = guarded(
+      body, [&](const char* message, const auto& subject) { fault.failed_with(message, subject); });
+  if (code == 0) fault.succeeded();
+  return code;
+}
+
+// The requests of each kind that one library answers.
+struct RequestFaults {
+  Fault reads{"reads"};
+  Fault writes{"writes"};
+  Fault flushes{"flushes"};
+  Fault trims{"trims"};
+  Fault zeros{"zeros"};
+  Fault extents{"questions for extents"};
+  Fault cache{"requests to cache"};
+
+  // When the server ends.
+  void end() noexcept {
+    for (Fault* fault : {&reads, &writes, &flushes, &trims, &zeros, &extents, &cache}) fault->end();
+  }
+};
 
 // For callbacks that answer with a number: the number, or -1.
 template <typename Result, typename Body>

@@ -21,6 +21,7 @@ struct Registration {
   std::unique_ptr<Plugin> plugin;
   ParameterTable parameters;
   std::string help;
+  RequestFaults faults;
   nbdkit_plugin callbacks{};
 };
 Registration* registered = nullptr;
@@ -40,14 +41,22 @@ Layer& layer_of(void* handle) {
 
 // A plugin's errno travels in errno and in nbdkit's own place: the latter is lost in threads that
 // nbdkit does not know, such as those a filter above us uses to write many blocks at once.
-template <typename Body>
-int request(Body&& body) {
-  const int failure = guarded(body);
+int answer_of(int failure) {
   if (failure == 0) return 0;
   const int code = errno_for_client(failure);
   nbdkit_set_error(code);
   errno = code;
   return -1;
+}
+
+template <typename Body>
+int answered(Body&& body) {
+  return answer_of(guarded(body));
+}
+
+template <typename Body>
+int request(Fault& fault, Body&& body) {
+  return answer_of(guarded_request(fault, body));
 }
 
 // --- Once per server ---
@@ -58,7 +67,7 @@ void unload() {
 }
 
 int config(const char* key, const char* value) {
-  return request([&] {
+  return answered([&] {
     if (registered->parameters.set(key, value)) return;
     throw Error(EINVAL,
                 unknown_parameter_text(key, registered->plugin->info().name, kKnownParameters));
@@ -66,23 +75,24 @@ int config(const char* key, const char* value) {
 }
 
 int config_complete() {
-  return request([] { registered->plugin->config_complete(); });
+  return answered([] { registered->plugin->config_complete(); });
 }
 void give_back() {
   if (registered != nullptr) guarded([] { registered->plugin->abandon(); });
 }
 int get_ready() {
-  return request([] {
+  return answered([] {
     registered->plugin->get_ready();
     ServerStart::arm(give_back);
   });
 }
 int after_fork() {
-  return request([] { ServerStart::run([] { registered->plugin->after_fork(); }); });
+  return answered([] { ServerStart::run([] { registered->plugin->after_fork(); }); });
 }
 void cleanup() {
   ServerStart::end();
   guarded([] { registered->plugin->cleanup(); });
+  registered->faults.end();
 }
 void dump_plugin() {
   guarded([] { registered->plugin->dump(); });
@@ -105,7 +115,7 @@ void* open(int readonly) {
   std::unique_ptr<Client> client;
   const bool comes = std::exchange(client_comes, false);
   const char* const name = comes ? nbdkit_export_name() : nullptr;
-  const int code = request([&] {
+  const int code = answered([&] {
     client = std::make_unique<Client>(
         registered->plugin->open(readonly != 0, name == nullptr ? "" : name), comes);
   });
@@ -114,7 +124,7 @@ void* open(int readonly) {
 }
 
 int list_exports(int /*readonly*/, int /*is_tls*/, nbdkit_exports* found) {
-  return request([&] {
+  return answered([&] {
     for (const std::string& name : registered->plugin->exports()) {
       if (nbdkit_add_export(found, name.c_str(), nullptr) == -1) {
         throw Error(errno, "the list of exports cannot be sent");
@@ -166,34 +176,38 @@ int can_zero(void* handle) {
 
 int pread(void* handle, void* buf, std::uint32_t count, std::uint64_t offset,
           std::uint32_t /*flags*/) {
-  return request([&] { layer_of(handle).pread({static_cast<std::byte*>(buf), count}, offset); });
+  return request(registered->faults.reads, [&] {
+    layer_of(handle).pread({static_cast<std::byte*>(buf), count}, offset);
+  });
 }
 int pwrite(void* handle, const void* buf, std::uint32_t count, std::uint64_t offset,
            std::uint32_t flags) {
-  return request([&] {
+  return request(registered->faults.writes, [&] {
     layer_of(handle).pwrite({static_cast<const std::byte*>(buf), count}, offset,
                             durability_of(flags));
   });
 }
 int flush(void* handle, std::uint32_t /*flags*/) {
-  return request([&] { layer_of(handle).flush(); });
+  return request(registered->faults.flushes, [&] { layer_of(handle).flush(); });
 }
 int trim(void* handle, std::uint32_t count, std::uint64_t offset, std::uint32_t flags) {
-  return request([&] { layer_of(handle).trim(count, offset, durability_of(flags)); });
+  return request(registered->faults.trims,
+                 [&] { layer_of(handle).trim(count, offset, durability_of(flags)); });
 }
 int zero(void* handle, std::uint32_t count, std::uint64_t offset, std::uint32_t flags) {
-  return request([&] { layer_of(handle).zero(count, offset, zero_options_of(flags)); });
+  return request(registered->faults.zeros,
+                 [&] { layer_of(handle).zero(count, offset, zero_options_of(flags)); });
 }
 int extents(void* handle, std::uint32_t count, std::uint64_t offset, std::uint32_t flags,
             nbdkit_extents* found) {
-  return request([&] {
+  return request(registered->faults.extents, [&] {
     ExtentList list;
     layer_of(handle).extents(count, offset, (flags & NBDKIT_FLAG_REQ_ONE) != 0, list);
     add_extents(found, list);
   });
 }
 int cache(void* handle, std::uint32_t count, std::uint64_t offset, std::uint32_t /*flags*/) {
-  return request([&] { layer_of(handle).cache(count, offset); });
+  return request(registered->faults.cache, [&] { layer_of(handle).cache(count, offset); });
 }
 
 nbdkit_plugin callbacks_of(const PluginInfo& info, const std::string& help) {

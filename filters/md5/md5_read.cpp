@@ -125,11 +125,13 @@ void Md5Layer::give_up(BlockNumber block, const Mismatch& wrong, unsigned reads,
   } else if (shared_->digests.file() != nullptr) {
     diagnosis = "the layer below returns damaged data, another block's, or a much older copy";
   }
-  throw Error(EIO, fmt::format("md5: block {} (offset {}, {} bytes{}): expected MD5 {}, found {} "
-                               "after {} reads in {} ms: {}",
-                               block.value, geometry_.offset_of(block), expected.content.length,
-                               written_at(expected), to_hex(expected.content.digest), to_hex(found),
-                               reads, in_ms(spent), diagnosis));
+  const Error damage(
+      EIO, fmt::format("md5: block {} (offset {}, {} bytes{}): expected MD5 {}, found {} "
+                       "after {} reads in {} ms: {}",
+                       block.value, geometry_.offset_of(block), expected.content.length,
+                       written_at(expected), to_hex(expected.content.digest), to_hex(found), reads,
+                       in_ms(spent), diagnosis));
+  throw damage.about(block.value);
 }
 
 // One attempt, with no change of the block in flight. Returns nothing if the block is right, or

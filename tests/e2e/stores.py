@@ -102,7 +102,10 @@ class GatewayStore(_Store):
         self.server, self.bucket = server, f"disk-{GatewayStore._number}"
         self.endpoint = endpoint or server.endpoint
         self.client = server.client()
-        self.client.create_bucket(self.bucket)
+        try:
+            self.client.create_bucket(self.bucket)
+        except TimeoutError:
+            raise AssertionError(f"no bucket is made: {server.evidence()}") from None
 
     def close(self):
         """Deletes the bucket with all objects."""

@@ -32,12 +32,22 @@ STACK = ("--filter=cache", "--filter=md5")
 # and put back, behind another request that does the same. What is looked for is one that hangs.
 OPERATIONS = 5
 
-ERROR_LINE = re.compile(r"error: (GET|PUT|DELETE|POST) s3://(?P<bucket>[^/]+)/(?P<key>\S*): (.+)")
+ERROR_LINE = re.compile(r"(?:error|not logged again): (GET|PUT|DELETE|POST) s3://(?P<bucket>[^/]+)/(?P<key>\S*): (.+)")
 
 
 def error_lines(log):
     """The lines that tell of a failure."""
     return [line for line in log.splitlines() if "error:" in line]
+
+
+def failure_lines(log):
+    """Those of requests that failed, and in a verbose log those that are like one before."""
+    others = ("succeed again: ", "failed within", "was never answered")
+    return [
+        line
+        for line in log.splitlines()
+        if ("error:" in line or "not logged again:" in line) and not any(other in line for other in others)
+    ]
 
 
 class _FaultTest(unittest.TestCase):
@@ -49,11 +59,11 @@ class _FaultTest(unittest.TestCase):
         self.proxy = FaultProxy(gateway().endpoint).__enter__()
         self.addCleanup(self.proxy.close)
 
-    def serve(self, *filters, **parameters):
+    def serve(self, *filters, verbose=False, **parameters):
         """A server of the volume through the proxy, which lets everything pass so far."""
         options = {"endpoint_url": self.proxy.endpoint, "connections": 64} | parameters
         options |= {"size": self.size, "object_size": OBJECT}
-        self.server = Nbdkit(*filters, *self.store.volume(**options))
+        self.server = Nbdkit(*filters, *self.store.volume(**options), verbose=verbose)
         self.addCleanup(self.server.stop)
         return self.server
 
@@ -223,7 +233,7 @@ class FaultsThatLast(_FaultTest):
     def setUp(self):
         super().setUp()
         # What a lease does in an outage has tests of its own.
-        self.serve(timeout=self.TIMEOUT_S, retries=3, own="none")
+        self.serve(verbose=True, timeout=self.TIMEOUT_S, retries=3, own="none")
         self.load = FailingLoad(
             SectorModel(self.size // SECTOR_BYTES), SEED, OBJECT // SECTOR_BYTES
         )
@@ -246,7 +256,7 @@ class FaultsThatLast(_FaultTest):
 
     def check_log(self, text, reason):
         """Every failure is explained: what was done, with which object, and what was wrong."""
-        lines = error_lines(text)
+        lines = failure_lines(text)
         self.assertGreaterEqual(len(lines), len(self.load.failures))
         for line in lines:
             self.assertRegex(line, ERROR_LINE)
@@ -286,7 +296,7 @@ class FaultsThatLast(_FaultTest):
                         handle.poll(1000)
                 except nbd.Error:
                     failed += 1
-        lines = error_lines(self.server.log()[logged:])
+        lines = failure_lines(self.server.log()[logged:])
         self.assertGreater(failed, 100)
         self.assertEqual(len(lines), failed)
         # One that never had its turn says so; one that was refused says how.

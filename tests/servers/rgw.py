@@ -158,6 +158,13 @@ class RadosGateway(StartedWhole):
         """Undoes suspend_user()."""
         self._admin("user", "enable", f"--uid={self.user}")
 
+    def evidence(self):
+        """For a test to which the service gives no answer: the daemon that has ended, or what the
+        OSD is doing and the ends of all logs."""
+        self._check_alive()
+        doing = self._run("ceph", "--admin-daemon", self.directory / "osd.0.asok", "dump_ops_in_flight")
+        return f"the OSD's operations: {doing}\n{self._logs()}"
+
     def memory_bytes(self):
         """Resident memory of all daemons."""
         pages = 0

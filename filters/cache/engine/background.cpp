@@ -57,6 +57,7 @@ TimePoint Background::step_below(Layer& below, TimePoint now) {
     failed(now, *failure);
   } else {
     state_.schedule.succeeded();
+    fault_.succeeded();
   }
   return state_.schedule.next_step(now);
 }
@@ -84,8 +85,8 @@ TimePoint Background::could_not_open(TimePoint now, const Error& error) {
 void Background::failed(TimePoint now, const Error& error) {
   const Duration pause = state_.schedule.failed(now);
   state_.ledger.remember_failure(error);
-  log::error("cache: write-back in the background failed and is tried again in {} s: {}",
-             std::chrono::duration_cast<std::chrono::seconds>(pause).count(), error.reason());
+  fault_.failed("cache: write-back in the background failed and is tried again in {} s: {}",
+                std::chrono::duration_cast<std::chrono::seconds>(pause).count(), error.reason());
 }
 
 void Background::write_back_due(Layer& below, TimePoint now) {

@@ -7,6 +7,7 @@
 
 #include "common/block/layer.hpp"
 #include "common/error.hpp"
+#include "common/fault/fault.hpp"
 #include "common/sync/clock.hpp"
 #include "filters/cache/engine/flush.hpp"
 #include "filters/cache/engine/guarded_state.hpp"
@@ -23,8 +24,8 @@ class Background {
   // Returns whether these settings ever give it work.
   [[nodiscard]] bool is_needed() const;
   // Does what is due at `now` and returns the latest time of the next step;
-  // GuardedState::wake_background requests an earlier one. A failed write-back is logged, and
-  // retried after a growing delay.
+  // GuardedState::wake_background requests an earlier one. A failed write-back is
+  // retried after a growing delay; the log tells the first failure, and that one succeeds again.
   TimePoint step(Layer& below, TimePoint now);
   // Returns false during the pause after a failure. Until it ends, a step does only the part that
   // needs no layer below.
@@ -48,6 +49,7 @@ class Background {
   WriteBacks& write_backs_;
   RoomMaker& room_;
   Flushes& flushes_;
+  Fault fault_{"write-backs in the background", Duration::zero()};
 };
 
 }  // namespace nbdstack

@@ -145,10 +145,11 @@ std::optional<Error> RoomMaker::write_back_some(Layer& below,
   }
   flush_or_remember(work);
   if (work.failure) {
-    log::error(
-        "cache: of {} blocks that make room, some could not be written back; they stay in the "
-        "cache: {}",
-        blocks.size(), work.failure->reason());
+    fault_.failed(
+        "cache: blocks could not be written back to make room; they stay in the cache: {}",
+        work.failure->reason());
+  } else {
+    fault_.succeeded();
   }
   return work.written == 0 ? work.failure : std::nullopt;
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "common/block/layer.hpp"
+#include "common/fault/fault.hpp"
 #include "filters/cache/engine/guarded_state.hpp"
 #include "filters/cache/engine/write_back.hpp"
 
@@ -52,6 +53,7 @@ class RoomMaker {
 
   GuardedState& state_;
   WriteBacks& write_backs_;
+  Fault fault_{"write-backs to make room"};
 };
 
 }  // namespace nbdstack

@@ -43,7 +43,8 @@ std::optional<ObjectInfo> BlockObjects::fetch_plain(BlockNumber block, std::span
   auto object = store_.fetch_checked(name, data, [&](const ObjectInfo& read, const auto& /*body*/) {
     if (read.size_bytes == data.size()) return;
     throw Error(EIO, fmt::format("{}: the object is {} bytes long where {} were expected", name,
-                                 read.size_bytes, data.size()));
+                                 read.size_bytes, data.size()))
+        .about(block.value);
   });
   if (object.has_value() && object->checksum == ChecksumKind::none) unverified_.say(name);
   return object;

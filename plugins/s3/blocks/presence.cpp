@@ -109,7 +109,8 @@ void Presence::check_not_missed(BlockNumber block) {
   if (!is_missed(block)) return;
   throw Error(EIO, fmt::format("{} is missing: this volume has stored it and has not removed it, "
                                "but the store says that there is no such object",
-                               name_of(block)));
+                               name_of(block)))
+      .about(block.value);
 }
 
 StoredBlocks Presence::to_remove(BlockNumber first, BlockNumber end, std::size_t limit) {

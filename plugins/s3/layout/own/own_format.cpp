@@ -92,7 +92,8 @@ void OwnFormat::decode(BlockNumber block, std::span<const std::byte> body,
     decode_object(block, body, data);
   } catch (const Error& error) {
     std::fill(data.begin(), data.end(), std::byte{0});
-    throw Error(error.code(), fmt::format("{}: {}", name_of(block), error.what()));
+    throw Error(error.code(), fmt::format("{}: {}", name_of(block), error.what()))
+        .about(block.value);
   }
 }
 

@@ -136,7 +136,8 @@ void S3backerFormat::decode(BlockNumber block, std::span<const std::byte> body,
   try {
     decode_codings(block, body, attributes, data);
   } catch (const Error& error) {
-    throw Error(error.code(), fmt::format("{}: {}", names_.block(block), error.what()));
+    throw Error(error.code(), fmt::format("{}: {}", names_.block(block), error.what()))
+        .about(block.value);
   }
 }
 
