@@ -21,6 +21,8 @@ PACKAGE_OF_TOOL = {
 # crc modes: with no authentication the secure mode would hang the gateway for ever.
 # paxos_*: a monitor of one has nobody to wait for; the defaults cost ten seconds of start.
 # Short logs keep the OSD near 140 MB.
+# The ratios: a memstore adds up what it holds without a lock. When nearly all of it has been removed on a busy machine, the sum
+# may be below zero, which is read as a disk that is full thousands of times over: every write then waits for ever.
 CONFIGURATION = """\
 [global]
 fsid = {fsid}
@@ -46,6 +48,10 @@ paxos_propose_interval = 0.05
 paxos_min_wait = 0.02
 mon_allow_pool_size_one = true
 mon_max_pg_per_osd = 10000
+mon_osd_nearfull_ratio = 1e13
+mon_osd_backfillfull_ratio = 1e13
+mon_osd_full_ratio = 1e13
+osd_failsafe_full_ratio = 1e13
 mon_data_avail_warn = 1
 mon_data_avail_crit = 1
 osd_pool_default_size = 1
