@@ -45,7 +45,7 @@ bool is_plain_path(std::string_view path) {
   }
 }
 
-// Makes a directory, and the ones above it, durably. Somebody else may make them at the same time.
+// Makes a directory and its missing parents durably. Another process may make them concurrently.
 void make_directories(const std::string& path) {
   if (::mkdir(path.c_str(), 0700) == -1) {
     if (errno == EEXIST) return;
@@ -57,7 +57,7 @@ void make_directories(const std::string& path) {
   sync_directory(parent_of(path));
 }
 
-// A file under a temporary name, removed again unless it has been moved to its place.
+// A file under a temporary name, which the destructor removes unless it was moved to its place.
 class TemporaryFile {
  public:
   explicit TemporaryFile(const std::string& directory)
@@ -81,7 +81,7 @@ class TemporaryFile {
     moved_ = true;
   }
 
-  // False: there is a file of that name already.
+  // Returns false if a file of that name already exists.
   [[nodiscard]] bool link_to(const std::string& target) const {
     if (::link(path_.c_str(), target.c_str()) == 0) return true;
     if (errno == EEXIST) return false;
@@ -94,7 +94,7 @@ class TemporaryFile {
   bool moved_ = false;
 };
 
-// Held over look and rename of a put that is conditional on an ETag; given up with the descriptor.
+// A put that is conditional on an ETag holds this lock from its check to its rename.
 File lock_directory(const std::string& path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor == -1) throw system_error(errno, "open directory {}", path);
@@ -114,7 +114,7 @@ ObjectInfo info_of(const ObjectFile& file) {
           .whole_checksum = file.whole_checksum()};
 }
 
-// Nothing where there is no file.
+// Returns nothing if there is no file.
 std::optional<std::string> etag_at(const std::string& path) {
   const auto file = ObjectFile::open(path);
   return file.has_value() ? std::optional(file->etag()) : std::nullopt;
@@ -170,8 +170,8 @@ void DirectoryStore::remove_leftovers(std::chrono::seconds age) {
   }
 }
 
-// What a file's time is that is written at this moment. This host's clock may be wrong, or the file
-// server's: an age is the difference of two times by the same clock.
+// Returns the time that a file gets when it is written now. The clock of this host or of the file
+// server may be wrong, so an age is the difference of two times of one clock.
 std::optional<std::time_t> DirectoryStore::file_system_time() const {
   try {
     const TemporaryFile probe(root_);
@@ -193,8 +193,8 @@ std::string DirectoryStore::path_of(const std::string& key) const {
   return root_ + "/" + key;
 }
 
-// Where the whole bucket is gone (a file system that is no longer mounted), its objects are not
-// absent: they are out of reach, and reading them as zeros would be wrong.
+// If the whole bucket is gone (its file system is no longer mounted), its objects are not absent
+// but unreachable, and reading them as zeros would be wrong.
 void DirectoryStore::check_bucket_exists() const {
   if (!is_directory(root_)) {
     throw Error(ENOENT, fmt::format("the bucket's directory {} is gone", root_));
@@ -241,8 +241,8 @@ std::optional<ObjectInfo> DirectoryStore::look_up(const std::string& key) {
   return info_of(*file);
 }
 
-// Who owns the volume needs none: its successor takes the staging directory away from it, and a
-// process that is stopped while it holds the lock would keep that successor waiting.
+// The volume's owner needs no lock: its successor removes its staging directory, and a process that
+// is stopped while it holds the lock would keep that successor waiting.
 std::optional<File> DirectoryStore::lock_against_others() const {
   return staging_.has_value() ? std::nullopt : std::optional(lock_directory(root_));
 }
@@ -278,7 +278,7 @@ PutOutcome DirectoryStore::put(const std::string& key, std::span<const std::byte
       temporary.replace(target);
     }
   }
-  // Also where nothing was stored: what the caller now relies on must not vanish in a crash.
+  // Done even if nothing was stored: what the caller now relies on must not vanish in a crash.
   sync_directory(directory);
   if (options.doubt != nullptr) options.doubt->is_open = false;
   return outcome;
@@ -309,8 +309,8 @@ std::vector<std::string> DirectoryStore::remove_matching(std::span<const Removal
   return refused;
 }
 
-// Where there is a staging directory, by way of it. The name is the file's own, so that no two
-// removals meet: whoever owns the volume removes a file once at a time.
+// Moves the file into the staging directory first, if there is one. It keeps its name there, and no
+// two removals collide: the volume's owner never removes a file twice at the same time.
 void DirectoryStore::remove_file(const std::string& path, std::set<std::string>& changed) const {
   check_right();
   std::string doomed = path;

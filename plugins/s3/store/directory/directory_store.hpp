@@ -1,24 +1,24 @@
-// Objects as files of a local directory: endpoint-url=file:///DIR, with a sub-directory of DIR for
-// each bucket.
+// Stores objects as files of a local directory: endpoint-url=file:///DIR, with a sub-directory of
+// DIR for each bucket.
 //
 //   DIR/BUCKET/KEY    the object KEY, in the format of object_file.hpp
 //
 // A '/' in a key makes sub-directories.
 //
-// A put is durable when it returns: the object is written to a temporary file in the directory it
-// belongs to, synced, renamed (or, create-only, linked) into place, and the directory is synced. So
-// at every moment, also after a crash, a key has its old object or its new one, whole. A crash can
+// A put is durable when it returns: the object is written to a temporary file in its directory,
+// synced, renamed (or, create-only, linked) into place, and the directory is synced. So at every
+// moment, also after a crash, a key has its whole old object or its whole new one. A crash may
 // leave the temporary file behind: it is no object, and a later start removes it.
 //
-// Of puts and removals that are conditional on an ETag, one at a time looks and renames, under a
-// lock on the bucket's directory that excludes those of other processes too; but not those of who
-// owns the volume (below), who is the only one. A key is either changed with conditions always, or
-// never.
+// Puts and removals that are conditional on an ETag check and rename one at a time, under a lock on
+// the bucket's directory that also excludes those of other processes. The owner of the volume
+// (below) does not take the lock: it is the only one. Either all changes of a key have conditions,
+// or none has.
 //
-// A store that is made with the right to write a volume changes objects only as long as it has it,
-// which nobody who was stopped can outlive (staging_directory.hpp).
+// A store that is made with the right to write a volume changes objects only while it has that
+// right. A process that was stopped cannot write after it has lost it (staging_directory.hpp).
 //
-// Bodies are all that is kept: a put with a content encoding or metadata is Error(ENOTSUP).
+// Only bodies are kept: a put with a content encoding or metadata is Error(ENOTSUP).
 //
 // A key whose parts would leave the bucket ("..", ".", empty), or name a temporary file, is refused
 // with EINVAL. Unlike in S3, a key cannot be an object and the directory of others at the same
@@ -48,19 +48,19 @@ class DirectoryStore final : public ObjectStore {
     fail,
   };
 
-  // The right to write the volume `key`: asked before each change, no is Error(ESHUTDOWN).
+  // Called before each change of the volume `key`: if it returns false, that is Error(ESHUTDOWN).
   struct WriteRight {
     std::function<bool()> may_write;
     std::string key;
   };
 
-  // `directory` is an absolute path. Error(ENOENT) where it or the bucket does not exist,
-  // Error(EINVAL) for a bucket name that is no single directory's.
+  // `directory` is an absolute path. Throws Error(ENOENT) if it or the bucket does not exist,
+  // Error(EINVAL) if `bucket` is not the name of a single directory.
   DirectoryStore(const std::string& directory, const std::string& bucket, MissingBucket missing,
                  std::optional<WriteRight> right = std::nullopt);
 
-  // Temporary files that nobody has written to for `age`, by the file system's clock: whoever
-  // started them is long gone.
+  // Removes temporary files that have not been written to for `age`, by the file system's clock:
+  // their writers are long gone.
   void remove_leftovers(std::chrono::seconds age);
 
   bool get(const std::string& key, std::span<std::byte> body) override;

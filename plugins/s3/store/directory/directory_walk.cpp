@@ -19,7 +19,7 @@ class Walk {
        const std::function<bool(const std::string&)>& visit)
       : root_(root), range_(range), visit_(visit) {}
 
-  // Visits what is below the directory `base`, a key that ends in '/' or is empty. False: enough.
+  // `base` is a key that ends in '/', or empty. Returns false if the visitor wants no more keys.
   bool descend(const std::string& base) {
     for (const std::string& key : keys_of(base)) {
       if (!(key.ends_with('/') ? descend(key) : visit_(key))) return false;
@@ -28,8 +28,8 @@ class Walk {
   }
 
  private:
-  // A directory's own key ends in '/': then plain sorting gives the order of the keys below it,
-  // too.
+  // A directory's own key ends in '/', so that plain sorting also gives the order of the keys below
+  // it.
   std::vector<std::string> keys_of(const std::string& base) {
     std::vector<std::string> keys;
     const bool exists = for_each_entry(root_ + "/" + base, [&](const auto& name, EntryKind kind) {
@@ -47,7 +47,7 @@ class Walk {
   [[nodiscard]] bool is_in_range(const std::string& key) const {
     return key.starts_with(range_.prefix) && key > range_.start_after;
   }
-  // Whether keys that begin with `base` can be in the range.
+  // Returns whether keys that begin with `base` can be in the range.
   [[nodiscard]] bool reaches_range(const std::string& base) const {
     const bool prefix_fits = base.starts_with(range_.prefix) || range_.prefix.starts_with(base);
     return prefix_fits && (base > range_.start_after || range_.start_after.starts_with(base));
@@ -69,7 +69,7 @@ std::vector<std::string> directories_in(const std::string& root, const std::stri
   std::vector<std::string> names;
   const bool exists = for_each_entry(root + "/" + base, [&](const auto& name, EntryKind kind) {
     if (kind != EntryKind::directory || name.starts_with(kTemporaryPrefix)) return;
-    names.push_back(name + "/");  // as it is part of keys
+    names.push_back(name + "/");  // as in keys
   });
   if (!exists && base.empty()) missing(root);
   std::sort(names.begin(), names.end());

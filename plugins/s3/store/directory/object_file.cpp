@@ -30,7 +30,7 @@ constexpr std::size_t kTrailer_bytes = 48;
 constexpr std::size_t kTail_bytes_max =
     PieceChecksums::kPieces_max * PieceChecksums::kChecksum_bytes + kTrailer_bytes;
 
-// The end of a file: a trailer, and what may be checksums of pieces before it.
+// The end of a file: a trailer, and possibly checksums of pieces before it.
 using Tail = std::span<const std::byte>;
 
 void put_number(std::span<std::byte> place, std::uint64_t value) {
@@ -48,7 +48,7 @@ std::uint64_t get_number(std::span<const std::byte> place) {
   return value;
 }
 
-// The last bytes of a tail, which belong to those before them.
+// Returns the last bytes of a tail, which are the checksum of those before them.
 std::span<const std::byte> check_in(Tail tail) {
   return tail.last(kCheck_bytes);
 }
@@ -80,14 +80,14 @@ std::vector<std::byte> tail_of(std::span<const std::byte> body) {
   return tail;
 }
 
-// What vouches for a body, and how long that is.
+// A body's length and its checksums.
 struct Seal {
   std::uint64_t body_bytes = 0;
   ObjectChecksums checksums;
 };
 
-// `tail` is the end of a file of `file_bytes`, as much as there can be of it. Nothing where the trailer
-// does not fit.
+// `tail` is the end of a file of `file_bytes`, of the greatest length that a tail can have. Returns
+// nothing if the trailer does not fit.
 std::optional<Seal> parse_seal(Tail tail, std::uint64_t file_bytes) {
   const Tail trailer = tail.last(kTrailer_bytes);
   const std::uint64_t version = get_number(trailer.subspan(kVersionAt, 4));
@@ -113,7 +113,7 @@ std::optional<Seal> parse_seal(Tail tail, std::uint64_t file_bytes) {
   return seal;
 }
 
-// What tells a file from every other, and from itself when somebody has written to it.
+// Returns a text that differs from every other file's, and changes when the file is written to.
 std::string identity_of(const struct stat& status) {
   return fmt::format("\"{:x}-{:x}-{:x}-{}.{:09}\"", status.st_dev, status.st_ino, status.st_size,
                      status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
@@ -130,7 +130,7 @@ struct stat status_of(const File& file) {
 }  // namespace
 
 std::optional<ObjectFile> ObjectFile::open(const std::string& path) {
-  // Not blocking: a FIFO in the directory must not stop the server.
+  // Non-blocking, because a FIFO in the directory must not stop the server.
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor == -1) {
     if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
@@ -216,7 +216,7 @@ bool ObjectFile::read_part(std::span<std::byte> target, const ObjectPart& part,
   PartVerdict verdict = read.verify(checksums_, learned);
   if (verdict.kind == PartVerdict::Kind::needs_whole) {
     const LearnedPieces::Reading reading(learned, checksums_.whole);
-    verdict = read.verify(checksums_, learned);  // others may have read it meanwhile
+    verdict = read.verify(checksums_, learned);  // other threads may have read it meanwhile
     if (verdict.kind == PartVerdict::Kind::needs_whole) {
       read_whole(read, part, learned);
       return true;
@@ -225,7 +225,7 @@ bool ObjectFile::read_part(std::span<std::byte> target, const ObjectPart& part,
   if (verdict.kind == PartVerdict::Kind::damaged) {
     throw Error(EIO, fmt::format("{}: damaged: {}", file_.path(), verdict.reason));
   }
-  // Nobody writes to a sealed file, but a foreign one may have changed under the read.
+  // A sealed file is never written to, but a foreign one may have changed during the read.
   if (state_ == State::foreign) check_identity(part.etag, identity_of(status_of(file_)));
   read.finish();
   return verdict.kind == PartVerdict::Kind::verified;

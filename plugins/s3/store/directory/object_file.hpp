@@ -1,5 +1,5 @@
-// How an object lies in a file: its body, then the checksums of its pieces where it has some
-// (piece_checksums.hpp), then a trailer of 48 bytes that tells whether all that is whole.
+// The format of an object in a file: its body, the checksums of its pieces if it has some
+// (piece_checksums.hpp), and a trailer of 48 bytes that tells whether all of it is whole.
 //
 //   offset in trailer   bytes
 //                   0       8  "nbdstack"
@@ -7,23 +7,23 @@
 //                  12       4  length of a piece; 0 in version 1
 //                  16       8  length of the body
 //                  24      16  XXH3-128 of the body
-//                  40       8  first 8 bytes of the XXH3-128 of the checksums of the pieces and trailer
-//                              bytes 0 ... 39
+//                  40       8  first 8 bytes of the XXH3-128 of the checksums of the pieces and
+//                              trailer bytes 0 ... 39
 //
-// Numbers are little-endian, but for the checksums of pieces, which are 8 bytes each and begin with the
-// most significant. All this is part of the file, and no extended attribute, because those are not
-// everywhere and get lost when files are copied.
+// Numbers are little-endian, but checksums of pieces, 8 bytes each, begin with the most
+// significant. All this is in the file and not in extended attributes, because not every file
+// system has those, and copies of files lose them.
 //
-// What a file turns out to be when it is opened:
+// An opened file is in one of these states:
 //
-//   state     how it looks                         its body
-//   sealed    a valid trailer                      what comes before it and the checksums; verified,
-//                                                  whole or in part
-//   foreign   the last 48 bytes are no trailer     the whole file, as somebody copied it here
-//   damaged   they begin as one, but do not fit    none: EIO
+//   state     recognised by                      its body
+//   sealed    a valid trailer                    everything before the checksums; verified, whole
+//                                                or in part
+//   foreign   the last 48 bytes are no trailer   the whole file, as somebody copied it here
+//   damaged   they begin as one, but do not fit  none: EIO
 //
-// A sealed file that is cut short loses its trailer and looks foreign; it is found out by its length,
-// which every read knows.
+// A sealed file that is cut short loses its trailer and looks foreign; its length gives it away,
+// because every read knows the right one.
 #pragma once
 
 #include <sys/stat.h>
@@ -43,28 +43,28 @@ namespace nbdstack {
 
 class ObjectFile {
  public:
-  // Nothing where there is no regular file of that path.
+  // Returns nothing if there is no regular file of that path.
   static std::optional<ObjectFile> open(const std::string& path);
 
-  // The length of the body; of a damaged file, that of the file.
+  // Returns the length of the body; of a damaged file, that of the file.
   [[nodiscard]] std::uint64_t body_bytes() const { return body_bytes_; }
 
   [[nodiscard]] std::time_t modified_at() const { return status_.st_mtime; }
 
-  // Of a sealed file, the checksum of its body in hex, quoted as S3's are. Of a foreign one, what
-  // changes when somebody writes to it or puts another in its place. Of a damaged one, nothing.
+  // Returns the quoted hexadecimal checksum of a sealed file's body, like S3. For a foreign file it
+  // is a text that changes when the file is written to or replaced; for a damaged one it is empty.
   [[nodiscard]] std::string etag() const;
 
-  // Of a sealed file only; empty: nothing vouches for it.
+  // The checksum of a sealed file; empty if it has none that covers the whole.
   [[nodiscard]] const std::string& whole_checksum() const { return checksums_.whole; }
   [[nodiscard]] ChecksumKind checksum_kind() const { return kind_of(checksums_, body_bytes_); }
 
-  // The whole body, verified. Error(EIO) that names the file when `body` has another length, when
-  // the file is damaged, or when its content does not match its checksum.
+  // Reads and verifies the whole body. Throws Error(EIO) that names the file if `body` has another
+  // length, the file is damaged, or its content does not match its checksum.
   void read_body(std::span<std::byte> body) const;
 
-  // A part of the body, verified. Error(EIO) when the body is not as long as `part` says, when the file
-  // is not the one of the ETag there, or when it is damaged. False: nothing vouches for the part.
+  // Reads and verifies a part of the body. Throws Error(EIO) if the body's length or the file's
+  // ETag differs from `part`, or the file is damaged. Returns false if no checksum covers the part.
   bool read_part(std::span<std::byte> target, const ObjectPart& part, LearnedPieces& learned) const;
 
  private:

@@ -35,7 +35,7 @@ std::vector<std::string> find_directories(const std::string& parent, const char*
   return found;
 }
 
-// Removes a directory of files. It may stay, which does no harm: the next owner removes it.
+// Removes a directory of files. A failure does no harm: the next owner removes it.
 void remove_if_possible(const std::string& path) {
   try {
     for (const std::string& name : names_in(path)) ::unlink((path + "/" + name).c_str());
@@ -49,7 +49,7 @@ void remove_if_possible(const std::string& path) {
 
 StagingDirectory::StagingDirectory(const std::string& volume_directory) {
   for (const std::string& former : find_directories(volume_directory, "staging")) {
-    // The new name is a directory's that is empty, which rename() replaces.
+    // The new name belongs to an empty directory, which rename() replaces.
     const std::string fenced = make_directory(volume_directory, "fenced");
     if (::rename(former.c_str(), fenced.c_str()) == -1 && errno != ENOENT) {
       throw system_error(errno, "rename {} to {}", former, fenced);
