@@ -1,4 +1,4 @@
-// How many large transfers at a time make best use of the line.
+// Finds the number of large transfers at a time that makes best use of the line.
 //
 // On a full line more transfers carry no more: each takes longer, small requests meet longer
 // queues, and with less than a packet in flight on each connection some of them starve. If single
@@ -6,28 +6,28 @@
 // single transfer does not show which case it is, so both directions are tried, and the total
 // throughput compared.
 //
-//   a large transfer took    number at a time
-//   kQuick at most           one more: what is in flight is no burden
-//   longer                   half as many are tried at once, and from then on twice or half as many
-//                            after every kHoldRounds
+//  a large transfer took    number at a time
+//  kQuick at most           one more: those in flight are no burden
+//  longer                   half as many are tried at once, and then twice or half as many after
+//                           every kHoldRounds
 //
-//   tried     is kept, and the next step      else, as many as before and the other is tried; when
-//             tried, where the round carries  that fails too, it stays so for kHoldRounds
-//   fewer     kKeepsPercent of what was carried before
-//   more      half of what so many more could carry more at best
+//  tried     is kept, and the next step     otherwise the former number returns and the other is
+//            tried, if the round carries    tried; if that fails, too, it stays for kHoldRounds
+//  fewer     kKeepsPercent of the bytes before
+//  more      half of the increase that this number could carry at best
 //
-// A round: as many answers as the limit is, while others waited for a place all the time (else the
-// number at a time was not the limit's), and no more in flight than the limit. What was carried is
-// counted in bytes, also of transfers that are not yet over.
+// In a round there are as many answers as the limit, while others waited for a place all the time
+// (otherwise the limit did not determine the number at a time), and no more were in flight than the
+// limit. Throughput is counted in bytes, also of transfers that are not over yet.
 //
-// It begins with few, as TCP does (slow start, RFC 5681): sixteen transfers on a line of 1 Mbit/s
-// could not be taken back for minutes. Where answers are far away, it does not wait for them: it is
-// one more as soon as so much is carried that all that is in flight, and that one, would take no
-// more than kQuick. (On 100 Mbit/s with 200 ms there are as many as are configured when TCP has
-// filled the line, after 1.5 s, and not after 4.) That growth is kept only where it pays is how BBR
-// finds the end of its start-up (Cardwell et al., "BBR: Congestion-Based Congestion Control",
-// 2016), and trials in both directions how PCC finds its rate (Dong et al., "PCC: Re-architecting
-// Congestion Control for Consistent High Performance", 2015).
+// It begins with few transfers, like TCP (slow start, RFC 5681): sixteen transfers on a line of 1
+// Mbit/s could not be taken back for minutes. If answers take long, growth does not wait for them:
+// the limit grows by one as soon as the throughput would carry all transfers in flight and one more
+// within kQuick. (On 100 Mbit/s with 200 ms the configured number is reached when TCP has filled
+// the line, after 1.5 s, and not after 4.) BBR finds the end of its start-up by keeping growth only
+// if it pays (Cardwell et al., "BBR: Congestion-Based Congestion Control", 2016), and PCC its rate
+// by trials in both directions (Dong et al., "PCC: Re-architecting Congestion Control for
+// Consistent High Performance", 2015).
 //
 // If nothing was in flight on the line for kIdle, the limit grows by one, so that transfers that
 // wait for the service do not delay others.
@@ -47,10 +47,10 @@ namespace nbdstack {
 class LineConcurrency {
  public:
   static constexpr unsigned kFirst = 4;
-  static constexpr unsigned kLeast = 2;  // one of them waits for its answer, the other sends
+  static constexpr unsigned kLeast = 2;  // one waits for its answer while the other sends
   static constexpr Duration kQuick = std::chrono::seconds(2);
   static constexpr Duration kIdle = std::chrono::seconds(1);
-  // TCP sends bursts while it begins, and a full line makes them as long as it needs.
+  // TCP sends bursts while it begins, and on a full line as long ones as it needs.
   static constexpr Duration kWindow = std::chrono::milliseconds(50);
   static constexpr unsigned kHoldRounds = 8;
   static constexpr unsigned kKeepsPercent = 90;
@@ -59,23 +59,23 @@ class LineConcurrency {
       : most_(std::max(most, 1U)), limit_(std::min(most_, kFirst)) {}
 
   [[nodiscard]] unsigned limit() const { return limit_; }
-  // What is in flight is a burden to what comes.
+  // Returns whether the transfers in flight are a burden to later ones.
   [[nodiscard]] bool is_slow() const { return is_slow_; }
 
-  // So many bytes have moved, of whatever transfer. To be called now and then, also when none have.
+  // To be called regularly with the bytes that all transfers have moved, also with 0.
   void carried(std::uint64_t bytes, TimePoint now) {
     carried_bytes_ += bytes;
     turn_window(now);
     if (bytes > 0) is_under_way(now);
   }
-  // None have, but some are on their way.
+  // Called if no bytes have moved, but some are on their way.
   void is_under_way(TimePoint now) { busy_ = std::max(busy_, now); }
 
-  // A large transfer has been answered, which was under way since `begun`.
+  // The answer to a large transfer that was under way since `begun`.
   struct Answer {
     TimePoint begun;
     TimePoint now;
-    unsigned in_flight = 0;  // large ones, it among them
+    unsigned in_flight = 0;  // large transfers, including this one
     bool others_wait = false;
   };
   void answered(const Answer& answer) {
@@ -94,8 +94,8 @@ class LineConcurrency {
     }
   }
 
-  // Somebody waits for a place that the limit does not give. With that one, large transfers of
-  // `bytes` would be in flight.
+  // Called when a transfer waits for a place that the limit does not allow. With it, large
+  // transfers of `bytes` would be in flight.
   void is_wanted(std::uint64_t bytes, TimePoint now) {
     if (limit_ == most_) return;
     if (is_carried_quickly(bytes, now)) {
@@ -110,7 +110,7 @@ class LineConcurrency {
  private:
   enum class Trial : std::uint8_t { none, fewer, more };
 
-  // What is in flight is no burden. Where it becomes one, fewer are tried at once.
+  // The transfers in flight are no burden. If they become one, fewer are tried at once.
   void grow_as_quick() {
     limit_ = std::min(limit_ + 1, most_);
     hold();
@@ -200,8 +200,8 @@ class LineConcurrency {
   bool is_slow_ = false;
 
   Trial trial_ = Trial::none;
-  Trial next_trial_ = Trial::fewer;     // after what is held
-  unsigned failed_trials_ = 0;          // one after the other
+  Trial next_trial_ = Trial::fewer;     // after kHoldRounds
+  unsigned failed_trials_ = 0;          // in succession
   unsigned former_limit_ = 0;           // before the trial
   unsigned held_rounds_ = kHoldRounds;  // since the last trial
   double rate_ = 0;                     // bytes/s, in the last round without a trial
@@ -214,7 +214,7 @@ class LineConcurrency {
   std::uint64_t carried_bytes_ = 0;
   struct Window {
     TimePoint begun{};
-    std::uint64_t carried_bytes = 0;  // until then
+    std::uint64_t carried_bytes = 0;  // until `begun`
   };
   Window window_;
   Window previous_window_;

@@ -1,18 +1,17 @@
 // One exchange of a request and its answer over a libcurl handle.
 //
-//   state       entered by   what is there
-//   idle        (new)        a handle, or none after a failure
-//   under way   prepare()    the handle carries the request; the lane adds it to its multi handle
-//   idle        finish()     the outcome; the lane has removed the handle before
-//               abandon()    nothing: it was the lane that ended it
+//  state       entered by   holds
+//  idle        (new)        a handle, or none after a failure
+//  under way   prepare()    the handle carries the request; the lane adds it to its multi handle
+//  idle        finish()     the outcome; the lane has removed the handle before
+//              abandon()    nothing, because the lane ended it
 //
-// Here is what HTTP alone can decide: which options a request has, what becomes of headers and
-// bodies, which bounds they keep, and what libcurl's result means. The body of an answer goes from
-// libcurl's buffer to where the caller wants it, and one that is sent is read where the caller has
-// it.
+// This decides what HTTP alone can decide: the options of a request, the handling and bounds of
+// headers and bodies, and the meaning of libcurl's result. The body of an answer is copied from
+// libcurl's buffer to the caller's; a sent body is read from the caller's.
 //
 // A transfer that may not send or receive for now, because of a bandwidth limit or because enough
-// is on its way (send_pace.hpp), pauses itself; the lane lets it go on.
+// bytes are in flight (send_pace.hpp), pauses itself; the lane resumes it.
 //
 // The request, the buffer and the directions must outlive the exchange. Not thread-safe: its owner
 // is the lane.
@@ -42,7 +41,7 @@ namespace nbdstack {
 
 class Transfer {
  public:
-  // All outlive this.
+  // All arguments outlive this.
   Transfer(const HttpClientConfig& config, TransferDirections& directions,
            TrustedCertificates& certificates)
       : config_(config), directions_(directions), certificates_(certificates) {}
@@ -50,49 +49,48 @@ class Transfer {
   Transfer& operator=(const Transfer&) = delete;
   ~Transfer() { curl_easy_cleanup(handle_); }
 
-  // `buffer` stands for the request's own.
+  // `buffer` replaces the request's own.
   void prepare(const HttpRequest& request, std::span<std::byte> buffer, bool fresh_connection,
                TimePoint now);
   HttpOutcome finish(CURLcode code);
-  // Its connection is not used again.
+  // The connection is not used again.
   void abandon();
 
   [[nodiscard]] CURL* handle() const { return handle_; }
   static Transfer& of(CURL* handle);
 
-  // The socket that carries it now.
+  // Sets the socket that carries the exchange now.
   void uses(curl_socket_t socket) { socket_ = socket; }
-  // The headers are there, and the body is still to come: see acknowledge_now().
+  // Called when the headers have come, and the body has not: see acknowledge_now().
   void acknowledge_headers();
 
   [[nodiscard]] bool is_paused() const { return is_held_back() || resume_at_.has_value(); }
-  // When a paused one should be resumed.
+  // Returns the time at which to resume a paused transfer.
   [[nodiscard]] TimePoint resume_due(TimePoint now) const;
-  // Goes on after a pause, and may pause again at once. Unless the result is CURLE_OK, the exchange
-  // is over: libcurl says so here and nowhere else.
+  // Continues after a pause, and may pause again at once. Unless the result is CURLE_OK, the
+  // exchange is over: libcurl reports that here and nowhere else.
   CURLcode resume();
 
   [[nodiscard]] bool is_under_way() const { return request_ != nullptr; }
-  // All of the request may have gone out.
+  // Returns whether all of the request may have been sent.
   [[nodiscard]] bool may_have_arrived() const;
-  // The request's may_send said no: nothing more was sent.
+  // Returns whether the request's may_send returned false: nothing more was sent.
   [[nodiscard]] bool is_forbidden() const { return forbidden_; }
   [[nodiscard]] TimePoint begun() const { return begun_; }
   [[nodiscard]] bool has_first_byte() const { return first_byte_ != TimePoint{}; }
   [[nodiscard]] TimePoint first_byte() const { return first_byte_; }
 
-  // What has happened since the last look; to be taken now and then.
+  // The events since the last look; to be called regularly.
   struct Look {
     std::uint64_t moved_bytes = 0;
-    bool gets_on =
-        false;  // bytes of the request, or of an answer that is none of failure, or it is
-                // held back
-    bool is_on_its_way = false;  // it connects, or what was sent is not acknowledged yet
+    // Bytes of the request, or of an answer that is no failure, or it is held back.
+    bool gets_on = false;
+    bool is_on_its_way = false;  // it connects, or sent bytes are not acknowledged yet
   };
   Look look(TimePoint now);
-  // How long neither direction has moved, though we let it: as of the last look.
+  // The time without bytes in either direction, though none was held back; as of the last look.
   [[nodiscard]] Duration silence(TimePoint now) const { return now - moved_; }
-  // It has been slower than kCrawl_bytes_s for too long: as of the last look.
+  // Whether it has been slower than kCrawl_bytes_s for too long; as of the last look.
   [[nodiscard]] bool crawls() const;
 
  private:
@@ -100,7 +98,7 @@ class Transfer {
   void set_request(const HttpRequest& request, bool fresh_connection);
   void set_headers(const HeaderList& headers);
   void end_pauses();
-  // By a bandwidth limit: its silence is of our making.
+  // By a bandwidth limit, so that its silence is ours.
   [[nodiscard]] bool is_held_back() const { return up_paused_ || down_paused_; }
   void pause(bool& flag, TransferDirection& direction);
   void pace_receiving(const SocketProgress& progress, TimePoint now);
@@ -126,7 +124,7 @@ class Transfer {
   std::vector<std::string> header_lines_;  // kept for their memory
   std::vector<curl_slist> header_nodes_;
 
-  const HttpRequest* request_ = nullptr;  // none: it is idle
+  const HttpRequest* request_ = nullptr;  // null while idle
   std::span<std::byte> buffer_;
   HttpResponse response_;
   std::size_t header_bytes_ = 0;
@@ -139,7 +137,7 @@ class Transfer {
   bool down_paused_ = false;
   SendPace pace_;
   ReceivePace receive_pace_;
-  std::optional<TimePoint> resume_at_;  // enough is on its way until then
+  std::optional<TimePoint> resume_at_;  // enough bytes are in flight until then
 
   curl_socket_t socket_ = CURL_SOCKET_BAD;
   bool acknowledged_ = false;
@@ -149,9 +147,9 @@ class Transfer {
   // As of the last look.
   TimePoint looked_{};
   TimePoint moved_{};    // when there was progress
-  Duration may_move_{};  // how long it could have moved: connected, and not held back
+  Duration may_move_{};  // the time in which it could move: connected, and not held back
   curl_socket_t counted_socket_ = CURL_SOCKET_BAD;
-  std::uint64_t counted_bytes_ = 0;  // that had moved on it
+  std::uint64_t counted_bytes_ = 0;  // moved on that socket
 };
 
 }  // namespace nbdstack

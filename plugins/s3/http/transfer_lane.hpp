@@ -1,26 +1,26 @@
-// Where a caller runs its request: a libcurl of its own, with the connections it has kept.
+// Runs the request of a caller with a libcurl of its own and the connections that it has kept.
 //
-//   the caller's thread, in run()
-//     begins the exchange
-//     until there is an outcome:
-//       asks now and then whether the request is over
-//       calls libcurl, when it is due or a socket is ready
-//       looks after the exchange: does it get on, has it stalled, is it late, may a paused one go on
-//       waits for the sockets and for what is due next
-//     leaves the lane without an exchange, also by an exception
+//  the caller's thread, in run()
+//    begins the exchange
+//    until there is an outcome:
+//      checks regularly whether the request is over
+//      calls libcurl, when that is due or a socket is ready
+//      checks the exchange: for progress, for a stall, for lateness, for the end of a pause
+//      waits for the sockets and for whatever is due next
+//    leaves the lane without an exchange, also by an exception
 //
 // A GET that is unusually late is sent a second time (transfer_hedging.hpp), on a fresh connection
 // and into a buffer of its own:
 //
-//   first        second       happens
-//   under way    idle         the first is late, and a place is free: the second begins
-//   under way    under way    a useful answer of either: the other is ended, this is the outcome
-//                             anything else: that one is over, the other goes on
-//   one of them               whatever it ends with is the outcome
+//  first        second       event
+//  under way    idle         the first is late, and a place is free: the second begins
+//  under way    under way    a useful answer of either: the other is ended, this is the outcome
+//                            any other end: that exchange is over, the other one continues
+//  one of them               its end is the outcome
 //
-// One thread at a time; which, the engine decides. Nothing here is shared with another lane, but
-// the bandwidth (TransferDirections) and the places (TransferPlaces), which have their own locks;
-// none is held while libcurl works.
+// One thread at a time uses a lane; the engine decides which. Lanes share only the bandwidth
+// (TransferDirections) and the places (TransferPlaces), which have their own locks; none is held
+// while libcurl works.
 #pragma once
 
 #include <curl/curl.h>
@@ -44,15 +44,15 @@ namespace nbdstack {
 
 class TransferLane {
  public:
-  // All outlive this.
+  // All arguments outlive this.
   TransferLane(const HttpClientConfig& config, TransferDirections& directions,
                TransferPlaces& places, TrustedCertificates& certificates);
   TransferLane(const TransferLane&) = delete;
   TransferLane& operator=(const TransferLane&) = delete;
   ~TransferLane() = default;
 
-  // The caller has a place for it. Throws Error(ESHUTDOWN) when the request is over, and what
-  // is_over throws; its memory is not touched any more then.
+  // The caller has a place for it. Throws Error(ESHUTDOWN) when the request is over, and is_over's
+  // exceptions; then the request's memory is not used any more.
   HttpOutcome run(const HttpRequest& request, TransferClass its_class, TransferLife& life);
 
  private:
@@ -86,15 +86,15 @@ class TransferLane {
 
   TransferSockets sockets_;
   std::unique_ptr<CURLM, MultiCleanup> multi_;
-  Transfer first_;  // after the multi handle: it goes last
+  Transfer first_;  // after the multi handle, so that it is destroyed first
   Transfer second_;
   TimePoint curl_due_ = TimePoint::max();  // when libcurl wants to be called
 
-  // The run's.
+  // These members belong to the run.
   const HttpRequest* request_ = nullptr;
   TransferClass class_ = TransferClass::small;
   TimePoint begun_{};
-  TimePoint look_due_{};  // when the exchanges are to be looked after
+  TimePoint look_due_{};  // the next time to check the exchanges
   bool was_repeated_ = false;
   std::optional<TransferPlaces::Place> second_place_;
   std::vector<std::byte> second_buffer_;
