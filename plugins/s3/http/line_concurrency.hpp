@@ -6,15 +6,15 @@
 // single transfer does not show which case it is, so both directions are tried, and the total
 // throughput compared.
 //
-//  a large transfer took    number at a time
-//  kQuick at most           one more: those in flight are no burden
-//  longer                   half as many are tried at once, and then twice or half as many after
-//                           every kHoldRounds
+//   a large transfer took    number at a time
+//   kQuick at most           one more: those in flight are no burden
+//   longer                   half as many are tried at once, and then twice or half as many after
+//                            every kHoldRounds
 //
-//  tried     is kept, and the next step     otherwise the former number returns and the other is
-//            tried, if the round carries    tried; if that fails, too, it stays for kHoldRounds
-//  fewer     kKeepsPercent of the bytes before
-//  more      half of the increase that this number could carry at best
+//   tried     is kept, and the next step     otherwise the former number returns and the other is
+//             tried, if the round carries    tried; if that fails, too, it stays for kHoldRounds
+//   fewer     kKeepsPercent of the bytes before
+//   more      half of the increase that this number could carry at best
 //
 // In a round there are as many answers as the limit, while others waited for a place all the time
 // (otherwise the limit did not determine the number at a time), and no more were in flight than the

@@ -1,10 +1,10 @@
 // One exchange of a request and its answer over a libcurl handle.
 //
-//  state       entered by   holds
-//  idle        (new)        a handle, or none after a failure
-//  under way   prepare()    the handle carries the request; the lane adds it to its multi handle
-//  idle        finish()     the outcome; the lane has removed the handle before
-//              abandon()    nothing, because the lane ended it
+//   state       entered by   holds
+//   idle        (new)        a handle, or none after a failure
+//   under way   prepare()    the handle carries the request; the lane adds it to its multi handle
+//   idle        finish()     the outcome; the lane has removed the handle before
+//               abandon()    nothing, because the lane ended it
 //
 // This decides what HTTP alone can decide: the options of a request, the handling and bounds of
 // headers and bodies, and the meaning of libcurl's result. The body of an answer is copied from

@@ -1,22 +1,22 @@
 // Runs the request of a caller with a libcurl of its own and the connections that it has kept.
 //
-//  the caller's thread, in run()
-//    begins the exchange
-//    until there is an outcome:
-//      checks regularly whether the request is over
-//      calls libcurl, when that is due or a socket is ready
-//      checks the exchange: for progress, for a stall, for lateness, for the end of a pause
-//      waits for the sockets and for whatever is due next
-//    leaves the lane without an exchange, also by an exception
+//   the caller's thread, in run()
+//     begins the exchange
+//     until there is an outcome:
+//       checks regularly whether the request is over
+//       calls libcurl, when that is due or a socket is ready
+//       checks the exchange: for progress, for a stall, for lateness, for the end of a pause
+//       waits for the sockets and for whatever is due next
+//     leaves the lane without an exchange, also by an exception
 //
 // A GET that is unusually late is sent a second time (transfer_hedging.hpp), on a fresh connection
 // and into a buffer of its own:
 //
-//  first        second       event
-//  under way    idle         the first is late, and a place is free: the second begins
-//  under way    under way    a useful answer of either: the other is ended, this is the outcome
-//                            any other end: that exchange is over, the other one continues
-//  one of them               its end is the outcome
+//   first        second       event
+//   under way    idle         the first is late, and a place is free: the second begins
+//   under way    under way    a useful answer of either: the other is ended, this is the outcome
+//                             any other end: that exchange is over, the other one continues
+//   one of them               its end is the outcome
 //
 // One thread at a time uses a lane; the engine decides which. Lanes share only the bandwidth
 // (TransferDirections) and the places (TransferPlaces), which have their own locks; none is held

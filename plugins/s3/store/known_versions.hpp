@@ -1,21 +1,21 @@
-// The version of every object that this server knows of, so that an overwrite or a removal can be
-// made conditional on the version that it is meant for.
+// The known version of every object, so that an overwrite or a removal can be made conditional on
+// the version that it is meant for.
 //
-//   state      means                                        left by
-//   untouched  nothing is known                             all that follows
+//   state      meaning                                      left by
+//   untouched  nothing is known                             any of the events below
 //   listed     a listing has shown this ETag, at some       an answer to this server's own request,
 //              moment                                       or a change
 //   certain    a request of this server, while it owned     a change
 //              the block, was answered with this ETag, or
 //              with there being no object
-//   forgotten  a change is under way, or may have been      such an answer
-//              done or not
+//   forgotten  a change is under way, or has an unknown     such an answer
+//              outcome
 //
 // A listing may be older than a change. So it only fills in blocks that are untouched, and a change
 // makes its block forgotten before it is sent.
 //
-// Beside its state a block may be disputed: the store has refused a change of it, because somebody
-// else had changed the object, and the client's request has failed for that.
+// Beside its state a block may be disputed: the store has refused a change of it, because another
+// writer had changed the object, and the client's request has failed for that.
 //
 //   disputed   left by
 //   no         dispute()
@@ -65,7 +65,7 @@ class KnownVersions {
   void set(BlockNumber block, const ObjectVersion& version);
   void forget(BlockNumber block) { set(block, ObjectVersion()); }
 
-  // As set(), after a change of the block has been done. Returns whether it was disputed.
+  // Like set(), after a change of the block has been done. Returns whether it was disputed.
   bool settle(BlockNumber block, const ObjectVersion& version);
 
   // Returns whether it was not disputed before.
@@ -77,7 +77,7 @@ class KnownVersions {
     return disputed_.load(std::memory_order_acquire) > 0 && find(block).is_disputed;
   }
 
-  // From a listing, of any age.
+  // Takes the version in a listing of any age.
   void learn(BlockNumber block, const std::string& etag);
 
  private:

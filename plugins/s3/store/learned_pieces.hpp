@@ -1,11 +1,11 @@
 // Checksums of pieces of objects that carry none, because an older nbdstack stored them. They are
-// made when such an object is read whole and verified, so that its next part can be verified alone.
+// computed when such an object is read whole and verified, so that its next part is verified alone.
 //
 // The key is the checksum of the whole, so they belong to that content, wherever it is stored. The
 // oldest are discarded when there are too many. May be used by any thread.
 //
-// Of the threads that need the same object whole at the same time, one reads it; the others wait
-// until that has ended (Reading), and mostly find what they need then.
+// If several threads need the same object whole at the same time, one reads it; the others wait
+// until that has ended (Reading), and mostly find the checksums they need then.
 #pragma once
 
 #include <cstddef>
@@ -94,7 +94,7 @@ class LearnedPieces {
   const std::size_t pieces_max_;
   mutable Mutex mutex_;
   std::unordered_map<std::string, std::shared_ptr<const PieceChecksums>> known_ GUARDED_BY(mutex_);
-  std::deque<std::string> order_ GUARDED_BY(mutex_);  // as they were learned
+  std::deque<std::string> order_ GUARDED_BY(mutex_);  // in the order of learning
   std::size_t count_ GUARDED_BY(mutex_) = 0;          // of pieces
   std::set<std::string> being_read_ GUARDED_BY(mutex_);
   ConditionVariable has_read_;

@@ -43,8 +43,8 @@ namespace nbdstack {
 
 struct OpenChange {
   ObjectVersion over;      // unknown if the change has no condition
-  ObjectVersion result;    // the MD5 of the body, which is not everywhere what becomes the ETag
-  std::string checksum{};  // of the body, as it is stored with it; empty if none is
+  ObjectVersion result;    // the MD5 of the body, which not every service uses as the ETag
+  std::string checksum{};  // of the body, as stored with it; empty if none is
 
   friend bool operator==(const OpenChange&, const OpenChange&) = default;
 };
@@ -62,19 +62,19 @@ class OpenChanges {
   // A change of the block has been done for certain.
   void supersede(BlockNumber block);
 
-  // The blocks of [first, end) that has_any() is true for.
+  // Returns the blocks of [first, end) for which has_any() is true.
   [[nodiscard]] std::vector<BlockNumber> blocks_in(BlockNumber first, BlockNumber end) const;
 
-  // Whether an open change may still create the object, and do nothing where there is one.
+  // Returns whether an open change may still create the object (it does nothing if there is one).
   [[nodiscard]] bool may_create(BlockNumber block) const;
 
-  // How long it must still be waited before the object may become `next`.
+  // Returns the time to wait before the object may become `next`.
   [[nodiscard]] Duration time_to_wait(BlockNumber block, const ObjectVersion& next) const;
 
-  // Whether time_to_wait() may be more than zero for some version: saves computing `next`.
+  // Whether time_to_wait() may exceed zero for any version, so that `next` need not be computed.
   [[nodiscard]] bool has_any(BlockNumber block) const;
 
-  // Whether an open change would leave the object with this ETag, or this checksum.
+  // Returns whether an open change would leave the object with this ETag, or this checksum.
   [[nodiscard]] bool explains(BlockNumber block, const ObjectVersion& found,
                               const std::string& checksum = {}) const;
 

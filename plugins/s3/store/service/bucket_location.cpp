@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::size_t kRegion_chars_max = 64;
 
-// It becomes part of a host name, or of the scope of a signature.
+// A region becomes part of a host name, or of the scope of a signature.
 bool can_be_region(std::string_view text) {
   return !text.empty() && text.size() <= kRegion_chars_max &&
          std::all_of(text.begin(), text.end(),
@@ -31,7 +31,7 @@ std::string lower_case(std::string text) {
   return text;
 }
 
-// Of "https://HOST:PORT/PATH", "HOST/PATH" or "HOST": "HOST:PORT" or "HOST", in lower case.
+// Returns "HOST:PORT" or "HOST", in lower case, of "https://HOST:PORT/PATH", "HOST/PATH" or "HOST".
 std::string authority_of(std::string_view text) {
   if (const std::size_t scheme = text.find("://"); scheme != std::string_view::npos) {
     text.remove_prefix(scheme + 3);
@@ -64,9 +64,9 @@ BucketPlace place_at(const BucketLocationConfig& config, const Endpoint& endpoin
 }  // namespace
 
 struct BucketLocation::Direction {
-  std::string region;     // empty: not said
-  std::string authority;  // where the bucket is said to be; empty: not said
-  std::string words;      // what the service answered, for people
+  std::string region;     // empty if the answer does not name it
+  std::string authority;  // the bucket's host according to the answer; empty if it names none
+  std::string words;      // the answer in words, for people
 };
 
 BucketLocation::BucketLocation(const BucketLocationConfig& config)
@@ -88,7 +88,7 @@ bool BucketLocation::learn(const BucketPlace& asked, const HttpResponse& respons
   std::string origin;
   {
     const MutexLock lock(mutex_);
-    if (!is_same(asked, *place_)) return true;  // learnt since that request went out
+    if (!is_same(asked, *place_)) return true;  // learnt since that request was sent
     if (is_learnt_ || !there.has_value()) return false;
     place_ = std::make_shared<BucketPlace>(std::move(*there));
     is_learnt_ = true;
@@ -179,7 +179,7 @@ std::optional<BucketPlace> BucketLocation::place_of(const BucketPlace& asked,
   return there;
 }
 
-// Of the host where it names one, since that is where the credentials go.
+// Returns the region in the host's name, if it has one, because the credentials are sent there.
 std::string BucketLocation::home_region() const {
   return region_of_aws_host(config_.endpoint.host).value_or(config_.scope.region);
 }

@@ -1,23 +1,22 @@
 // Where the requests to a bucket are sent and for which region they are signed, as far as the
 // service's answers have told.
 //
-//   state    the place comes from                              ends
-//   given    parameters, environment and profile               with an answer that names the bucket's
-//                                                              region
-//   learnt   an answer that named the region                   with the process: a further redirect is
-//                                                              an error that recommends region=
-//   fixed    the bucket's own name (an ARN): a redirect is     never
-//            an error
+//   state    source of the place                    ends
+//   given    parameters, environment and profile    with an answer that names the bucket's region
+//   learnt   an answer that named the region        with the process: a further redirect is an
+//                                                   error that recommends region=
+//   fixed    the bucket's own name (an ARN): a      never
+//            redirect is an error
 //
 // Answers that name the region: 301, 302, 307, 308; 400 AuthorizationHeaderMalformed and
 // IllegalLocationConstraintException; 400 and 403 whose x-amz-bucket-region is not the region that
 // the request was sent to. The region stands in x-amz-bucket-region, in <Region>, or in the host of
 // <Endpoint> or Location. These are the cases of botocore's S3RegionRedirectorv2.
 //
-// Credentials are sent to the service's own hosts only. No host is ever taken from an answer: where
-// ours is one that AWS names by its region, the new one is made of the region; elsewhere it stays
+// Credentials are sent to the service's own hosts only. No host is ever taken from an answer: if
+// ours is one that AWS names by its region, the new one is made of the region; otherwise it stays
 // the same, and only the signature's region changes. An answer that names a host of another
-// service, or a region of another partition, is refused with an error that says so.
+// service, or a region of another partition, is refused with an error that names the reason.
 #pragma once
 
 #include <memory>

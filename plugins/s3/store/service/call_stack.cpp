@@ -23,7 +23,7 @@ Duration put_off_by(const S3Call& call) {
   return std::visit([](const auto& each) { return each.put_off; }, *call.outcome);
 }
 
-// Once more in the same attempt. The time until which the first sending got on does not count.
+// Sends it again in the same attempt. Time in which the first sending progressed does not count.
 std::optional<Failure> send_again(const PerformCall& below, S3Call& call, CallLimits limits) {
   const Duration put_off = put_off_by(call);
   limits.deadline += put_off;
@@ -90,8 +90,8 @@ void add_request_ids(Failure& failure, const S3Call& call) {
       request_ids_of(*call.response(), {reinterpret_cast<const char*>(body.data()), body.size()});
 }
 
-// Whether other credentials may be accepted. A wrong signature is not among the reasons: a key that
-// does not fit its id will not do so later.
+// Returns whether other credentials may be accepted. A wrong signature is no reason to try any: a
+// key that does not fit its id will not do so later.
 bool rejects_credentials(const HttpResponse& response) {
   if (response.status < 400 || response.status > 403) return false;
   if (response.status == 401) return true;
@@ -100,8 +100,8 @@ bool rejects_credentials(const HttpResponse& response) {
          code == "InvalidAccessKeyId";
 }
 
-// `take` sets what the call is signed with; `renew` returns whether that may be other credentials
-// the next time.
+// `take` sets the credentials that sign the call; `renew` returns whether they may be others the
+// next time.
 template <typename Take, typename Renew>
 std::optional<Failure> send_signed(const PerformCall& below, S3Call& call, const CallLimits& limits,
                                    const Take& take, const Renew& renew) {
@@ -216,7 +216,7 @@ PerformCall judged(PerformCall below, BucketLocation& location, ServiceClock& cl
       add_request_ids(*failure, call);
       failure->put_off = put_off_by(call);
       return failure;
-    } catch (...) {  // out of memory: it may have been done, and nobody knows as which version
+    } catch (...) {  // no memory: it may have been done, with an unknown version as its result
       if (call.doubt != nullptr) call.doubt->is_open = true;
       throw;
     }
@@ -275,7 +275,7 @@ bool ServiceClock::learn(std::int64_t ahead_s, const HttpResponse& response) {
   if (!date.has_value()) return false;
   const auto found = std::chrono::duration_cast<seconds>(*date - system_clock::now());
   if (std::chrono::abs(found - seconds(ahead_s)) < kNoticed) return false;
-  // Many requests may learn it at the same time; one logs it.
+  // Many requests may notice it at the same time; one logs it.
   if (ahead_s_.exchange(found.count()) == ahead_s) {
     log::error(
         "the S3 service's clock is {} s ahead of this machine's: requests are signed with its time",
@@ -320,7 +320,7 @@ std::optional<Failure> CallSender::operator()(S3Call& call, const CallLimits& li
   std::call_once(client_made_, [this] { client_ = std::make_unique<HttpClient>(http_); });
   try {
     call.outcome = client_->perform(request, limits.deadline - clock_.now());
-  } catch (...) {  // ended by us in the midst of it
+  } catch (...) {  // this server ended it while it was running
     if (call.doubt != nullptr) *call.doubt = {.is_open = true, .was_given_up = true};
     throw;
   }

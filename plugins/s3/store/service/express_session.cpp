@@ -10,7 +10,7 @@
 namespace nbdstack {
 namespace {
 
-constexpr std::chrono::minutes kLifetime{5};  // at most, and where the answer has no date
+constexpr std::chrono::minutes kLifetime{5};  // at most, and if the answer has no date
 constexpr std::chrono::minutes kLastMinute{1};
 
 }  // namespace

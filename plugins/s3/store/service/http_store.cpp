@@ -17,7 +17,7 @@ namespace {
 
 constexpr int kWrongFirstBytes_max = 3;
 
-// How long a connection may be silent.
+// Returns how long a connection may be silent.
 std::chrono::seconds stall_timeout_of(const HttpStoreConfig& config) {
   const milliseconds share(config.timeout_ms / (config.time == TransferTime::whole ? 2 : 4));
   return std::max(std::chrono::floor<std::chrono::seconds>(share), std::chrono::seconds(1));
@@ -65,7 +65,7 @@ HttpStore::HttpStore(const HttpStoreConfig& config, Clock& clock)
                                                                 : KnownOrder::not_seen),
       removers_(config.connections - 1) {}
 
-// From the lowest part to the highest: call_stack.hpp says why in this order.
+// Composes it from the lowest part to the highest: call_stack.hpp gives the reasons of the order.
 PerformCall HttpStore::make_stack() {
   BucketLocation& location = *config_.location;
   const PerformCall sent = placed(std::ref(sender_), location);
@@ -119,7 +119,7 @@ std::optional<ObjectInfo> HttpStore::fetch_checked(const std::string& key,
 }
 
 std::optional<ObjectInfo> HttpStore::look_up(const std::string& key) {
-  // The byte is not looked at, and some services send more than it.
+  // The byte is not used, and some services send more than one.
   S3Call call{.operation = s3_operation::kGetFirst,
               .key = key,
               .headers = {{"range", "bytes=0-0"}},
@@ -141,7 +141,7 @@ std::optional<ObjectInfo> HttpStore::look_up(const std::string& key) {
   return found ? std::optional(std::move(object)) : std::nullopt;
 }
 
-// HEAD's errors say nothing; `why` tells what was wrong with the request for the first byte.
+// HEAD's errors have no text; `why` is the failure of the request for the first byte.
 std::optional<ObjectInfo> HttpStore::look_up_by_head(const std::string& key, const Failure& why) {
   S3Call call{.operation = s3_operation::kHead, .key = key};
   ObjectInfo object;

@@ -1,4 +1,4 @@
-// HttpStore's puts and removals.
+// The puts and removals of HttpStore.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -22,16 +22,16 @@ namespace {
 
 constexpr std::size_t kAnswer_bytes_max = 16UL << 20U;  // 1,000 keys of 1,024 bytes, encoded: 4 MiB
 
-// A conflict is what services say of two changes at once, which pass, or of conditions as such.
+// Services report a conflict for two concurrent changes, which passes, or for conditions as such.
 constexpr unsigned kConflicts_max = 4;
 
-// An answer to a conditional put that says nothing of the object: a service, or a proxy that takes
-// headers away, may refuse conditions like that. Or it refuses every put, as the next one tells.
+// Whether an answer may be about conditions as such, which a service, or a proxy that removes
+// headers, may refuse. If instead it refuses every put, the next one shows it.
 bool refuses_conditions(int status, const Failure& failure) {
   return status == 409 || (!failure.may_pass && (status == 400 || status == 403 || status == 405));
 }
 
-// An answer to DeleteObjects that may mean that the service has no such request.
+// Returns whether the answer to DeleteObjects may mean that the service has no such request.
 bool refuses_many(const HttpResponse& response) {
   if (response.status == 501 || response.status == 405) return true;
   const std::string code = parse_service_error(response.text).code;
@@ -42,7 +42,7 @@ bool refuses_many(const HttpResponse& response) {
 
 }  // namespace
 
-// By this the service verifies a body.
+// Returns the header by which the service verifies a body.
 Header HttpStore::digest_header(std::span<const std::byte> body, const Sha256Digest& digest) const {
   if (config_.session != nullptr) return {"x-amz-checksum-sha256", to_base64(digest)};
   return {"content-md5", to_base64(md5(body))};
@@ -90,9 +90,9 @@ PutOutcome HttpStore::put(const std::string& key, std::span<const std::byte> bod
   return outcome;
 }
 
-// Of a put, or of a removal of what a key shows. A bucket without versions, or whose versions have
-// been suspended, gives a put no id, or that of all that has none; a suspended one tells of the
-// marker that takes a removed object's place.
+// The answer is to a put, or to a removal of a key's current version. A bucket without versions, or
+// with suspended ones, gives a put no id or the common id "null"; if suspended, it reports the
+// marker that replaces a removed object.
 void HttpStore::note_versions(const HttpResponse& response) {
   const std::string id = response.header("x-amz-version-id").value_or("null");
   const bool is_marked = response.header("x-amz-delete-marker").value_or("") == "true";
@@ -105,7 +105,7 @@ PutOutcome HttpStore::put_on_condition(const std::string& key, std::span<const s
   S3Call call =
       put_call(create ? s3_operation::kCreate : s3_operation::kReplace, key, body, options);
   call.headers.emplace_back(std::string(call.operation.condition), create ? "*" : options.etag);
-  // Without a reason to send a request twice by itself, libcurl leaves no doubts of its own.
+  // Then libcurl has no reason to send a request twice by itself, which would add another doubt.
   call.fresh_connection = options.doubt == nullptr;
   const PutResult contrary = create ? PutResult::exists : PutResult::changed;
   unsigned conflicts = 0;
@@ -140,11 +140,11 @@ PutOutcome HttpStore::put_on_condition(const std::string& key, std::span<const s
   return outcome;
 }
 
-// The object's ETag where it has exactly this body.
+// Returns the object's ETag if it has exactly this body.
 std::optional<std::string> HttpStore::etag_if_holds(const std::string& key,
                                                     std::span<const std::byte> body) {
-  // The object may be replaced by a longer one at any moment, so that its length is no reason to
-  // fail: more than `body` is not this body.
+  // The object may be replaced by a longer one at any moment, so its length is no reason to fail:
+  // an object longer than `body` does not have this body.
   S3Call call{.operation = s3_operation::kGet, .key = key, .text_limit = body.size() + 1};
   std::optional<std::string> etag;
   const bool found = run(call, [&](const HttpResponse& response) -> std::optional<Failure> {
@@ -178,8 +178,8 @@ std::vector<std::string> HttpStore::remove_matching(std::span<const Removal> rem
   return refused;
 }
 
-// Some services have no request for many, and say so in several ways. So the first that is refused
-// like that is tried in the other way, which tells what was wrong.
+// Some services do not know DeleteObjects, and refuse it in several ways. So the first object of
+// such a refused request is removed by itself, which shows the cause of the refusal.
 void HttpStore::remove_each(std::span<const Removal> removals, Doubt& doubt,
                             std::vector<std::string>& refused) {
   Mutex merging;  // guards `doubt` and `refused`
@@ -249,7 +249,7 @@ HttpStore::Many HttpStore::remove_many(std::span<const Removal> removals, Doubt&
     is_known = knows_many_ == Knows::yes || !refuses_many(response);
     if (!is_known) return std::nullopt;
     if (response.status == 504 && call.ends_when_given_up) {
-      call.was_given_up = true;  // by what stands before the service
+      call.was_given_up = true;  // by a proxy before the service
       return Failure{.reason = unexpected(response).reason};
     }
     if (response.status != 200) return unexpected(response);
@@ -270,7 +270,7 @@ HttpStore::Many HttpStore::remove_many(std::span<const Removal> removals, Doubt&
       failure.reason = fmt::format("{} was not removed: {}", each.key, failure.reason);
       return failure;
     }
-    // Here, where a lack of memory is one that comes after the removal.
+    // Copied in the judge, so that a lack of memory counts as one after the removal.
     refused.insert(refused.end(), failed.begin(), failed.end());
     return std::nullopt;
   };

@@ -1,16 +1,16 @@
-// Listings of HttpStore.
+// The listings of HttpStore.
 //
-//   order of the keys  how it is known                 list_in_order          list
-//   not seen           so far                          holds the first page back until the second
-//                                                      shows that it goes on behind it
-//   by bytes           two pages have shown it         page by page           page by page
-//   its own            three answers in a row have     refuses                collects all, sorts
-//                      shown it, a part of the keys
-//                      was refused, or lists_unsorted
+//   order of the keys  known from                     list_in_order          list
+//   not seen           nothing so far                 keeps the first page until the second shows
+//                                                     that it continues behind it
+//   by bytes           two pages in this order        page by page           page by page
+//   its own            three answers in a row in      refuses                collects all, sorts
+//                      another order, a refusal to
+//                      list a part, lists_unsorted
 //
-// A service with an order of its own need not know how to begin after a key, nor a prefix that does
-// not end in '/' (S3 Express): neither is asked of it. What is known of the order lasts as long as
-// the store, and costs nothing but time where it is wrong.
+// A service with an order of its own may support neither a key to start after, nor a prefix that
+// does not end in '/' (S3 Express): requests to it have neither. The known order lasts as long as
+// the store; if it is wrong, that costs only time.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -32,7 +32,7 @@ namespace {
 constexpr unsigned kKeysPerPage = 1000;  // S3's limit
 constexpr unsigned kRetriesAtStart = 2;
 constexpr std::size_t kXmlLimitBytes = 16UL << 20U;  // 1,000 keys of 1,024 bytes, encoded: 4 MiB
-constexpr int kContradictions_max = 3;               // of a listing: then the service is like that
+constexpr int kContradictions_max = 3;  // of a listing: then the service is known to be so
 
 std::string up_to_last_slash(const std::string& prefix) {
   return prefix.substr(0, prefix.rfind('/') + 1);  // npos + 1 is 0
@@ -40,7 +40,7 @@ std::string up_to_last_slash(const std::string& prefix) {
 
 using Visit = std::function<bool(const ListedObject&)>;
 
-// False: enough.
+// Returns false if the visitor wants no more.
 bool visit_all(const ListPage& page, const Visit& visit) {
   return std::all_of(page.objects.begin(), page.objects.end(), visit);
 }
@@ -54,13 +54,13 @@ S3Call list_call(const S3Operation& operation, const std::string& prefix,
           .text_limit = kXmlLimitBytes};
 }
 
-// The query for the page behind `page`.
+// Returns the query for the page after `page`.
 QueryList behind(const ListPage& page, QueryList first_query) {
   first_query.emplace_back("continuation-token", page.next_token);
   return first_query;
 }
 
-// As far as the check of listings looks at it: each version is an entry of its own.
+// Returns the parts that the check of listings needs: each version is an entry of its own.
 ListPage as_list_page(const VersionPage& versions) {
   ListPage page;
   for (const ListedVersion& each : versions.versions) {
@@ -183,7 +183,7 @@ void HttpStore::list_in_any_order(const std::string& prefix, const Visit& visit)
   if (!list_in_order(prefix, "", visit)) list_as_it_comes(prefix, visit);
 }
 
-// What does not begin with `prefix` is left out here.
+// Keys that do not begin with `prefix` are skipped here.
 void HttpStore::list_as_it_comes(const std::string& prefix, const Visit& visit) {
   const std::string asked = up_to_last_slash(prefix);
   S3Call call = list_call(s3_operation::kList, asked);
@@ -238,15 +238,15 @@ VersionPage HttpStore::fetch_versions(S3Call& call, PageCheck& check) {
   return page;
 }
 
-// A delimiter has the service fold what lies below a directory. One that does not know delimiters
-// shows all of it, and some that do show the directory for each page of it: both are asked to step
-// over it instead, where they can.
+// With a delimiter the service folds all keys below a directory. A service that does not know
+// delimiters shows all of them, and some that do show the directory in each of its pages: both are
+// asked to continue behind the directory instead, if they can.
 std::vector<std::string> HttpStore::directories_below(const std::string& prefix) {
   S3Call call = list_call(s3_operation::kList, prefix);
   call.query.emplace_back("delimiter", "/");
   const QueryList first_query = call.query;
   PageCheck check({.prefix = prefix, .after = ""}, ListOrder::any);
-  std::set<std::string> found;  // with the slash, which is how they sort as keys
+  std::set<std::string> found;  // with the slash, so that they sort like keys
   unsigned pages_without_news = 0;
   while (true) {
     const auto page = fetch_page(call, &check);

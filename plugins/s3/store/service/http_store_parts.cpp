@@ -1,4 +1,4 @@
-// HttpStore's reads of parts of objects.
+// The reads of parts of objects of HttpStore.
 #include <fmt/core.h>
 
 #include <vector>
@@ -50,7 +50,7 @@ bool HttpStore::get_range(const std::string& key, std::span<std::byte> body,
   if (!found) return false;
   if (verdict.kind == PartVerdict::Kind::needs_whole) {
     const LearnedPieces::Reading reading(learned_, checksums.whole);
-    verdict = read.verify(checksums, learned_);  // others may have read it meanwhile
+    verdict = read.verify(checksums, learned_);  // other threads may have read it meanwhile
     if (verdict.kind != PartVerdict::Kind::verified) return get_part_of_whole(key, read, part);
   }
   if (verdict.kind == PartVerdict::Kind::unverified) unverified_.say(url_of(key));
@@ -58,8 +58,8 @@ bool HttpStore::get_range(const std::string& key, std::span<std::byte> body,
   return true;
 }
 
-// For an object that carries a checksum of the whole alone. What is learned here verifies its other
-// parts.
+// For an object whose only checksum is that of the whole. The checksums learned here verify its
+// other parts.
 bool HttpStore::get_part_of_whole(const std::string& key, PartRead& read, const ObjectPart& part) {
   std::vector<std::byte> whole(part.object_bytes);
   S3Call call{.operation = s3_operation::kGetVersion, .key = key, .buffer = whole};

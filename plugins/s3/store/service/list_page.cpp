@@ -22,7 +22,7 @@ bool is_empty(const ListPage& page) {
 
 std::optional<PageFault> PageCheck::fault_of(const ListPage& page) const {
   if (auto words = fault_of_contents(page)) return PageFault{.words = std::move(*words)};
-  // First: a page that comes again is out of order as well.
+  // Checked first, because a page that is repeated is out of order, too.
   if (auto words = fault_of_progress(page)) return PageFault{.words = std::move(*words)};
   return order_ == ListOrder::by_bytes ? fault_of_order(page) : std::nullopt;
 }
@@ -41,7 +41,7 @@ std::optional<std::string> PageCheck::fault_of_contents(const ListPage& page) co
     return fmt::format("keys that begin with {} were asked for, and those with {} listed",
                        quotable(asked_.prefix), quotable(*page.prefix));
   }
-  // Prefixes count as keys do; some services (s3rver) count keys alone.
+  // Prefixes count like keys, but some services (s3rver) count keys only.
   const std::size_t listed = page.objects.size() + page.common_prefixes.size();
   const std::size_t announced = page.key_count.value_or(listed);
   if (announced != listed && announced != page.objects.size()) {

@@ -1,6 +1,6 @@
-// How many objects one request for many (DeleteObjects) removes.
+// Determines how many objects one request for many (DeleteObjects) removes.
 //
-// S3 takes 1,000 keys. But services remove them one after the other or a few at a time, and send
+// S3 accepts 1,000 keys. But services remove them one after the other or a few at a time, and send
 // nothing meanwhile: OpenStack Swift, which removes two at a time, took longer for 1,000 than a
 // silence may last, at every attempt, so that a volume of that many objects could not be deleted.
 //
@@ -26,7 +26,7 @@ class RemovalPace {
   static constexpr std::size_t kFirst = 250;
   static constexpr std::size_t kMost = 1000;
 
-  // `aim` is how long a request should take at most.
+  // `aim` is the longest time that a request should take.
   explicit RemovalPace(Duration aim) : aim_(aim) {}
 
   [[nodiscard]] std::size_t keys() const {
@@ -34,7 +34,7 @@ class RemovalPace {
     return keys_;
   }
 
-  // A request for `keys` was answered after `took`.
+  // A request for `keys` was answered after the duration `took`.
   void answered(std::size_t keys, Duration took) {
     const MutexLock lock(mutex_);
     if (took > aim_) {

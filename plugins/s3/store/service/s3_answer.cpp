@@ -25,7 +25,7 @@ std::optional<std::chrono::seconds> age_of(const HttpResponse& response) {
   return std::chrono::duration_cast<std::chrono::seconds>(*now - *stored);
 }
 
-// By the checksums of its pieces, where there are any.
+// Verifies a body by the checksums of its pieces, if there are any.
 std::optional<Failure> verify_pieces(const HttpResponse& response,
                                      std::span<const std::byte> body) {
   try {
@@ -38,13 +38,13 @@ std::optional<Failure> verify_pieces(const HttpResponse& response,
   }
 }
 
-// Whatever the list of pieces may be worth.
+// Does not check the list of pieces.
 ChecksumKind kind_of_checksums(const HttpResponse& response, std::uint64_t object_bytes) {
   if (response.header(kPiecesHeader).has_value()) return ChecksumKind::pieces;
   return kind_of({.whole = response.header(kChecksumHeader).value_or("")}, object_bytes);
 }
 
-// A service may show an object that it has written half.
+// A service may show an object that is only half written.
 Failure of_another_length(std::uint64_t found_bytes, std::uint64_t expected_bytes) {
   const bool is_cut = found_bytes < expected_bytes;
   return {.may_pass = is_cut,
@@ -57,7 +57,7 @@ std::string_view text_of(std::span<const std::byte> body) {
   return {reinterpret_cast<const char*>(body.data()), body.size()};
 }
 
-// The first bytes of an object that an answer says it brings.
+// The first bytes of an object that an answer announces.
 struct FirstBytes {
   std::uint64_t count = 0;
   std::uint64_t object_bytes = 0;

@@ -14,10 +14,10 @@
 namespace nbdstack {
 namespace {
 
-// Keys may begin or end with blanks: nothing is trimmed.
+// Nothing is trimmed, because keys may begin or end with blanks.
 constexpr unsigned kParse = pugi::parse_default | pugi::parse_ws_pcdata_single;
 
-// The root element, where `text` is XML and its root has that name.
+// Returns the root element, if `text` is XML and its root has that name.
 pugi::xml_node load(pugi::xml_document& document, const std::string& text, const char* root) {
   if (!document.load_buffer(text.data(), text.size(), kParse)) return {};
   return document.child(root);
@@ -30,7 +30,7 @@ int hex_digit(char c) {
   return -1;
 }
 
-// encoding-type=url is the encoding of HTML forms: '+' is a blank.
+// encoding-type=url encodes like HTML forms: '+' is a blank.
 std::string decode_url(std::string_view text) {
   std::string decoded;
   decoded.reserve(text.size());
@@ -104,7 +104,7 @@ std::optional<VersionPage> parse_version_page(const std::string& text) {
 
 namespace {
 
-// XML has no way to write NUL, and takes a raw CR for LF, which pugixml does not escape.
+// XML cannot express NUL, and reads a raw CR as LF, which pugixml does not escape.
 void check_writable(const std::string& text, const Removal& removal) {
   constexpr std::string_view kLost("\0\r", 2);
   if (text.find_first_of(kLost) == std::string::npos) return;

@@ -1,22 +1,22 @@
-// What may still be done once the server has been told to stop.
+// Decides which operations may continue once the server has been told to stop.
 //
-// A cache above writes back what is dirty while the server stops: these last writes must reach the
-// service if it can be reached at all, however many there are. But a server that stops must also
-// end. So the grace period is one of silence: each piece of a body that is sent or received and
-// each operation that succeeds starts it again, and time without any operation does not count.
+// A cache above writes its dirty blocks back while the server stops: these last writes must reach
+// the service if it can be reached at all, however many there are. But a server that stops must
+// also end. So the grace period is one of silence: each piece of a body that is sent or received
+// and each operation that succeeds starts it again, and time without any operation does not count.
 //
 //   operation                           ends
 //   a read begun before the stop        at once: its client is being disconnected
 //   a write, whenever it was begun      when there is no progress for the grace period
-//   a read begun after the stop         like a write: a write of a part of an object begins with one
+//   a read begun after the stop         like a write: one of a part of an object begins with a read
 //
 // After such a silence an operation gets no more than its first attempt, until one succeeds. It
 // ends with ETIMEDOUT then: on ESHUTDOWN the layers above would repeat the request.
 //
 // Checking for the stop needs a round trip to another thread (common/nbdkit/server_stop.hpp), so
 // one check serves all operations for kLookEvery, and the begin of an operation makes none. When
-// the stop is noticed, it is later than the last check that saw none: an operation that was begun
-// after that check counts as begun after the stop.
+// The noticed stop is later than the last check that saw none: an operation that was begun after
+// that check counts as begun after the stop.
 #pragma once
 
 #include <algorithm>
@@ -36,7 +36,7 @@ class ShutdownGrace {
  public:
   static constexpr Duration kLookEvery = std::chrono::milliseconds(20);
 
-  // What one operation is judged by.
+  // Determines when the operation ends.
   struct Operation {
     bool writes = false;
     TimePoint begun{};
@@ -114,9 +114,9 @@ class ShutdownGrace {
   const Duration grace_;
   std::atomic<bool> has_noticed_ = false;
   Mutex mutex_;
-  // In real time: the server had not stopped just before.
+  // In real time, the begin of the last check that saw no stop.
   TimePoint last_look_ GUARDED_BY(mutex_){};
-  std::optional<TimePoint> stopped_at_ GUARDED_BY(mutex_);  // by clock_: when that was noticed
+  std::optional<TimePoint> stopped_at_ GUARDED_BY(mutex_);  // by clock_: when it was noticed
   TimePoint got_on_at_ GUARDED_BY(mutex_){};                // by clock_; after the stop only
   std::size_t under_way_ GUARDED_BY(mutex_) = 0;            // operations
   bool silent_ GUARDED_BY(mutex_) = false;  // no progress for the grace period, nor since
