@@ -28,16 +28,15 @@ struct Part {
   BlockNumber end;
 };
 
-// The longest string that the names of first ... last begin with; names are ordered.
+// Returns the longest common prefix of the names of first ... last, which are ordered.
 std::string common_prefix(const BlockFormat& format, BlockNumber first, BlockNumber last) {
   const std::string a = format.name_of(first);
   const std::string b = format.name_of(last);
   return {a.begin(), std::mismatch(a.begin(), a.end(), b.begin()).first};
 }
 
-// Hands on what is listed, a page's worth of keys at a time, whether they are blocks or not:
-// between two pages the listing can be ended, and `shorten` may move the end of the part. False:
-// what `list` says.
+// Passes the listed keys on, a page at a time, whether they are blocks or not: after each page the
+// listing can be ended, and `shorten` may move the end of the part. Returns false if `list` does.
 bool list_part(const List& list, const BlockFormat& format, Part part,
                const BlockListing::Visit& visit, const std::function<void(Part&)>& shorten) {
   if (part.first >= part.end) return true;
@@ -68,13 +67,13 @@ bool list_part(const List& list, const BlockFormat& format, Part part,
 
 }  // namespace
 
-// The parts that are still to be listed, shared by the threads that list.
+// The parts that are not listed yet, shared by the threads that list.
 class BlockListing::Work {
  public:
   Work(Part whole, std::size_t threads, const Visit& visit)
       : visit_(visit), threads_(threads), waiting_parts_{whole} {}
 
-  // Waits for a part. Nothing: all is listed, or no more is wanted.
+  // Waits for a part. Returns nothing if all is listed, or no more is wanted.
   std::optional<Part> take() {
     const MutexLock lock(mutex_);
     while (!ended_ && waiting_parts_.empty() && working_ > 0) changed_.wait(mutex_);
@@ -91,7 +90,7 @@ class BlockListing::Work {
     changed_.notify_all();
   }
 
-  // Gives half of what is left to somebody who has nothing to do.
+  // Gives half of the rest to an idle thread, if there is one.
   void share(Part& part) {
     const MutexLock lock(mutex_);
     if (working_ + waiting_parts_.size() >= threads_ || halvings_left_ == 0) return;
@@ -119,13 +118,14 @@ class BlockListing::Work {
     changed_.notify_all();
   }
 
-  // A part cannot be listed, because the store does not list in order.
+  // Called if a part cannot be listed, because the store does not list in order.
   void note_disorder() {
     end();
     is_out_of_order_ = true;
   }
 
-  // When all threads have ended. What was handed on before a disorder was seen may lack blocks.
+  // Valid when all threads have ended. Blocks passed on before a disorder was seen may be
+  // incomplete.
   [[nodiscard]] bool was_in_order() const {
     if (is_out_of_order_ && has_visited_) {
       throw Error(EIO,
@@ -198,7 +198,7 @@ void BlockListing::run_in_order(ObjectStore& store, const BlockFormat& format, B
   list_part(list, format, {first, end}, visit, [](Part& /*part*/) {});
 }
 
-// Every object of the volume has to be looked at, whatever the range.
+// Checks every object of the volume, whatever the range.
 void BlockListing::run_as_a_whole(BlockNumber first, BlockNumber end, const Visit& visit) {
   bool wanted = true;
   list_all(format_.prefix(), first, end, [&](std::vector<ListedBlock>& page) {

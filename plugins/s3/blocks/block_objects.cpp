@@ -20,7 +20,7 @@ bool BlockObjects::get(BlockNumber block, std::span<std::byte> data) {
                             : fetch_coded(block, data).has_value();
 }
 
-// The version counts, and so the whole object is read.
+// The version matters, so the whole object is read.
 bool BlockObjects::get_disputed(BlockNumber block, std::span<std::byte> data) {
   const auto object = fetch_whole(block, data);
   changes_.note_seen({block, format_.name_of(block)}, object);
@@ -50,8 +50,8 @@ std::optional<ObjectInfo> BlockObjects::fetch_plain(BlockNumber block, std::span
   return object;
 }
 
-// It is decoded as it comes: one that cannot be is read again. The object comes where it is wanted
-// if it may fit there: it need not be coded after all.
+// Decodes the object on arrival: one that cannot be decoded is read again. It is received into
+// `data` if it may fit there, because it may turn out not to be coded.
 std::optional<ObjectInfo> BlockObjects::fetch_coded(BlockNumber block, std::span<std::byte> data) {
   const std::string name = format_.name_of(block);
   if (format_.overhead_bytes() > 0) {
@@ -145,7 +145,7 @@ void BlockObjects::learn(std::span<const ListedBlock> blocks) {
 StoredBlocks BlockObjects::stored(BlockNumber first, BlockNumber end, std::size_t limit) {
   StoredBlocks result{.blocks = {}, .known_to = end};
   if (first >= end) return result;
-  if (first.next() == end) {  // one look costs a service less than a listing, a directory far less
+  if (first.next() == end) {  // costs a service less than a listing, a directory far less
     if (exists(first)) result.blocks.push_back(first);
     return result;
   }

@@ -109,7 +109,7 @@ BlockRecord::State record_state_of(const RecordReader& header) {
   header.refuse("its state is unknown");
 }
 
-// The bytes without the checksum behind them, which must be theirs.
+// Returns the bytes before the checksum, after verifying them.
 std::span<const std::byte> verified_content(std::span<const std::byte> bytes,
                                             const std::string& object_name) {
   constexpr std::size_t kChecksum_bytes = 16;

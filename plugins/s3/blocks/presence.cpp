@@ -26,8 +26,7 @@ Presence::Presence(BlockObjects& objects, PresenceSettings settings)
   }
 }
 
-// One look for as long as the volume is served: what a service does to names it does to all of
-// them.
+// Checks once for as long as the volume is served: a service treats the names of all objects alike.
 bool Presence::listings_are_proof() {
   ObjectStore& store = objects_.store();
   if (!store.lists_are_proof()) return false;
@@ -159,7 +158,7 @@ StoredRuns Presence::runs(BlockNumber first, BlockNumber end, std::size_t limit)
   return result;
 }
 
-// One block is looked up, which is proof; more are listed.
+// Looks one block up, which is proof, and lists more than one.
 StoredBlocks Presence::ask(BlockNumber first, BlockNumber end, std::size_t limit) {
   StoredBlocks stored = objects_.stored(first, end, limit);
   map_.learn(stored.blocks, first, stored.known_to);
