@@ -10,7 +10,7 @@ struct Row {
   AwsPartition partition;
 };
 
-// The last one takes every region.
+// The last row matches every region.
 constexpr std::array<Row, 8> kPartitions{{
     {"cn-", {"aws-cn", "amazonaws.com.cn"}},
     {"us-gov-", {"aws-us-gov", "amazonaws.com"}},

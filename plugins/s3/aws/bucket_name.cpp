@@ -35,7 +35,7 @@ bool is_account(std::string_view text) {
                      [](unsigned char c) { return std::isdigit(c) != 0; });
 }
 
-// The five parts before the resource, and the resource.
+// Returns the five parts before the resource, and the resource.
 std::array<std::string, 6> parts_of(std::string_view arn) {
   std::array<std::string, 6> parts;
   std::string_view rest = arn;
@@ -50,8 +50,8 @@ std::array<std::string, 6> parts_of(std::string_view arn) {
   return parts;
 }
 
-// An access point's name contains no slash; what follows one is the key. Its separator may be a slash
-// itself.
+// An access point's name contains no slash: the key begins after one. Its separator may be a slash,
+// too.
 std::size_t end_of_arn(std::string_view text) {
   std::size_t resource = 0;
   for (int colons = 0; colons < 5; ++colons) {

@@ -79,7 +79,7 @@ class Chain {
     return profile == nullptr ? std::nullopt : of_profile_.of_role(*profile);
   }
 
-  // As with boto3, the environment can say a part of it and the profile the rest.
+  // As in boto3, the environment can give a part of the settings and the profile the others.
   Found from_web_identity() {
     if (!parameters_.profile.empty()) return std::nullopt;
     const std::string token_path =
@@ -108,7 +108,7 @@ class Chain {
 
   Found from_instance() { return credentials_of_instance(settings_, why_no_instance_); }
 
-  // Only when the search has come as far as the profile: who has credentials in the environment
+  // Called only when the search reaches the profile: a user with credentials in the environment
   // need not clear AWS_PROFILE.
   void require_profile() const {
     const std::string& name = settings_.profile_name();

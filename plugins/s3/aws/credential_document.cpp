@@ -40,7 +40,7 @@ void check_kind(const Json& json, CredentialDocument kind, const std::string& or
   }
 }
 
-// "+02:00", "-0530": seconds; nothing for anything else.
+// Returns the seconds of "+02:00" or "-0530"; nothing for anything else.
 std::optional<int> parse_offset_s(std::string_view text) {
   const bool colon = text.size() == 6 && text[3] == ':';
   if (!colon && text.size() != 5) return std::nullopt;

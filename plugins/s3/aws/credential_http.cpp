@@ -26,12 +26,12 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-// How long is waited for an answer, and how often.
+// How long and how often to wait for an answer.
 struct Patience {
   ExchangeOptions options{
       .connect_timeout = milliseconds(1'000), .timeout = milliseconds(3'000), .is_direct = true};
   RetryPolicy policy{.retries = 2, .timeout = seconds(10), .first_pause = milliseconds(200)};
-  // The first request to the metadata service, which a machine outside of EC2 sends in vain.
+  // Outside of EC2 nothing answers the first request to the metadata service.
   ExchangeOptions token_options{
       .connect_timeout = milliseconds(1'000), .timeout = milliseconds(1'200), .is_direct = true};
   unsigned token_attempts = 2;
@@ -43,7 +43,7 @@ HttpRequest get(const std::string& url, HeaderList headers) {
   return {.method = "GET", .url = url, .headers = std::move(headers), .body = {}, .buffer = {}};
 }
 
-// The answer to `request`, with any status that will not pass by itself.
+// Returns the answer to `request`, whose status is not one that passes by itself.
 HttpResponse ask(const HttpRequest& request, const Environment& environment,
                  const std::string& origin, const Patience& patience) {
   HttpResponse response;
@@ -80,7 +80,7 @@ Credentials credentials_in(const HttpResponse& response, const std::string& orig
   }
 }
 
-// The scheme and the host of an URL without a user; both empty for what is none.
+// Returns scheme and host of an URL without a user; both are empty for anything else.
 std::pair<std::string, std::string> scheme_and_host(const std::string& url) {
   const std::unique_ptr<CURLU, decltype(&curl_url_cleanup)> parsed(curl_url(), curl_url_cleanup);
   if (parsed == nullptr || curl_url_set(parsed.get(), CURLUPART_URL, url.c_str(), 0) != CURLUE_OK) {
@@ -97,7 +97,7 @@ std::pair<std::string, std::string> scheme_and_host(const std::string& url) {
   return {part(CURLUPART_SCHEME), part(CURLUPART_HOST)};
 }
 
-// This machine, or one of the addresses at which ECS and EKS answer.
+// Returns whether the host is this machine, or one of the addresses at which ECS and EKS answer.
 bool is_trusted_without_tls(const std::string& host) {
   if (host == "localhost") return true;
   in_addr v4{};
@@ -116,7 +116,7 @@ bool is_trusted_without_tls(const std::string& host) {
          std::equal(std::begin(v6.s6_addr), std::end(v6.s6_addr), std::begin(eks.s6_addr));
 }
 
-// What the container's endpoint wants to see as proof; empty: nothing.
+// Returns the proof that the container's endpoint demands; empty if there is none.
 std::string container_token(const Environment& environment) {
   constexpr const char* kFileVariable = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
   const std::string path = environment.variable(kFileVariable);
@@ -134,7 +134,7 @@ std::string container_token(const Environment& environment) {
   return token;
 }
 
-// The setting as a number of at least 1; nothing where it is not there.
+// Returns the setting as a number of at least 1; nothing if it is not set.
 std::optional<unsigned> number_of(const AwsSettings& settings, const std::string& variable,
                                   const std::string& name) {
   const std::string text = settings.setting(variable, name);
@@ -182,15 +182,15 @@ std::string metadata_endpoint(const AwsSettings& settings) {
   return mode == "ipv6" ? "http://[fd00:ec2::254]" : "http://169.254.169.254";
 }
 
-// How the metadata service is to be asked.
+// The address and secret for requests to the metadata service.
 struct MetadataAccess {
   enum class Version : std::uint8_t { none, one, two };
   Version version = Version::none;
-  HeaderList headers{};   // the secret without which version 2 answers nothing
-  std::string why_not{};  // there is no such service, or no version 2
+  HeaderList headers{};   // with the secret that version 2 requires
+  std::string why_not{};  // if there is no such service, or no version 2
 };
 
-// What `outcome` of the PUT for a token means; nothing where it may be another the next time.
+// Interprets `outcome` of the PUT for a token; returns nothing if it may be another the next time.
 std::optional<MetadataAccess> access_of(const HttpOutcome& outcome) {
   using Version = MetadataAccess::Version;
   if (const auto* failure = std::get_if<TransportFailure>(&outcome)) {
@@ -226,7 +226,7 @@ MetadataAccess metadata_access(const std::string& endpoint, const AwsSettings& s
   return {MetadataAccess::Version::none, {}, why_not};
 }
 
-// The role's name in the answer to the question for it; empty: the instance has none.
+// Returns the role's name in an answer; empty if the instance has none.
 std::string role_in(const HttpResponse& response, const MetadataAccess& access,
                     const std::string& origin) {
   if (response.status == 404) return {};
@@ -240,7 +240,7 @@ std::string role_in(const HttpResponse& response, const MetadataAccess& access,
                                     response.status, ids_in(response)));
   }
   std::string role = response.text.substr(0, response.text.find_first_of("\r\n"));
-  // A page for people comes from something else that has the address.
+  // An HTML page comes from something else that has the address.
   return role.find('<') == std::string::npos ? role : std::string();
 }
 

@@ -13,10 +13,10 @@ namespace {
   throw Error(EINVAL, fmt::format("credential_process: {}", reason));
 }
 
-// The argument that begins at `next`, which ends up behind it.
+// Returns the argument that begins at `next`, and moves `next` behind it.
 std::string take_argument(const std::string& command, std::size_t& next) {
   std::string argument;
-  char quote = '\0';  // the one that is open
+  char quote = '\0';  // the open one
   for (; next < command.size(); ++next) {
     const char c = command[next];
     const bool blank = c == ' ' || c == '\t' || c == '\r' || c == '\n';

@@ -108,7 +108,7 @@ void CredentialSource::renew() {
   if (renewed && reason.empty()) {
     take(*renewed, wall_time_());
   } else {
-    // All that have ended: the newest are the likeliest to be accepted.
+    // All of them have ended: the newest are the likeliest to be accepted.
     if (renewed && at_their_end_ == AtTheirEnd::go_on && renewed->expires > current_.expires) {
       current_ = *renewed;
     }

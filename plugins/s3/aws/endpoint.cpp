@@ -27,7 +27,7 @@ bool has_only(std::string_view text, std::string_view others) {
   });
 }
 
-// Does not repeat the URL: it may hold a password.
+// The message does not repeat the URL, which may hold a password.
 [[noreturn]] void reject_url(std::string_view source, std::string_view reason) {
   throw Error(EINVAL, fmt::format("{}: {}; expected http[s]://HOST[:PORT][/PATH]", source, reason));
 }
@@ -64,7 +64,7 @@ void parse_authority(std::string_view authority, std::string_view source, Endpoi
   endpoint.port = parse_port(rest.substr(1), source);
 }
 
-// The labels of a host below its domain.
+// Returns the labels of a host below its domain.
 std::vector<std::string> labels_below(std::string_view host, std::string_view domain) {
   std::vector<std::string> labels;
   std::string_view rest = host.substr(0, host.size() - domain.size() - 1);
@@ -76,7 +76,7 @@ std::vector<std::string> labels_below(std::string_view host, std::string_view do
   }
 }
 
-// How AWS names a host of S3's: what its name begins with, and the region where it has one.
+// The parts of AWS's name of an S3 host: its beginning, and the region if it has one.
 struct AwsHost {
   std::string front;  // "s3.", "s3.dualstack.", "s3-fips."
   std::string region;

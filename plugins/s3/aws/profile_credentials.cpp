@@ -22,7 +22,7 @@ template <typename... Args>
                           fmt::format(format, std::forward<Args>(args)...));
 }
 
-// AWS's bounds of the length of a session.
+// AWS's bounds for the length of a session.
 constexpr unsigned kDuration_s_min = 900;
 constexpr unsigned kDuration_s_max = 43200;
 
@@ -48,8 +48,8 @@ bool has_keys(const Profile& profile) {
          !profile.setting("aws_secret_access_key").empty();
 }
 
-// A profile that signs in, and has nothing else that gives credentials here: going on would end in
-// another identity.
+// Refuses a profile that signs in, and has nothing else that gives credentials here: to continue
+// would end in another identity.
 void refuse_other_sign_in(const Profile& profile) {
   for (const char* name : {"sso_session", "sso_start_url"}) {
     if (profile.setting(name).empty()) continue;
@@ -164,7 +164,7 @@ Credentials ProfileCredentials::assume(const Profile& profile) {
 
 Credentials ProfileCredentials::of_source(const Profile& profile, const std::string& role_profile) {
   const bool keys = has_keys(profile);
-  // Its own keys are the one thing that a profile may have from itself.
+  // A profile may be its own source only for its own keys.
   const bool seen = std::find(chain_.begin(), chain_.end(), profile.name) != chain_.end();
   if (seen && !(keys && profile.name == role_profile)) {
     refuse(profile, "the roles go round in a circle by their source_profile: {} -> {}",

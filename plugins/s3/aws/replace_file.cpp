@@ -21,7 +21,7 @@ std::string without_links(const std::string& path) {
   return real.get();
 }
 
-// A new file beside `path`, removed again unless it has taken its place.
+// A new file beside `path`, which the destructor removes unless it has replaced `path`.
 class Replacement {
  public:
   explicit Replacement(std::string path) : path_(std::move(path)), name_(path_ + ".XXXXXX") {

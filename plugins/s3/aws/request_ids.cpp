@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::size_t kId_bytes_max = 128;  // x-amz-id-2 has some 80
 
-// Under these names, in the order of the message. STS has a header of its own, and no second id.
+// The ids' headers, in the order of the message. STS has a header of its own, and no second id.
 struct Id {
   const char* header;
   const char* element;
@@ -33,7 +33,7 @@ void add(std::string& ids, std::string_view name, std::string_view id) {
   ids += fmt::format("{}{}: {}", ids.empty() ? "" : ", ", name, cleaned(id));
 }
 
-// S3's <Error>, and the <ErrorResponse> around it of AWS's other services.
+// Finds S3's <Error>, also inside the <ErrorResponse> of AWS's other services.
 pugi::xml_node error_node(pugi::xml_document& document, std::string_view text) {
   if (text.size() > kErrorDocument_bytes_max) return {};
   document.load_buffer(text.data(), text.size());

@@ -11,7 +11,7 @@
 namespace nbdstack {
 namespace {
 
-// How long a pause can overlook that there is no point in waiting any more.
+// How late a pause may notice that waiting has become pointless.
 constexpr Duration kLookEvery = std::chrono::milliseconds(100);
 
 // An attempt that has less time than this is not worth starting.
@@ -27,7 +27,7 @@ bool is_one_of(std::string_view code, Names... names) {
   return ((code == names) || ...);
 }
 
-// Also AWS's KMS, MinIO, Ceph, Wasabi, Backblaze: each has names of its own.
+// Includes the names of AWS's KMS, MinIO, Ceph, Wasabi and Backblaze.
 bool is_quota(std::string_view code) {
   return is_one_of(code, "QuotaExceeded", "QuotaExceededException", "StorageQuotaExceeded",
                    "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "InsufficientCapacity",
@@ -38,8 +38,8 @@ bool is_of_kms(std::string_view code) {
   return code.starts_with("KMS.") && !code.ends_with("ThrottlingException");
 }
 
-// Not our mistake, whatever the status is: the request was slow or damaged on its way, or comes at a
-// bad moment.
+// Whether the request was correct, whatever the status is: it was slow or damaged on its way, or
+// came at a bad moment.
 bool is_passing(std::string_view code) {
   return is_one_of(
       code, "RequestTimeout", "RequestTimeoutException", "IncompleteBody", "BadDigest",
@@ -80,7 +80,7 @@ bool may_pass(int status, std::string_view code) {
 int errno_of(int status, std::string_view code) {
   if (status == 507 || is_quota(code)) return ENOSPC;
   if (code == "NoSuchBucket") return ENOENT;
-  // A refusal, which is of that object alone.
+  // A refusal, which concerns that object only.
   if (is_of_kms(code) || code == "InvalidObjectState") return EACCES;
   if (status == 401 || status == 403 ||
       is_one_of(code, "AccessDenied", "InvalidAccessKeyId", "ExpiredToken", "InvalidToken")) {
@@ -90,7 +90,7 @@ int errno_of(int status, std::string_view code) {
   return EIO;
 }
 
-// As AWS and Google write it.
+// AWS and Google spell it differently.
 bool is_about_requester_pays(const ServiceError& error) {
   std::string words = error.code + " " + error.message;
   std::erase_if(words, [](unsigned char c) { return std::isalpha(c) == 0; });
@@ -99,7 +99,7 @@ bool is_about_requester_pays(const ServiceError& error) {
   return words.find("requesterpays") != std::string::npos;
 }
 
-// The way out, where there is one.
+// Returns the way out, if there is one.
 std::string advice(int status, const ServiceError& error) {
   const std::string_view code = error.code;
   if (code == "InvalidAccessKeyId") return " (check access-key and secret-key)";
@@ -180,7 +180,7 @@ void Retrier::run(const std::string& operation,
     deadline += failure->put_off;
     const auto elapsed_s = std::chrono::duration<double>(clock_.now() - start).count();
     if (failure->is_damage) ++damaged;
-    // The last attempt may have had no time left to meet what is wrong, or no place.
+    // The last attempt may have had no time or no place left to meet the real failure.
     const bool tells_more = former.has_value() && former->reason != failure->reason;
     const std::string more = tells_more ? "; before that: " + former->in_words() : "";
     if (number > policy_.retries || damaged == kDamagedAttempts_max) {
@@ -219,7 +219,7 @@ std::optional<Duration> Retrier::pause_after(unsigned attempts, const Failure& f
   if (failure.retry_after && *failure.retry_after > time_left - kAttempt_min) {
     return std::nullopt;
   }
-  // A long pause does not eat the time of the attempt that it is for.
+  // A long pause does not use up the time of the attempt after it.
   const Duration pause = std::min(jittered(attempts), time_left / 2);
   return std::max(pause, failure.retry_after.value_or(Duration::zero()));
 }

@@ -31,7 +31,7 @@ struct Pipe {
   File writer;
 };
 
-// What posix_spawn is told, freed when it goes.
+// The arguments of posix_spawn, which the destructor frees.
 class SpawnPlan {
  public:
   SpawnPlan(const File& output, const File& errors) {
@@ -73,12 +73,12 @@ class SpawnPlan {
   posix_spawnattr_t attributes_{};
 };
 
-// By its number: glibc 2.36 declares pidfd_open() in a way that C++ cannot link.
+// A system call by number: glibc 2.36 declares pidfd_open() in a way that C++ cannot link.
 int open_process(pid_t pid) {
   return static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
 }
 
-// A running program. One that is still there when this goes is killed, with its group.
+// A running program. The destructor kills it and its group if it still runs.
 class Child {
  public:
   Child(pid_t pid, const std::string& name) : pid_(pid), handle_(open_process(pid), name) {}
@@ -87,7 +87,7 @@ class Child {
   ~Child() {
     if (pid_ < 0) return;
     kill(-pid_, SIGKILL);
-    kill(pid_, SIGKILL);  // in case that it has left its group
+    kill(pid_, SIGKILL);  // in case it has left its group
     int status = 0;
     (void)reap(status);
   }
@@ -115,7 +115,7 @@ class Child {
   File handle_;
 };
 
-// False at the end of what comes.
+// Returns false at the end of the data.
 bool read_some(const File& from, std::string& into) {
   std::array<char, 4096> buffer{};
   const ssize_t count = ::read(from.descriptor(), buffer.data(), buffer.size());
@@ -128,13 +128,13 @@ bool read_some(const File& from, std::string& into) {
   return true;
 }
 
-// Reads both pipes until they are at their end and the program has ended, too.
+// Reads both pipes to their end and waits for the end of the program.
 void follow(const Child& child, const File& output, const File& errors, TimePoint deadline,
             std::chrono::milliseconds limit, ProcessOutcome& outcome) {
   std::array<pollfd, 3> watched{{{output.descriptor(), POLLIN, 0},
                                  {errors.descriptor(), POLLIN, 0},
                                  {child.descriptor(), POLLIN, 0}}};
-  // poll() passes over negative descriptors.
+  // poll() ignores negative descriptors.
   while (std::any_of(watched.begin(), watched.end(), [](const pollfd& it) { return it.fd >= 0; })) {
     const auto left =
         std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());

@@ -61,7 +61,7 @@ class SectionReader {
     section_->insert_or_assign(parent_, std::string(trim(content.substr(equals + 1))));
   }
 
-  // What is no setting there is part of a value of several lines, which nobody asks for.
+  // A nested line without a setting is part of a value of several lines, which is not needed.
   void take_nested(std::string_view content) {
     const std::size_t equals = content.find('=');
     if (equals == std::string_view::npos) return;
@@ -69,7 +69,7 @@ class SectionReader {
                                std::string(trim(content.substr(equals + 1))));
   }
 
-  // Does not quote the line, which may hold a secret.
+  // The message does not quote the line, which may hold a secret.
   [[noreturn]] void refuse(std::string_view reason) const {
     throw Error(EINVAL, fmt::format("{}, line {}: {}", path_, line_number_, reason));
   }
@@ -83,7 +83,7 @@ class SectionReader {
   bool after_setting_ = false;  // nothing can be nested in a section's first line
 };
 
-// `fault` becomes why it could not be opened.
+// Sets `fault` to the reason if it cannot be opened.
 Sections read_sections(const std::string& path, const Environment& environment,
                        std::string& fault) {
   std::optional<std::string> text;
@@ -101,7 +101,7 @@ std::string path_of(const Environment& environment, const std::string& variable,
   return environment.expand_home(path.empty() ? fallback : path);
 }
 
-// "profile work" and "profile 'my work'": the name; empty for a section that is no "profile".
+// Returns the name in "profile work" or "profile 'my work'"; empty for other sections.
 std::string name_of(std::string_view section, std::string_view word) {
   if (!section.starts_with(word)) return {};
   section.remove_prefix(word.size());

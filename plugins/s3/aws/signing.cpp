@@ -56,7 +56,7 @@ Sha256Digest hmac_sha256(std::span<const std::byte> key, std::string_view text) 
   return digest;
 }
 
-// Ends trimmed, runs of blanks within become one.
+// Trims the ends, and makes one blank of each run of blanks within.
 std::string canonical_value(std::string_view value) {
   std::string canonical;
   for (const char c : value) {
@@ -68,7 +68,7 @@ std::string canonical_value(std::string_view value) {
   return canonical;
 }
 
-// Lower-case name to value; values of a repeated name joined by commas in the order they came.
+// Maps lower-case names to values; values of a repeated name are joined by commas in their order.
 std::map<std::string, std::string> canonical_headers(const HeaderList& headers) {
   std::map<std::string, std::string> canonical;
   for (const auto& [name, value] : headers) {
@@ -101,7 +101,7 @@ std::string encode_path(std::string_view path) {
 }
 
 std::string encode_query(const QueryList& query) {
-  // The order is that of the encoded names, then of the encoded values.
+  // Sorted by the encoded names, then by the encoded values.
   QueryList encoded;
   for (const auto& [name, value] : query) encoded.emplace_back(uri_encode(name), uri_encode(value));
   std::sort(encoded.begin(), encoded.end());

@@ -21,7 +21,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-// What the session says counts for the profile, which may repeat it but not say anything else.
+// The session's settings complete the profile's, which may repeat but not contradict them.
 ProfileSettings with_session(const Profile& profile, const AwsSettings& settings) {
   ProfileSettings merged = profile.in_config;
   for (const auto& [name, value] : profile.in_credentials) merged.insert_or_assign(name, value);
@@ -42,7 +42,7 @@ ProfileSettings with_session(const Profile& profile, const AwsSettings& settings
   return merged;
 }
 
-// A role that somebody signed in for.
+// A role that a user has signed in for.
 struct SsoRole {
   SsoSession session;
   std::string account_id;

@@ -28,16 +28,16 @@ using Json = nlohmann::json;
 constexpr std::chrono::minutes kMargin{15};
 constexpr std::chrono::milliseconds kPauseOfLooks{100};
 constexpr unsigned kLooksForRenewal = 20;
-// No token lasts for longer, and the clock can count with it.
+// No token lasts longer, and the clock's arithmetic does not overflow.
 constexpr std::int64_t kLifetime_s_max = 1'000'000'000;
 
 std::optional<WallTime> time_of(const Json& json, const char* field) {
   return parse_iso_time(text_field(json, field));
 }
 
-// What the cache holds.
+// The content of the cache.
 struct CachedToken {
-  Json json;  // all of it, for writing it back
+  Json json;  // all of it, to be written back
   std::string token;
   WallTime expires;
 };
@@ -109,7 +109,7 @@ class TokenCache {
       around_.replace_file(path_, [&] {
         Json json = create_token(cached.json);
         renewed = text_field(json, "accessToken");
-        // What stands in the AWS files need not be UTF-8, and the token must not be lost for that.
+        // Text from the AWS files need not be UTF-8, and must not cost the token.
         return json.dump(-1, ' ', false, Json::error_handler_t::replace);
       });
     } catch (const Error& error) {
@@ -122,7 +122,7 @@ class TokenCache {
     return renewed;
   }
 
-  // The cache's content after a renewal.
+  // Returns the cache's content after a renewal.
   [[nodiscard]] Json create_token(const Json& old) const {
     const HttpResponse response = ask({{"grantType", "refresh_token"},
                                        {"clientId", text_field(old, "clientId")},
@@ -185,8 +185,8 @@ class TokenCache {
     return failure;
   }
 
-  // A token to renew with is good for one renewal. Of two who try it at once, the one that is refused
-  // may look before the other has written down what it was given: so it waits a little for that.
+  // A token is good for one renewal. If two processes try it at once, the refused one may read the
+  // cache before the other has written its new token: so it waits a little for that.
   [[nodiscard]] std::optional<std::string> renewed_by_another(const CachedToken& cached,
                                                               bool may_wait) const {
     const unsigned looks = may_wait ? kLooksForRenewal : 1;

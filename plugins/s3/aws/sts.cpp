@@ -20,7 +20,7 @@
 namespace nbdstack {
 namespace {
 
-// Those that sts.amazonaws.com stands for where the endpoints are "legacy". Source: botocore's list.
+// The regions of sts.amazonaws.com if endpoints are "legacy". Source: botocore's list.
 constexpr std::array<std::string_view, 15> kGlobalRegions{
     "ap-northeast-1", "ap-south-1", "ap-southeast-1", "ap-southeast-2", "ca-central-1",
     "eu-central-1",   "eu-north-1", "eu-west-1",      "eu-west-2",      "eu-west-3",
@@ -28,7 +28,7 @@ constexpr std::array<std::string_view, 15> kGlobalRegions{
 
 struct Sts {
   ServiceAddress address;
-  std::string region;  // that requests are signed for
+  std::string region;  // for which requests are signed
 };
 
 Sts find_sts(const AwsSettings& settings) {
@@ -59,8 +59,8 @@ QueryList form_of(const char* action, const RoleRequest& role, const Environment
   return form;
 }
 
-// What STS answered that is no success. Its message can go on to quote the request, with the
-// session token: the first line is enough.
+// Describes an unsuccessful answer of STS. Its message may continue with a quote of the request,
+// with the session token: the first line is enough.
 Failure failure_in(const HttpResponse& response) {
   pugi::xml_document document;
   document.load_buffer(response.text.data(), response.text.size());
@@ -69,7 +69,7 @@ Failure failure_in(const HttpResponse& response) {
   error.code = quotable(node.child_value("Code"));
   error.message = quotable(node.child_value("Message"));
   Failure failure = failure_of(response.status, error, std::nullopt);
-  // The identity provider could not be asked; and 400 is STS's way of saying 429.
+  // The identity provider did not answer STS; and STS sends 400 instead of 429.
   failure.may_pass = failure.may_pass || error.code == "IDPCommunicationError" ||
                      error.code == "Throttling" || error.code == "ThrottlingException";
   if (response.status == 400 && !failure.may_pass) failure.code = EACCES;
@@ -97,7 +97,7 @@ Credentials credentials_in(const HttpResponse& answer, const std::string& action
   return credentials;
 }
 
-// Signed where `as` is given.
+// The request is signed if `as` is given.
 Credentials call(const QueryList& form, const std::string& role_arn, const Credentials* as,
                  const AwsSettings& settings) {
   const Environment& environment = settings.environment();

@@ -13,7 +13,7 @@
 namespace nbdstack {
 namespace {
 
-// Seconds or a date.
+// The header has seconds or a date.
 std::optional<Duration> retry_after_of(const HttpResponse& response) {
   const auto text = response.header("retry-after");
   if (!text) return std::nullopt;
