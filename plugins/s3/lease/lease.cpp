@@ -13,8 +13,8 @@
 namespace nbdstack {
 namespace {
 
-constexpr int kAttempts_max = 5;     // to put a record where another was put meanwhile
-constexpr int kOwnAttempts_max = 3;  // the same where the other was our own
+constexpr int kAttempts_max = 5;     // to put a record, after another one was put meanwhile
+constexpr int kOwnAttempts_max = 3;  // the same if the other was our own
 
 std::string in_words(const std::optional<SeenLease>& seen) {
   if (!seen.has_value()) return "somebody who removed its object";
@@ -22,7 +22,7 @@ std::string in_words(const std::optional<SeenLease>& seen) {
   return seen->record->owner_in_words();
 }
 
-// How soon a request that waits finds out that the lease has been renewed.
+// How soon a waiting request notices that the lease has been renewed.
 constexpr Duration kDoubtPause = std::chrono::milliseconds(20);
 
 std::int64_t seconds_of(Duration duration) {
@@ -105,7 +105,7 @@ void Lease::take_when_free() {
     if (stored && !takeover.reason.empty()) {
       log::error("{}: lease taken over: {}", settings_.volume, takeover.reason);
     }
-    // One that was stored so late that it has run out is looked at again like any other.
+    // A record that was stored so late that it has expired is judged again like any other.
     if (stored && may_write()) return;
   }
   throw Error(EBUSY, fmt::format("{}: no lease to be had in {} attempts: others take it again and "
@@ -113,7 +113,7 @@ void Lease::take_when_free() {
                                  settings_.volume, kAttempts_max, seconds_of(settings_.duration)));
 }
 
-// A record of ours that is seen here is one whose answer was lost, or that was stored too late.
+// A record of our own here is one whose answer was lost, or that was stored too late.
 void Lease::note_predecessor(const std::optional<SeenLease>& seen) {
   const bool is_known = seen.has_value() && seen->record.has_value();
   if (!is_known || seen->record->owner != record_.owner) predecessor_ = seen;
@@ -309,8 +309,8 @@ void Lease::await_writable() {
   check_writable();
 }
 
-// The time counts from the first request that met this doubt: a later request waits for the rest of
-// it only, and after that no request waits.
+// The time counts from the first request that met this doubt: a later request waits only for its
+// rest, and after that no request waits.
 bool Lease::waited_long_enough() {
   const TimePoint now = clock_.now();
   const TimePoint::rep deadline = deadline_.load(std::memory_order_acquire);

@@ -136,7 +136,7 @@ class Lease {
   // request that met this doubt.
   void await_writable();
 
-  // Whether the reason why the lease is doubtful or lost was logged.
+  // Returns whether the reason why the lease is doubtful or lost was logged.
   [[nodiscard]] bool has_said_why() const {
     const LeaseState now = state();
     return now == LeaseState::lost || (now == LeaseState::doubtful && said_doubtful_);
@@ -146,14 +146,14 @@ class Lease {
   // with Error(ESHUTDOWN), may be repeated.
   [[nodiscard]] std::uint64_t regained() const { return regained_.load(std::memory_order_acquire); }
 
-  // To be called before the disk is changed, each time.
+  // To be called before each change of the disk.
   void note_change() {
     if (!has_changed_.load(std::memory_order_relaxed)) has_changed_ = true;
     if (!has_changed_lately_.load(std::memory_order_relaxed)) has_changed_lately_ = true;
   }
   [[nodiscard]] bool has_changed() const { return has_changed_; }
 
-  // state() as it is reported to the layers above.
+  // Returns state() in the form for the layers above.
   [[nodiscard]] WriteRight right() const;
 
   // This owner's term; nothing before acquire(), or without a lease.
@@ -195,22 +195,22 @@ class Lease {
   LeaseVersion version_;               // the last one that is known to be stored
   std::optional<SeenLease> predecessor_;
   TimePoint next_renewal_;
-  TimePoint last_change_;     // or when the lease was taken; a pause late at most
-  std::string last_failure_;  // of a renewal
+  TimePoint last_change_;     // or when the lease was taken; at most one pause too late
+  std::string last_failure_;  // the last failure of a renewal
 
   // Used by all threads.
-  std::optional<LeaseTerm> term_;                    // set by acquire(), and not changed any more
+  std::optional<LeaseTerm> term_;                    // set by acquire(), then constant
   std::atomic<LeaseState> state_{LeaseState::none};  // never doubtful, which is a matter of time
   std::atomic<TimePoint::rep> deadline_;             // no write from then on
   std::atomic<bool> said_doubtful_ = false;
   std::atomic<bool> has_changed_ = false;
-  std::atomic<bool> has_changed_lately_ = false;  // since tend() has looked
+  std::atomic<bool> has_changed_lately_ = false;  // since the last tend()
   std::atomic<std::uint64_t> regained_ = 0;
   mutable Mutex mutex_;
-  std::string loss_ GUARDED_BY(mutex_);  // who took the lease, in words
+  std::string loss_ GUARDED_BY(mutex_);  // the server that took the lease, in words
   struct Doubt {
     TimePoint::rep deadline = TimePoint::max().time_since_epoch().count();  // that had passed
-    TimePoint met_at;  // when the first request came after it
+    TimePoint met_at;  // the time of the first request after it
   };
   Doubt doubt_ GUARDED_BY(mutex_);  // the last one
 };

@@ -1,7 +1,7 @@
 // The thread that keeps a lease renewed while the server serves.
 //
-// It looks at the time every LeaseTiming::pause() instead of sleeping until the renewal is due:
-// after a suspend, which a sleep does not count, the lease must be renewed at once.
+// It checks the time every LeaseTiming::pause() instead of sleeping until the renewal is due: after
+// a suspend, which a sleep does not count, the lease must be renewed at once.
 #pragma once
 
 #include <exception>
@@ -14,8 +14,8 @@ namespace nbdstack {
 
 class LeaseKeeper {
  public:
-  // Starts the thread: not before the server has gone into the background. `lease` outlives this,
-  // and nobody else drives it until stop().
+  // Starts the thread, and so must not be called before the server is in the background. `lease`
+  // outlives this, and no other thread drives it until stop().
   LeaseKeeper(Lease& lease, Duration pause)
       : thread_([&lease, pause](StoppableThread& self) {
           do {
@@ -23,9 +23,9 @@ class LeaseKeeper {
           } while (self.pause_for(pause));
         }) {}
 
-  // Joins the thread, which takes no longer than the renewal that is under way, if one is: a
-  // request that gets no answer ends it, so that is about the timeout of the lease's store. May be
-  // called again.
+  // Joins the thread, which takes no longer than a renewal in flight, if there is one: its request
+  // ends if it gets no answer, so that is about the timeout of the lease's store. May be called
+  // repeatedly.
   void stop() { thread_.stop(); }
 
  private:
@@ -33,7 +33,7 @@ class LeaseKeeper {
     try {
       lease.tend();
     } catch (const std::exception& error) {
-      // No memory, say. The lease runs out by itself if that goes on.
+      // Out of memory, for example. If that persists, the lease expires by itself.
       log::error("the lease was not renewed: {}", error.what());
     }
   }

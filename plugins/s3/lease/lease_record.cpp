@@ -28,7 +28,7 @@ constexpr std::array<std::string_view, 15> kFields{
     "format",   "version",     "state",   "owner",         "host",
     "pid",      "start-time",  "boot-id", "pid-namespace", "since",
     "renewals", "duration-ms", "term",    "changed-term",  "unchanged-terms"};
-// The last ones, that an earlier version has not.
+// The number of last fields that each earlier version lacks.
 constexpr std::array<std::size_t, kRecordVersion + 1> kFieldsToCome{0, 3, 1, 0};
 
 [[noreturn]] void refuse(const std::string& object_name, const std::string& reason) {
@@ -38,7 +38,7 @@ constexpr std::array<std::size_t, kRecordVersion + 1> kFieldsToCome{0, 3, 1, 0};
                           object_name, reason));
 }
 
-// What the machine says of itself, in the form that parse() accepts.
+// Makes the machine's own names conform to parse().
 std::string printable(std::string text) {
   text.resize(std::min(text.size(), kText_bytes_max));
   std::replace_if(
@@ -55,7 +55,7 @@ std::string short_text(const RecordReader& record, const char* field) {
   return text;
 }
 
-// Format and version come first: the other fields mean something only after them. Returns the
+// Checks format and version first: the other fields have no meaning without them. Returns the
 // version.
 std::uint64_t check_kind(const RecordReader& record) {
   const std::string format = short_text(record, "format");

@@ -1,4 +1,4 @@
-// The object that says who may write a volume, and until when:
+// The object that names the server that may write a volume, and for how long:
 //
 //   KEY/nbdstack-lease.json, without "KEY/" for a volume that has no key
 //
@@ -20,18 +20,18 @@
 //     "unchanged-terms": [6]
 //   }
 //
-//   version   term and changed-term    unchanged-terms
-//   1         neither: of such a       -
-//             lease no term is known
-//   2         both                     not there: all numbers between the two
-//   3         both                     there
+//   version   term and changed-term         unchanged-terms
+//   1         absent: such a lease has no   -
+//             known term
+//   2         present                       absent: all numbers between the two
+//   3         present                       present
 //
-// A program that knows less refuses to start, as it must: it would pass no term on, or one that may
-// have been another's.
+// An older program refuses to start with a newer record, as it must: it would pass no term on, or
+// one that may have been another owner's.
 //
-// It is written by PUTs that are conditional on its ETag, so that there is one line of records in
-// which each knows its predecessor. No two records are equal bytes: owners differ, and an owner
-// counts. A store may rely on that to recognise a PUT whose answer was lost as its own.
+// Records are written by PUTs that are conditional on the ETag, so that they form one line in which
+// each knows its predecessor. No two records are equal bytes: owners differ, and an owner counts. A
+// store may rely on that to recognise a PUT whose answer was lost as its own.
 //
 // Reading is strict: a field that is missing, unknown, or of a wrong type or range means that this
 // program does not understand the record, and must not take the volume for free. Texts are
@@ -61,17 +61,17 @@ struct LeaseRecord {
   std::string since;
   std::uint64_t renewals = 0;
   std::chrono::milliseconds duration{};
-  std::optional<LeaseTerm> term{};  // nothing: of version 1
+  std::optional<LeaseTerm> term{};  // empty in version 1
 
-  // Held, with a new random owner, since now, of this process; its term is still to be set.
+  // Makes a held record of this process, since now, with a new random owner and no term yet.
   static LeaseRecord make(const Processes& processes, std::chrono::milliseconds duration);
 
-  // Throws Error(EINVAL) that names the object, what is wrong with it, and own=force.
+  // Throws Error(EINVAL) that names the object, its fault, and own=force.
   static LeaseRecord parse(const std::string& text, const std::string& object_name);
 
   [[nodiscard]] std::string to_json() const;
 
-  // "nbdkit on vm-host-3, pid 4711, since 2026-01-31T12:00:00Z"
+  // Returns, for example, "nbdkit on vm-host-3, pid 4711, since 2026-01-31T12:00:00Z".
   [[nodiscard]] std::string owner_in_words() const;
 };
 

@@ -1,5 +1,5 @@
-// Whether an existing lease may be taken: a server that starts reads it repeatedly, and each read
-// gives a verdict.
+// Decides whether an existing lease may be taken: a starting server reads it repeatedly, and each
+// read gives a verdict.
 //
 //   the record that was read                                 verdict
 //   no record                                                take
@@ -33,17 +33,17 @@ enum class TakeoverVerdict : std::uint8_t { take, wait, refuse };
 
 struct Takeover {
   TakeoverVerdict verdict = TakeoverVerdict::take;
-  std::string reason{};  // in words; empty where there is nothing to say
+  std::string reason{};  // in words; empty if there is nothing to report
   Duration longest_wait{};
 };
 
 class TakeoverWatch {
  public:
-  // `own_id` is the owner that the watcher's own record has. `processes` outlives this.
+  // `own_id` is the owner in the watcher's own record. `processes` outlives this.
   TakeoverWatch(const Processes& processes, std::string own_id)
       : processes_(processes), own_id_(std::move(own_id)) {}
 
-  // `answered_at` is when the store's answer was there, by a clock that counts suspend.
+  // `answered_at` is the time of the store's answer, by a clock that counts suspend.
   [[nodiscard]] Takeover judge(const std::optional<SeenLease>& seen, TimePoint answered_at);
 
  private:
@@ -53,7 +53,7 @@ class TakeoverWatch {
   const Processes& processes_;
   const std::string own_id_;
   bool has_looked_ = false;
-  std::string last_text_;  // of the last look; empty: there was no record
+  std::string last_text_;  // of the last read; empty if there was no record
   TimePoint same_since_;   // when last_text_ was first seen
 };
 

@@ -13,16 +13,15 @@ std::uint64_t any_up_to(std::uint64_t last) {
   return std::uniform_int_distribution<std::uint64_t>(1, last)(random);
 }
 
-// Far from each other, and from where a count could ever come by its steps: 52 random bits, which
-// every program that reads JSON takes for a whole number, as it does for half a milliard steps
-// more.
+// New counts are far from each other, and from all that a count reaches by its steps: they have 52
+// random bits, which every JSON reader takes for an integer, also after half a billion steps.
 LeaseTerm new_count() {
   constexpr std::uint64_t kFirst_max = (std::uint64_t{1} << 52U) - 1;
   const std::uint64_t first = any_up_to(kFirst_max);
   return {.number = first, .changed_in = first};
 }
 
-// Of two owners that follow the same record, each in a history of its own.
+// A random step separates two owners that follow the same record in different histories.
 constexpr std::uint64_t kStep_max = std::uint64_t{1} << 24U;
 
 }  // namespace

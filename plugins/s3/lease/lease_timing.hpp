@@ -1,16 +1,16 @@
-// The times of a lease. D is the parameter lease-time, R the duration that a record carries, which
-// its owner chooses anew with each renewal:
+// The times of a lease. D is the parameter lease-time, R the duration in a record, which its owner
+// chooses anew with each renewal:
 //
-//   R = D                         while somebody writes
-//   R = as long as nobody has     else; at least D, at most 4 D and what a record may carry
+//   R = D                         while there are writes
+//   R = the time without writes   otherwise; at least D, at most 4 D and the largest of a record
 //
 //   of D   D/10   silence after which a connection is given up (a whole    3 s of the default 30 s
-//                 number of seconds, and one at least)
+//                 number of seconds, and at least one)
 //          2D/10  time limit of one request for the lease: two attempts,   7 s
 //                 and a pause
-//          D/2    the same at the start, where nobody writes yet          15 s
+//          D/2    the same at the start, while nothing is written yet      15 s
 //          D/30   pause between attempts, and between the keeper's checks  1 s
-//                 of the time; a second at most
+//                 of the time; at most a second
 //   of R   R/6    margin                                                   5 s, of 120 s 20 s
 //
 //   owner      may write until R - margin after it SENT the renewal that succeeded; renews when the
@@ -32,9 +32,9 @@
 // round trip takes 2 s (a queue on a slow line), and each request had the time of one attempt, an
 // owner that once gave up a connection could never renew again.
 //
-// Why R grows: each renewal is a paid PUT, which a volume at rest needs only to show that its owner
-// lives. In return a successor on another machine waits longer for an owner that died while nobody
-// wrote, and learns later that one is alive: by no longer than nobody had written, and for at most
+// R grows because each renewal is a paid PUT, which a volume at rest needs only to show that its
+// owner lives. In return a successor on another machine waits longer for an owner that died during
+// that rest, and learns later that one is alive: by at most the time without writes, and at most
 // 4 D + margin. This ends with the first write: a renewal with R = D follows it within a pause.
 #pragma once
 
@@ -49,33 +49,33 @@ inline constexpr std::chrono::milliseconds kLeaseDuration_default = std::chrono:
 inline constexpr std::chrono::milliseconds kLeaseDuration_min = std::chrono::seconds(5);
 inline constexpr std::chrono::milliseconds kLeaseDuration_max = std::chrono::hours(1);
 
-// What follows from the duration that a record carries.
+// The times that follow from the duration in a record.
 struct RecordTiming {
   std::chrono::milliseconds duration = kLeaseDuration_default;
 
   [[nodiscard]] Duration margin() const { return Duration(duration) / 6; }
-  // How long the owner may write after it has sent the record.
+  // Returns how long the owner may write after it has sent the record.
   [[nodiscard]] Duration validity() const { return duration - margin(); }
-  // How old the record must be for a successor.
+  // Returns how old the record must be for a successor.
   [[nodiscard]] Duration expiry() const { return duration + margin(); }
 };
 
-// What follows from lease-time.
+// The times that follow from lease-time.
 struct LeaseTiming {
   std::chrono::milliseconds duration = kLeaseDuration_default;
 
-  // The duration in the record of an owner that has written nothing for `idle`.
+  // Returns the duration for the record of an owner that has written nothing for `idle`.
   [[nodiscard]] std::chrono::milliseconds record_duration(Duration idle) const {
     const auto longest = std::min(4 * duration, kLeaseDuration_max);
     return std::clamp(std::chrono::floor<std::chrono::milliseconds>(idle), duration, longest);
   }
-  // How long after the sending of a record the next one is sent.
+  // Returns the time from the sending of a record to that of the next one.
   [[nodiscard]] Duration renewal_interval(std::chrono::milliseconds record_duration) const {
     constexpr int kAttempts = 3;
     return RecordTiming{record_duration}.validity() - kAttempts * (attempt_timeout() + pause());
   }
   [[nodiscard]] std::chrono::milliseconds attempt_timeout() const { return duration / 10; }
-  // The timeout that the store of a lease is to be given.
+  // Returns the timeout to set for the store of a lease.
   [[nodiscard]] std::chrono::milliseconds request_timeout() const {
     return 2 * attempt_timeout() + std::chrono::floor<std::chrono::milliseconds>(pause());
   }
@@ -85,7 +85,7 @@ struct LeaseTiming {
   [[nodiscard]] Duration pause() const {
     return std::min<Duration>(Duration(duration) / 30, std::chrono::seconds(1));
   }
-  // Between two reads of a waiting successor.
+  // Returns the pause between two reads of a waiting successor.
   [[nodiscard]] Duration watch_pause() const {
     return std::min<Duration>(Duration(duration) / 6, std::chrono::seconds(1));
   }

@@ -8,13 +8,13 @@
 //   doubtful still
 //
 // A flush changes nothing, but its success would promise that the writes of this server are the
-// disk's content, which it does not know any more. A read returns what is in the store, whichever
+// disk's content, which it does not know any more. A read returns the store's content, whichever
 // server wrote it, and nothing older. (identity() tells a layer above that its blocks may be
 // older.)
 //
 // A change is refused before it begins. For one that began in time and takes long, the store checks
 // Lease::may_write() before it sends each piece. A change that was cut off so is repeated if the
-// lease turns out to be still held: its client has had no reply yet.
+// lease turns out to be still held, because its client has had no reply yet.
 #pragma once
 
 #include <array>
@@ -30,7 +30,7 @@ namespace nbdstack {
 
 class LeasedDisk final : public ForwardingLayer {
  public:
-  // `lease` outlives this. `identity` is the disk's; its right to write is told by the lease.
+  // `lease` outlives this, and determines the right to write in `identity`.
   LeasedDisk(std::unique_ptr<Layer> below, Lease& lease, DiskIdentity identity)
       : ForwardingLayer(std::move(below)), lease_(lease) {
     for (std::size_t i = 0; i < identities_.size(); ++i) {

@@ -42,8 +42,8 @@ struct ProcessStatus {
   std::uint64_t start_time = 0;
 };
 
-// From /proc/PID/stat, see proc(5): the name in parentheses may contain anything, so fields are
-// counted from behind it.
+// Reads /proc/PID/stat, see proc(5): the name in parentheses may contain anything, so fields are
+// counted from its end.
 std::optional<ProcessStatus> status_of(std::int64_t pid) {
   constexpr int kFieldsBetween = 18;  // state is field 3, the start time field 22
   const std::string line = first_line_of(fmt::format("/proc/{}/stat", pid));
@@ -58,8 +58,8 @@ std::optional<ProcessStatus> status_of(std::int64_t pid) {
   return fields ? std::optional(status) : std::nullopt;
 }
 
-// Nobody has waited for it yet, but none of its threads runs any more. (The first thread may end
-// before the others: the process is in state Z then, too.)
+// Its parent has not waited for it yet, but none of its threads runs any more. (The first thread
+// may end before the others: the process is in state Z then, too.)
 bool is_only_a_zombie(std::int64_t pid, const ProcessStatus& status) {
   if (status.state != 'Z' && status.state != 'X') return false;
   try {
@@ -89,7 +89,7 @@ bool LocalProcesses::is_gone(const ProcessIdentity& process) const {
       process.host_name != here.host_name) {
     return false;
   }
-  // Not by /proc alone, which may hide the processes of other users (hidepid).
+  // /proc alone does not suffice: it may hide the processes of other users (hidepid).
   if (kill(static_cast<pid_t>(process.pid), 0) != 0 && errno == ESRCH) return true;
   const auto status = status_of(process.pid);
   if (!status.has_value()) return false;
