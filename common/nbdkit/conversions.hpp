@@ -1,5 +1,5 @@
-// Between nbdkit's C values and ours. Both directions stand beside each other so that they cannot
-// drift apart.
+// Converts between nbdkit's C values and ours. Both directions stand beside each other so that they
+// cannot drift apart.
 #pragma once
 
 #include <nbdkit-filter.h>
@@ -36,7 +36,7 @@ inline std::uint32_t nbdkit_type_of(ExtentType type) {
   return (type.hole ? NBDKIT_EXTENT_HOLE : 0) | (type.zero ? NBDKIT_EXTENT_ZERO : 0);
 }
 
-// nbdkit's three-valued answers count alike for FUA, zero and cache: 0 none, 1 emulated, 2 native.
+// nbdkit's values are the same for FUA, zero and cache: 0 none, 1 emulated, 2 native.
 static_assert(NBDKIT_FUA_EMULATE == NBDKIT_CACHE_EMULATE);
 static_assert(NBDKIT_FUA_NATIVE == NBDKIT_CACHE_NATIVE);
 
@@ -53,7 +53,7 @@ inline int value_of(Support support) {
 }
 
 // NBD knows few errors, and nbdkit sends every other one as EINVAL: "your request makes no sense",
-// which is the one thing that did not happen. The log has the exact reason.
+// which is always wrong here. The log has the exact reason.
 inline int errno_for_client(int code) {
   switch (code) {
     case EPERM:

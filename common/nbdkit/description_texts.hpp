@@ -1,8 +1,8 @@
-// The texts of one connection's export description. nbdkit passes the pointer on to filters,
-// without a copy: a text must stay where it is until the connection is closed.
+// The texts of one connection's export description. nbdkit passes the pointer on to filters without
+// a copy: a text must not move until the connection is closed.
 //
 // A disk has few identities during a connection (its right to write changes), and each text is kept
-// once, so that a call with every request takes no memory.
+// once, so that a call in every request allocates no memory.
 #pragma once
 
 #include <memory>
@@ -18,10 +18,10 @@ namespace nbdstack {
 // May be used by any thread.
 class DescriptionTexts {
  public:
-  // `server` is that of the identities (DiskIdentity::server).
+  // `server` replaces DiskIdentity::server.
   explicit DescriptionTexts(std::string server = {}) : server_(std::move(server)) {}
 
-  // Valid as long as this lives. Null for no identity.
+  // The text is valid as long as this lives; null if there is no identity.
   const char* text_of(std::shared_ptr<const DiskIdentity> identity) {
     if (identity == nullptr) return nullptr;
     const MutexLock lock(mutex_);

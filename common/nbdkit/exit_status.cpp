@@ -18,7 +18,7 @@ void fail() {
 
 }  // namespace
 
-// nbdkit unloads this library before it ends, and what a library has registered runs then already.
+// nbdkit unloads this library before it ends, and exit handlers of a library run at its unloading.
 // So the library is made to stay.
 void fail_at_exit() {
   static bool registered = false;

@@ -1,12 +1,12 @@
-// The status with which the server ends.
+// Sets the status with which the server ends.
 //
-// nbdkit ends with 0 whatever happened while it stopped, and cleanup() has no way to say otherwise.
-// Ending the process there would keep the plugin from giving back what it owns.
+// nbdkit ends with 0 whatever happened while it stopped, and cleanup() cannot report a failure.
+// Ending the process there would keep the plugin from releasing its resources.
 #pragma once
 
 namespace nbdstack {
 
-// The process ends with EXIT_FAILURE when everything else that it does at its end is done.
+// Makes the process end with EXIT_FAILURE, after everything else that it does at its end.
 void fail_at_exit();
 
 }  // namespace nbdstack

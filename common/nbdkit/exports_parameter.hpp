@@ -1,4 +1,4 @@
-// The parameter FILTER-exports of filters that keep something for each disk (disk_registry.hpp).
+// The parameter FILTER-exports, of filters that keep a State for each disk (disk_registry.hpp).
 #pragma once
 
 #include <string>
@@ -9,7 +9,7 @@
 
 namespace nbdstack {
 
-// `rule` is ExportRule::found_out and stays so where the parameter is not given.
+// `rule` is ExportRule::found_out and stays so if the parameter is not given.
 inline Parameter exports_parameter(const std::string& filter, ExportRule& rule) {
   Parameter parameter = choice_parameter<ExportRule>(
       filter + "-exports", rule, {{"one", ExportRule::one}, {"each", ExportRule::each}},

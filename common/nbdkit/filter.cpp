@@ -21,7 +21,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kLookForSeatEvery(10);
 
-// One filter lives in one shared library; everything here is hidden in it.
+// One filter is one shared library; everything here is hidden in it.
 struct Registration {
   std::unique_ptr<Filter> filter;
   ParameterTable parameters;
@@ -29,12 +29,12 @@ struct Registration {
   BelowFilter below;  // from get_ready on
   nbdkit_filter callbacks{};
   RequestFaults faults;
-  SingleSeat seat;                       // of the layers below, where they have only one
+  SingleSeat seat;                       // of the layers below, if they serve one connection only
   std::optional<NbdkitBackend> backend;  // from after_fork on
 };
 Registration* registered = nullptr;
 
-// One client's connection. `below` and `layer` exist from prepare on, until the layers below are
+// One client's connection. `below` and `layer` exist from prepare until the layers below are
 // closed.
 struct Connection {
   nbdkit_context* context = nullptr;
@@ -55,7 +55,7 @@ std::span<const std::byte> bytes(const void* data, std::uint32_t count) {
   return {static_cast<const std::byte*>(data), count};
 }
 
-// Runs `body`. Returns what nbdkit takes for success, or for a failure that has been logged.
+// Runs `body`. Returns nbdkit's value for success, or for a failure that has been logged.
 template <typename Body>
 int answered(Body&& body) {
   return guarded(body) == 0 ? 0 : -1;
@@ -68,7 +68,7 @@ void unload() {
   registered = nullptr;
 }
 
-// Begins with the filter's name, as nbdkit recommends: all filters of a stack print here.
+// Prefixes lines with the filter's name, as nbdkit recommends, because all filters print here.
 void dump_plugin() {
   guarded([] {
     fmt::print("{}_nbdstack_version={}\n", registered->filter->info().name, NBDSTACK_VERSION);
@@ -112,7 +112,7 @@ void cleanup(nbdkit_backend* /*backend*/) {
 
 // --- Once per client ---
 
-// Waits until our own connection, which writes back what an earlier server has left, is closed.
+// Waits until our own connection, which writes an earlier server's data back, is closed.
 void take_seat(Connection& connection) {
   if (!registered->below.has_single_seat()) return;
   NbdkitClock clock;
@@ -125,10 +125,9 @@ void leave_seat(Connection& connection) {
   connection.is_seated = false;
 }
 
-// nbdkit closes the layers below after this one, or not at all when the server was told to stop
-// meanwhile. Whoever comes next could meet a connection that is still open, and nbdkit's ext2
-// filter writes what makes its file system whole when it is closed. So where there is one seat it
-// is done here.
+// nbdkit closes the layers below after this one, or not at all if the server was told to stop
+// meanwhile. The next client could meet a connection that is still open, and nbdkit's ext2 filter
+// makes its file system consistent when it is closed. So with a single seat they are closed here.
 void close_below(Connection& connection) {
   if (!connection.is_seated || !connection.below) return;  // those below may not be prepared
   connection.layer.reset();
@@ -173,8 +172,8 @@ int prepare(nbdkit_next* next, void* handle, int /*readonly*/) {
 }
 
 int finalize(nbdkit_next* /*next*/, void* handle) {
-  // A failure has been logged; there is nobody left to be told, and the other layers still want
-  // their turn.
+  // A failure has been logged; no client is left to be told, and the other layers must still be
+  // finalized.
   auto& connection = *static_cast<Connection*>(handle);
   if (connection.layer != nullptr) guarded([&] { connection.layer->finalize(); });
   guarded([&] { connection.request.stay->end(); });
@@ -197,7 +196,7 @@ int block_size(nbdkit_next* /*next*/, void* handle, std::uint32_t* minimum,
     *maximum = traits.maximum_block_size;
   });
 }
-// The answer to each question of nbdkit's is a member of the traits.
+// Each of nbdkit's queries is answered by a member of the traits.
 template <auto Member>
 int can(nbdkit_next* /*next*/, void* handle) {
   return guarded_result<int>([&] { return value_of(layer_of(handle).traits().*Member); });
@@ -293,7 +292,7 @@ nbdkit_filter callbacks_of(const FilterInfo& info, const std::string& help) {
 nbdkit_filter* register_filter(std::unique_ptr<Filter> filter) {
   prepare_process();
   if (registered != nullptr) {
-    // nbdkit has loaded the library once, and what a filter knows is kept once in it.
+    // nbdkit has loaded the library once, and its state is that of one filter.
     nbdkit_error("--filter=%s is given twice: it can stand in a stack once", filter->info().name);
     return nullptr;
   }

@@ -1,4 +1,4 @@
-// The one place where exceptions end: inside a callback of nbdkit they would end the server.
+// Catches all exceptions: one that leaves a callback of nbdkit ends the server.
 #pragma once
 
 #include <nbdkit-filter.h>
@@ -15,7 +15,7 @@ namespace nbdstack {
 // nbdkit_error, of one line (quoted_name.hpp).
 void report(const char* message) noexcept;
 
-// Runs `body`. Returns 0, or the errno of what it threw, whose message and subject are given to
+// Runs `body`. Returns 0, or the errno of its exception, whose message and subject are passed to
 // `log_it` unless the layer below has logged it.
 template <typename Body, typename LogIt>
 int guarded(Body&& body, LogIt&& log_it) noexcept {
@@ -42,7 +42,7 @@ int guarded(Body&& body) noexcept {
   return guarded(body, [](const char* message, auto&&...) { report(message); });
 }
 
-// The same for a request of a client's. All requests of a kind that fail are one fault to the log.
+// The same for a client's request. All failing requests of a kind are one fault in the log.
 template <typename Body>
 int guarded_request(Fault& fault, Body&& body) noexcept {
   const int code = guarded(
@@ -51,7 +51,7 @@ int guarded_request(Fault& fault, Body&& body) noexcept {
   return code;
 }
 
-// The requests of each kind that one library answers.
+// The kinds of requests that one library serves.
 struct RequestFaults {
   Fault reads{"reads"};
   Fault writes{"writes"};
@@ -61,22 +61,22 @@ struct RequestFaults {
   Fault extents{"questions for extents"};
   Fault cache{"requests to cache"};
 
-  // When the server ends.
+  // Called when the server ends.
   void end() noexcept {
     for (Fault* fault : {&reads, &writes, &flushes, &trims, &zeros, &extents, &cache}) fault->end();
   }
 };
 
-// For callbacks that answer with a number: the number, or -1.
+// For callbacks that return a number: returns it, or -1 on failure.
 template <typename Result, typename Body>
 Result guarded_result(Body&& body) noexcept {
   Result result = -1;
   return guarded([&] { result = body(); }) == 0 ? result : Result{-1};
 }
 
-// What every library of ours does when it is loaded: nbdkit's log stands behind log::error and
-// log::debug, and a file that grows past the process's limit (RLIMIT_FSIZE) is a write that fails
-// with EFBIG, not a signal that ends the server.
+// Called by each of our libraries when it is loaded: connects log::error and log::debug to nbdkit's
+// log, and makes a file that exceeds the process's limit (RLIMIT_FSIZE) a write that fails with
+// EFBIG, not a signal that ends the server.
 void prepare_process();
 
 }  // namespace nbdstack

@@ -14,21 +14,21 @@ namespace {
 constexpr std::uint64_t kLongestTransfer = 64ULL << 20;
 // zero, trim, cache and extents carry 32-bit lengths; cut at a multiple of every block size.
 constexpr std::uint64_t kLongestCommand = 1ULL << 31;
-// nbdkit 1.32 emulates a zero that the plugin answers with EOPNOTSUPP, and then zeroes its first 64
-// MiB only, without an error. Which plugin will answer so shows when it is asked; a disk that tells
-// its identity (common/block/disk_identity.hpp) is one of ours, which never does.
+// nbdkit 1.32 emulates a zero that the plugin refuses with EOPNOTSUPP, and then zeroes its first 64
+// MiB only, without an error. Only the request shows which plugin refuses; a disk that reports its
+// identity (common/block/disk_identity.hpp) is one of ours, which never does.
 constexpr std::uint64_t kLongestEmulatedZero = 64ULL << 20;
-// Clients ask about just as much at once: cut shorter, each question would become two.
+// Clients query the same length: cut shorter, each query would become two.
 constexpr std::uint64_t kLongestQuestion = 0xffff0000;
 
-// A capability question of nbdkit's: -1 means that asking failed, and has been logged.
+// Takes the reply to a capability query: -1 means that it failed, and has been logged.
 int answer(int result) {
   if (result == -1) throw Error::reported(EIO);
   return result;
 }
 
-// Makes a call of the layer below, which stores the errno of a failure through its argument, and
-// for some calls only where 0 is stored there.
+// Calls the layer below, which stores the errno of a failure through its argument; some calls do so
+// only if 0 is stored there.
 template <typename Call>
 void attempt(Call&& call) {
   int code = 0;
@@ -50,7 +50,7 @@ void in_pieces(std::uint64_t length, std::uint64_t offset, std::uint64_t longest
   }
 }
 
-// Of one read or write. A layer that states no maximum takes what nbdkit takes.
+// The limit of one read or write. A layer that states no maximum accepts what nbdkit accepts.
 std::uint64_t longest_transfer(const LayerTraits& traits) {
   const std::uint64_t stated = traits.maximum_block_size;
   return stated == 0 ? kLongestTransfer : std::min(stated, kLongestTransfer);
@@ -206,7 +206,7 @@ class OwnConnection {
   nbdkit_next* next_;
 };
 
-// The seat of the layers below, where they have only one.
+// The seat of the layers below, if they have only one.
 class OwnSeat {
  public:
   explicit OwnSeat(SingleSeat* seat) : seat_(seat) {
@@ -226,9 +226,8 @@ class OwnSeat {
   SingleSeat* const seat_;
 };
 
-// The order of the bases is that in which they are made, and the reverse of that in which they go:
-// the connection is there before the layer asks what it can do, and is closed before the seat is
-// left.
+// The bases are constructed in this order and destroyed in the reverse: the connection exists
+// before the layer queries its capabilities, and is closed before the seat is left.
 class BackgroundLayer final : private OwnSeat, private OwnConnection, public NextLayer {
  public:
   BackgroundLayer(nbdkit_backend* backend, SingleSeat* seat, const BelowFilter& about)

@@ -1,9 +1,9 @@
 // The layer below a filter, over nbdkit's next_ops.
 //
 // nbdkit aborts the server on a call that the layer did not offer, or whose capability was not
-// queried before. So the NextLayer queries all capabilities once, when it is made, and checks calls
-// against the replies: a mistake above is an error in one request, not the end of the server. It
-// also splits requests that are longer than nbdkit takes in one call.
+// queried before. So the NextLayer queries all capabilities once, in its constructor, and checks
+// calls against the replies: a mistake above is an error in one request, not the end of the server.
+// It also splits requests that are longer than nbdkit accepts in one call.
 #pragma once
 
 #include <nbdkit-filter.h>
@@ -18,10 +18,10 @@
 
 namespace nbdstack {
 
-// What all connections below a filter have in common.
+// The common properties of all connections below a filter.
 struct BelowFilter {
   int thread_model = NBDKIT_THREAD_MODEL_SERIALIZE_CONNECTIONS;  // nbdkit's final one
-  // Whether a description that comes from below can be about the disk that is shown.
+  // Whether a description from below can be about the shown disk.
   bool shows_plugins_disk = true;
 
   [[nodiscard]] bool is_parallel() const { return thread_model == NBDKIT_THREAD_MODEL_PARALLEL; }
@@ -52,14 +52,14 @@ class NextLayer : public Layer {
   LayerTraits traits_;
   const bool shows_plugins_disk_;
   Mutex mutex_;
-  std::string description_ GUARDED_BY(mutex_);                       // as nbdkit gave it last
+  std::string description_ GUARDED_BY(mutex_);                       // nbdkit's last one
   std::shared_ptr<const DiskIdentity> identity_ GUARDED_BY(mutex_);  // parsed from it
 };
 
 // The chain below a filter. Each layer that it opens has a connection of its own.
 class NbdkitBackend final : public Backend {
  public:
-  // `seat` is that of the layers below, where they have only one; it outlives this and its layers.
+  // `seat` is for layers below that serve one connection; it outlives this and its layers.
   NbdkitBackend(nbdkit_backend* backend, const BelowFilter& about, SingleSeat& seat)
       : backend_(backend), about_(about), seat_(seat) {}
   std::unique_ptr<Layer> open_default_export() override;

@@ -1,5 +1,5 @@
-// The options of nbdkit's command line. cmake/NbdkitOptions.cmake asks the nbdkit that this build is
-// for, so this is the table that build/nbdkit has, too.
+// The options of nbdkit's command line. cmake/NbdkitOptions.cmake reads them from the nbdkit that
+// this build is for, and build/nbdkit has the same table.
 #pragma once
 
 #include <string_view>
@@ -7,6 +7,6 @@
 namespace nbdstack {
 
 extern const std::string_view kOptionLetters;  // "fU:": a ':' follows each that has a value
-extern const std::string_view kOptionNames;    // ",foreground,unix:,": the same between commas
+extern const std::string_view kOptionNames;    // ",foreground,unix:,": the same, between commas
 
 }  // namespace nbdstack

@@ -31,7 +31,7 @@ struct Client {
   Client(std::unique_ptr<Layer> of, bool comes) : layer(std::move(of)), has_come(comes) {}
 
   const std::unique_ptr<Layer> layer;
-  const bool has_come;  // rather than a filter, for no client
+  const bool has_come;  // false if a filter opens it, for no client
   DescriptionTexts descriptions{this_server()};
 };
 
@@ -39,8 +39,8 @@ Layer& layer_of(void* handle) {
   return *static_cast<Client*>(handle)->layer;
 }
 
-// A plugin's errno travels in errno and in nbdkit's own place: the latter is lost in threads that
-// nbdkit does not know, such as those a filter above us uses to write many blocks at once.
+// A plugin's errno is passed in errno and in nbdkit's own place: the latter is lost in threads that
+// nbdkit does not know, such as those with which a filter above writes many blocks at once.
 int answer_of(int failure) {
   if (failure == 0) return 0;
   const int code = errno_for_client(failure);
@@ -100,10 +100,10 @@ void dump_plugin() {
 
 // --- Once per client ---
 
-// Whether this thread is that of a client who comes. A filter above opens a plugin for no client,
-// too; to ask for an export's name then is logged as an error, though nothing is wrong. A client may
-// come several times, asking about one export after the other before it chooses one: it is expected
-// again when the open before has failed, or what that has opened is closed.
+// Whether this thread serves a client that opens an export. A filter above may open a plugin for no
+// client; reading the export's name then logs an error, though nothing is wrong. A client may open
+// several exports, one after the other, before it chooses one: it is expected again if the open
+// before has failed, or its export is closed.
 thread_local bool client_comes = false;
 
 int preconnect(int /*readonly*/) {
@@ -138,8 +138,8 @@ void close(void* handle) {
   delete static_cast<Client*>(handle);
 }
 
-// Asked when a client comes, and by filters whenever they want to know whether the disk is still
-// this server's to write.
+// Called when a client opens an export, and by filters whenever they check whether this server may
+// still write the disk.
 const char* export_description(void* handle) {
   const char* text = nullptr;
   guarded([&] {
@@ -162,12 +162,12 @@ int block_size(void* handle, std::uint32_t* minimum, std::uint32_t* preferred,
   *maximum = traits.maximum_block_size;
   return 0;
 }
-// The answer to each question of nbdkit's is a member of the traits.
+// Each of nbdkit's queries is answered by a member of the traits.
 template <auto Member>
 int can(void* handle) {
   return value_of(layer_of(handle).traits().*Member);
 }
-// But nbdkit asks a plugin only whether it can zero at all, and emulates what it cannot.
+// nbdkit only queries whether a plugin can zero natively, and emulates the rest.
 int can_zero(void* handle) {
   return value_of(layer_of(handle).traits().zero == Support::native);
 }

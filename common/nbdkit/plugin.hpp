@@ -1,5 +1,5 @@
-// A plugin of nbdkit as a class. It lives as a filter does (filter.hpp tells the order of calls)
-// with nothing below it.
+// A plugin of nbdkit as a class. nbdkit calls it in the same order as a filter (filter.hpp), with
+// nothing below it.
 #pragma once
 
 #include <memory>
@@ -31,16 +31,16 @@ class Plugin {
 
   [[nodiscard]] virtual PluginInfo info() const = 0;
   virtual ParameterTable parameters() = 0;
-  virtual void dump() const {}  // lines "key=value" on stdout for nbdkit --dump-plugin
+  virtual void dump() const {}  // writes lines "key=value" to stdout for nbdkit --dump-plugin
   virtual void config_complete() {}
   virtual void get_ready() {}
   virtual void after_fork() {}
   virtual std::unique_ptr<Layer> open(bool readonly, const std::string& export_name) = 0;
-  // What a client is told that asks which exports there are; "" is the default one.
+  // Returns the exports for a client that lists them; "" is the default one.
   virtual std::vector<std::string> exports() { return {""}; }
   virtual void cleanup() {}
-  // Instead of cleanup(): the process ends without it, because the start has failed in some layer
-  // after get_ready(). Requests of layers above may be under way.
+  // Called instead of cleanup() if the start has failed in some layer after get_ready(), and the
+  // process ends. Requests of layers above may be under way.
   virtual void abandon() {}
 };
 

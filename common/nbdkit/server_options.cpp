@@ -15,7 +15,7 @@
 namespace nbdstack {
 namespace {
 
-// The whole name of an option that may be cut short, with a ':' if it has a value.
+// Returns the whole name of an option that may be abbreviated, with a ':' if it has a value.
 std::string_view whole_name(std::string_view name) {
   for (const char* end : {",", ":,", ""}) {
     const std::size_t found = kOptionNames.find(fmt::format(",{}{}", name, end));
@@ -78,7 +78,7 @@ class OptionReader {
   std::vector<GivenOption> options_;
 };
 
-// Of this process, without its name; nullopt if it cannot be read.
+// This process's words, without its name; nullopt if they cannot be read.
 std::optional<std::vector<std::string>> command_line() {
   std::ifstream file("/proc/self/cmdline", std::ios::binary);
   std::vector<std::string> words;
@@ -127,7 +127,7 @@ bool may_end_with_last_connection() {
 
 namespace {
 
-// Filters of nbdkit and ours that pass on what the layer below holds, where they pass anything.
+// Filters of nbdkit and ours that show the content of the layer below, if any.
 constexpr auto kShowTheSame = std::to_array<std::string_view>({"blocksize",    "blocksize-policy",
                                                                "cache",        "cacheextents",
                                                                "checkwrite",   "delay",
@@ -145,7 +145,7 @@ constexpr auto kShowTheSame = std::to_array<std::string_view>({"blocksize",    "
                                                                "scan",         "stats",
                                                                "tls-fallback", "zeroblock"});
 
-// What a filter's file is called, or its short name.
+// Takes the path of a filter's file, or its short name.
 std::string_view name_of(std::string_view filter) {
   constexpr std::string_view kBefore = "nbdkit-";
   constexpr std::string_view kBehind = "-filter.so";

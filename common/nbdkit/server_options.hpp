@@ -1,4 +1,4 @@
-// What a layer has to know of nbdkit's own options, and nbdkit does not tell it, or not in time.
+// The values of nbdkit's own options that layers need and nbdkit does not tell them in time.
 #pragma once
 
 #include <string>
@@ -13,31 +13,31 @@ struct GivenOption {
   std::string value;
 };
 
-// The options among the words of nbdkit's command line, without its name, as nbdkit reads them: also
-// behind the plugin. They are words that nbdkit has accepted; of others nothing is sure.
+// Returns the options in the words of nbdkit's command line, without its name, as nbdkit reads
+// them, also behind the plugin. Only words that nbdkit has accepted give a valid result.
 std::vector<GivenOption> read_options(const std::vector<std::string>& words);
 
-// The same of this process's command line; none if that cannot be read.
+// The same for this process's command line; empty if that cannot be read.
 std::vector<GivenOption> options_of_server();
 
-// Whether these words of nbdkit's command line, without its name, contain -r (--readonly,
-// --read-only): no client may write then, and nothing may be written without one either.
+// Returns whether these words of nbdkit's command line, without its name, contain -r (--readonly,
+// --read-only): then no client may write, and no layer may write without a client, either.
 bool is_readonly(const std::vector<std::string>& words);
 
-// The same of this process's command line. Where that cannot be read: no, and yes.
+// The same for this process's command line. If that cannot be read: false, and true.
 bool is_readonly_server();
 bool may_be_readonly_server();
 
 // Whether nbdkit's filter exitlast may be in this process's stack: it ends the server when the last
-// connection is closed, also when that was one of our own and no client has come yet.
+// connection is closed, also if that was one of our own before the first client.
 bool may_end_with_last_connection();
 
-// Whether a filter that stands below our filter `own` in the stack of this command line may show
-// another content than the plugin's, as swab and cow do, at the same size. What the plugin tells of
-// its disk says nothing of such a view. Where in doubt: yes.
+// Returns whether a filter below our filter `own` in the stack of this command line may show other
+// content than the plugin's, as swab and cow do, at the same size. The disk identity that the
+// plugin reports does not apply to such a view. In doubt, returns true.
 bool may_change_the_disk(const std::vector<std::string>& words, std::string_view own);
 
-// The same of this process's command line.
+// The same for this process's command line.
 bool may_change_the_disk_below(std::string_view own);
 
 }  // namespace nbdstack

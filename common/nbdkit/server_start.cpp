@@ -18,7 +18,7 @@
 namespace nbdstack {
 namespace {
 
-// What S writes into the pipe, one after the other; the reason of a failure follows its word.
+// The words that S writes into the pipe, in this order; the reason of a failure follows its word.
 constexpr char kBorn = 'B';
 constexpr char kServes = 'S';
 constexpr char kFailed = 'F';
@@ -33,7 +33,7 @@ int read_end = -1;
 int write_end = -1;
 
 void report(const std::string& words) {
-  // A reader that is not there any more needs no report.
+  // If the reader has ended, it needs no report.
   if (write_end != -1 && ::write(write_end, words.data(), words.size()) == -1) errno = 0;
 }
 
@@ -50,7 +50,7 @@ void after_fork_in_parent() {
 
 void after_fork_in_child() {
   if (state != State::ready) {
-    // Not nbdkit's: its exit() is none of the server's.
+    // The child is not nbdkit's: its exit() is none of the server's.
     state = State::ended;
     return;
   }
@@ -59,7 +59,7 @@ void after_fork_in_child() {
   report({kBorn});
 }
 
-// Until S serves, or has ended.
+// Waits until S serves or has ended.
 std::string read_report() {
   ::close(write_end);
   write_end = -1;
@@ -74,7 +74,7 @@ std::string read_report() {
   return words;
 }
 
-// Those that have connected already, and those to come: P still holds the socket open.
+// These clients have connected already, or will: P still holds the socket open.
 void send_clients_away() {
   DIR* const descriptors = ::opendir("/proc/self/fd");
   if (descriptors == nullptr) return;
@@ -95,8 +95,8 @@ void send_clients_away() {
   ::closedir(descriptors);
 }
 
-// What S logs there nobody sees. With --run it has a terminal, and nbdkit has waited for its end.
-// False as well where there is no S, because the fork failed.
+// Then nobody sees S's log. With --run it has a terminal, and nbdkit has waited for its end.
+// Returns false, too, if there is no S because the fork failed.
 bool is_in_background() {
   siginfo_t child{};
   return ::waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT) == 0;
@@ -106,7 +106,7 @@ void wait_for_child() {
   const std::string words = read_report();
   if (words.size() > 1 && words[1] == kServes) return;
   const bool has_server = is_in_background();
-  // An S that was killed before its first word is not one that there never was.
+  // An S that was killed before its first word differs from one that never existed.
   if (words.empty() && !has_server) return give_back == nullptr ? void() : give_back();
   if (has_server) {
     std::fprintf(
@@ -134,7 +134,7 @@ void ServerStart::arm(void (*what_gives_back)()) {
   write_end = ends[1];
   give_back = what_gives_back;
   state = State::ready;
-  // Both belong to this library: they are gone when it is unloaded.
+  // Both belong to this library: they disappear when it is unloaded.
   if (::pthread_atfork(nullptr, after_fork_in_parent, after_fork_in_child) != 0 ||
       std::atexit(at_process_exit) != 0) {
     throw Error(ENOMEM, "out of memory");
@@ -142,7 +142,7 @@ void ServerStart::arm(void (*what_gives_back)()) {
 }
 
 void ServerStart::report_success() {
-  has_forked = false;  // not to what serves: that is this process
+  has_forked = false;  // to no server: this process serves
   if (is_child) report({kServes});
   close_pipe();
   if (state == State::ready) state = State::serving;

@@ -1,9 +1,9 @@
-// Whether the server has been told to stop, for work that continues when the client that requested
-// it has left.
+// Checks whether the server has been told to stop, for work that continues when the client that
+// requested it has left.
 //
 // nbdkit_nanosleep() fails when the server stops, but in a connection's threads also when the
-// client leaves. A write under way must not be given up for that: it may still reach the service,
-// after a later write of the same block. So a thread that belongs to no connection calls it.
+// client leaves. A write must not be abandoned for that: it may still reach the service, after a
+// later write of the same block. So a thread that belongs to no connection calls it.
 //
 // It does so only on request, because nbdkit logs a line each time a sleep meets the end of the
 // server: one line then shows that work was under way, and an idle server stops in silence.

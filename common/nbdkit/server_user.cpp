@@ -12,7 +12,7 @@
 namespace nbdstack {
 namespace {
 
-// As nbdkit reads them: a name, or else a number.
+// Reads them like nbdkit: as a name, or else as a number.
 uid_t parse_user(const std::string& text) {
   if (const passwd* const found = ::getpwnam(text.c_str())) return found->pw_uid;
   uid_t number = 0;
@@ -62,7 +62,7 @@ AsUser::AsUser(const ServerUserOptions& options)
 }
 
 void AsUser::change_back() const {
-  // The real user is root, who may.
+  // The real user is root, and so this is permitted.
   const bool is_restored = ::seteuid(0) == 0 && ::setegid(former_group_) == 0 &&
                            ::setgroups(former_groups_.size(), former_groups_.data()) == 0;
   if (!is_restored) std::abort();

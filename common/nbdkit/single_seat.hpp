@@ -1,13 +1,13 @@
-// Where a layer below serves one connection at a time (nbdkit's thread model
-// SERIALIZE_CONNECTIONS): whose connection it is, a client's or one of our own. nbdkit lets one
-// client in after the other, and knows nothing of our own connections.
+// The seat of layers below that serve one connection at a time (nbdkit's thread model
+// SERIALIZE_CONNECTIONS): it belongs to a client's connection or to one of our own. nbdkit admits
+// one client after the other, and does not know our own connections.
 //
-//   state    client comes         own is to be opened        leaves when
-//   free     takes it             takes it
-//   taken    waits until it is    is refused: the caller     all layers below are closed
-//            free                 comes again, or does not
+//   state    a client comes      an own connection is needed   becomes free when
+//   free     takes it            takes it
+//   taken    waits until it is   is refused: the caller        all layers below are closed
+//            free                retries later, or never
 //
-// Any thread.
+// Any thread may call.
 #pragma once
 
 #include <atomic>
@@ -16,7 +16,7 @@ namespace nbdstack {
 
 class SingleSeat {
  public:
-  // Returns whether it was free, and is the caller's now.
+  // Returns whether it was free; the caller owns it then.
   bool try_take() { return !taken_.exchange(true); }
   void leave() { taken_ = false; }
 

@@ -12,8 +12,8 @@
 namespace nbdstack {
 namespace {
 
-// The kernel gives each program that it starts 16 random bytes. The C library makes its secrets of
-// them, so they are not told as they are.
+// The kernel gives each program 16 random bytes at its start. The C library derives its secrets
+// from them, so they are hashed before they are shown.
 std::string find_out() {
   constexpr std::size_t kTold = 8;
   std::array<std::byte, 16> random{};

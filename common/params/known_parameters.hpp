@@ -1,8 +1,8 @@
-// The parameters of all layers, and which of them a wrong name may be meant for.
+// The parameters of all layers, to suggest one for a wrong name.
 //
-// nbdkit offers a parameter to each filter and then to the plugin: a name that no filter of the
-// command line knows ends up there, and is misspelt, or that of a filter which is missing. The table
-// is made from the man pages (cmake/known_parameters.cmake), which a test holds against --help.
+// nbdkit passes a parameter to each filter and then to the plugin: a name that no filter of the
+// command line knows arrives there, and is misspelt, or belongs to a missing filter. The table is
+// made from the man pages (cmake/known_parameters.cmake), which a test compares with --help.
 #pragma once
 
 #include <span>
@@ -19,7 +19,7 @@ struct KnownParameter {
 
 extern const std::span<const KnownParameter> kKnownParameters;
 
-// What to tell the user about a parameter that reached the plugin of this name, and is not its own.
+// Returns the message about a parameter that has reached this plugin, and is not its own.
 std::string unknown_parameter_text(std::string_view name, std::string_view plugin,
                                    std::span<const KnownParameter> known);
 

@@ -6,9 +6,9 @@
 namespace nbdstack {
 namespace {
 
-// The Damerau-Levenshtein distance (optimal string alignment): how many letters must be inserted,
-// removed, replaced or exchanged with their neighbour to make one of the other. rows[i][j] is that of
-// the first i letters of `a` and the first j of `b`.
+// The Damerau-Levenshtein distance (optimal string alignment): the number of letters to insert,
+// remove, replace or exchange with their neighbour to turn one into the other. rows[i][j] is that
+// of the first i letters of `a` and the first j of `b`.
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector rows(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
   for (std::size_t i = 0; i <= a.size(); ++i) {
@@ -36,7 +36,7 @@ std::size_t errors_of(std::string_view typed, std::string_view name) {
 }  // namespace
 
 std::string_view nearest_name(std::string_view typed, const std::vector<std::string_view>& names) {
-  constexpr std::size_t kLongest = 100;  // nothing longer is a typing error
+  constexpr std::size_t kLongest = 100;  // a longer word is no typing error
   std::string_view nearest;
   std::size_t fewest = std::min(typed.size(), kLongest) / 3 + 1;
   for (const std::string_view name : names) {
