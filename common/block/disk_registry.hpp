@@ -1,10 +1,10 @@
-// What a filter keeps of the disks that it is over: one State for each disk, whatever the names
-// under which clients open it.
+// The States that a filter keeps, one for each disk that it is over, whatever the names under which
+// clients open it.
 //
-// The layer below reports which disk a client has opened (disk_identity.hpp). Where it does not,
-// two names may or may not be one disk, and so may one name with and without TLS. Disks that may be
-// one are neither shared nor kept apart: the second client is refused, unless the administrator has
-// set which it is (ExportRule).
+// The layer below reports which disk a client has opened (disk_identity.hpp). If it does not, two
+// names may or may not be one disk, and so may one name with and without TLS. Disks that may be one
+// are neither shared nor kept apart: the second client is refused, unless the administrator has set
+// which it is (ExportRule).
 //
 // A State that the registry holds, compared with a client that opens a disk:
 //
@@ -31,20 +31,20 @@
 //                  is refused               then is refused
 //   different      the search goes on       the search goes on    the search goes on
 //
-// "Others wrote since": by the terms of the identities; the filter itself handles a State that is
-// in use or holds unwritten data then. "Waits a moment": nbdkit may not have noticed yet that a
-// client has just cut its connection.
+// "Others wrote since" is decided by the terms of the identities; the filter itself handles a State
+// that is in use or holds unwritten data then. "Waits a moment": nbdkit may not have noticed yet
+// that a client has just cut its connection.
 //
 // The life of a State:
 //
 //   being made   by the first client of its disk; clients of the same disk wait for that. If it
 //                fails, the State is gone, and the next waiting client tries again
 //   in use       by at least one client
-//   idle         the last client has left. It is kept, so that a client that comes back finds it
-//                warm. When there are more idle ones than `most_idle`, the longest idle leave, of
-//                those that may go (that hold nothing unwritten)
-//   leaving      the registry has released it; its last layers are about to be closed. A client that
-//                needs its place waits for its end, because it may own a file that has one owner
+//   idle         the last client has left. It is kept, so that a returning client finds it warm. If
+//                there are more than `most_idle`, the longest idle ones leave, of those that may go
+//                (that hold nothing unwritten)
+//   leaving      the registry has released it; its last layers are about to be closed. Clients that
+//                need its place wait for its end, because it may own a file that has one owner
 //
 // May be used by any thread. The registry's mutex is held while may_go is called, but never while a
 // State is made or destroyed.
@@ -67,14 +67,14 @@
 
 namespace nbdstack {
 
-// What the names of exports are where the layer below tells no identity.
+// The meaning of export names if the layer below reports no identity.
 enum class ExportRule : std::uint8_t {
   found_out,  // not set: a second name is refused while the first one's State is needed
   one,        // all names show one disk
   each        // each name is a disk of its own, and so is each with TLS and without
 };
 
-// What a client's layer below shows when it is opened.
+// The disk that a client's layer below shows when it is opened.
 struct ShownDisk {
   std::uint64_t size_bytes = 0;
   std::shared_ptr<const DiskIdentity> identity;  // null if it reports none
@@ -85,8 +85,8 @@ struct ShownDisk {
   [[nodiscard]] bool is(const ShownDisk& other) const;
 };
 
-// Whether the default export, opened for no client, can be the disk that `request` has opened as
-// `disk`. Where the layer below reports identities, these have to be compared then.
+// Returns whether the default export, opened for no client, can be the disk that `request` has
+// opened as `disk`. If the layer below reports identities, the caller must compare these.
 bool default_export_may_be(const OpenRequest& request, const ShownDisk& disk, ExportRule rule);
 
 // The part that does not depend on the kind of State.
@@ -97,8 +97,8 @@ class DiskRegistryCore : public std::enable_shared_from_this<DiskRegistryCore> {
     std::size_t most_idle = 4;
     // How long a client that would be refused waits for others to leave.
     std::chrono::milliseconds patience{2000};
-    // Whether an unclear disk is refused. Not where a State is only a hint, which may be too many
-    // or too few: then what is unclear or of another size counts as different.
+    // Whether an unclear disk is refused. Unset if a State is only a hint, and too many or too few
+    // of them do no harm: then a disk that is unclear or of another size counts as different.
     bool refuses = true;
   };
   using Any = std::shared_ptr<void>;
@@ -118,13 +118,13 @@ class DiskRegistryCore : public std::enable_shared_from_this<DiskRegistryCore> {
   class Use;
   enum class Phase : std::uint8_t { making, ready, leaving };
   struct Entry {
-    OpenRequest opened_by;  // its first client; without its stay
-    ShownDisk disk;         // as its last client has found it
+    OpenRequest opened_by;  // its first client's, without the stay
+    ShownDisk disk;         // as its last client found it
     Phase phase = Phase::making;
     std::size_t users = 0;
-    std::uint64_t idle_since = 0;  // counts the times that something became idle
+    std::uint64_t idle_since = 0;  // order in which entries became idle
     Any state;                     // while it is ready
-    std::weak_ptr<void> alive;     // from then on until its end
+    std::weak_ptr<void> alive;     // from `ready` until its end
   };
   using EntryPtr = std::shared_ptr<Entry>;
 
@@ -186,9 +186,9 @@ class DiskRegistry {
   DiskRegistry& operator=(const DiskRegistry&) = delete;
   ~DiskRegistry() { core_->clear(); }
 
-  // The State of the disk that `request` has opened, made by `make()` (a std::shared_ptr<State>)
-  // where there is none. It is in use until request.stay ends. Throws Error(EBUSY) where a client
-  // must be refused, and what make() throws.
+  // Returns the State of the disk that `request` has opened; `make()` makes it (a
+  // std::shared_ptr<State>) if there is none. It is in use until request.stay ends. Throws
+  // Error(EBUSY) if the client must be refused, and the exceptions of make().
   template <typename Make>
   std::shared_ptr<State> find_or_make(const OpenRequest& request, const ShownDisk& disk,
                                       Make&& make) {
@@ -196,7 +196,7 @@ class DiskRegistry {
         core_->find_or_make(request, disk, [&] { return std::static_pointer_cast<void>(make()); }));
   }
 
-  // Every State that there is, with the name under which it was opened first, fit for a message.
+  // Returns all States, each with the name under which it was opened first, fit for a message.
   [[nodiscard]] std::vector<std::pair<std::string, std::shared_ptr<State>>> all() const {
     std::vector<std::pair<std::string, std::shared_ptr<State>>> states;
     for (auto& [name, state] : core_->all()) {
@@ -205,7 +205,7 @@ class DiskRegistry {
     return states;
   }
 
-  // Lets idle States leave if there are too many of those that may go. To be called when data was
+  // Lets idle States leave if there are too many of those that may go. To be called after data was
   // written back; a client's arrival and departure do so by themselves.
   void tidy() { core_->tidy(); }
 

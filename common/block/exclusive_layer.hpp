@@ -1,6 +1,6 @@
 // Serializes calls to a layer that is not parallel. nbdkit serializes client requests itself, but
-// does not know background threads: where there are any, they and the clients share a mutex, which
-// is held during each call.
+// does not know background threads: if there are any, they and the clients share a mutex, which is
+// held during each call.
 #pragma once
 
 #include <utility>
@@ -12,7 +12,7 @@ namespace nbdstack {
 
 class ExclusiveLayer : public ForwardingLayer {
  public:
-  // The mutex outlives the layer. traits() and identity() are no requests and do not take it.
+  // The mutex outlives the layer. traits() and identity() are no requests and do not lock it.
   ExclusiveLayer(LayerBelow below, Mutex& mutex)
       : ForwardingLayer(std::move(below)), mutex_(mutex) {}
 

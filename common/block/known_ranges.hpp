@@ -1,32 +1,32 @@
-// What is known of ranges of a disk (data, a hole, zeros), while changes and queries are in flight.
+// The known types (data, a hole, zeros) of a disk's ranges, while changes and queries are in flight.
 //
-//   event              before it is sent              when it has succeeded     when it has failed
-//   a change           as its owner says: at most     as commit() says          unknown
-//                      "data" is left
-//   a query            -                              what the reply says       as it was
+//   event       before it is sent               after success        after failure
+//   a change    as its owner sets it: only      as commit() tells    unknown
+//               "data" may be known
+//   a query     -                               as in the reply      unchanged
 //
-// "Data" may be said of anything: at worst zeros are read. "Hole" or "zeros" must never be said of
-// data, and two rules see to it:
+// "Data" may be known of anything: at worst zeros are read. "Hole" or "zeros" must never be known
+// of data, and two rules prevent that:
 //
-//  - A reply may be older than a change. Each query notes the changes that overlap it in time, wholly
-//    or in part, and nothing is learnt of their ranges from its reply.
-//  - Two changes of one range may reach the disk in either order. What a change has made is known
+//  - A reply may be older than a change. Each query notes the changes that overlap it in time,
+//    wholly or in part, and learns nothing about their ranges from its reply.
+//  - Two changes of one range may reach the disk in either order. The result of a change is known
 //    only where no other change overlapped it in time.
 //
-// Where the connections below do not see each other's writes at once (View::own_connection), a reply
-// may even be older than a change that ended before the query: there, nothing is learnt of what was
-// ever changed.
+// If the connections below do not see each other's writes at once (View::own_connection), a reply
+// may even be older than a change that ended before the query: then nothing is ever learnt about
+// ranges that were changed.
 //
-// Bounds: memory by runs, at most `runs_max` (some 64 bytes each). When there would be more, runs are
-// forgotten in turn from the disk's beginning to its end and round again, those that are being learnt
-// last. A query that more than `disturbed_max` parts are disturbed of learns nothing. Nothing depends
-// on the size of the disk.
+// Memory is bounded by runs, at most `runs_max` (some 64 bytes each). Beyond that, runs are
+// forgotten in turn from the disk's beginning to its end, and round again; runs that are being
+// learnt come last. A query with more than `disturbed_max` disturbed parts learns nothing. No bound
+// depends on the size of the disk.
 //
-// Any thread. mutex_ protects everything and is never held while the layer below works. For lack of
-// memory a query or a change does not begin (std::bad_alloc); after that, less is known than could be.
+// Any thread may call. mutex_ protects everything and is never held while the layer below works.
+// Without memory a query or a change does not begin (std::bad_alloc); later, less is known.
 //
-// (The S3 plugin's PresenceMap knows ranges, too, and needs none of this: there a block that was
-// changed never becomes unknown again, so no query has to be noted.)
+// (The S3 plugin's PresenceMap knows ranges, too, and needs none of this: there a changed block
+// never becomes unknown again, so no query has to be noted.)
 #pragma once
 
 #include <cstddef>
@@ -49,13 +49,13 @@ class KnownRanges {
   struct InFlight {
     Range range;
     bool is_change = false;
-    std::uint64_t number = 0;  // counts them, for who waits
+    std::uint64_t number = 0;  // counts them, for waiting callers
     bool is_all_disturbed = false;
-    RunMap<bool> disturbed = {};  // by changes at the same time; the value means nothing
+    RunMap<bool> disturbed = {};  // by concurrent changes; the value has no meaning
   };
   using Place = std::list<InFlight>::iterator;
 
-  // In flight for as long as this lives.
+  // The query or change is in flight as long as this lives.
   class Guard {
    public:
     Guard(Guard&& other) noexcept
@@ -68,13 +68,13 @@ class KnownRanges {
     Guard(KnownRanges& known, Place place) : known_(&known), place_(place) {}
     ~Guard() = default;
 
-    KnownRanges* known_;  // null: moved from
+    KnownRanges* known_;  // null if moved from
     Place place_;
   };
 
  public:
-  // Which changes a reply knows of: those that ended before the query on any connection, or on its
-  // own.
+  // The changes that a reply includes: those that ended before the query on any connection, or only
+  // on its own.
   enum class View : std::uint8_t { all_connections, own_connection };
 
   struct Limits {
@@ -82,20 +82,20 @@ class KnownRanges {
     std::size_t disturbed_max = 1024;
   };
 
-  // What a change has made of a part of its range. No type: unknown.
+  // The result of a change in a part of its range. Without a type, it is unknown.
   struct Content {
     Range range;
     std::optional<ExtentType> type;
   };
 
-  // The right to ask the layer below about range(), and to tell what it has said.
+  // The right to query the layer below about range(), and to pass its reply on.
   class Query : public Guard {
    public:
     Query(Query&& other) noexcept = default;
     Query& operator=(Query&&) = delete;
     ~Query();
 
-    // The reply: ascending extents. What it says of other ranges is ignored. May be called again.
+    // Takes the reply: ascending extents. Extents of other ranges are ignored. May be called again.
     void learn(std::span<const Extent> reply);
 
    private:
@@ -103,14 +103,14 @@ class KnownRanges {
     using Guard::Guard;
   };
 
-  // One that ends without commit() has failed.
+  // A change that ends without commit() has failed.
   class Change : public Guard {
    public:
     Change(Change&& other) noexcept = default;
     Change& operator=(Change&&) = delete;
     ~Change();
 
-    // It has succeeded. What no content names stays what it has been since the change began.
+    // The change has succeeded. Parts that no content names stay as they are since it began.
     void commit(std::span<const Content> contents);
 
    private:
@@ -124,50 +124,50 @@ class KnownRanges {
 
   [[nodiscard]] Query query(const Range& range) EXCLUDES(mutex_);
 
-  // Nothing is known any more, nor is anything learnt from what is in flight.
+  // Discards all that is known; queries and changes in flight add nothing, either.
   void forget_all() noexcept EXCLUDES(mutex_);
 
-  // In order, clipped to `range`.
+  // Returns the known extents in order, clipped to `range`.
   [[nodiscard]] std::vector<Extent> known(const Range& range) const EXCLUDES(mutex_);
   [[nodiscard]] std::size_t runs() const EXCLUDES(mutex_);
-  // Whether anything was ever forgotten for want of room: then learning on is of little use.
+  // Returns whether runs were ever forgotten for lack of room: then to learn more is of little use.
   [[nodiscard]] bool has_forgotten() const EXCLUDES(mutex_);
 
  protected:
-  // Whether what is known is better than what a reply says.
+  // Returns whether the known type is better than that of a reply.
   using Prefers = bool (*)(ExtentType known, ExtentType told);
 
   KnownRanges(const Limits& limits, View view, Prefers prefers_known);
   ~KnownRanges() = default;
 
-  // The query or change begins; it, and every other that is in flight, is told of the other if that
-  // is a change. Where there is no memory, too much may count as disturbed.
+  // Begins the query or change, which notes all changes in flight; if it is a change, all in flight
+  // note it, too. Without memory, too much may count as disturbed.
   Place enter(const Range& range, bool is_change) REQUIRES(mutex_);
   Query begin_query(const Range& range) REQUIRES(mutex_) {
     return Query(*this, enter(range, false));
   }
-  // The owner has seen to it that there is nothing but data in the range.
+  // The owner has removed all but data from values_ in the range.
   Change begin_change(const Range& range) REQUIRES(mutex_) {
     return Change(*this, enter(range, true));
   }
 
-  // Forgets runs until there are no more than there may be; those of `keep` when there are no others.
+  // Forgets runs until `runs_max` is kept; runs of `keep` only if there are no others.
   void make_room(Range keep) REQUIRES(mutex_);
 
   mutable Mutex mutex_;
   ConditionVariable query_ended_;
-  RunMap<ExtentType> values_ GUARDED_BY(mutex_);  // unknown: no run
+  RunMap<ExtentType> values_ GUARDED_BY(mutex_);  // no run where unknown
   std::list<InFlight> in_flight_ GUARDED_BY(mutex_);
 
  private:
-  // Becomes known, but for what is disturbed or known better.
+  // Makes it known, except where it is disturbed or known better.
   void learn(RunMap<ExtentType>& told, const InFlight& source) REQUIRES(mutex_);
   void disturb(InFlight& target, const Range& by, std::size_t parts_max) REQUIRES(mutex_);
   static void leave_out(RunMap<ExtentType>& told, const InFlight& disturbed);
 
   const Limits limits_;
   const Prefers prefers_known_;
-  // In View::own_connection: a query about the whole disk that never ends.
+  // In View::own_connection, a query about the whole disk that never ends.
   std::optional<InFlight> ever_ GUARDED_BY(mutex_);
   std::uint64_t next_number_ GUARDED_BY(mutex_) = 0;
   std::uint64_t next_forgotten_ GUARDED_BY(mutex_) =

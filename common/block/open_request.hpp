@@ -1,4 +1,4 @@
-// Which client opens which disk, and how long the client stays.
+// Describes which disk a client opens, and how long the client stays.
 #pragma once
 
 #include <memory>
@@ -11,8 +11,8 @@
 namespace nbdstack {
 
 // Holds objects until the client leaves, and releases the last one first: when nbdkit finalizes the
-// connection, or closes it without that. (A layer lives until the close, which comes after the
-// client has seen its connection end.)
+// connection, or when nbdkit closes it without that. (A layer lives until the close, which comes
+// after the client has seen its connection end.)
 //
 // May be used by any thread.
 class ClientStay {

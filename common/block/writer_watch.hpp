@@ -1,20 +1,20 @@
-// Whether what is remembered of a disk may still be used: only while nobody else can have changed
+// Decides whether memory of a disk may still be used: only while no other writer can have changed
 // the disk since.
 //
-//   the layer below reports           what is remembered is
+//   the layer below reports           the memory is
 //   -------------------------------   -------------------------------------------------------------
-//   no identity from the beginning    used: that nobody else writes is assumed, as for any plugin
+//   no identity from the beginning    used: as for any plugin, no other writer is assumed
 //   right none or held                used
-//   .. in another term                forgotten, unless it reports that nobody else wrote in between
+//   .. in another term                forgotten, unless it reports that no other writer wrote since
 //   right doubtful or lost            forgotten and not used, nor is anything new remembered. Used
 //                                     again, from nothing, when the right is none or held again
 //   another id, or none any more      as doubtful
 //
-// A memory that is expensive to fill and gives no answers (digests) is set aside instead (InDoubt):
-// not used without the right, and forgotten only if others may have written in the meantime.
+// Expensive memory that answers no requests (digests) is set aside instead (InDoubt): it is not
+// used without the right, and forgotten only if others may have written meanwhile.
 //
 // The check needs no request, but a walk down the layers, so it is made once or twice in each
-// request, and not at all where the layer below reported no identity from the beginning.
+// request, and not at all if the layer below reported no identity from the beginning.
 //
 // May be used by any thread.
 #pragma once
@@ -36,8 +36,8 @@ namespace nbdstack {
 class WriterWatch {
  public:
   enum class InDoubt : std::uint8_t { forget, set_aside };
-  // Discards what is remembered, and what requests under way are about to add; must not call back.
-  // `now` is what the layer below reports, or null.
+  // Discards the memory, and additions by requests under way; must not call back. `now` is what the
+  // layer below reports, or null.
   using Forget = std::function<void(const DiskIdentity* now)>;
 
   // `at_first` is what the layer below reported when remembering began, or null.
@@ -46,7 +46,7 @@ class WriterWatch {
   WriterWatch(const WriterWatch&) = delete;
   WriterWatch& operator=(const WriterWatch&) = delete;
 
-  // Whether what is remembered may be used, and added to, now. `below` is any client's.
+  // Returns whether the memory may be used, and added to, now. `below` is any client's layer.
   [[nodiscard]] bool trusts(Layer& below) { return is_unknown_ || judge(below.identity()); }
 
  private:
