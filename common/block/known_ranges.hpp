@@ -1,4 +1,4 @@
-// The known types (data, a hole, zeros) of a disk's ranges, while changes and queries are in flight.
+// The known types (data, a hole, zeros) of a disk's ranges while changes and queries are in flight.
 //
 //   event       before it is sent               after success        after failure
 //   a change    as its owner sets it: only      as commit() tells    unknown

@@ -1,4 +1,4 @@
-// What each block of a disk was last written with, for a bounded time and number of blocks.
+// The last written content of each block of a disk, for a bounded time and number of blocks.
 //
 //   state     caused by                                        a read is compared with
 //   -------   ----------------------------------------------   -----------------------------------
@@ -45,10 +45,10 @@
 
 namespace nbdstack {
 
-// What a read may find in a block that is remembered.
+// The content that a read may find in a remembered block.
 struct Expectation {
   Md5Digest settled{};
-  std::optional<Md5Digest> coming;  // while a write is under way: either is right
+  std::optional<Md5Digest> coming;  // while a write is under way: both are right
   bool doubtful = false;            // `settled` may be out of date (md5_file.hpp)
 
   [[nodiscard]] bool accepts(const Md5Digest& found) const {
@@ -56,11 +56,11 @@ struct Expectation {
   }
 };
 
-// A block of a change.
+// A block that a change is going to touch.
 struct PlannedBlock {
   BlockNumber block;
-  std::uint32_t length = 0;       // of what will be known of it; 0: it will be unknown
-  std::optional<Content> before;  // what is known of it where the table knows nothing
+  std::uint32_t length = 0;       // of its content after the change, or 0 if that will be unknown
+  std::optional<Content> before;  // its content, if known elsewhere than in the table
 };
 
 class DigestTable {
@@ -70,15 +70,15 @@ class DigestTable {
  public:
   struct Options {
     std::size_t capacity = 10000;    // blocks, at least 1
-    Duration cache_time{};           // zero: for ever
-    Duration min_write_delay{};      // at most cache_time, where that is not zero
+    Duration cache_time{};           // for ever if zero
+    Duration min_write_delay{};      // at most cache_time, unless that is zero
     Duration longest_time_pinned{};  // added to the bound of waiting for room
     // Whether written blocks stay here. If a Md5File keeps them, the table is only for changes in
     // flight, and cache_time is min_write_delay.
     bool keeps_written = true;
   };
 
-  // Keeps entries where they are for as long as it lives.
+  // Keeps entries in the table as long as it lives.
   class Pins {
    public:
     explicit Pins(DigestTable& table) : table_(&table) {}
@@ -94,31 +94,30 @@ class DigestTable {
     std::vector<BlockNumber> blocks_;
   };
 
-  // The blocks of a read that are in state written or writing, in order. Those whose content is
-  // known are pinned; the others have no expectation: until their write ends they may hold
-  // anything.
+  // The blocks of a read that are in state written or writing, in order. Those with known content
+  // are pinned; the others have no expectation: until their write ends they may hold anything.
   struct Watch {
     Pins pins;
     std::vector<std::pair<BlockNumber, std::optional<Expectation>>> blocks;
   };
 
-  // Entries for a write: `blocks` from the first on may be written.
+  // Entries for a write of the first `blocks` blocks.
   struct Reservation {
     Pins pins;
     std::uint64_t blocks;
   };
 
   // A change of blocks whose ranges the caller owns. From its construction to its end they are in
-  // state writing. Afterwards those that were not announced are unknown, and without commit() all.
-  // Blocks without an entry are skipped: they are unknown before and after.
+  // state writing. Afterwards blocks that were not announced are unknown, and without commit() all
+  // are. Blocks without an entry are skipped: they are unknown before and after.
   class Change {
    public:
     Change(DigestTable& table, const std::vector<PlannedBlock>& plan);
     Change(const Change&) = delete;
     Change& operator=(const Change&) = delete;
     ~Change();
-    // Tells what the block will hold, from any thread, perhaps while the layer below already works.
-    // Before that, a read that does not match the old content waits for the change to end.
+    // Sets the future content of the block, from any thread, perhaps while the layer below already
+    // works. Before that, a read that does not match the old content waits for the change to end.
     void announce(BlockNumber block, const Content& content);
     void commit() { end_ = End::succeeded; }
     // The layer below has changed nothing: the blocks hold their old content.
@@ -134,26 +133,27 @@ class DigestTable {
 
   [[nodiscard]] Watch watch(const Range& range, const BlockGeometry& geometry);
 
-  // What a block of this length must hold, or nothing if it is unknown. The caller owns its range.
+  // Returns the content that a block of this length must hold, or nothing if it is unknown. The
+  // caller owns its range.
   [[nodiscard]] std::optional<Md5Digest> remembered(BlockNumber block, std::uint32_t length);
 
-  // Entries for as many of the `count` blocks (at least 1) from `first` on as there is room for.
-  // Waits for room for at least one, until the oldest entry must have expired or the server stops.
-  // On timeout the reservation covers all blocks but has no entries: the write proceeds, and its
-  // digests are not remembered.
+  // Returns entries for as many of the `count` blocks (at least 1) from `first` on as there is room
+  // for. Waits for room for at least one, until the oldest entry must have expired or the server
+  // stops. On timeout the reservation covers all blocks but has no entries: the write proceeds, and
+  // its digests are not remembered.
   [[nodiscard]] Reservation reserve(BlockNumber first, std::uint64_t count);
 
   // Entries for as many blocks as there is room for without waiting, in half of the table only: a
   // cheap change of many blocks (zeroing) must not make later writes wait.
   [[nodiscard]] Pins reserve_if_free(BlockNumber first, std::uint64_t count);
 
-  // Those of the `count` blocks from `first` on that have entries, in no order.
+  // Returns those of the `count` blocks from `first` on that have entries, in no order.
   [[nodiscard]] std::vector<BlockNumber> entries_in(BlockNumber first, std::uint64_t count) const;
 
-  // When the minimum delay since the last change is over for all of these blocks.
+  // Returns when the minimum delay since the last change is over for all of these blocks.
   [[nodiscard]] TimePoint may_change_at(BlockNumber first, std::uint64_t count) const;
 
-  // All blocks become unknown, also those being written when their write ends. Delays are kept.
+  // Makes all blocks unknown, also those being written when their write ends. Delays are kept.
   void forget_all();
 
   [[nodiscard]] std::size_t size() const;
@@ -167,9 +167,9 @@ class DigestTable {
   struct Entry {
     State state = State::unknown;
     std::uint32_t pins = 0;
-    std::optional<Content> settled;       // written: what is there; writing: what was there
-    std::uint32_t coming_length = 0;      // writing: of what will be known; 0: nothing will
-    std::optional<Content> coming;        // writing: what will be there, once that is announced
+    std::optional<Content> settled;   // written: the present content; writing: the former one
+    std::uint32_t coming_length = 0;  // writing: the length of `coming`; 0 if it will be unknown
+    std::optional<Content> coming;    // writing: the future content, once announced
     std::optional<TimePoint> changed_at;  // end of the last change
     ByAge::node_type age;                 // its place in by_age_, kept here while it is pinned
   };
@@ -196,7 +196,7 @@ class DigestTable {
   bool wait_for_room(TimePoint deadline);
 
   const Options options_;
-  const Duration retention_;  // after which an idle entry may go
+  const Duration retention_;  // the least age of an idle entry that is removed
   Clock& clock_;
 
   mutable Mutex mutex_;

@@ -30,8 +30,8 @@ std::uint64_t Digests::most_in_a_change() const {
   return file_ == nullptr ? std::numeric_limits<std::uint64_t>::max() : Md5File::kChange_blocks_max;
 }
 
-// A change that ends between a look at the file and one at the table was known to neither: then
-// they are looked at again. Not for ever: each time somebody else has got on.
+// A change that ends between the look at the file and that at the table is in neither: then both
+// are repeated. Repetitions are few: each means that a change has progressed.
 Digests::Watch Digests::watch(const Range& range, const BlockGeometry& geometry) {
   const std::uint64_t count =
       geometry.block_at(range.end() - 1).value - geometry.block_at(range.offset).value + 1;
@@ -143,14 +143,13 @@ void Digests::Change::undo() {
   table_change_->undo();
 }
 
-// In this order: who finds neither the record nor the entry finds that a change has ended.
+// In this order, so that a read that finds neither record nor entry sees that a change has ended.
 Digests::Change::~Change() {
   file_change_.reset();
   ++digests_.changes_ended_;
 }
 
-// A file that does not say yet of which disk, or whose term, its records are is not changed by
-// reading.
+// If the file does not name the disk, or term, of its records yet, reading does not change it.
 void Digests::resolve(Layer& below, BlockNumber block, bool right) {
   if (!file_->is_stored()) return;
   while (!file_->resolve(block, right)) make_room(*file_, below);
@@ -176,7 +175,7 @@ void Digests::flush(Layer& below) {
   try {
     file_->settle(quiet);
   } catch (const Error& error) {
-    // The data is safe. What cannot be settled is doubtful after a crash, and is tried again.
+    // The data is safe. Regions that cannot be settled are doubtful after a crash, and tried again.
     log::error(
         "md5: {}: should the server be killed now, blocks that were written lately will be "
         "doubtful",

@@ -1,5 +1,5 @@
-// What is known of an export's blocks: in memory those written lately (DigestTable), and with an
-// md5-file all that were ever written (Md5File).
+// The known content of an export's blocks: in memory that of recent writes (DigestTable), and with
+// an md5-file that of all writes (Md5File).
 //
 //                     without md5-file          with md5-file
 //   writing           the table                 the table
@@ -38,18 +38,18 @@ class Digests {
     std::vector<std::pair<BlockNumber, Expectation>> blocks;
   };
 
-  // What is known of the blocks of a change after it has succeeded.
+  // What is known of the changed blocks after success.
   enum class Outcome : std::uint8_t { unknown, contents };
 
   // A change of the blocks that `run` touches. From its construction to its end they are "writing";
-  // after commit() those that it covers can be known, without commit() all are unknown.
+  // after commit() the covered ones can be known, without commit() all are unknown.
   class Change {
    public:
-    // May flush `below`, if much has been changed since the last flush. Errors are the file's.
+    // May flush `below`, if much was changed since the last flush. Throws the file's errors.
     Change(Digests& digests, Layer& below, const BlockGeometry& geometry, const Range& run,
            Outcome outcome);
 
-    // Tells what a covered block will hold, so that reads of it need not wait. Any thread.
+    // Sets the future content of a covered block, so that reads of it need not wait. Any thread.
     void announce(BlockNumber block, const Content& content);
     Change(const Change&) = delete;
     Change& operator=(const Change&) = delete;
@@ -76,9 +76,9 @@ class Digests {
   [[nodiscard]] DigestTable& table() { return table_; }
   [[nodiscard]] const Md5File* file() const { return file_.get(); }
 
-  // What a read compares its blocks with.
+  // Returns the expected content for a read.
   [[nodiscard]] Watch watch(const Range& range, const BlockGeometry& geometry);
-  // What is known of a block of this length. The caller owns its range.
+  // Returns the record of a block of this length. The caller owns its range.
   [[nodiscard]] std::optional<Md5FileRecord> known(BlockNumber block, std::uint32_t length);
 
   // The caller owns the range of a doubtful block, and has read and judged it. May flush `below`.
@@ -87,7 +87,7 @@ class Digests {
   // The number of blocks that one change can remember.
   [[nodiscard]] std::uint64_t most_in_a_change() const;
 
-  // Others may have written to the disk, which reports `now`. Nothing is known for certain.
+  // Other writers may have changed the disk, which reports `now`: nothing is known for certain.
   void doubt_all(const DiskIdentity* now);
 
   // Returns whether a flush would settle anything.
@@ -101,7 +101,7 @@ class Digests {
 
   const std::unique_ptr<Md5File> file_;
   DigestTable table_;
-  // Changes that are recorded in the file, and about to leave the table.
+  // The number of changes that are recorded in the file, and about to leave the table.
   std::atomic<std::uint64_t> changes_ended_{0};
 };
 

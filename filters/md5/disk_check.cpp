@@ -18,8 +18,8 @@ struct Sample {
   Content content;
 };
 
-// The first blocks at each place that can be judged. Most are never read: one that is right is
-// enough.
+// Returns the first blocks at each place that can be judged. Most are never read, because one right
+// block is enough.
 std::vector<Sample> samples_of(const Md5File& file, const BlockGeometry& geometry) {
   std::vector<Sample> samples;
   const std::uint64_t blocks = geometry.block_count();

@@ -1,4 +1,4 @@
-// Whether an md5-file belongs to the disk that is served: a file of another disk would call every
+// Checks whether an md5-file belongs to the served disk: a file of another disk would declare every
 // block of this one damaged, and forget the other's as this one is written.
 #pragma once
 
@@ -8,9 +8,9 @@
 
 namespace nbdstack {
 
-// Reads a few blocks that `file` knows, from all over the disk. Where there are at least two and
-// none holds what it must, that is an Error(EINVAL). A few that differ are damage, which reads
-// find. Whether one was right: else there were too few to judge.
+// Reads a few blocks that `file` knows, from all over the disk. Throws Error(EINVAL) if there are
+// at least two and none is right. A few wrong ones are damage, which reads find. Returns whether
+// one was right: if not, there were too few to judge.
 bool expect_same_disk(const Md5File& file, Layer& below, const BlockGeometry& geometry);
 
 }  // namespace nbdstack

@@ -16,7 +16,7 @@ std::optional<std::uint64_t> term_of(const ShownDisk& disk) {
   return disk.identity->term->term;
 }
 
-// Why the digests prove nothing; empty: they do.
+// Returns why the digests prove nothing; empty if they do.
 std::string doubt_of(const Md5FileIdentity& found, const ShownDisk& disk) {
   const auto& term = disk.identity->term;
   if (!found.term && !term) return {};

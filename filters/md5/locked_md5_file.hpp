@@ -1,4 +1,4 @@
-// The md5-file of a server: locked from its start, and opened by the export that it is for.
+// The md5-file of a server: locked from its start, and opened by its export.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ class LockedMd5File {
   // system's.
   explicit LockedMd5File(const std::string& path);
 
-  // Which disk it is for, or nothing while it is new.
+  // Returns the file's identity, or nothing while it is new.
   [[nodiscard]] std::optional<Md5File::Identity> identity() const {
     const MutexLock lock(mutex_);
     return identity_;

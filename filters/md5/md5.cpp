@@ -1,5 +1,4 @@
-// The md5 filter: parameters, and a Md5Layer for each connection. What it does stands in
-// md5_layer.hpp.
+// The md5 filter: its parameters, and a Md5Layer for each connection (md5_layer.hpp describes it).
 #include <algorithm>
 #include <chrono>
 #include <memory>
@@ -61,7 +60,7 @@ class Md5Filter final : public Filter {
     }
   }
 
-  // Whether the file can be used is found out now, while there is somebody to be told.
+  // Checks now whether the file can be used, while there is a user to be told.
   void get_ready() override {
     if (file_path_.empty()) return;
     file_.emplace(file_path_);
@@ -73,9 +72,9 @@ class Md5Filter final : public Filter {
     }
   }
 
-  // A file of another disk is refused while there is somebody to be told, not at each client. Where
-  // closing a connection of ours may end the server, or the disk is told by its content alone, it
-  // waits for one.
+  // A file of another disk is refused while there is a user to be told, not at each client. If
+  // closing a connection of ours may end the server, or only the content identifies the disk, the
+  // check waits for a client.
   void after_fork(Backend& backend) override {
     const auto found = file_ ? file_->identity() : std::nullopt;
     if (!found || found->disk_id.empty() || !is_default_export(found->export_name) ||
@@ -108,15 +107,15 @@ class Md5Filter final : public Filter {
     const auto found = file_ ? file_->identity() : std::nullopt;
     const auto wanted = found ? found->block_size : static_cast<std::uint32_t>(block_size_);
     std::uint32_t size = block_size_over(below.traits(), wanted, "md5-block-size");
-    // What is remembered for ever is read in whole blocks for ever: a cache that misses 64 KiB must
-    // not fetch an object of 1 MiB each time. (NBD allows no greater minimum than this.)
+    // With a file, blocks stay remembered and so are always read whole: a cache that misses 64 KiB
+    // must not fetch an object of 1 MiB each time. (NBD allows no greater minimum than this.)
     if (file_ && wanted == 0) size = std::min(size, kDefaultBlockSize);
     std::unique_ptr<Md5File> file;
     if (file_) {
       const FileBinding binding = bind_file(found, file_->path(), export_name, disk, size);
       file = open_file(below, binding, BlockGeometry(disk.size_bytes, size));
       const bool reads_only = disk.identity != nullptr && disk.identity->right == WriteRight::none;
-      // A server that only looks leaves the file as it is.
+      // A server that only reads leaves the file as it is.
       if (!binding.is_new && !reads_only) file->store_identity();
     }
     return std::make_shared<Md5Export>(options(), size, clock_, std::move(file), disk.identity);
@@ -152,7 +151,7 @@ class Md5Filter final : public Filter {
             .verbose = md5_debug_verbose != 0};
   }
 
-  std::uint64_t block_size_ = 0;  // 0: not given
+  std::uint64_t block_size_ = 0;  // 0 if not given
   unsigned cache_size_ = 10'000;
   std::uint64_t cache_time_ms_ = 10'000;
   std::string file_path_;

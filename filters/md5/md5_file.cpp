@@ -41,8 +41,8 @@ std::vector<DecodedRecord> read_decoded(const StorageFile& file, std::uint64_t s
   return decoded;
 }
 
-// From the first known one to the end of the last. The others are unknown in the file already,
-// perhaps as a hole, which must not be filled: the disk may be full.
+// Returns the part from the first known one to the last. The others are unknown in the file
+// already, perhaps as a hole, which must not be filled: the disk may be full.
 template <typename Optionals>
 std::pair<std::size_t, std::size_t> known_part(const Optionals& each) {
   const auto is_known = [](const auto& one) { return one.has_value(); };
@@ -53,7 +53,7 @@ std::pair<std::size_t, std::size_t> known_part(const Optionals& each) {
           static_cast<std::size_t>(end - each.begin())};
 }
 
-// A change that cannot be recorded in the file is refused.
+// A change is refused if the file cannot record it.
 template <typename Action>
 auto or_refuse(Action&& action) {
   try {
@@ -143,7 +143,7 @@ void Md5File::store_identity() {
 
 // --- Recovery ---
 
-// The list is cleared only when the doubtful records are durable, and all others: a server may have
+// Clears the list only when the doubtful records are durable, and all others: a server may have
 // been killed between writing an entry and syncing it.
 void Md5File::recover() {
   const std::vector<std::uint64_t> doubted = regions_.doubted();
@@ -192,7 +192,7 @@ Md5File::Records Md5File::load(BlockNumber first, std::uint64_t count) const {
   for (std::size_t i = 0; i < count; ++i) {
     const BlockNumber block{first.value + i};
     DecodedRecord& decoded = all[i];
-    // A caller that does not own the range may meet a record that is just being written.
+    // A caller that does not own the range may meet a record that is being written.
     for (unsigned tries = 0; decoded.damaged && tries < kReadsOfDamaged; ++tries) {
       decoded = read_decoded(*file_, seed_, block, 1, generation_).front();
     }
@@ -259,8 +259,8 @@ void Md5File::Change::undo() {
                       generation_);
 }
 
-// While the disk is full some records can be written and others cannot: the fault is over when none
-// has failed for a while.
+// On a full disk some records can be written and others cannot: the fault ends when none has failed
+// for a while.
 void Md5File::store_or_say(BlockNumber first, const Records& records, std::uint32_t generation) {
   using std::chrono::steady_clock;
   constexpr std::chrono::seconds kQuiet{5};
@@ -280,7 +280,7 @@ bool Md5File::resolve(BlockNumber block, bool right) {
   store_identity();
   const auto hold = regions_.open(regions_of(block, 1));
   if (!hold) return false;
-  const std::uint32_t generation = generation_;  // of what load() says
+  const std::uint32_t generation = generation_;  // the generation of load()'s result
   Records records = load(block, 1);
   if (!records[0]) return true;
   records[0]->doubtful = false;
@@ -292,7 +292,7 @@ bool Md5File::resolve(BlockNumber block, bool right) {
 bool Md5File::forget(BlockNumber first, std::uint64_t count) {
   store_identity();
   return or_refuse([&] {
-    // The regions at the ends have other blocks as well.
+    // The regions at the ends have other blocks, too.
     const auto head = regions_.open(regions_of(first, 1));
     const auto tail = regions_.open(regions_of({first.value + count - 1}, 1));
     if (!head || !tail) return false;

@@ -97,7 +97,7 @@ std::optional<Md5FileIdentity> read_identity(const StorageFile& file) {
   auto identity = parse_identity(first);
   if (!identity) identity = parse_identity(second);
   if (identity) return identity;
-  // Nothing is behind the list before the identity is durable.
+  // Until the identity is durable, nothing is written behind the list.
   if (file.size_bytes() <= kRecords_offset) return std::nullopt;
   throw Error(EINVAL, fmt::format("md5-file {} is damaged or of another version. To begin anew, "
                                   "remove it: all digests in it are forgotten",
@@ -106,7 +106,7 @@ std::optional<Md5FileIdentity> read_identity(const StorageFile& file) {
 
 void write_new_identity(StorageFile& file, const Md5FileIdentity& identity) {
   const std::string text = text_of(identity, file.path());
-  // Written and not left as a hole: a full disk must not be found out when a region is opened.
+  // Written, not left as a hole: a full disk must show now, not when a region is opened.
   std::vector<std::byte> bytes(kRecords_offset);
   put(text, 0, bytes);
   if (fits_twice(text)) put(text, kSecond_offset, bytes);

@@ -1,18 +1,18 @@
-// The identity of an md5-file: which disk's digests it holds, and how new they are.
+// The identity of an md5-file: the disk of its digests, and their age.
 //
 // Lines of text (common/io/key_value_text.hpp), padded with zeros:
 //
-//   md5-file=1|2     version. 1: no field but those marked with *
-//   export=NAME    * under which name the disk was opened when the file was made
+//   md5-file=1|2     version. 1 has only the fields marked with *
+//   export=NAME    * the name under which the disk was opened when the file was made
 //   block_size=N   * bytes
 //   uuid=HEX       * of the file itself; seeds the checksums of all that follows
-//   disk=ID          which disk it is, where the layer below tells (disk_identity.hpp)
+//   disk=ID          the disk, if the layer below reports it (disk_identity.hpp)
 //   term=N           the writer's term in which all records that are not doubtful were true last;
-//                    where terms are counted
-//   generation=N     records of an earlier generation are doubtful, all at once; absent: 0
+//                    absent if terms are not counted
+//   generation=N     records of an earlier generation are doubtful, all at once; 0 if absent
 //   check=HEX      * XXH3 of the lines before
 //
-// It lies in the file twice, at 0 and at 8 KiB, the second one being changed first: one of them is
+// It is in the file twice, at 0 and at 8 KiB, and the second copy is changed first: one of them is
 // whole whenever the machine stops. (A long name may leave no room for the second; then there is
 // one.)
 #pragma once
@@ -29,7 +29,7 @@ struct Md5FileIdentity {
   std::string export_name;
   std::uint32_t block_size = 0;
   std::string uuid;     // of the file itself
-  std::string disk_id;  // empty: the layer below told none
+  std::string disk_id;  // empty if the layer below reports none
   std::optional<std::uint64_t> term;
   std::uint32_t generation = 0;
 
@@ -40,9 +40,9 @@ struct Md5FileIdentity {
 // md5-file, or damaged.
 [[nodiscard]] std::optional<Md5FileIdentity> read_identity(const StorageFile& file);
 
-// Makes an empty md5-file of a file without identity. Durable.
+// Makes an empty md5-file, durably, of a file without identity.
 void write_new_identity(StorageFile& file, const Md5FileIdentity& identity);
-// Replaces the identity. Durable; after an Error either identity may be there.
+// Replaces the identity durably; after an Error the file may have either identity.
 void replace_identity(StorageFile& file, const Md5FileIdentity& identity);
 
 }  // namespace nbdstack

@@ -1,11 +1,11 @@
-// Where things lie in an md5-file.
+// The places in an md5-file.
 //
 //   0      identity: lines of text (md5_file_identity.hpp), padded with zeros
 //   16 KiB the list of regions that are, or were lately, being changed (open_regions.hpp)
-//   64 KiB one record for each block of the disk (md5_file_record.hpp), as far as any was written:
-//          holes, and what is behind the end, are blocks of which nothing is known
+//   64 KiB one record for each block of the disk (md5_file_record.hpp) up to the last written one:
+//          holes, and places behind the end, are unknown blocks
 //
-// A region is what the list speaks of: the records of 256 neighbouring blocks.
+// A region is the unit of the list: the records of 256 neighbouring blocks.
 #pragma once
 
 #include <cstddef>

@@ -10,7 +10,7 @@ namespace {
 
 enum class RecordState : std::uint8_t { unknown = 0, written = 1, doubtful = 2 };
 
-// As it lies in the file.
+// The record in the file.
 struct RawRecord {
   Md5Digest digest;
   Md5Digest previous_digest;

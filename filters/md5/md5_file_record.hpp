@@ -1,15 +1,15 @@
 // One block's record in an md5-file: 64 bytes, in the machine's byte order.
 //
-//   bytes 0-15   MD5 of what the block holds
-//   bytes 16-31  MD5 of what it held before: names an old copy that comes back
+//   bytes 0-15   MD5 of the block's content
+//   bytes 16-31  MD5 of its former content: identifies an old copy that returns
 //   bytes 32-39  when it was written, seconds since 1970
-//   bytes 40-43  length of what it holds; the last block of a disk may be short
-//   bytes 44-47  length of what it held before, 0: not known
+//   bytes 40-43  length of the content; the last block of a disk may be short
+//   bytes 44-47  length of the former content, 0 if that is not known
 //   byte  48     state
 //   bytes 49-51  0
-//   bytes 52-55  generation (md5_file_identity.hpp): an earlier one than the file's is doubtful
-//   bytes 56-63  checksum of all that precedes, seeded with the file's identity and the block's
-//                number: a record that lies in another place, or in another file, is none
+//   bytes 52-55  generation (md5_file_identity.hpp): doubtful if earlier than the file's
+//   bytes 56-63  checksum of the bytes before, seeded with the file's identity and the block's
+//                number: a record in another place, or in another file, is none
 //
 //   state      bytes                 means
 //   unknown    all 64 are 0          nothing is known of the block
@@ -29,8 +29,8 @@
 
 namespace nbdstack {
 
-// The length belongs to it: the last block of a disk may be short, and is longer after the disk has
-// grown. Contents of different lengths say nothing about each other.
+// The length is part of it: the last block of a disk may be short, and is longer after the disk has
+// grown. Contents of different lengths cannot be compared.
 struct Content {
   Md5Digest digest{};
   std::uint32_t length = 0;
@@ -55,9 +55,9 @@ void encode_record(const std::optional<Md5FileRecord>& record, BlockNumber block
 
 struct DecodedRecord {
   std::optional<Md5FileRecord> record;
-  bool damaged = false;  // neither a record of this block nor none
+  bool damaged = false;  // neither a record of this block nor an empty one
 };
-// `generation`: the file's.
+// `generation` is the file's.
 DecodedRecord decode_record(std::span<const std::byte, kRecord_bytes> bytes, BlockNumber block,
                             std::uint64_t seed, std::uint32_t generation = 0);
 

@@ -9,7 +9,7 @@
 namespace nbdstack {
 namespace {
 
-// Beside the thread of the request.
+// In addition to the request's thread.
 constexpr std::size_t kHelpers = 3;
 
 Md5Digest md5_of_zeros(std::uint32_t length) {
@@ -41,7 +41,7 @@ Md5Layer::Md5Layer(LayerBelow layer_below, std::shared_ptr<Md5Export> shared)
       geometry_(below().traits().size_bytes, shared_->block_size),
       traits_(traits_preferring(below().traits(), shared_->block_size)) {}
 
-// The last chance to settle what this client has written.
+// Settles this client's writes at the last chance.
 void Md5Layer::finalize() {
   try {
     if (shared_->digests.has_unsettled()) shared_->digests.flush(below());

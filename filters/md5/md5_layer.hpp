@@ -1,4 +1,4 @@
-// The consistency check: a layer that compares what it reads with what was last written.
+// The consistency check: a layer that compares data that it reads with the last write.
 //
 // Reading. The remembered blocks of a request (digest_table.hpp) are verified, all others pass. A
 // request is read below at once, widened so that remembered blocks are read whole. A block that
@@ -9,7 +9,7 @@
 //
 // Writing. The range of a change, in whole blocks, is owned (RangeLock) while the layer below
 // works: a block has one change at a time, and changes of different blocks do not wait for each
-// other. What happens to a block:
+// other. The effect on a block:
 //
 //                  remembered                             not remembered
 //   whole write    written below, remembered              written below, remembered
@@ -26,8 +26,8 @@
 // the layer below. Digests of large requests are computed by several threads, those of a write
 // while the layer below works.
 //
-// Digests are used only while nobody else can have written (writer_watch.hpp). Without the right to
-// write, reads pass, and a part of a block is written as it is.
+// Digests are used only while no other writer can have changed the disk (writer_watch.hpp). Without
+// the right to write, reads pass, and a part of a block is written as it is.
 //
 // With an md5-file (md5_file.hpp) every written block is remembered, also by the next server. The
 // first read of a block that is doubtful after a crash confirms it, or makes it unknown.
@@ -55,15 +55,15 @@ namespace nbdstack {
 
 struct Md5Options {
   std::size_t table_blocks = 10000;
-  Duration cache_time = std::chrono::seconds(10);  // zero: for ever
+  Duration cache_time = std::chrono::seconds(10);  // for ever if zero
   Duration retry_time = std::chrono::seconds(30);
-  Duration min_write_delay{};  // at most cache_time, where that is not zero
-  bool verbose = false;        // log what is decided for each block
+  Duration min_write_delay{};  // at most cache_time, unless that is zero
+  bool verbose = false;        // log the decision for each block
 };
 
-// What the connections to one export share.
+// The state that the connections to one export share.
 struct Md5Export {
-  // `file` may be null. `identity`: what the layer below reports of its disk, or null.
+  // `file` may be null. `identity` is the layer below's report about its disk, or null.
   Md5Export(const Md5Options& md5_options, std::uint32_t block_size_bytes, Clock& the_clock,
             std::unique_ptr<Md5File> file = nullptr,
             const std::shared_ptr<const DiskIdentity>& identity = nullptr);
@@ -98,7 +98,7 @@ class Md5Layer final : public ForwardingLayer {
     BlockNumber first;
     std::uint64_t count;
   };
-  // Whether the range of a block that is read again is owned already.
+  // Whether the range of a block to read again is owned already.
   enum class Owner : std::uint8_t { nobody, caller };
   struct Mismatch {
     Md5FileRecord expected;

@@ -1,4 +1,4 @@
-// Md5Layer: reading and verifying.
+// Md5Layer's reading and verifying.
 #include <algorithm>
 #include <optional>
 #include <string>
@@ -53,7 +53,7 @@ void Md5Layer::pread(std::span<std::byte> buffer, std::uint64_t offset) {
   std::copy_n(first, buffer.size(), buffer.begin());
 }
 
-// In one request, unless widening has made it longer than the layer below takes.
+// Sends one request, unless widening has made it longer than the layer below accepts.
 void Md5Layer::read_below(std::span<std::byte> buffer, std::uint64_t offset) {
   const std::size_t longest = traits_.maximum_block_size;
   for (std::size_t done = 0; done < buffer.size(); done += longest) {

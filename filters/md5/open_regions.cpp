@@ -14,7 +14,7 @@
 namespace nbdstack {
 namespace {
 
-// As it lies in the file.
+// The entry in the file.
 struct RawEntry {
   std::uint64_t region_plus_1;
   std::uint64_t settled;
@@ -82,7 +82,7 @@ std::uint64_t OpenRegions::checksum_of_records(std::uint64_t region) const {
 // --- Opening ---
 
 std::optional<OpenRegions::Hold> OpenRegions::open(const Regions& regions) {
-  std::optional<Hold> hold;  // outlives the lock, which its end takes
+  std::optional<Hold> hold;  // outlives the lock, because its destructor locks, too
   const MutexLock lock(mutex_);
   while (any_is(regions, State::settling)) changed_.wait(mutex_);
   if (!find_places(regions)) return std::nullopt;
@@ -155,7 +155,7 @@ bool OpenRegions::find_places(const Regions& regions) {
   return true;
 }
 
-// There is one. Those of `regions` keep theirs.
+// Requires a free place. Those of `regions` keep theirs.
 std::size_t OpenRegions::take_place(const Regions& regions) {
   if (used_entries_ < kEntries) return used_entries_++;
   const auto oldest = std::find_if(settled_.begin(), settled_.end(), [&](std::uint64_t region) {
@@ -224,7 +224,7 @@ void OpenRegions::settle(const Quiet& quiet) {
   }
 }
 
-// Whether it had no change since.
+// Returns whether the region has had no change since.
 bool OpenRegions::is_untouched(const Region& region, std::uint64_t changes) {
   return region.holds == 0 && region.changes == changes;
 }
@@ -283,9 +283,9 @@ void OpenRegions::settle_chosen(const std::vector<Chosen>& chosen) {
 
 // --- Syncing ---
 
-// One at a time: the kernel reports a failure to one caller of sync, once, and then treats the
-// pages that it could not write as clean. So after a failure only what was written again is
-// believed to be on the disk.
+// One caller at a time: the kernel reports a failure to one caller of sync, once, and then treats
+// the pages that it could not write as clean. So after a failure only rewritten data is trusted to
+// be on the disk.
 void OpenRegions::sync() {
   MutexLock lock(mutex_);
   while (syncing_) changed_.wait(mutex_);

@@ -1,4 +1,4 @@
-// Which records of an md5-file may be older than the disk if the server or the machine stops now.
+// Tells which records of an md5-file may be older than the disk if the server or machine stops now.
 //
 // The disk and the md5-file are changed one after the other, and a crash may come between. So
 // before the first change of a region's blocks the region is put on a list in the file, durably; it
@@ -6,9 +6,9 @@
 // the list are doubted: records that do not match prove nothing. (DRBD's activity log and md's
 // write-intent bitmap do the same.)
 //
-//   state      on the list as            brought about by                      may go from the list
+//   state      on the list as            caused by                             may leave the list
 //   --------   -----------------------   -----------------------------------   --------------------
-//   closed     anything                  given a place; a failure of the disk  no
+//   closed     anything                  getting a place; a disk failure       no
 //   opening    open, perhaps             open(), until the list is synced      no
 //   open       open                      the list was synced                   no
 //   settling   either                    settle(), until the file is synced    no
@@ -22,7 +22,7 @@
 // A failed sync may have lost the writes of others. So the records of every region that is not
 // settled are written again before it is settled, and entries before they are relied on.
 //
-// The list has 1,024 entries of 32 bytes: region + 1 (0: free), state, checksum of the records,
+// The list has 1,024 entries of 32 bytes: region + 1 (0 if free), state, checksum of the records,
 // checksum of the entry.
 #pragma once
 
@@ -52,7 +52,7 @@ class OpenRegions {
   };
   static constexpr std::uint64_t kRegionsAtOnce_max = kEntries / 2;
 
-  // Keeps regions open for as long as it lives: for a change of their blocks.
+  // Keeps regions open, for a change of their blocks, as long as it lives.
   class Hold {
    public:
     Hold(OpenRegions& owner, const Regions& regions) : owner_(&owner), regions_(regions) {}
@@ -68,15 +68,15 @@ class OpenRegions {
     Regions regions_;
   };
 
-  // Regions without a change at some moment, and the number of changes that they had had.
+  // Regions without a change at some moment, and the number of changes that each had had.
   using Quiet = std::vector<std::pair<std::uint64_t, std::uint64_t>>;
 
   // `file` outlives this object. The list starts as empty.
   OpenRegions(StorageFile& file, std::uint64_t seed) : file_(file), seed_(seed) {}
 
-  // The regions on the list of an unused file that must be doubted: open ones, and settled ones
-  // with a checksum that does not fit; with `only` at most this region. A damaged entry is an
-  // Error(EINVAL). For a file that a server uses: the regions that it has not settled, or that
+  // Returns the regions on the list of an unused file that must be doubted: open ones, and settled
+  // ones with a wrong checksum; with `only` at most this region. Throws Error(EINVAL) for a damaged
+  // entry. For a file in use: returns the regions that its server has not settled, or throws that
   // Error if it is just writing an entry.
   [[nodiscard]] std::vector<std::uint64_t> doubted(
       std::optional<std::uint64_t> only = std::nullopt) const;
@@ -87,10 +87,10 @@ class OpenRegions {
   // for all of them before some are settled. Errors are the disk's.
   [[nodiscard]] std::optional<Hold> open(const Regions& regions);
 
-  // Before the layer below is flushed.
+  // Called before the layer below is flushed.
   [[nodiscard]] Quiet quiet() const;
-  // After the flush: settles those of them that have not been changed since, or waits for another
-  // caller that does.
+  // Called after the flush: settles those regions that have not been changed since, or waits for
+  // another caller that does.
   void settle(const Quiet& quiet);
   // Makes all writes durable. Errors are the disk's.
   void sync();
@@ -103,9 +103,9 @@ class OpenRegions {
     std::size_t entry = 0;  // its place on the list
     State state = State::closed;
     std::uint64_t holds = 0;
-    std::uint64_t changes = 0;  // holds there have ever been
-    bool rewrite = false;       // its records, because a sync has failed
-    // Its number: the node that goes to settled_ and back, so that no change of state allocates.
+    std::uint64_t changes = 0;  // number of holds that ever existed
+    bool rewrite = false;       // the records, because a sync has failed
+    // The node with its number moves to settled_ and back, so that no change of state allocates.
     std::list<std::uint64_t> node;
     std::list<std::uint64_t>::iterator age;  // that node
   };
@@ -119,7 +119,7 @@ class OpenRegions {
   bool find_places(const Regions& regions) REQUIRES(mutex_);
   std::size_t take_place(const Regions& regions) REQUIRES(mutex_);
   [[nodiscard]] bool any_is(const Regions& regions, State state) const REQUIRES(mutex_);
-  void open_pending() REQUIRES(mutex_);  // gives the mutex to others meanwhile
+  void open_pending() REQUIRES(mutex_);  // releases the mutex meanwhile
   [[nodiscard]] static bool is_untouched(const Region& region, std::uint64_t changes);
   [[nodiscard]] bool any_untouched_is(const Quiet& quiet, State state) const REQUIRES(mutex_);
   std::vector<Chosen> choose(const Quiet& quiet) REQUIRES(mutex_);
@@ -144,7 +144,7 @@ class OpenRegions {
   bool is_opening_ GUARDED_BY(mutex_) = false;  // a caller writes what was pending before
   bool syncing_ GUARDED_BY(mutex_) = false;
   std::uint64_t failed_syncs_ GUARDED_BY(mutex_) = 0;
-  std::exception_ptr failure_ GUARDED_BY(mutex_);  // the last one of an open
+  std::exception_ptr failure_ GUARDED_BY(mutex_);  // of the last failed open
   std::uint64_t held_ GUARDED_BY(mutex_) = 0;      // Holds that exist
   std::uint64_t releases_ GUARDED_BY(mutex_) = 0;  // Holds that have ended
 };

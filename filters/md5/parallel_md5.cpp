@@ -6,15 +6,15 @@
 namespace nbdstack {
 namespace {
 
-// Waking a thread costs some 10 microseconds, the digest of this 100.
+// Waking a thread costs some 10 microseconds, the digest of this some 100.
 constexpr std::size_t kWorthAThread_bytes = 64U << 10U;
 
-// How many pieces to cut the work into, at most `count`.
+// Returns how many pieces to cut the work into, at most `count`.
 std::size_t shares(std::size_t size_bytes, std::size_t count) {
   return std::min({size_bytes / kWorthAThread_bytes, count, std::size_t{8}});
 }
 
-// The part of 0 ... count - 1 that is the share `index` of `of`.
+// Works on the share `index` of `of` in 0 ... count - 1.
 void for_share(std::size_t index, std::size_t of, std::size_t count,
                const std::function<void(std::size_t)>& body) {
   for (std::size_t i = count * index / of; i < count * (index + 1) / of; ++i) body(i);
