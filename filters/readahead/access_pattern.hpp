@@ -25,9 +25,9 @@ inline Range along(Direction direction, const Range& range) {
 // The pattern of a detected stream. Offsets are along the way.
 struct AccessPattern {
   Direction direction = Direction::forward;
-  std::uint64_t next = 0;    // where the next read is expected
-  std::uint64_t step = 0;    // from read to read; 0: each begins where the one before has ended
-  std::uint64_t length = 0;  // of every read, where there is a step
+  std::uint64_t next = 0;    // the expected offset of the next read
+  std::uint64_t step = 0;    // from read to read; if 0, each begins where the one before has ended
+  std::uint64_t length = 0;  // of every read, if there is a step
 
   friend bool operator==(const AccessPattern&, const AccessPattern&) = default;
 };

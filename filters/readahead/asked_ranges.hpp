@@ -17,14 +17,14 @@ namespace nbdstack {
 
 class AskedRanges {
  public:
-  // No part of `range` is here already.
+  // No part of `range` may be here already.
   void add(const Range& range) {
     INVARIANT(!runs_.overlaps(range), range.offset, range.length);
     runs_.assign(range, State::queued);
     bytes_ += range.length;
   }
 
-  // The parts of `range` that are queued become sent.
+  // Makes the queued parts of `range` sent, and returns them.
   std::vector<Range> send(const Range& range) {
     std::vector<Range> parts;
     for (const auto& run : runs_.overlapping(range)) {
@@ -38,7 +38,7 @@ class AskedRanges {
     std::uint64_t queued_bytes = 0;
     std::uint64_t sent_bytes = 0;
   };
-  // `range` has been read, or is discarded.
+  // Called when `range` has been read, or is discarded.
   Removed remove(const Range& range) {
     Removed removed;
     if (runs_.empty()) return removed;

@@ -47,7 +47,7 @@ void Planner::read_ends(const Range& read) {
   under_way_.pop_back();
 }
 
-// The stream that the read continues; of several the one that skips least.
+// Returns the stream that the read continues; of several, the one that skips least.
 Stream* Planner::stream_of(const Range& read) {
   auto best = streams_.end();
   Stream::Match best_match;

@@ -39,11 +39,11 @@ class Planner {
  public:
   explicit Planner(const PlannerOptions& options);
 
-  // Pieces to fetch now, in this order. Each read that begins also ends.
+  // Returns the pieces to fetch now, in this order. Each read that begins also ends.
   std::vector<Range> read_begins(const Range& read);
   void read_ends(const Range& read);
 
-  // The parts of a piece that are still to be fetched: those not read meanwhile.
+  // Returns the parts of a piece that are still to be fetched: those not read meanwhile.
   std::vector<Range> fetch_begins(const Range& piece) { return asked_.send(piece); }
   void fetch_failed(const Range& part) { asked_.remove(part); }
   // The piece was discarded before its fetch began.
@@ -67,7 +67,7 @@ class Planner {
   std::vector<Range> ask_for(const std::vector<Range>& window);
 
   const PlannerOptions options_;
-  Streams streams_;  // the one read last comes first
+  Streams streams_;  // the most recently read one first
   RecentReads strangers_;
   std::vector<Range> under_way_;  // reads; few, and in no order
   AskedRanges asked_;

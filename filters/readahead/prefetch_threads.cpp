@@ -14,7 +14,7 @@ constexpr std::size_t kJobs_max = 1024;
 
 }  // namespace
 
-// The runner works along.
+// The runner is one of the threads.
 PrefetchThreads::PrefetchThreads(std::size_t threads, std::uint64_t most_bytes_in_flight)
     : thread_count_(threads), most_bytes_in_flight_(most_bytes_in_flight), pool_(threads - 1) {}
 
@@ -37,7 +37,7 @@ bool PrefetchThreads::submit(std::uint64_t bytes, std::function<void()> fetch) {
 }
 
 void PrefetchThreads::give_up() {
-  std::list<Job> dropped;  // outside of the lock; an empty list takes no memory
+  std::list<Job> dropped;  // destroyed without the lock; an empty list allocates no memory
   {
     const MutexLock lock(mutex_);
     stopping_ = true;
@@ -61,7 +61,7 @@ bool PrefetchThreads::can_begin() const {
          (bytes_in_flight_ == 0 || bytes_in_flight_ + jobs_.front().bytes <= most_bytes_in_flight_);
 }
 
-// Without memory for the others it works alone.
+// If there is no memory for the other threads, the runner works alone.
 void PrefetchThreads::run() {
   try {
     pool_.run(thread_count_, [this](std::size_t) { work(); });
@@ -78,12 +78,12 @@ void PrefetchThreads::work() {
     Job job = std::move(jobs_.front());
     jobs_.pop_front();
     bytes_in_flight_ += job.bytes;
-    // What one notification has woken may leave room for another job.
+    // The notified job may leave room for another one.
     if (can_begin()) changed_.notify_one();
     lock.unlock();
     try {
       job.fetch();
-    } catch (const std::bad_alloc&) {  // it was a hint: whoever reads the range fetches it
+    } catch (const std::bad_alloc&) {  // the job was a hint: the reader of the range fetches it
     }
     job.fetch = nullptr;
     lock.lock();

@@ -31,9 +31,9 @@ class PrefetchThreads {
 
   // Discards the waiting jobs, now and from now on.
   void give_up();
-  // The same, and waits for those that have begun.
+  // The same, and waits for the jobs that have begun.
   void stop();
-  // Whether either has been called.
+  // Returns whether either has been called.
   [[nodiscard]] bool is_stopping();
 
  private:

@@ -1,5 +1,5 @@
-// nbdkit-readahead-filter: fetches what streams of reads will want next
-// (man/nbdkit-readahead-filter.pod). How stands in planner.hpp.
+// nbdkit-readahead-filter: prefetches the next reads of streams (man/nbdkit-readahead-filter.pod;
+// planner.hpp describes how).
 #include <atomic>
 #include <memory>
 #include <string>
@@ -75,7 +75,7 @@ class ReadaheadFilter final : public Filter {
  private:
   static constexpr unsigned kStreams_max = 1000;
 
-  // nbdkit offers to cache in place of a plugin that does not, but reads and throws away.
+  // For a plugin that cannot cache nbdkit emulates that, but reads and discards the data.
   void say_that_nothing_caches() {
     if (said_.exchange(true)) return;
     log::error(
@@ -85,9 +85,9 @@ class ReadaheadFilter final : public Filter {
 
   ReadaheadOptions options_;
   std::atomic<bool> said_ = false;
-  std::unique_ptr<ServerStop> stop_;          // from after_fork on; before what asks it
+  std::unique_ptr<ServerStop> stop_;          // from after_fork on; before its users
   std::unique_ptr<PrefetchThreads> threads_;  // from get_ready on; before the exports that use them
-  // Streams that are followed twice, or of two disks, cost requests and nothing else.
+  // Streams that are followed twice, or of two disks, cost only requests.
   const ExportRule exports_ = ExportRule::each;
   DiskRegistry<ReadaheadExport> disks_{{.filter = "readahead", .refuses = false}, exports_};
 };

@@ -10,8 +10,8 @@
 //
 // A read of data that is being fetched is passed on: the cache below lets it wait for that fetch.
 //
-// Errors: none. A fetch that fails is forgotten; the layer below has logged the reason. No fetch
-// begins once the server stops: a layer below may spend its grace period on it.
+// There are no errors: a failed fetch is forgotten, as the layer below has logged the reason. No
+// fetch begins once the server stops: a layer below may spend its grace period on it.
 #pragma once
 
 #include <cstdint>
@@ -46,7 +46,7 @@ class ReadaheadExport : public std::enable_shared_from_this<ReadaheadExport> {
   // Each read that begins also ends. `below` is the reader's own.
   void read_begins(const Range& read, const std::shared_ptr<LentLayer>& below);
   void read_ends(const Range& read);
-  // After a read that succeeded. Does nothing over a parallel layer.
+  // Called after a read that succeeded. Does nothing over a parallel layer.
   void fetch_for_reader(Layer& below);
 
  private:
@@ -61,7 +61,7 @@ class ReadaheadExport : public std::enable_shared_from_this<ReadaheadExport> {
 
   Mutex mutex_;  // not held across a call to a layer
   Planner planner_ GUARDED_BY(mutex_);
-  // Pieces, where the layer below takes one call at a time.
+  // Pieces, if the layer below takes one call at a time.
   std::deque<Range> for_readers_ GUARDED_BY(mutex_);
 };
 

@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::size_t kReadsOfStride = 5;
 constexpr std::uint64_t kStride_bytes_max = 16ULL << 20U;
-// Room for the reads of a stride, and some other reads, for each stream.
+// Room for the reads of a stride, and for some other reads, for each stream.
 constexpr std::size_t kRememberedPerStream = 8;
 // A sequence is searched among the latest of these.
 constexpr std::size_t kFreshPerStream = 4;
@@ -17,7 +17,7 @@ constexpr std::size_t kFreshPerStream = 4;
 constexpr int kEvidence = 5;
 constexpr int kWeightOfPair = 2;
 constexpr int kWeightOfRhythm = 1;
-constexpr std::int64_t kRhythmSlack_arrivals = 1;  // others are not quite regular
+constexpr std::int64_t kRhythmSlack_arrivals = 1;  // for irregular other reads
 
 // Whether `second` begins where `first` ends, or near it.
 bool adjoin(const Range& first, const Range& second) {
@@ -124,8 +124,8 @@ std::optional<AccessPattern> RecentReads::find_stride(const Read& read) const {
   return std::nullopt;
 }
 
-// Whether the reads before `before` lie as far apart as these two. Offsets wrap around below zero,
-// where no read is.
+// Returns whether the reads before `before` are as far apart as these two. Offsets wrap around
+// below zero, where no read is.
 bool RecentReads::continues_stride(const Read& read, const Read& before) const {
   const std::uint64_t step = before.range.offset - read.range.offset;
   Read last = before;

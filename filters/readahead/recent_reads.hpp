@@ -37,7 +37,7 @@ class RecentReads {
 
  private:
   struct Read {
-    Range range;                // empty: none
+    Range range;                // empty if there is no read
     std::uint64_t arrival = 0;  // later reads have higher numbers
   };
 

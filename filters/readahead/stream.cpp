@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::uint64_t kOvertakenReads_max = 16;  // reads; nbdkit's threads for a connection
 constexpr std::uint64_t kStepsAhead_max = 64;
-constexpr std::uint64_t kParts_max = 8;  // of a window: what is worth a request
+constexpr std::uint64_t kParts_max = 8;  // of a window: the least that is worth a request
 constexpr std::size_t kGaps_max = 16;
 
 constexpr int kFirstScore = 4;
@@ -84,7 +84,7 @@ std::vector<Range> Stream::move_sequence(std::uint64_t allowed_bytes) {
   const std::uint64_t ahead = asked_to_ - next_;
   if (ahead > window_ / 2) return {};
   const std::uint64_t wanted = window_ - ahead;
-  // Little is not worth a request: there will be more.
+  // A small part is not worth a request: more will follow.
   const std::uint64_t worth = std::max(limits_.first_bytes, window_ / kParts_max);
   if (allowed_bytes < std::min(wanted, worth)) return {};
   const std::uint64_t end =

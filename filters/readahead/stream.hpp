@@ -1,4 +1,4 @@
-// A stream of reads over the disk: which reads belong to it, and what to prefetch for it.
+// A stream of reads over the disk: decides which reads belong to it, and what to prefetch for it.
 // Externally synchronized.
 //
 //      gaps       read          window: requested and not read yet
@@ -30,7 +30,7 @@
 
 namespace nbdstack {
 
-// What a window may be.
+// The bounds of a window.
 struct WindowLimits {
   std::uint64_t first_bytes = 128ULL << 10U;
   std::uint64_t largest_bytes = 32ULL << 20U;
@@ -59,11 +59,11 @@ class Stream {
   // Whether it is confirmed: random reads are hardly ever where they are expected twice.
   [[nodiscard]] bool reads_on() const { return in_order_ >= 2; }
 
-  // When it was last read, in reads of all streams.
+  // Sets the time of its last read, counted in reads of all streams.
   void note_arrival(std::uint64_t number) { last_arrival_ = number; }
   [[nodiscard]] std::uint64_t last_arrival() const { return last_arrival_; }
 
-  // How much was requested and is not read yet.
+  // Returns how much was requested and is not read yet.
   [[nodiscard]] std::uint64_t ahead_bytes() const {
     const std::uint64_t distance = asked_to_ - next_;
     return step_ == 0 ? distance : distance / step_ * length_;
@@ -72,7 +72,7 @@ class Stream {
   // Returns what to request now, at most `allowed_bytes`, often nothing. It counts as requested.
   std::vector<Range> move_window(std::uint64_t allowed_bytes);
 
-  // What was requested or skipped, and may still be read.
+  // Returns the ranges that were requested or skipped, and may still be read.
   [[nodiscard]] std::vector<Range> expected() const;
 
  private:
