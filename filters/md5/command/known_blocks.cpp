@@ -25,7 +25,7 @@ Md5File::Identity identity_in(const StorageFile& file) {
                                   file.path()));
 }
 
-// The first block whose record is not in a hole, from `first` on.
+// Returns the first block from `first` on whose record is not in a hole.
 std::uint64_t skip_hole(const KnownBlocks::NextData& next_data, std::uint64_t first) {
   const std::uint64_t data = next_data(offset_of_record({first}));
   return std::max(first, (data - kRecords_offset) / kRecord_bytes);
@@ -51,7 +51,7 @@ std::string KnownBlocks::compare_disk(const std::shared_ptr<const DiskIdentity>&
   return binding.reason;
 }
 
-// The block behind the last one that has a place in the file.
+// Returns the block behind the last one that has a place in the file.
 std::uint64_t KnownBlocks::end_of_records() const {
   const std::uint64_t size = file_.size_bytes();
   return size <= kRecords_offset ? 0 : (size - kRecords_offset + kRecord_bytes - 1) / kRecord_bytes;
@@ -143,7 +143,7 @@ bool KnownBlocks::is_on_list(BlockNumber block) const {
   return !doubted(block.value / kBlocksPerRegion).empty();
 }
 
-// An entry that is just being written looks like a damaged one, for a moment.
+// An entry that is being written looks like a damaged one, for a moment.
 std::vector<std::uint64_t> KnownBlocks::doubted(std::optional<std::uint64_t> only) const {
   for (unsigned reads = 1;; ++reads) {
     try {

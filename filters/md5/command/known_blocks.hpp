@@ -1,16 +1,16 @@
-// What an md5-file says about an export, seen from outside: a server may be using the file.
+// An md5-file's records of an export, seen from outside: a server may be using the file.
 //
 // A record of this file is no promise by itself. There are three reasons to doubt it:
-//  - it says so ("doubtful", md5_file_record.hpp), or the file says it of all records at once when a
-//    server finds that others have written to the disk (md5_file_identity.hpp);
-//  - its region is on the list of those that are to be doubted (open_regions.hpp): it was changed,
-//    and the disk was not flushed since. Whether the server that did it still runs, or has crashed,
-//    cannot be told from outside without taking its lock; so both count as a crash;
-//  - it is being changed. Who judges by it has to look twice (verify_pass.hpp).
+//  - It is marked "doubtful" (md5_file_record.hpp), or all records of the file are, because a
+//    server has found that others have written to the disk (md5_file_identity.hpp).
+//  - Its region is on the list of doubted regions (open_regions.hpp): it was changed, and the disk
+//    was not flushed since. Whether that server still runs, or has crashed, cannot be determined
+//    from outside without taking its lock; so both count as a crash.
+//  - It is being changed. A judgement therefore needs two looks (verify_pass.hpp).
 //
-// Records whose length is not that of the export's block are unknown: the last block of a disk is
-// longer after the disk has grown. Records of blocks behind the end are an Error: a copy that was
-// cut short must not pass.
+// Records whose length differs from that of the export's block are unknown: the last block of a
+// disk is longer after the disk has grown. Records of blocks behind the end are an Error: a copy
+// that was cut short must not pass.
 //
 // Holes in the file are skipped, the rest is read in large steps. One thread.
 #pragma once
@@ -40,26 +40,26 @@ class KnownBlocks {
   // ReadOnlyFile::next_data().
   using NextData = std::function<std::uint64_t(std::uint64_t offset)>;
 
-  // `file` and `clock` outlive this. An Error where the file is no md5-file, or a new one, or knows
-  // blocks behind the end of an export of `size_bytes`.
+  // `file` and `clock` outlive this. Throws Error if the file is no md5-file, or a new one, or has
+  // records of blocks behind the end of an export of `size_bytes`.
   KnownBlocks(StorageFile& file, std::uint64_t size_bytes, Clock& clock, NextData next_data);
 
   [[nodiscard]] const BlockGeometry& geometry() const { return geometry_; }
 
-  // What the server tells of its disk: an Error where the file is of another one. Where others have
-  // written since the digests were taken, all are doubtful from now on; returns why, else nothing.
+  // `told` is the server's report about its disk. Throws Error if the file is of another one. If
+  // others have written since the digests were taken, all are doubtful from now on; returns the
+  // reason, else an empty text.
   std::string compare_disk(const std::shared_ptr<const DiskIdentity>& told);
 
-  // The known blocks that follow, in order, some thousands at a time; none: those were all. What is
-  // to be doubted, for whichever reason, is doubtful here. The list is looked at once a second at
-  // most.
+  // Returns the next known blocks, in order, some thousands at a time; none at the end. Blocks to
+  // be doubted, for any reason, are doubtful here. The list is read once a second at most.
   std::vector<KnownBlock> next();
-  // How much of the file next() has gone through: 0 to 100.
+  // Returns how much of the file next() has passed: 0 to 100.
   [[nodiscard]] double percent_done() const;
 
-  // What the file says now. Nothing: unknown, or just being written.
+  // Returns the record in the file now; nothing if it is unknown, or being written.
   [[nodiscard]] std::optional<Md5FileRecord> look(BlockNumber block);
-  // Whether the list says now that records of this block's region are to be doubted.
+  // Returns whether the list now has this block's region, so that its records are doubted.
   [[nodiscard]] bool is_on_list(BlockNumber block) const;
 
  private:
@@ -72,7 +72,7 @@ class KnownBlocks {
                                                     const Md5File::Records& records) const;
 
   StorageFile& file_;
-  Md5File::Identity identity_;  // as seen last
+  Md5File::Identity identity_;  // as last seen
   const BlockGeometry geometry_;
   Clock& clock_;
   const NextData next_data_;

@@ -1,4 +1,4 @@
-// nbdstack-md5-verify: a disk held against its md5-file. See man/nbdstack-md5-verify.pod.
+// nbdstack-md5-verify: compares a disk with its md5-file. See man/nbdstack-md5-verify.pod.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -29,7 +29,7 @@ void say(const char* kind, const std::string& message) {
   fmt::print(stderr, "nbdstack-md5-verify: {}: {}\n", kind, message);
 }
 
-// A result that does not arrive must not look like one: the exit code says so.
+// A result that cannot be printed must not look like one: the exit code shows it.
 void print(const std::string& text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
     throw system_error(errno, "write to standard output");
@@ -110,7 +110,7 @@ int run(const std::vector<std::string>& words) {
 }  // namespace nbdstack
 
 int main(int argc, char** argv) {
-  // A connection that the server closes is an error to be told, not the end.
+  // A connection that the server closes is an error to report, not the end of this process.
   if (std::signal(SIGPIPE, SIG_IGN) == SIG_ERR) return 2;
   try {
     return nbdstack::run({argv + 1, argv + argc});

@@ -14,16 +14,16 @@
 namespace nbdstack {
 namespace {
 
-// What every server takes that says nothing (the NBD protocol, "Block size constraints").
+// The limit if the server reports none (the NBD protocol, "Block size constraints").
 constexpr std::uint32_t kUsualLongest_bytes = 32U << 20U;
 
-// Of libnbd's last call on this thread.
+// Returns the error of libnbd's last call on this thread.
 Error nbd_error() {
   const char* const words = nbd_get_error();
   return Error(nbd_get_errno(), words == nullptr ? "libnbd failed" : words);
 }
 
-// -1 is how libnbd's calls fail.
+// libnbd's calls return -1 on failure.
 template <typename Number>
 Number checked(Number returned) {
   if (returned == -1) throw nbd_error();
@@ -47,7 +47,7 @@ void NbdReader::Close::operator()(nbd_handle* handle) const {
 
 NbdReader::NbdReader(const std::string& uri) : handle_(nbd_create()) {
   if (handle_ == nullptr) throw nbd_error();
-  // A URI may name a file with keys for TLS: it comes from who runs this.
+  // A URI may name a file with keys for TLS: it comes from the user of this command.
   checked(nbd_set_uri_allow_local_file(handle_.get(), true));
   checked(nbd_set_full_info(handle_.get(), true));
   checked(nbd_connect_uri(handle_.get(), uri.c_str()));
@@ -83,7 +83,7 @@ void NbdReader::start(std::uint64_t read, std::span<std::byte> buffer, std::uint
   }
 }
 
-// 1: libnbd may forget the request.
+// Returns 1, so that libnbd may forget the request.
 int NbdReader::on_request_done(void* progress, int* code) noexcept {
   auto& mine = *static_cast<Progress*>(progress);
   if (mine.code == 0) mine.code = *code;
@@ -115,14 +115,14 @@ std::vector<ExportReader::Outcome> NbdReader::wait() {
   return outcomes;
 }
 
-// With the words of libnbd's last call, unless there is a plain reason.
+// Throws with the words of libnbd's last call, unless there is a plain reason.
 void NbdReader::fail() const {
   const Error error = nbd_error();
   expect_connected();
   throw Error(error);
 }
 
-// All requests fail with a connection: that says nothing about blocks.
+// All requests fail with a connection, which is no evidence about blocks.
 void NbdReader::expect_connected() const {
   if (nbd_aio_is_dead(handle_.get()) == 1 || nbd_aio_is_closed(handle_.get()) == 1) {
     throw Error(ENOTCONN, "the connection to the server was lost");

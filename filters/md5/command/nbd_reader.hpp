@@ -1,7 +1,7 @@
-// An export of any NBD server, by libnbd: one connection, many requests.
+// An export of any NBD server, read by libnbd: one connection, many requests.
 //
-// One thread. Errors name the URI's server in libnbd's words; ENOTCONN where the connection is lost
-// or the server stops.
+// One thread uses it. Errors name the URI's server in libnbd's words; the code is ENOTCONN if the
+// connection is lost or the server stops.
 #pragma once
 
 #include <cstddef>
@@ -22,14 +22,14 @@ namespace nbdstack {
 class NbdReader final : public ExportReader {
  public:
   explicit NbdReader(const std::string& uri);
-  // Says good-bye where nothing is under way, hangs up else.
+  // Disconnects properly if no request is in flight, else abruptly.
   ~NbdReader() override;
 
-  // Reads must begin and end at multiples of it.
+  // Reads must begin and end at multiples of this.
   [[nodiscard]] std::uint32_t alignment_bytes() const { return alignment_bytes_; }
 
-  // What the server tells of its disk (common/block/disk_identity.hpp); null where it tells nothing,
-  // or of a disk of another size.
+  // The server's report about its disk (common/block/disk_identity.hpp); null if there is none, or
+  // it is about a disk of another size.
   [[nodiscard]] const std::shared_ptr<const DiskIdentity>& identity() const { return identity_; }
 
   [[nodiscard]] std::uint64_t size_bytes() const override { return size_bytes_; }
@@ -41,12 +41,12 @@ class NbdReader final : public ExportReader {
   std::vector<Outcome> wait() override;
 
  private:
-  // A read that is cut into requests ends when they all have.
+  // A read that is split into requests ends when they all have.
   struct Progress {
     NbdReader* owner;
     std::uint64_t read;
     std::size_t requests;
-    int code;  // errno of the first that failed, 0: none
+    int code;  // errno of the first failure, or 0
   };
   struct Close {
     void operator()(nbd_handle* handle) const;
@@ -63,7 +63,7 @@ class NbdReader final : public ExportReader {
   std::uint32_t longest_request_bytes_ = 0;
   bool can_flush_ = false;
   std::shared_ptr<const DiskIdentity> identity_;
-  std::map<std::uint64_t, Progress> under_way_;  // their places are known to libnbd
+  std::map<std::uint64_t, Progress> under_way_;  // libnbd has pointers to its values
   std::vector<Progress> done_;
 };
 

@@ -1,4 +1,4 @@
-// A file that is only read: it may be somebody else's, in use, or on a disk that cannot be written.
+// A file that is only read: it may belong to another user, be in use, or lie on a read-only disk.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +13,8 @@ class ReadOnlyFile final : public StorageFile {
  public:
   explicit ReadOnlyFile(const std::string& path);
 
-  // Where data begins, from `offset` on: what is skipped is holes. The end of the file, or what is
-  // behind it, where there is no more; `offset` itself on file systems that know no holes.
+  // Returns where data begins, from `offset` on, skipping holes. Returns the end of the file, or a
+  // place behind it, if there is no more; `offset` itself on file systems without holes.
   [[nodiscard]] std::uint64_t next_data(std::uint64_t offset) const;
 
   [[nodiscard]] const std::string& path() const override { return file_.path(); }
@@ -22,7 +22,7 @@ class ReadOnlyFile final : public StorageFile {
   void read_at(std::span<std::byte> buffer, std::uint64_t offset) const override {
     file_.read_at(buffer, offset);
   }
-  // Each is an Error(EBADF).
+  // Writing functions throw Error(EBADF).
   void write_at(std::span<const std::byte> buffer, std::uint64_t offset) override;
   void punch_hole(std::uint64_t length, std::uint64_t offset) override;
   void sync_data() override;

@@ -15,15 +15,15 @@ struct VerifyOptions {
   std::size_t requests = 16;
   bool json = false;
   bool progress = false;
-  // Nothing else counts with one of these.
+  // With one of these, all others are ignored.
   bool help = false;
   bool version = false;
 };
 
-// `words`: without the program's name. Throws UsageError.
+// `words` does not contain the program's name. Throws UsageError.
 VerifyOptions parse_verify_options(const std::vector<std::string>& words);
 
-// What --help says.
+// Returns the output of --help.
 std::string verify_help();
 
 }  // namespace nbdstack

@@ -39,7 +39,7 @@ void VerifyPass::start_reads() {
   }
 }
 
-// What was begun goes first, so that little is remembered.
+// Begun work comes first, so that little is remembered.
 bool VerifyPass::start_next() {
   if (start_suspect()) return true;
   if (!alone_.empty()) {
@@ -77,7 +77,7 @@ std::vector<KnownBlock> VerifyPass::take_run() {
   return run;
 }
 
-// Step 1. False: none is due.
+// Step 1. Returns false if no suspect is due.
 bool VerifyPass::start_suspect() {
   while (!suspects_.empty() && suspects_.front().due <= clock_.now()) {
     Suspect suspect = std::move(suspects_.front());
@@ -143,7 +143,7 @@ void VerifyPass::finish(const std::vector<ExportReader::Outcome>& outcomes) {
     }
   }
   if (still_suspect.empty()) return;
-  // Step 3, once for all of them.
+  // Step 3, once for all suspects.
   reader_.flush();
   for (auto& [suspect, found] : still_suspect) judge_again(std::move(suspect), found);
 }

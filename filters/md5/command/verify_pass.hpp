@@ -1,52 +1,52 @@
-// One pass over an export: every block that its md5-file knows is held against its record.
+// One pass over an export: compares every block that its md5-file knows with its record.
 //
-// Neighbouring known blocks are read together, several such reads are under way at a time, and what
-// is not known is not read. A read of several blocks that fails is repeated block by block.
+// Neighbouring known blocks are read together, several such reads are in flight at a time, and
+// unknown blocks are not read. A read of several blocks that fails is repeated block by block.
 //
-//   a block that                                            counts as
+//   a block                                                counts as
 //   ----------------------------------------------------   ------------------------------------
-//   is what its record says                                 verified; or doubtful and right
-//   is not, and its record is to be doubted                 doubtful and different: no damage
-//   is not, and its record changes while it is looked at    changed: no damage
-//   is not, three times, under the conditions below         lost, old or damaged
-//   cannot be read, neither alone                           unreadable
+//   that matches its record                                verified; or doubtful and right
+//   that differs from a doubted record                     doubtful and different: no damage
+//   that differs while its record changes                  changed: no damage
+//   that differs three times, as described below           lost, old or damaged
+//   that cannot be read, not even alone                    unreadable
 //
-// A server may be changing the disk and the file meanwhile, may crash, and another may take over:
-// none of it may look like damage. A block that differs is a suspect, and is read again later,
-// alone, in this order:
+// Meanwhile a server may change the disk and the file, may crash, and another may take over: none
+// of that may look like damage. A block that differs is a suspect, and is read again later, alone,
+// in this order:
 //
-//   1. the record says R, which it said a second ago already
+//   1. the record is R, as it was a second ago already
 //   2. the block is read
 //   3. the export is flushed
 //   4. the list of regions does not have the block's
-//   5. the record still says R
+//   5. the record is still R
 //
-// What differs from R then has been damaged, or its storage returns old data:
+// If the block then differs from R, it is damaged, or its storage returns old data:
 //
 //  - A change of the block makes its record unknown before the disk changes, and known again after
-//    that (digests.hpp). So if R stands from 1 to 5, no change was under way at 2.
-//  - What is read through a running server may be in a cache above the filter, and newer than all
-//    that the filter was told. The flush brings it there, and R is another one at 5.
-//  - R at 5 is R that never went away, and not one that came back: a record bears the second of its
-//    change. R is a second old at 1, so a change that ends later writes another one. (If the
-//    machine's clock is set back to that very second, this is missing; the block is read three
-//    times for that, too.) What is torn, because it is being written, is no record.
-//  - The disk may lack a change that was not flushed, after a crash of what is below the filter.
-//    But from before such a change its region is on the list, and goes from there only when the
-//    disk was flushed since, with R then; or by recovery, which makes R doubtful before. As the
-//    list is looked at between 2 and 5, a recovery that made 4 true shows at 5. A change that
-//    enters the list after 4 makes R unknown before it changes the disk, after 2.
+//    that (digests.hpp). So if R stands from 1 to 5, no change was in flight at 2.
+//  - Data read through a running server may come from a cache above the filter, and be newer than
+//    what the filter has received. The flush brings it there, and the record is not R at 5.
+//  - R at 5 is the same R, and not a new one like it: a record has the second of its change. R is a
+//    second old at 1, so a change that ends later writes another one. (If the machine's clock is
+//    set back to that very second, this fails; the block is read three times for that, too.) A torn
+//    record, because it is being written, is none.
+//  - The disk may lack a change that was not flushed, after a crash of something below the filter.
+//    But from before such a change its region is on the list, and leaves it only when the disk was
+//    flushed since, with R then; or by recovery, which makes R doubtful before. As the list is read
+//    between 2 and 5, a recovery that made 4 true shows at 5. A change that enters the list after 4
+//    makes R unknown before it changes the disk, after 2.
 //
-// So it is known that R was true of the disk, and that nobody changed the block since, provided
-// that all changes go through the filter with this file, that nothing above it ignores flushes, and
-// that the export shows, apart from that, what the layer below the filter shows.
+// So it is certain that R was true of the disk, and that the block was not changed since, provided
+// that all changes pass the filter with this file, that no layer above it ignores flushes, and that
+// the export otherwise shows what the layer below the filter shows.
 //
 // A suspect whose record changes begins again, a few times: a block that is being changed all the
-// time is verified as well as it can be. Suspects wait for their time beside the pass; when there
-// are too many (a disk of which nothing is right), the pass waits for them.
+// time is verified as well as possible. Suspects wait for their time beside the pass; if there are
+// too many (a disk on which nothing is right), the pass waits for them.
 //
-// One thread, but for the digests. Memory: the requests under way, a few thousand records, and the
-// suspects.
+// One thread uses it, except for the digests. Memory: the requests in flight, a few thousand
+// records, and the suspects.
 #pragma once
 
 #include <cstddef>
@@ -67,8 +67,8 @@ namespace nbdstack {
 
 enum class Damage : std::uint8_t {
   lost,     // reads as zeros
-  old,      // holds what it held before its last change
-  damaged,  // holds anything else
+  old,      // holds its content before its last change
+  damaged,  // holds other content
   unreadable
 };
 
@@ -93,11 +93,11 @@ struct VerifyResult {
 
   [[nodiscard]] std::uint64_t wrong() const { return lost + old + damaged; }
   [[nodiscard]] bool all_is_well() const { return wrong() + unreadable == 0; }
-  // At the end of the pass.
+  // Valid at the end of the pass.
   [[nodiscard]] std::uint64_t unknown() const {
     return blocks - verified - doubtful_right - doubtful_different - changed - wrong() - unreadable;
   }
-  // More than one block was judged, and none was right.
+  // Returns whether more than one block was judged, and none was right.
   [[nodiscard]] bool nothing_matched() const {
     return verified + doubtful_right == 0 && wrong() > 1;
   }
@@ -108,9 +108,9 @@ class VerifyPass {
   struct Options {
     std::size_t requests = 16;          // under way at a time
     std::size_t run_bytes = 1U << 20U;  // neighbours that are read together
-    std::size_t most_suspects = 65536;  // more may come of what is under way
+    std::size_t most_suspects = 65536;  // reads in flight may add more
   };
-  // Called by run(), while it runs.
+  // run() calls these functions.
   struct Events {
     // `failure` of the read; empty unless it is unreadable.
     std::function<void(const Finding&, const std::string& failure)> found;
@@ -120,24 +120,24 @@ class VerifyPass {
   static constexpr unsigned kWrongReads = 2;  // of a suspect
   static constexpr unsigned kLooks_max = 6;   // at a suspect
 
-  // All outlive this.
+  // All arguments outlive this.
   VerifyPass(KnownBlocks& known, ExportReader& reader, WorkerPool& hashing, Clock& clock,
              const Options& options, Events events);
 
-  // Once. Errors are the file's and the export's.
+  // Called once. Errors are the file's and the export's.
   VerifyResult run();
 
  private:
   struct Suspect {
-    KnownBlock known;  // with the record that was seen a while ago
-    TimePoint due;     // when that is long enough ago
+    KnownBlock known;  // with the record as seen a while ago
+    TimePoint due;     // when that was long enough ago
     unsigned looks = 0;
     unsigned wrong_reads = 0;
   };
   struct Read {
     std::vector<KnownBlock> blocks;  // neighbours
-    std::optional<Suspect> suspect;  // the block that is read, and the record at step 1
-    bool alone = false;              // not to be repeated when it fails
+    std::optional<Suspect> suspect;  // the block to read, and the record at step 1
+    bool alone = false;              // it is not repeated if it fails
     std::vector<std::byte> data;
   };
   struct Found {

@@ -1,4 +1,4 @@
-// What nbdstack-md5-verify prints, in words for people and in lines and JSON for scripts.
+// The output of nbdstack-md5-verify, in words for people and in lines and JSON for scripts.
 #pragma once
 
 #include <cstdint>
@@ -9,13 +9,13 @@
 
 namespace nbdstack {
 
-// "12 offset=786432 length=65536 written=2026-03-01T12:00:00Z lost"
+// Returns "12 offset=786432 length=65536 written=2026-03-01T12:00:00Z lost"
 std::string line_of(const Finding& finding);
 
-// How it stands, for a line that shows progress.
+// Returns the present state, for a line that shows progress.
 std::string in_words(const VerifyResult& so_far, double percent);
 
-// How it ended, a few lines.
+// Returns the result in a few lines.
 std::string summary_of(const VerifyResult& result, const std::string& md5_file);
 
 struct VerifiedDisk {
@@ -24,7 +24,7 @@ struct VerifiedDisk {
   std::uint64_t size_bytes = 0;
   std::uint32_t block_size = 0;
 };
-// `findings` in any order.
+// `findings` may be in any order.
 std::string to_json(const VerifiedDisk& disk, const VerifyResult& result,
                     std::vector<Finding> findings);
 
