@@ -1,5 +1,5 @@
-// The cacheextents filter: parameters, and what the connections to an export share. What it does
-// stands in cacheextents_layer.hpp.
+// The cacheextents filter: its parameters, and the state that the connections to an export share
+// (cacheextents_layer.hpp describes it).
 #include <cstddef>
 #include <memory>
 #include <string>

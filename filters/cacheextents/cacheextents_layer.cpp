@@ -31,7 +31,7 @@ void CacheextentsLayer::pwrite(std::span<const std::byte> buffer, std::uint64_t 
                                Durability durability) {
   auto change = shared_->known.change({offset, buffer.size()});
   below().pwrite(buffer, offset, durability);
-  end_change(change, {});  // data
+  end_change(change, {});  // stays data
 }
 
 void CacheextentsLayer::zero(std::uint64_t length, std::uint64_t offset,

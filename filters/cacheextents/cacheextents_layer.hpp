@@ -1,9 +1,9 @@
 // Answers queries for extents from memory where these are known (known_extents.hpp). For the others
 // it queries the layer below, for long ranges at once.
 //
-// A query below is longer than the client's: it covers all that is unknown from there on, and never
-// asks for the first extent only. If the layer below refuses it, the client's query is passed
-// unchanged, and the client gets the result: so an error is about what the client has asked. The
+// A query below is longer than the client's: it covers the unknown ranges from there on, and never
+// requests the first extent only. If the layer below refuses it, the client's query is passed
+// unchanged, and the client gets the result: so an error is about the client's own query. The
 // client's answer is the reply of the layer below itself; less of it is remembered if changes were
 // under way.
 //
@@ -31,7 +31,7 @@
 
 namespace nbdstack {
 
-// What the connections to one disk share.
+// The state that the connections to one disk share.
 struct CacheextentsState {
   // `identity` is that of the disk below, or null.
   CacheextentsState(std::size_t max_runs, std::uint64_t disk_bytes,

@@ -18,7 +18,7 @@ KnownExtents::Change KnownExtents::change(const Range& range) {
 KnownExtents::Answer KnownExtents::look(const Range& asked, std::uint64_t size_bytes,
                                         bool only_one) {
   const MutexLock lock(mutex_);
-  // Once: the query that was waited for may have failed, or its reply may not tell of this offset.
+  // Waits once: the awaited query may have failed, or its reply may not cover this offset.
   for (bool may_wait = true;; may_wait = false) {
     ExtentList found = known_from(asked, only_one);
     if (!found.empty()) return {std::move(found), std::nullopt};

@@ -9,8 +9,8 @@
 // A range that becomes unknown is queried again. After a trim, or a zero that may punch holes, that
 // is necessary: the layer below chooses the result.
 //
-// A query begins at an offset that is unknown, and covers all that is unknown from there on, as far
-// as kAskedAhead. A caller whose offset is covered by a query in flight waits for it, once. If the
+// A query begins at an unknown offset, and covers all unknown ranges from there on, as far as
+// kAskedAhead. A caller whose offset is covered by a query in flight waits for it, once. If the
 // reply does not cover that offset, the caller issues its own query.
 #pragma once
 
@@ -51,7 +51,7 @@ class KnownExtents final : public KnownRanges {
   // is enough. May wait for another caller's query.
   Answer look(const Range& asked, std::uint64_t size_bytes, bool only_one) EXCLUDES(mutex_);
 
-  // For tests: how many callers wait for another caller's query.
+  // For tests: the number of callers that wait for another caller's query.
   [[nodiscard]] std::size_t waiting() const EXCLUDES(mutex_);
 
  private:

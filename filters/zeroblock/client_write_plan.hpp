@@ -1,4 +1,4 @@
-// How a write is sent below: which of its blocks as zeros, which as data, which not at all.
+// Plans how a write is sent below: each of its blocks as zeros, as data, or not at all.
 //
 //   block of the write              is sent as                       is then
 //   whole, zeros, known zeros       nothing (may_drop)               zeros as before
@@ -9,8 +9,8 @@
 //   part, not known zeros           data, as it is                   unknown, or data as before
 //
 // Adjacent blocks that are sent in the same way are one request. So a write is one request for each
-// run of zeros or of data, and one more at most for zeros of which some are dropped: those
-// are not cut out of the middle of a run.
+// run of zeros or of data, and at most one more for zeros of which some are dropped: those are not
+// cut out of the middle of a run.
 //
 // If the layer below has no zero request of its own, zeros are sent as data, and are still known to
 // be zeros.
@@ -42,7 +42,7 @@ struct WritePlan {
 };
 
 struct PlanOptions {
-  bool may_drop = false;  // zeros that are known to be there need not be written
+  bool may_drop = false;  // zeros that are known need not be written
   bool can_zero = false;  // the layer below has a zero request of its own
 };
 

@@ -1,4 +1,4 @@
-// The state of each block of an export, as far as it is known (common/block/known_ranges.hpp).
+// The known state of each block of an export (common/block/known_ranges.hpp).
 //
 //   state     means                                   comes from
 //   zeros     the block reads as zeros; it may be     a zero or a write of zeros that succeeded, a
@@ -40,7 +40,7 @@ class ZeroMap final : public KnownRanges {
 
   [[nodiscard]] std::vector<Extent> zeros(const Range& range) const EXCLUDES(mutex_);
   [[nodiscard]] bool is_zeros(const Range& range) const;  // all of it
-  [[nodiscard]] bool is_hole(const Range& range) const;   // zeros of which nothing is stored
+  [[nodiscard]] bool is_hole(const Range& range) const;   // all of it zeros that are not stored
 
   // Blocks that no content of commit() names stay data or unknown, but not zeros. So the caller
   // also names the zeros that the change has not touched.

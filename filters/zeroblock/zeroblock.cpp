@@ -1,5 +1,5 @@
-// nbdkit-zeroblock-filter: parameters, and a ZeroBlockLayer for each connection
-// (man/nbdkit-zeroblock-filter.pod). What it does stands in zeroblock_layer.hpp.
+// nbdkit-zeroblock-filter: its parameters, and a ZeroBlockLayer for each connection
+// (man/nbdkit-zeroblock-filter.pod; zeroblock_layer.hpp describes it).
 #include <memory>
 #include <string>
 #include <utility>
@@ -45,7 +45,7 @@ class ZeroBlockFilter final : public Filter {
 
   std::unique_ptr<Layer> open(Layer& below, const OpenRequest& request) override;
 
-  // The layer below is about to go. Scans have ended with their clients; this one is sure.
+  // The layer below is about to end. Scans have ended with their clients; this makes sure.
   void cleanup(Backend& /*backend*/) override {
     for (const auto& [name, state] : disks_.all()) {
       if (state->scan != nullptr) state->scan->stop();
@@ -56,12 +56,12 @@ class ZeroBlockFilter final : public Filter {
   [[nodiscard]] std::shared_ptr<ZeroBlockState> make_state(const LayerTraits& traits,
                                                            const ShownDisk& disk) const;
 
-  std::uint64_t block_size_ = 0;  // 0: not given
+  std::uint64_t block_size_ = 0;  // 0 if not given
   bool scan_ = true;
   std::unique_ptr<ServerStop> stop_;  // from after_fork on, with a scan
 
-  // Where the layer below takes one call at a time, which may mean on all connections to all
-  // exports, clients and scans share this.
+  // If the layer below takes one call at a time, perhaps over all connections to all exports,
+  // clients and scans share this.
   Mutex one_call_below_;
   ExportRule exports_ = ExportRule::found_out;
   DiskRegistry<ZeroBlockState> disks_{{.filter = "zeroblock"}, exports_};

@@ -1,4 +1,4 @@
-// ZeroBlockLayer: what it offers, and what changes nothing.
+// ZeroBlockLayer's traits, and the requests that change nothing.
 #include "filters/zeroblock/zeroblock_layer.hpp"
 
 #include <algorithm>
@@ -18,23 +18,23 @@ constexpr std::size_t kExtentsAtOnce = 4096;
 
 LayerTraits traits_over(const LayerTraits& below, std::uint32_t block_size) {
   LayerTraits traits = traits_preferring(below, block_size);
-  // The map knows zeros that the layer below cannot tell.
+  // The map knows zeros that the layer below cannot report.
   traits.can_extents = true;
   if (below.zero != Support::none) {
     traits.zero = Support::native;
-    // At once where they are there already; refused where they are not and the layer below is slow.
+    // Known zeros are done at once; others are refused if the layer below is slow.
     traits.can_fast_zero = true;
   }
   return traits;
 }
 
-// The parts of `range` to be read: all but `zeros`, where those are at its ends or long.
+// Returns the parts of `range` to read: all but `zeros`, if those are at its ends or long.
 std::vector<Range> parts_to_read(const Range& range, const std::vector<Extent>& zeros) {
   std::vector<Range> parts;
   const Range middle = zeroblock::without_zeros_at_ends(range, zeros);
   if (middle.empty()) return parts;
   std::uint64_t position = middle.offset;
-  ExtentList joined;  // whatever the kinds of zeros
+  ExtentList joined;  // zeros of all types
   for (const Extent& extent : zeros) {
     const Range inside = extent.range.intersection(middle);
     if (inside.empty()) continue;
@@ -74,7 +74,7 @@ void ZeroBlockState::start_scan(std::function<bool()> server_stops) {
       [this](Layer& below, std::uint64_t position) { return ask_from(below, map, position); });
 }
 
-// Requests do not wait for long while many extents enter the map.
+// The reply is learnt in parts, so that requests do not wait long while extents enter the map.
 std::uint64_t ask_from(Layer& below, ZeroMap& map, std::uint64_t position) {
   const Range range{position, map.geometry().size_bytes() - position};
   ExtentList answer;
@@ -133,7 +133,7 @@ void ZeroBlockLayer::pread(std::span<std::byte> buffer, std::uint64_t offset) {
   explain("a read", range, bytes_below);
 }
 
-// Blocks of zeros among those that the layer below stores are remembered too.
+// Also remembers blocks of zeros that the layer below stores.
 void ZeroBlockLayer::read_and_learn(std::span<std::byte> buffer, std::uint64_t offset) {
   const Range whole = blocks_inside(geometry_, {offset, buffer.size()});
   if (whole.empty()) {
@@ -163,9 +163,9 @@ void ZeroBlockLayer::cache(std::uint64_t length, std::uint64_t offset) {
   if (!wanted.empty()) below().cache(wanted.length, wanted.offset);
 }
 
-// What is known is looked up before the layer below is asked, and put over its answer: a change
-// that passes in between is a change at the same time, and either order is right. The answer may
-// end early, and so may ours.
+// Looks known zeros up before it queries the layer below, and puts them over its reply: a change
+// that passes in between is concurrent, and either order is right. The reply may end early, and so
+// may ours.
 void ZeroBlockLayer::extents(std::uint64_t length, std::uint64_t offset, bool only_one,
                              ExtentList& extents) {
   const Range range{offset, length};

@@ -1,6 +1,6 @@
 // The zero-block optimisation: a layer that avoids sending, storing and fetching blocks of zeros.
 //
-// All connections to an export share a ZeroMap, which knows what blocks hold.
+// All connections to an export share a ZeroMap of the known states of its blocks.
 //
 //   request   known zeros                              everything else
 //   read      answered here; in the middle of a        read below; whole blocks of zeros are
@@ -54,10 +54,10 @@ namespace nbdstack {
 // Queries the extents from `position` on, and learns the reply. Returns the end of the reply.
 std::uint64_t ask_from(Layer& below, ZeroMap& map, std::uint64_t position);
 
-// What the connections to one export share.
+// The state that the connections to one export share.
 struct ZeroBlockState {
   // `below` are the traits of one of the connections to the layer below, and `identity` is that of
-  // its disk, or null. `verbose_requests` logs what becomes of each request.
+  // its disk, or null. `verbose_requests` logs the handling of each request.
   ZeroBlockState(const LayerTraits& below, std::uint32_t block_size, bool verbose_requests = false,
                  const std::shared_ptr<const DiskIdentity>& identity = nullptr);
 
@@ -81,7 +81,7 @@ class ZeroBlockLayer final : public ForwardingLayer {
   // Known zeros of this length are worth two requests instead of one: some 10 ms of a fast network.
   static constexpr std::uint64_t kLongZeros = 1U << 20U;
 
-  // The layer below is as long as the map says.
+  // The layer below has the map's size.
   ZeroBlockLayer(LayerBelow layer_below, std::shared_ptr<ZeroBlockState> shared);
 
   [[nodiscard]] const LayerTraits& traits() const override { return traits_; }

@@ -1,4 +1,4 @@
-// ZeroBlockLayer: writing, zeroing, trimming.
+// ZeroBlockLayer's writing, zeroing and trimming.
 #include <algorithm>
 #include <cerrno>
 #include <utility>
@@ -18,8 +18,8 @@ bool ZeroBlockLayer::may_drop(Durability durability) {
   return trusts_map() && durability == Durability::on_flush && traits_.can_multi_conn;
 }
 
-// What is owned is settled before what the blocks hold is known for certain: where an end block has
-// turned out to be zeros meanwhile, both are owned whole.
+// The owned range is chosen before the blocks' state is certain: if an end block has turned out to
+// be zeros meanwhile, both end blocks are owned whole.
 ZeroBlockLayer::OwnedChange ZeroBlockLayer::begin_change(const Range& range) {
   const Range blocks = blocks_around(geometry_, range);
   Range wanted = zeroblock::widened_over_zeros(geometry_, range, map_.zeros(range));
@@ -63,7 +63,7 @@ void ZeroBlockLayer::pwrite(std::span<const std::byte> buffer, std::uint64_t off
   explain("a write", range, bytes_below);
 }
 
-// What of `run` lies outside of the request are zeros.
+// The parts of `run` outside the request are zeros.
 void ZeroBlockLayer::write_run(const Range& run, std::span<const std::byte> buffer,
                                std::uint64_t offset, Durability durability) {
   const Range given = run.intersection({offset, buffer.size()});
@@ -75,7 +75,7 @@ void ZeroBlockLayer::write_run(const Range& run, std::span<const std::byte> buff
               padded.begin() + static_cast<std::ptrdiff_t>(given.offset - run.offset));
     data = padded;
   }
-  // In one request, unless widening has made it longer than the layer below takes.
+  // Sends one request, unless widening has made it longer than the layer below accepts.
   const std::size_t longest = traits_.maximum_block_size;
   for (std::size_t done = 0; done < data.size(); done += longest) {
     below().pwrite(data.subspan(done, std::min(longest, data.size() - done)), run.offset + done,
@@ -96,7 +96,7 @@ void ZeroBlockLayer::zero(std::uint64_t length, std::uint64_t offset, const Zero
   Range sent = widened;
   if (droppable) {
     std::vector<Extent> enough = zeros;
-    // Who asks for zeros that are no hole wants them to have their place in the storage.
+    // A client that asks for zeros without holes wants them allocated in the storage.
     if (!options.may_trim)
       std::erase_if(enough, [](const Extent& known) { return known.type.hole; });
     sent = zeroblock::without_zeros_at_ends(widened, enough);
@@ -110,7 +110,7 @@ void ZeroBlockLayer::zero(std::uint64_t length, std::uint64_t offset, const Zero
     contents.push_back({blocks_inside(geometry_, sent),
                         ExtentType{.hole = options.may_trim && can_zero, .zero = true}});
   } else {
-    // Nothing has happened, or some blocks have become zeros and are not known to be.
+    // Nothing has changed, or some blocks have become zeros and are not known to be.
     zeroblock::keep_zeros(zeros, widened, {widened.offset, 0}, contents);
     end_change(owned, contents);
     throw Error(ENOTSUP, "zeroblock: these zeros are new, and the layer below is not fast");
@@ -119,7 +119,7 @@ void ZeroBlockLayer::zero(std::uint64_t length, std::uint64_t offset, const Zero
   explain("a zero", range, sent.length);
 }
 
-// False: it would not be fast.
+// Returns false if it would not be fast.
 bool ZeroBlockLayer::zero_below(const Range& range, const ZeroOptions& options) {
   if (options.fast && !below().traits().can_fast_zero) return false;
   try {
