@@ -185,8 +185,8 @@ class TokenCache {
     return failure;
   }
 
-  // A refresh token is good for one use. If two processes try it at once, the refused one may read the
-  // cache before the other has written its new token: so it waits a little for that.
+  // A refresh token is good for one use. If two processes try it at once, the refused one may read
+  // the cache before the other has written its new token: so it waits a little for that.
   [[nodiscard]] std::optional<std::string> renewed_by_another(const CachedToken& cached,
                                                               bool may_wait) const {
     const unsigned looks = may_wait ? kLooksForRenewal : 1;
