@@ -1,7 +1,6 @@
 #include "plugins/s3/store/directory/directory_store.hpp"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,6 +17,7 @@
 #include "common/log.hpp"
 #include "plugins/s3/store/directory/directory_walk.hpp"
 #include "plugins/s3/store/directory/object_file.hpp"
+#include "plugins/s3/store/directory/turn.hpp"
 
 namespace nbdstack {
 namespace {
@@ -81,6 +81,18 @@ class TemporaryFile {
     moved_ = true;
   }
 
+  // The same by way of a directory that others may take away: Error(ENOENT) then, and the file
+  // is where it was.
+  void replace_by_way_of(const std::string& place, const std::string& target) const {
+    const std::string between = fmt::format("{}/{}object", place, kTemporaryPrefix);
+    if (::link(path_.c_str(), between.c_str()) == -1) {
+      throw system_error(errno, "link {} to {}", path_, between);
+    }
+    if (::rename(between.c_str(), target.c_str()) == -1) {
+      throw system_error(errno, "rename {} to {}", between, target);
+    }
+  }
+
   // Returns false if a file of that name already exists.
   [[nodiscard]] bool link_to(const std::string& target) const {
     if (::link(path_.c_str(), target.c_str()) == 0) return true;
@@ -93,17 +105,6 @@ class TemporaryFile {
   File file_;
   bool moved_ = false;
 };
-
-// A put that is conditional on an ETag holds this lock from its check to its rename.
-File lock_directory(const std::string& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor == -1) throw system_error(errno, "open directory {}", path);
-  File directory(descriptor, path);
-  while (::flock(descriptor, LOCK_EX) == -1) {
-    if (errno != EINTR) throw system_error(errno, "lock directory {}", path);
-  }
-  return directory;
-}
 
 ObjectInfo info_of(const ObjectFile& file) {
   return {.size_bytes = file.body_bytes(),
@@ -241,10 +242,18 @@ std::optional<ObjectInfo> DirectoryStore::look_up(const std::string& key) {
   return info_of(*file);
 }
 
-// The volume's owner needs no lock: its successor removes its staging directory, and a process that
-// is stopped while it holds the lock would keep that successor waiting.
-std::optional<File> DirectoryStore::lock_against_others() const {
-  return staging_.has_value() ? std::nullopt : std::optional(lock_directory(root_));
+// The owner of the volume has all turns: its successor takes the staging directory away from it.
+void DirectoryStore::in_turn(const std::string& directory,
+                             const std::function<void(const std::string& place)>& change) const {
+  if (staging_.has_value()) return change(staging_->path());
+  while (true) {
+    const Turn turn(directory);
+    try {
+      return change(turn.place());
+    } catch (const Error& error) {
+      if (error.code() != ENOENT || !turn.is_lost()) throw;
+    }
+  }
 }
 
 PutOutcome DirectoryStore::put(const std::string& key, std::span<const std::byte> body,
@@ -265,15 +274,19 @@ PutOutcome DirectoryStore::put(const std::string& key, std::span<const std::byte
     check_right();
     TemporaryFile temporary(staging_.has_value() ? staging_->path() : directory);
     outcome.etag = write_object_file(temporary.file(), body);
-    std::optional<File> lock;
-    if (options.mode == PutMode::if_match) lock = lock_against_others();
     check_right();
     if (options.doubt != nullptr) options.doubt->is_open = true;  // until all is durable
     if (options.mode == PutMode::create_only) {
       if (!temporary.link_to(target)) outcome = {PutResult::exists, {}};
-    } else if (options.mode == PutMode::if_match &&
-               (options.etag.empty() || etag_at(target) != options.etag)) {
-      outcome = {PutResult::changed, {}};
+    } else if (options.mode == PutMode::if_match) {
+      in_turn(directory, [&](const std::string& place) {
+        if (options.etag.empty() || etag_at(target) != options.etag) {
+          outcome = {PutResult::changed, {}};
+        } else {
+          staging_.has_value() ? temporary.replace(target)
+                               : temporary.replace_by_way_of(place, target);
+        }
+      });
     } else {
       temporary.replace(target);
     }
@@ -290,18 +303,20 @@ std::vector<std::string> DirectoryStore::remove_matching(std::span<const Removal
   std::set<std::string> changed;
   for (const Removal& each : removals) {
     const std::string path = path_of(each.key);
-    std::optional<File> lock;
-    if (!each.etag.empty()) {
-      lock = lock_against_others();
-      const auto found = etag_at(path);
-      if (!found.has_value()) continue;
-      if (*found != each.etag) {
-        refused.push_back(each.key);
-        continue;
+    const auto remove = [&](const std::string& place) {
+      if (!each.etag.empty()) {
+        const auto found = etag_at(path);
+        if (!found.has_value()) return;
+        if (*found != each.etag) return refused.push_back(each.key);
       }
+      doubt.is_open = true;  // until all is durable
+      remove_file(path, place, changed);
+    };
+    if (each.etag.empty()) {
+      remove(staging_.has_value() ? staging_->path() : "");
+    } else if (is_directory(parent_of(path))) {
+      in_turn(parent_of(path), remove);
     }
-    doubt.is_open = true;  // until all is durable
-    remove_file(path, changed);
   }
   if (changed.empty()) check_bucket_exists();
   for (const std::string& directory : changed) sync_directory(directory);
@@ -309,16 +324,21 @@ std::vector<std::string> DirectoryStore::remove_matching(std::span<const Removal
   return refused;
 }
 
-// Moves the file into the staging directory first, if there is one. It keeps its name there, and no
-// two removals collide: the volume's owner never removes a file twice at the same time.
-void DirectoryStore::remove_file(const std::string& path, std::set<std::string>& changed) const {
+// Moves the file into `place` first, if there is one. It keeps its name there, and no two removals
+// collide: the volume's owner never removes a file twice at the same time. Throws Error(ENOENT) if
+// the place is gone.
+void DirectoryStore::remove_file(const std::string& path, const std::string& place,
+                                 std::set<std::string>& changed) const {
   check_right();
   std::string doomed = path;
-  if (staging_.has_value()) {
-    doomed = fmt::format("{}/{}", staging_->path(), path.substr(path.rfind('/') + 1));
+  if (!place.empty()) {
+    doomed = fmt::format("{}/{}", place, path.substr(path.rfind('/') + 1));
     if (::rename(path.c_str(), doomed.c_str()) == -1) {
-      if (errno == ENOENT || errno == ENOTDIR || errno == EISDIR) return check_right();
-      throw system_error(errno, "remove {}", path);
+      const int code = errno;
+      check_right();
+      if (!is_directory(place)) throw system_error(ENOENT, "remove {}", path);
+      if (code == ENOENT || code == ENOTDIR || code == EISDIR) return;
+      throw system_error(code, "remove {}", path);
     }
   }
   if (::unlink(doomed.c_str()) == 0) {

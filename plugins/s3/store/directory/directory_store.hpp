@@ -10,10 +10,9 @@
 // moment, also after a crash, a key has its whole old object or its whole new one. A crash may
 // leave the temporary file behind: it is no object, and a later start removes it.
 //
-// Puts and removals that are conditional on an ETag check and rename one at a time, under a lock on
-// the bucket's directory that also excludes those of other processes. The owner of the volume
-// (below) does not take the lock: it is the only one. Either all changes of a key have conditions,
-// or none has.
+// Puts and removals in one directory that are conditional on an ETag check and rename one at a time,
+// also those of several processes (turn.hpp). The owner of the volume (below) does not wait for a
+// turn: it is the only one. Either all changes of a key have conditions, or none has.
 //
 // A store that is made with the right to write a volume changes objects only while it has that
 // right. A process that was stopped cannot write after it has lost it (staging_directory.hpp).
@@ -83,9 +82,13 @@ class DirectoryStore final : public ObjectStore {
   void check_bucket_exists() const;
   [[nodiscard]] std::optional<std::time_t> file_system_time() const;
 
-  [[nodiscard]] std::optional<File> lock_against_others() const;
+  // Calls `change` in turn, again if the turn is taken away from it. Each change of an object is a
+  // rename from `place` or to it.
+  void in_turn(const std::string& directory,
+               const std::function<void(const std::string& place)>& change) const;
   void check_right() const;
-  void remove_file(const std::string& path, std::set<std::string>& changed) const;
+  void remove_file(const std::string& path, const std::string& place,
+                   std::set<std::string>& changed) const;
 
   std::string root_;  // the bucket's directory
   const std::optional<WriteRight> right_;

@@ -1,9 +1,7 @@
 #include "plugins/s3/store/directory/staging_directory.hpp"
 
 #include <fmt/core.h>
-#include <stdlib.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cstdio>
 #include <utility>
@@ -13,17 +11,10 @@
 #include "common/io/directory.hpp"
 #include "common/log.hpp"
 #include "plugins/s3/store/directory/directory_walk.hpp"
+#include "plugins/s3/store/directory/temporary_directory.hpp"
 
 namespace nbdstack {
 namespace {
-
-std::string make_directory(const std::string& parent, const char* kind) {
-  std::string path = fmt::format("{}/{}{}-XXXXXX", parent, kTemporaryPrefix, kind);
-  if (::mkdtemp(path.data()) == nullptr) {
-    throw system_error(errno, "create a directory in {}", parent);
-  }
-  return path;
-}
 
 std::vector<std::string> find_directories(const std::string& parent, const char* kind) {
   const std::string beginning = fmt::format("{}{}-", kTemporaryPrefix, kind);
@@ -35,22 +26,12 @@ std::vector<std::string> find_directories(const std::string& parent, const char*
   return found;
 }
 
-// Removes a directory of files. A failure does no harm: the next owner removes it.
-void remove_if_possible(const std::string& path) {
-  try {
-    for (const std::string& name : names_in(path)) ::unlink((path + "/" + name).c_str());
-    ::rmdir(path.c_str());
-  } catch (const std::exception& failure) {
-    log::debug("{} stays: {}", path, failure.what());
-  }
-}
-
 }  // namespace
 
 StagingDirectory::StagingDirectory(const std::string& volume_directory) {
   for (const std::string& former : find_directories(volume_directory, "staging")) {
     // The new name belongs to an empty directory, which rename() replaces.
-    const std::string fenced = make_directory(volume_directory, "fenced");
+    const std::string fenced = make_temporary_directory(volume_directory, "fenced");
     if (::rename(former.c_str(), fenced.c_str()) == -1 && errno != ENOENT) {
       throw system_error(errno, "rename {} to {}", former, fenced);
     }
@@ -59,7 +40,7 @@ StagingDirectory::StagingDirectory(const std::string& volume_directory) {
   for (const std::string& fenced : find_directories(volume_directory, "fenced")) {
     remove_if_possible(fenced);
   }
-  path_ = make_directory(volume_directory, "staging");
+  path_ = make_temporary_directory(volume_directory, "staging");
 }
 
 StagingDirectory::~StagingDirectory() {

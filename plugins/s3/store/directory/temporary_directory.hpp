@@ -1,0 +1,14 @@
+// Directories of files that are not in their places yet, or not any more.
+#pragma once
+
+#include <string>
+
+namespace nbdstack {
+
+// Makes PARENT/.nbdstack-tmp-KIND-XXXXXX, and returns its path.
+std::string make_temporary_directory(const std::string& parent, const char* kind);
+
+// Removes a directory with all that is below it. It stays if that fails, which does no harm.
+void remove_if_possible(const std::string& path);
+
+}  // namespace nbdstack
