@@ -2,7 +2,7 @@
 // the log gets a line when it begins and a line when it is over, not a line each time.
 //
 //   state    | failed(message)                           | succeeded()
-//   ---------+-------------------------------------------+------------------------------------------
+//   ---------+-------------------------------------------+-----------------------------------------
 //   none     | logs the message, becomes standing        | does nothing
 //   standing | counts; logs the message if it is unlike  | if the last failure is `quiet` ago: logs
 //            | those that this fault has logged          | how many failed, becomes none
@@ -33,7 +33,8 @@
 
 namespace nbdstack {
 
-// Any thread may call everything. Nothing throws, and memory is not needed, as a failure may be about its lack.
+// Any thread may call everything. Nothing throws, and memory is not needed, as a failure may be
+// about its lack.
 class Fault {
  public:
   using Clock = std::chrono::steady_clock;
