@@ -7,6 +7,7 @@ tampered with in the same words.
 """
 
 import atexit
+import os
 import pathlib
 import re
 import shutil
@@ -74,8 +75,12 @@ class LocalStore(_Store):
 
     def keys(self):
         """Every object's key."""
-        root = self.directory / self.bucket
-        return [str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()]
+        return [str(path.relative_to(self.directory / self.bucket)) for path in self._files()]
+
+    def _files(self):
+        """Every file below the bucket. Directories of a server at work come and go meanwhile."""
+        walk = os.walk(self.directory / self.bucket)
+        return [pathlib.Path(folder, name) for folder, _, names in walk for name in names]
 
     def body(self, key):
         """The file as it lies there: the object's body and what the store keeps behind it."""
@@ -87,8 +92,7 @@ class LocalStore(_Store):
 
     def allocated_bytes(self):
         """Disk space of all objects."""
-        root = self.directory / self.bucket
-        return sum(path.stat().st_blocks * 512 for path in root.rglob("*") if path.is_file())
+        return sum(path.stat().st_blocks * 512 for path in self._files())
 
 
 class GatewayStore(_Store):
