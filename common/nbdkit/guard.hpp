@@ -1,8 +1,10 @@
 // Catches all exceptions: one that leaves a callback of nbdkit ends the server.
 #pragma once
 
+#include <fmt/core.h>
 #include <nbdkit-filter.h>
 
+#include <array>
 #include <cerrno>
 #include <exception>
 #include <new>
@@ -29,7 +31,9 @@ int guarded(Body&& body, LogIt&& log_it) noexcept {
     log_it("out of memory", std::nullopt);
     return ENOMEM;
   } catch (const std::exception& error) {
-    log_it(error.what(), std::nullopt);
+    std::array<char, 256> message{};
+    fmt::format_to_n(message.data(), message.size() - 1, "unexpected: {}", error.what());
+    log_it(message.data(), std::nullopt);
     return EIO;
   } catch (...) {
     log_it("unexpected failure of unknown type", std::nullopt);
