@@ -340,6 +340,7 @@ void DirectoryStore::remove_file(const std::string& path, const std::string& pla
       if (code == ENOENT || code == ENOTDIR || code == EISDIR) return;
       throw system_error(code, "remove {}", path);
     }
+    changed.insert(parent_of(path));  // even if others take the place away now
   }
   if (::unlink(doomed.c_str()) == 0) {
     changed.insert(parent_of(path));
