@@ -3,11 +3,9 @@
 #include <fmt/core.h>
 #include <sys/stat.h>
 
-#include <cstdio>
 #include <utility>
 #include <vector>
 
-#include "common/error.hpp"
 #include "common/io/directory.hpp"
 #include "common/log.hpp"
 #include "plugins/s3/store/directory/directory_walk.hpp"
@@ -30,13 +28,10 @@ std::vector<std::string> find_directories(const std::string& parent, const char*
 
 StagingDirectory::StagingDirectory(const std::string& volume_directory) {
   for (const std::string& former : find_directories(volume_directory, "staging")) {
-    // The new name belongs to an empty directory, which rename() replaces.
-    const std::string fenced = make_temporary_directory(volume_directory, "fenced");
-    if (::rename(former.c_str(), fenced.c_str()) == -1 && errno != ENOENT) {
-      throw system_error(errno, "rename {} to {}", former, fenced);
-    }
+    take_away(volume_directory, former);
     log::debug("{} was left behind by a former owner", former);
   }
+  // Left where somebody was killed between the two steps of that.
   for (const std::string& fenced : find_directories(volume_directory, "fenced")) {
     remove_if_possible(fenced);
   }

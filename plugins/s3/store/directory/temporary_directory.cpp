@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <exception>
 
 #include "common/error.hpp"
@@ -20,6 +21,17 @@ std::string make_temporary_directory(const std::string& parent, const char* kind
     throw system_error(errno, "create a directory in {}", parent);
   }
   return path;
+}
+
+// The new name belongs to an empty directory, which rename() replaces.
+void take_away(const std::string& parent, const std::string& path) {
+  const std::string fenced = make_temporary_directory(parent, "fenced");
+  if (::rename(path.c_str(), fenced.c_str()) == -1 && errno != ENOENT) {
+    const int code = errno;
+    remove_if_possible(fenced);
+    throw system_error(code, "rename {} to {}", path, fenced);
+  }
+  remove_if_possible(fenced);
 }
 
 void remove_if_possible(const std::string& path) {

@@ -52,7 +52,10 @@ Turn::Turn(const std::string& directory)
         seen = found;
         since = now;
       } else if (found != Identity() && now - since >= kLongest) {
-        take_away(directory);
+        // If that is by now the turn of a process that has just begun, it begins anew.
+        take_away(directory, turn_);
+        log::debug("{}: the turn of a process that is stopped, or was killed, is taken away",
+                   turn_);
       }
       std::this_thread::sleep_for(kLookEvery);
     }
@@ -75,19 +78,6 @@ bool Turn::try_take(const std::string& prepared) const {
   if (::rename(prepared.c_str(), turn_.c_str()) == 0) return true;
   if (errno == ENOTEMPTY || errno == EEXIST) return false;
   throw system_error(errno, "rename {} to {}", prepared, turn_);
-}
-
-// The new name is that of an empty directory, which rename() replaces. Somebody else may have been
-// faster, or taken away is the turn of one who has just begun, which begins anew.
-void Turn::take_away(const std::string& directory) const {
-  const std::string fenced = make_temporary_directory(directory, "fenced");
-  if (::rename(turn_.c_str(), fenced.c_str()) == -1 && errno != ENOENT) {
-    const int code = errno;
-    remove_if_possible(fenced);
-    throw system_error(code, "rename {} to {}", turn_, fenced);
-  }
-  log::debug("{}: the turn of a process that is stopped, or was killed, is taken away", turn_);
-  remove_if_possible(fenced);
 }
 
 }  // namespace nbdstack

@@ -36,7 +36,6 @@ class Turn {
 
  private:
   [[nodiscard]] bool try_take(const std::string& prepared) const;
-  void take_away(const std::string& directory) const;
 
   std::string turn_;
   std::string place_;
