@@ -12,12 +12,12 @@ std::string hex(char c) {
   return fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
 }
 
-// Of ASCII.
+// Returns whether `c` is a control of ASCII.
 bool is_control(char c) {
   return (c >= '\0' && c < ' ') || c == '\x7f';
 }
 
-// Those beyond ASCII are two bytes in UTF-8, of which this is the second.
+// Returns whether both bytes are a control beyond ASCII, in UTF-8.
 bool is_second_of_control(char first, char c) {
   const auto byte = static_cast<unsigned char>(c);
   return first == '\xc2' && byte >= 0x80 && byte <= 0x9f;

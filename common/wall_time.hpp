@@ -1,4 +1,4 @@
-// Moments that somebody else has told, as the clock of this machine counts them.
+// Times reported by another machine, as times of this machine's clock.
 #pragma once
 
 #include <algorithm>
@@ -9,9 +9,9 @@ namespace nbdstack {
 
 using WallTime = std::chrono::system_clock::time_point;
 
-// Seconds since 1970. The clock counts nanoseconds, and ends in 2262: what is told of a later time
-// ("9999-12-31", which means never) is its last moment, and what was before 1970 is its beginning, so
-// that two such moments have a difference.
+// `time_s` counts seconds since 1970. The clock counts nanoseconds, and ends in 2262: a later time
+// ("9999-12-31", which means never) becomes the clock's last second, and a time before 1970 becomes
+// 1970, so that any two times have a difference.
 inline WallTime wall_time_of(std::time_t time_s) {
   constexpr auto kLast =
       std::chrono::duration_cast<std::chrono::seconds>(WallTime::duration::max());

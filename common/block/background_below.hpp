@@ -1,9 +1,9 @@
-// Where background work finds a layer below.
+// Provides background work with a layer below.
 //
-//   export             layer                                   there
+//   export             layer                                   available
 //   the default one    its own, open while there is            with or without clients
 //                      something to do (OwnBelow); a client's
-//                      where the layer below takes no more
+//                      if the layer below takes no more
 //                      connections
 //   one with a name,   a client's (ClientsBelow)               while there are clients
 //   or over layers
@@ -11,11 +11,11 @@
 //   connection at a
 //   time
 //
-// A connection of its own counts as a client's below: nbdkit's filter limit refuses one more, and
-// exitlast waits for its end. So it is not kept longer than it is needed.
+// The layer below counts its own connection as a client: nbdkit's filter limit refuses one more,
+// and exitlast waits for its end. So it is kept no longer than it is needed.
 //
 // A layer that belongs to no client has no export name (common/block/lent_layer.hpp): it is that of
-// the default export, whatever name it was opened with. So what is dirty in an export with a name
+// the default export, whatever name it was opened with. So dirty data of an export with a name
 // waits for a client of that export.
 #pragma once
 
@@ -39,13 +39,13 @@ class BackgroundBelow {
   BackgroundBelow& operator=(const BackgroundBelow&) = delete;
   virtual ~BackgroundBelow() = default;
 
-  // Calls use(layer), and lets out what that throws. False: there is no layer now. Throws Error when
-  // it cannot be opened.
+  // Calls use(layer); its exceptions propagate. Returns false if there is no layer now. Throws
+  // Error if the layer cannot be opened.
   virtual bool with(const Use& use) = 0;
-  // What was done with the layer failed, and its connection may be lost: the next with() takes
-  // another one.
+  // Called after the work with the layer failed, because its connection may be lost: the next
+  // with() takes another one.
   virtual void take_another() = 0;
-  // Nothing has been done for a while, and nothing is to be done.
+  // Called when there was no work for a while, and none is waiting.
   virtual void rest() = 0;
 };
 
@@ -53,7 +53,7 @@ class OwnBelow final : public BackgroundBelow {
  public:
   using Open = std::function<std::unique_ptr<Layer>()>;
 
-  // `clients` outlives this. What `open` throws is final only where no client has a layer to lend.
+  // `clients` outlives this. Exceptions of `open` propagate only if no client has a layer to lend.
   OwnBelow(Open open, LentLayers& clients) : open_(std::move(open)), clients_(clients) {}
   bool with(const Use& use) override {
     if (uses_clients_ && clients_.with_one(use)) return true;
@@ -81,7 +81,7 @@ class OwnBelow final : public BackgroundBelow {
   const Open open_;
   LentLayers& clients_;
   std::unique_ptr<Layer> layer_;
-  bool uses_clients_ = false;  // as long as one is there, after its own could not be opened
+  bool uses_clients_ = false;  // after its own could not be opened, while a client lends one
 };
 
 class ClientsBelow final : public BackgroundBelow {

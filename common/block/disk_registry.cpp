@@ -8,7 +8,7 @@
 namespace nbdstack {
 namespace {
 
-// Whether somebody else may have written since the disk was shown as `then`.
+// Returns whether another writer may have written since the disk was shown as `then`.
 bool is_outdated(const ShownDisk& then, const ShownDisk& now) {
   if (then.identity == nullptr || now.identity == nullptr) return false;
   const auto& before = then.identity->term;
@@ -33,7 +33,7 @@ bool default_export_may_be(const OpenRequest& request, const ShownDisk& disk, Ex
   return is_default_export(request.export_name) && !request.is_tls;
 }
 
-// One client's use of a State, from the moment that it counts to the end of the client's stay.
+// One client's use of a State, from begin() to the end of the client's stay.
 class DiskRegistryCore::Use {
  public:
   Use(std::weak_ptr<DiskRegistryCore> core, EntryPtr entry)
@@ -124,8 +124,8 @@ DiskRegistryCore::Verdict DiskRegistryCore::judge(const OpenRequest& request,
     if (related == Relation::same && entry->phase != Phase::leaving && is_new_enough) {
       return {entry->phase == Phase::ready ? Verdict::Kind::share : Verdict::Kind::wait, entry};
     }
-    // A State that leaves is in the way until its end, which is near, but is the work of another
-    // client's connection: so it is not waited for longer than for a client.
+    // A State that leaves is an obstacle until its end. That is near, but another client's
+    // connection brings it about: so this client waits for it no longer than for a client.
     return {may_leave(*entry) ? Verdict::Kind::evict : Verdict::Kind::refuse, entry};
   }
   return {};
@@ -177,14 +177,15 @@ DiskRegistryCore::Any DiskRegistryCore::make_state(const EntryPtr& entry,
   return state;
 }
 
-// The same State with owners of its own, so that the end of the last one is the State's end, and
-// known here.
+// Returns the State with owners of its own: when the last one ends, the State does, and the
+// registry learns of it.
 DiskRegistryCore::Any DiskRegistryCore::told_when_it_ends(const EntryPtr& entry, Any state) {
   void* const address = state.get();
   return {address,
           [core = weak_from_this(), held = entry, state = std::move(state)](void*) mutable {
             state.reset();
-            // This lives for as long as the entry knows of the State: neither would ever go.
+            // This function lives for as long as the entry refers to the State: if it kept the
+            // entry, neither would ever end.
             const EntryPtr ended = std::move(held);
             const auto registry = core.lock();
             if (registry == nullptr) return;
@@ -223,7 +224,7 @@ std::vector<std::pair<std::string, DiskRegistryCore::Any>> DiskRegistryCore::all
 
 void DiskRegistryCore::tidy() {
   const MutexLock lock(mutex_);
-  changed_.notify_all();  // for clients that wait for one of them to go
+  changed_.notify_all();  // for clients that wait for one of them to leave
   evict_idle();
 }
 

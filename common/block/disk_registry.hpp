@@ -81,7 +81,7 @@ struct ShownDisk {
 
   static ShownDisk of(Layer& below) { return {below.traits().size_bytes, identity_of(below)}; }
 
-  // Whether a State that was made for `other` is about this disk.
+  // Returns whether a State that was made for `other` is about this disk.
   [[nodiscard]] bool is(const ShownDisk& other) const;
 };
 
@@ -97,7 +97,7 @@ class DiskRegistryCore : public std::enable_shared_from_this<DiskRegistryCore> {
     std::size_t most_idle = 4;
     // How long a client that would be refused waits for others to leave.
     std::chrono::milliseconds patience{2000};
-    // Whether an unclear disk is refused. Unset if a State is only a hint, and too many or too few
+    // If set, an unclear disk is refused. Unset if a State is only a hint, and too many or too few
     // of them do no harm: then a disk that is unclear or of another size counts as different.
     bool refuses = true;
   };

@@ -63,9 +63,9 @@ void ExtentScan::scan(StoppableThread& self) {
   log::debug("{}: the scan is complete, {} runs are known", settings_.name, known_.runs());
 }
 
-// Queries begin at multiples of what the layer below states as its smallest block, though it may
-// tell of less. None begins where the last one did: a layer that tells of nothing new is not asked
-// for ever.
+// Queries begin at multiples of the smallest block of the layer below, though a reply may end
+// within one. No query begins where the last one did, so that replies that add nothing do not
+// keep the scan in a loop.
 void ExtentScan::advance(Layer& below) {
   const std::uint64_t block = std::max(below.traits().minimum_block_size, 1U);
   const std::uint64_t told = step_(below, position_);

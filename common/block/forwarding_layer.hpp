@@ -1,9 +1,9 @@
-// A layer that passes everything to the one below, for layers that change a part of it.
+// A layer that passes every call to the one below; the base of layers that change some of them.
 //
-// It passes finalize(), too: a client that leaves the upper layer leaves the lower one. A layer that
-// has something to do then does it first, because the layer below works until it is finalized itself.
-// Under a server nothing comes of that at the lowest of a filter's layers (NextLayer): nbdkit
-// finalizes what lies below by itself.
+// It passes finalize(), too: a client that leaves the upper layer leaves the lower one. A layer
+// with work to do then does it first, because the layer below works until it is finalized itself.
+// In a server the lowest of a filter's layers (NextLayer) ignores finalize(): nbdkit itself
+// finalizes the layers below that.
 #pragma once
 
 #include <concepts>
@@ -17,10 +17,10 @@
 
 namespace nbdstack {
 
-// The layer below: borrowed, and then it outlives this, or owned.
+// The layer below, either owned or borrowed; a borrowed one outlives this.
 class LayerBelow {
  public:
-  // A caller hands over a layer, and need not say in which of the two ways: so neither is explicit.
+  // Neither is explicit, so that a caller passes a layer without naming the way.
   // NOLINTNEXTLINE(google-explicit-constructor)
   LayerBelow(Layer& borrowed) : layer_(&borrowed) {}
   template <std::derived_from<Layer> Owned>

@@ -81,8 +81,8 @@ KnownRanges::Query::~Query() {
   known_->query_ended_.notify_all();
 }
 
-// What is still named data, or is unknown, since the change began may stay so where there is no
-// memory to say anything else.
+// Lack of memory does no harm: since the change began its range is either data or unknown, and both
+// may stay.
 KnownRanges::Change::~Change() {
   if (known_ == nullptr) return;
   const MutexLock lock(known_->mutex_);
@@ -122,7 +122,8 @@ void KnownRanges::leave_out(RunMap<ExtentType>& told, const InFlight& disturbed)
   for (const auto& part : disturbed.disturbed.overlapping(told.span())) told.erase(part.range);
 }
 
-// More runs than there is room for would push out each other: the first ones are what is kept.
+// Keeps the first runs if there are more than there is room for: each run further would evict one
+// of them.
 void KnownRanges::learn(RunMap<ExtentType>& told, const InFlight& source) {
   leave_out(told, source);
   if (ever_ && !source.is_change) leave_out(told, *ever_);

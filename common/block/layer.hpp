@@ -33,7 +33,7 @@ struct LayerTraits {
   std::uint32_t minimum_block_size = 0;
   std::uint32_t preferred_block_size = 0;
   std::uint32_t maximum_block_size = 0;
-  // Whether calls may run in parallel. If not, the layer above makes one call at a time (a plugin's
+  // If set, calls may run in parallel. If not, the layer above makes one call at a time (a plugin's
   // thread model).
   bool parallel = true;
   bool can_write = false;

@@ -4,10 +4,10 @@
 //   LentLayer   the borrowers': the layer of one client, as long as the loan lasts
 //   LentLayers  where borrowers find those of all clients of an export
 //
-// Why a thread has no layer of its own: what nbdkit opens for no client has no export name
-// (nbdkit_export_name fails there), and a plugin that asks for it serves its default export
-// instead. What is read from that would be taken for the client's own data, and what is written to
-// it would be lost to the client and overwrite somebody else's.
+// A thread has no layer of its own, because a layer that nbdkit opens for no client has no export
+// name (nbdkit_export_name fails there), and a plugin that needs the name serves its default export
+// instead. Data read from that would be taken for the client's own, and data written to it would be
+// lost to the client and overwrite the default export.
 #pragma once
 
 #include <algorithm>
@@ -77,10 +77,11 @@ class LentLayer {
 // May be used by any thread. Only a Loan lends, and takes back.
 class LentLayers {
  public:
-  // `on_lent` is called when there is one more, without a lock.
+  // `on_lent` is called after a layer was added, without a lock.
   explicit LentLayers(std::function<void()> on_lent = [] {}) : on_lent_(std::move(on_lent)) {}
 
-  // with_one() has failed with the first one: it comes after all others the next time.
+  // Called after a failure with the layer of with_one(), which was the first: the next with_one()
+  // tries it after all others.
   void put_first_last() {
     const MutexLock lock(mutex_);
     if (!layers_.empty()) std::rotate(layers_.begin(), layers_.begin() + 1, layers_.end());
@@ -123,8 +124,8 @@ class LentLayers {
 // handshake that failed is never finalized) until its own end. Used by the client's thread.
 class Loan {
  public:
-  // `below` outlives this. Borrowers find it among `clients`, which outlive this, too; where that is
-  // null, they are given layer().
+  // `below` outlives this. Borrowers find it among `clients`, which outlives this, too; if that is
+  // null, the caller gives them layer().
   explicit Loan(Layer& below, LentLayers* clients = nullptr)
       : clients_(clients), layer_(std::make_shared<LentLayer>(below)) {
     if (clients_ != nullptr) clients_->add(layer_);

@@ -1,4 +1,4 @@
-// How far a command has come, in one line that is shown from time to time.
+// Shows the progress of a command, in one line that is shown anew from time to time.
 //
 //   style     shown as                                     at most every
 //   none      nothing
@@ -6,7 +6,7 @@
 //             clear()
 //   lines     a line of its own: for a log                 10 s
 //
-// One thread at a time.
+// Used by one thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -27,25 +27,26 @@ class Progress {
   // `clock` outlives this.
   Progress(ProgressStyle style, Clock& clock, Print print);
 
-  // Is it time for another line? Spares the making of one that is not shown.
+  // Returns whether it is time for another line, so that none is made in vain.
   [[nodiscard]] bool is_due() const;
 
-  // Shows it if it is time to.
+  // Shows the line if is_due().
   void show(const std::string& line);
 
-  // Before anything else is printed.
+  // Called before anything else is printed.
   void clear();
 
  private:
   const ProgressStyle style_;
   Clock& clock_;
   const Print print_;
-  std::optional<TimePoint> shown_at_;  // nothing: only now begun, or cleared
+  std::optional<TimePoint> shown_at_;  // empty at the beginning and after clear()
   const TimePoint begun_at_;
   bool on_screen_ = false;
 };
 
-// How it is shown on standard error: on a terminal always, elsewhere where it was asked for.
+// Returns the style for standard error: progress is shown on a terminal always, elsewhere only if
+// the user asked for it.
 ProgressStyle style_on_stderr(bool asked_for);
 void print_on_stderr(const std::string& text);
 

@@ -45,7 +45,7 @@ bool unseal(const SecretKey& key, std::span<const std::byte> associated,
   assert(sealed.size() == text.size() + kSealing_bytes);
   const auto nonce = sealed.first(kNonce_bytes);
   const auto ciphertext = sealed.subspan(kNonce_bytes, text.size());
-  // OpenSSL takes the tag to compare with through a pointer to what is not const.
+  // OpenSSL takes the tag to compare with through a pointer to non-const data.
   std::array<std::byte, kTag_bytes> tag{};
   std::copy_n(sealed.last(kTag_bytes).begin(), tag.size(), tag.begin());
 
@@ -62,7 +62,7 @@ bool unseal(const SecretKey& key, std::span<const std::byte> associated,
       1)
     return true;
   ERR_clear_error();  // TLS on this thread must not take it for a failure of its own
-  std::fill(text.begin(), text.end(), std::byte{0});  // nobody may see what is not authentic
+  std::fill(text.begin(), text.end(), std::byte{0});  // it is not authentic, so not usable
   return false;
 }
 

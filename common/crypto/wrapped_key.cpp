@@ -22,7 +22,7 @@ struct FreeKdf {
   void operator()(EVP_KDF_CTX* context) const { EVP_KDF_CTX_free(context); }
 };
 
-// OpenSSL's parameters are pointers to what is not const, also where it only reads.
+// OpenSSL's parameters are pointers to non-const data, even if it only reads them.
 OSSL_PARAM octets(const char* name, std::vector<std::byte>& bytes) {
   return OSSL_PARAM_construct_octet_string(name, bytes.data(), bytes.size());
 }
@@ -32,7 +32,8 @@ void check(std::string_view passphrase, const ScryptCost& cost) {
   if (const auto fault = fault_of(cost)) throw Error(EINVAL, "scrypt: " + *fault);
 }
 
-// What OpenSSL counts (providers/implementations/kdfs/scrypt.c); its own limit is 32 MiB.
+// Returns the memory as OpenSSL counts it (providers/implementations/kdfs/scrypt.c), whose own
+// limit is 32 MiB.
 std::uint64_t memory_of(const ScryptCost& cost) {
   return std::uint64_t{128} * cost.r * (cost.n + cost.p + 2);
 }

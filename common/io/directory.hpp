@@ -2,7 +2,7 @@
 // that a test can put a disk in its place that loses what was not synced
 // (tests/unit/fakes/simulated_disk.hpp).
 //
-// What holds for every implementation, and what an engine may count on after a crash:
+// Every implementation promises this, and an engine relies on it after a crash:
 //  - Bytes are durable once sync_data() of their file has returned. Before that any part of them
 //    may be lost, whatever the order of the writes; a sector (512 bytes) is old or new.
 //  - Creating, renaming and removing a file is durable once sync() of the directory has returned.
@@ -64,7 +64,7 @@ class Directory {
   // Succeeds if the file does not exist.
   virtual void remove(const std::string& name) = 0;
   virtual void sync() = 0;
-  // Whether a later process would find the directory where this one opened it.
+  // Returns whether a later process would find the directory at the place where this one opened it.
   [[nodiscard]] virtual bool is_found_again() const { return true; }
 };
 

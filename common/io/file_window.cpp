@@ -14,7 +14,7 @@
 namespace nbdstack {
 namespace {
 
-// Where the copy that this thread is making goes on when it meets SIGBUS; null outside of one.
+// The place where this thread's copy continues after SIGBUS; null while it makes no copy.
 //
 // Only the handler reads it, and no compiler sees it called: without `volatile` and the fences
 // around the copy, an optimiser takes the first of the two assignments for a dead one.

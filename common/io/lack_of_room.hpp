@@ -1,4 +1,4 @@
-// Whether a write failed because there is no room: it may succeed when somebody has made some.
+// Tells failures of a write for lack of room from others: the write may succeed once there is room.
 #pragma once
 
 #include "common/error.hpp"

@@ -1,7 +1,7 @@
-// What this process tells the service manager that started it (systemd), as sd_notify(3) does.
+// Notifies the service manager that started this process (systemd), as sd_notify(3) does.
 //
-// The manager listens where $NOTIFY_SOCKET says; without that there is none, and nothing happens.
-// A message that cannot be sent is lost: it is advice.
+// The manager listens on the socket that $NOTIFY_SOCKET names; without that variable there is no
+// manager, and nothing is sent. A message that cannot be sent is lost: it is advice.
 #pragma once
 
 #include <string_view>

@@ -46,7 +46,7 @@ int guarded(Body&& body) noexcept {
   return guarded(body, [](const char* message, auto&&...) { report(message); });
 }
 
-// The same for a client's request. All failing requests of a kind are one fault in the log.
+// As above, for a client's request. All failing requests of a kind are one fault in the log.
 template <typename Body>
 int guarded_request(Fault& fault, Body&& body) noexcept {
   const int code = guarded(

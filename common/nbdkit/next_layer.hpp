@@ -21,7 +21,7 @@ namespace nbdstack {
 // The common properties of all connections below a filter.
 struct BelowFilter {
   int thread_model = NBDKIT_THREAD_MODEL_SERIALIZE_CONNECTIONS;  // nbdkit's final one
-  // Whether a description from below can be about the shown disk.
+  // False if a description from below cannot be about the shown disk.
   bool shows_plugins_disk = true;
 
   [[nodiscard]] bool is_parallel() const { return thread_model == NBDKIT_THREAD_MODEL_PARALLEL; }

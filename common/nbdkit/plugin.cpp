@@ -100,10 +100,10 @@ void dump_plugin() {
 
 // --- Once per client ---
 
-// Whether this thread serves a client that opens an export. A filter above may open a plugin for no
-// client; reading the export's name then logs an error, though nothing is wrong. A client may open
-// several exports, one after the other, before it chooses one: it is expected again if the open
-// before has failed, or its export is closed.
+// True while this thread serves a client that opens an export. A filter above may open a plugin for
+// no client; reading the export's name then logs an error, though nothing is wrong. A client may
+// open several exports, one after the other, before it chooses one: it is expected again if the
+// open before has failed, or its export is closed.
 thread_local bool client_comes = false;
 
 int preconnect(int /*readonly*/) {

@@ -17,19 +17,20 @@ struct GivenOption {
 // them, also behind the plugin. Only words that nbdkit has accepted give a valid result.
 std::vector<GivenOption> read_options(const std::vector<std::string>& words);
 
-// The same for this process's command line; empty if that cannot be read.
+// Returns the options of this process's command line; empty if that cannot be read.
 std::vector<GivenOption> options_of_server();
 
 // Returns whether these words of nbdkit's command line, without its name, contain -r (--readonly,
 // --read-only): then no client may write, and no layer may write without a client, either.
 bool is_readonly(const std::vector<std::string>& words);
 
-// The same for this process's command line. If that cannot be read: false, and true.
+// Both apply is_readonly() to this process's command line. If that cannot be read, the first
+// returns false and the second true.
 bool is_readonly_server();
 bool may_be_readonly_server();
 
-// Whether nbdkit's filter exitlast may be in this process's stack: it ends the server when the last
-// connection is closed, also if that was one of our own before the first client.
+// Returns whether nbdkit's filter exitlast may be in this process's stack: it ends the server when
+// the last connection is closed, also if that was one of our own before the first client.
 bool may_end_with_last_connection();
 
 // Returns whether a filter below our filter `own` in the stack of this command line may show other
@@ -37,7 +38,7 @@ bool may_end_with_last_connection();
 // plugin reports does not apply to such a view. In doubt, returns true.
 bool may_change_the_disk(const std::vector<std::string>& words, std::string_view own);
 
-// The same for this process's command line.
+// Applies may_change_the_disk() to this process's command line.
 bool may_change_the_disk_below(std::string_view own);
 
 }  // namespace nbdstack

@@ -95,7 +95,7 @@ void send_clients_away() {
   ::closedir(descriptors);
 }
 
-// Then nobody sees S's log. With --run it has a terminal, and nbdkit has waited for its end.
+// Then S's log is shown nowhere. With --run it has a terminal, and nbdkit has waited for its end.
 // Returns false, too, if there is no S because the fork failed.
 bool is_in_background() {
   siginfo_t child{};

@@ -5,7 +5,8 @@
 
 namespace nbdstack {
 
-// The same in all our shared libraries, and in the processes that nbdkit forks from one start.
+// Returns one text in all our shared libraries, and in the processes that nbdkit forks from one
+// start.
 const std::string& this_server();
 
 }  // namespace nbdstack

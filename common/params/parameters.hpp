@@ -1,11 +1,11 @@
 // The parameters of a filter or plugin as a table.
 //
-// A row names the parameter, says what a value looks like, what the default is and what it does;
-// parsing, error texts and --help all come from it, and a test holds the man pages against --help.
-// The variables behind a row belong to the filter and hold their defaults before parsing starts, so
-// the default shown is the default used.
+// A row has the parameter's name, the form of its value, its default and its meaning. Parsing,
+// error texts and --help all come from it, and a test compares the man pages with --help. The
+// variables behind a row belong to the filter and hold their defaults before parsing starts, so the
+// default shown is the default used.
 //
-// Errors are in nbdkit's words where nbdkit has a filter of the same name.
+// If nbdkit has a filter of the same name, errors are in nbdkit's words.
 #pragma once
 
 #include <chrono>
@@ -23,10 +23,10 @@ namespace nbdstack {
 
 struct Parameter {
   std::string name;
-  std::string value;         // what stands behind '=' in the help: "SIZE", "a|b|c"
+  std::string value;         // the form of a value in the help, after '=': "SIZE", "a|b|c"
   std::string help;          // one line; range and default are added to it
-  std::string range_text;    // empty: nothing to say
-  std::string default_text;  // empty: required, or no default
+  std::string range_text;    // empty if there is no range to show
+  std::string default_text;  // empty if the parameter is required or has no default
   std::function<void(const std::string&)> set;  // throws Error naming the parameter
 };
 
@@ -35,7 +35,7 @@ class ParameterTable {
   ParameterTable() = default;
   explicit ParameterTable(std::vector<Parameter> rows) : rows_(std::move(rows)) {}
 
-  // False: not a parameter of this table. Throws Error for a bad value.
+  // Returns false if the table has no such parameter. Throws Error for a bad value.
   [[nodiscard]] bool set(std::string_view name, const std::string& value) const;
 
   [[nodiscard]] std::string help() const;
@@ -57,7 +57,7 @@ template <typename Value>
 using Set = std::function<void(Value)>;
 
 // A number of bytes with nbdkit's suffixes (k, M, G, ...). The target is of any integral type that
-// has room for the range's maximum, or an optional one.
+// can hold the range's maximum, or an optional one.
 Parameter size_row(std::string name, Set<std::uint64_t> set, const SizeRange& range,
                    std::string default_text, std::string help);
 template <typename Target>
@@ -77,8 +77,8 @@ Parameter number_parameter(std::string name, Target& target, unsigned minimum, u
                     std::move(help));
 }
 
-// Seconds, with a fraction if wanted ("0.5"). Suffixes ms, s, m, h are understood. A target that is
-// no std::chrono duration is one of milliseconds.
+// Seconds, possibly with a fraction ("0.5"), or a number with a suffix ms, s, m or h. A target that
+// is no std::chrono duration counts milliseconds.
 Parameter duration_row(std::string name, Set<std::uint64_t> set_ms, std::uint64_t default_ms,
                        std::string help);
 template <typename Rep, typename Period>
@@ -96,7 +96,8 @@ inline Parameter duration_parameter(std::string name, std::uint64_t& target_ms, 
 }
 
 Parameter bool_parameter(std::string name, bool& target, std::string help);
-// The same, and nothing where it is not given; `default_text` says what holds then.
+// As above; the target stays empty if the parameter is not given, and `default_text` tells the user
+// what applies then.
 Parameter bool_parameter(std::string name, std::optional<bool>& target, std::string default_text,
                          std::string help);
 
@@ -108,16 +109,16 @@ Parameter path_parameter(std::string name, std::string& target, std::string help
 
 // A secret, as secrets.hpp reads it. Its value never appears in a message.
 Parameter password_parameter(std::string name, std::string& target, std::string help);
-// The same, which is not empty, and nothing where it is not given.
+// As above, but an empty secret is an error. The target stays empty if the parameter is not given.
 Parameter passphrase_parameter(std::string name, std::optional<std::string>& target,
                                std::string help);
 
-// One word out of a few.
+// One of a few words.
 template <typename Enum>
 Parameter choice_parameter(std::string name, Enum& target,
                            std::vector<std::pair<std::string, Enum>> choices, std::string help);
 
-// The plain form of the above: `select` gets the index of the word.
+// As above, without an enumeration: `select` gets the index of the word.
 Parameter word_parameter(std::string name, std::vector<std::string> words, std::size_t initial,
                          std::function<void(std::size_t)> select, std::string help);
 

@@ -22,7 +22,7 @@ namespace {
 using OpenFile = std::unique_ptr<FILE, int (*)(FILE*)>;
 using Owned = std::unique_ptr<char, decltype(&std::free)>;
 
-// The first line of `file`, which may be null, without its end.
+// Reads the first line of `file`, without its line end. `file` is null if it could not be opened.
 int read_line(FILE* file, const std::string& where, char** secret) {
   std::size_t size = 0;
   const ssize_t length = file == nullptr ? -1 : ::getline(secret, &size, file);
@@ -37,7 +37,7 @@ int read_line(FILE* file, const std::string& where, char** secret) {
   return 0;
 }
 
-// The terminal says nothing of what is typed while this exists.
+// The terminal does not show what is typed while this exists.
 class NoEcho {
  public:
   NoEcho() : changed_(::tcgetattr(STDIN_FILENO, &before_) == 0) {

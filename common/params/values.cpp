@@ -26,7 +26,7 @@ char lower(char letter) {
   return static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
 }
 
-// The factor of a suffix; 0 for none that is known.
+// Returns the factor of a suffix, or 0 if it is unknown.
 std::uint64_t factor_of(char suffix) {
   constexpr std::string_view kPowers = "bkmgtpe";
   if (lower(suffix) == 's') return 512;  // sectors

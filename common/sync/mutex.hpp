@@ -39,7 +39,8 @@ class NBDSTACK_THREAD_SAFETY(capability("mutex")) Mutex {
  public:
   void lock() ACQUIRES() { mutex_.lock(); }
   void unlock() RELEASES() { mutex_.unlock(); }
-  // A word to the analysis, in a lambda that only runs while the mutex is held. Nothing checks it.
+  // Tells the analysis, in a lambda that only runs while the mutex is held, that it is. Nothing
+  // checks it.
   void is_held() const ASSERTS_HELD() {}
 
  private:
@@ -90,7 +91,7 @@ class ConditionVariable {
     changed_.wait(lock);
     lock.release();  // the caller holds it on
   }
-  // The same until `end`. Returns false from then on.
+  // Waits until `end` at most. Returns false from then on.
   bool wait_until(Mutex& mutex, std::chrono::steady_clock::time_point end) REQUIRES(mutex) {
     std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
     const bool is_early = changed_.wait_until(lock, end) == std::cv_status::no_timeout;

@@ -27,7 +27,7 @@ class WorkerPool {
   // Joins the threads. No run() may be in progress.
   ~WorkerPool();
 
-  // What happens to the pieces that have not begun when one throws.
+  // The fate of pieces that have not begun when one throws.
   enum class OnFailure : std::uint8_t {
     finish,  // they run: each is useful by itself
     stop,    // they are skipped: the whole has failed, and they might take long to fail as well
@@ -38,7 +38,7 @@ class WorkerPool {
   void run(std::size_t count, const std::function<void(std::size_t)>& body,
            OnFailure on_failure = OnFailure::finish);
 
-  // The same, but the caller's thread calls own() first, beside the pieces: nbdkit keeps a
+  // As above, but the caller's thread calls own() first, beside the pieces: nbdkit keeps a
   // request's error and connection with its thread. If own() throws, pieces that have not begun are
   // skipped, and its exception is thrown.
   void run_beside(const std::function<void()>& own, std::size_t count,
