@@ -1,8 +1,8 @@
 // nbdkit-s3-plugin: a disk in a bucket. See man/nbdkit-s3-plugin.pod.
 //
 // The volume is found or created in get_ready, so that a wrong bucket, key, size or credential ends
-// the start with a message. The server may fork after that, which neither threads nor connections
-// survive: what serves is made in after_fork.
+// the start with a message. The server may fork after that, and a fork loses threads and
+// connections, so the parts that serve are made in after_fork.
 #include <memory>
 #include <string>
 #include <vector>
@@ -34,7 +34,8 @@ class S3Plugin final : public Plugin {
 
   ParameterTable parameters() override { return parameters_.table(); }
 
-  // nbdkit tells a plugin of its -r when a client comes: too late for who is not to take the lease.
+  // nbdkit passes -r to a plugin when a client connects. That is too late: the lease is taken at
+  // the start.
   void config_complete() override {
     if (is_readonly_server()) parameters_.serve_readonly();
     parameters_.check();
@@ -48,8 +49,8 @@ class S3Plugin final : public Plugin {
       return;
     }
     volume_ = std::make_unique<ServedVolume>(parameters_.serving(), host());
-    // What it makes in a directory must be the server's. (A service asks for credentials only, which
-    // root may read and the server need not.)
+    // Files that it makes in a directory must belong to the server's user. (A service needs only
+    // credentials, which root may read and the server's user need not.)
     const auto open = [this] { volume_->open(); };
     if (stores_->is_directory()) return as_server_user(open);
     open();
@@ -65,7 +66,7 @@ class S3Plugin final : public Plugin {
     }
   }
 
-  // One volume under every export name, as with nbdkit's own S3 plugin, unless there are many.
+  // Every export name opens the one volume, as with nbdkit's own S3 plugin, unless there are many.
   std::unique_ptr<Layer> open(bool readonly, const std::string& export_name) override {
     Layer& disk = volume_ != nullptr ? volume_->disk() : volumes_->disk(export_name);
     return std::make_unique<PerClientVolume>(disk,
@@ -81,7 +82,7 @@ class S3Plugin final : public Plugin {
     if (volumes_ != nullptr) volumes_->stop();
   }
 
-  // One of many volumes is opened for a client only, so that none is while the start fails.
+  // Many volumes are opened for clients only, so none is open while the start fails.
   void abandon() override {
     if (volume_ != nullptr) volume_->abandon();
   }
@@ -99,9 +100,9 @@ class S3Plugin final : public Plugin {
   BoottimeClock boottime_clock_;
   LocalProcesses processes_;
   std::unique_ptr<StoreFactory> stores_;  // from get_ready on
-  std::unique_ptr<ServerStop> stop_;      // from after_fork on; what follows uses it
-  std::unique_ptr<ServedVolume> volume_;  // from get_ready on, where there is one
-  std::unique_ptr<VolumeSet> volumes_;    // from after_fork on, where there are many
+  std::unique_ptr<ServerStop> stop_;      // from after_fork on; the members below use it
+  std::unique_ptr<ServedVolume> volume_;  // from get_ready on; null with many volumes
+  std::unique_ptr<VolumeSet> volumes_;    // from after_fork on; null with one volume
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
-// AWS's partitions, which share nothing with each other (accounts, credentials, regions), and their
-// domains: https://SERVICE.REGION.DOMAIN. Source: botocore's partitions.
+// The partitions of AWS and their domains: https://SERVICE.REGION.DOMAIN. Partitions share nothing
+// with each other (accounts, credentials, regions). Source: botocore's partitions.
 #pragma once
 
 #include <string_view>
@@ -7,18 +7,18 @@
 namespace nbdstack {
 
 struct AwsPartition {
-  std::string_view name;  // as ARNs have it: "aws", "aws-cn"
+  std::string_view name;  // as in ARNs: "aws", "aws-cn"
   std::string_view domain;
 };
 
-// Every region that no other partition claims is one of the usual partition's.
+// A region that no other partition claims belongs to the usual partition.
 AwsPartition aws_partition_of(std::string_view region);
 
 inline std::string_view aws_domain_of(std::string_view region) {
   return aws_partition_of(region).domain;
 }
 
-// The domain that a host is in; empty where it is none of AWS's.
+// Returns the domain of a host of AWS; empty for any other host.
 std::string_view aws_domain_around(std::string_view host);
 
 }  // namespace nbdstack

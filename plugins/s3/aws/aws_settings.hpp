@@ -1,16 +1,17 @@
 // The settings of AWS's services from the environment and the profile, as the AWS CLI and boto3
 // find them: a variable of the environment overrides the profile's setting.
 //
-//   which profile   the parameter `profile`, AWS_DEFAULT_PROFILE, AWS_PROFILE, "default"
-//   which region    the parameter `region`, AWS_REGION, AWS_DEFAULT_REGION, `region` of the profile,
-//                   "us-east-1". The metadata service is not asked for it
-//   which endpoint  AWS_ENDPOINT_URL_SERVICE, AWS_ENDPOINT_URL, endpoint_url of the service in the
-//                   [services] that the profile names, endpoint_url of the profile; none of them
-//                   if AWS_IGNORE_CONFIGURED_ENDPOINT_URLS or its setting is true
-//   which CA file   AWS_CA_BUNDLE, ca_bundle of the profile
+//   setting    sources, the first that is set wins
+//   profile    the parameter `profile`, AWS_DEFAULT_PROFILE, AWS_PROFILE, "default"
+//   region     the parameter `region`, AWS_REGION, AWS_DEFAULT_REGION, `region` of the profile,
+//              "us-east-1". The metadata service is not queried for it
+//   endpoint   AWS_ENDPOINT_URL_SERVICE, AWS_ENDPOINT_URL, endpoint_url of the service in the
+//              [services] that the profile names, endpoint_url of the profile; none of them if
+//              AWS_IGNORE_CONFIGURED_ENDPOINT_URLS or its setting is true
+//   CA file    AWS_CA_BUNDLE, ca_bundle of the profile
 //
-// The files are read once, by the constructor. In a chain of roles all requests go by the settings
-// of the profile that begins it, as with boto3.
+// The files are read once, by the constructor. In a chain of roles the settings of the profile that
+// begins it apply to all requests, as with boto3.
 #pragma once
 
 #include <chrono>
@@ -24,13 +25,13 @@
 namespace nbdstack {
 
 struct ConfiguredUrl {
-  std::string url;     // empty: none
+  std::string url;     // empty if none is configured
   std::string source;  // "AWS_ENDPOINT_URL_S3", for messages
 };
 
 class AwsSettings {
  public:
-  // Throws what SharedConfig::read() throws. A profile that neither file has is no error here.
+  // Exceptions of SharedConfig::read() propagate. A profile that neither file has is no error here.
   AwsSettings(const Environment& environment, const CredentialParameters& parameters);
   AwsSettings(const AwsSettings&) = delete;
   AwsSettings& operator=(const AwsSettings&) = delete;
@@ -39,25 +40,28 @@ class AwsSettings {
   [[nodiscard]] const Environment& environment() const { return environment_; }
   [[nodiscard]] const SharedConfig& config() const { return config_; }
   [[nodiscard]] const std::string& profile_name() const { return profile_name_; }
-  [[nodiscard]] const Profile* profile() const { return profile_; }  // null: neither file has it
+  // Null if neither file has the profile.
+  [[nodiscard]] const Profile* profile() const { return profile_; }
   [[nodiscard]] const std::string& region() const { return region_; }
-  [[nodiscard]] const std::string& ca_file() const { return ca_file_; }  // empty: the system's
+  // Empty for the system's.
+  [[nodiscard]] const std::string& ca_file() const { return ca_file_; }
 
-  // Empty where neither says anything. `variable` may be empty: the profile alone counts.
+  // Returns the value of `variable`, or else of the profile's setting; empty if neither is set. If
+  // `variable` is empty, the profile alone counts.
   [[nodiscard]] std::string setting(const std::string& variable,
                                     const std::string& lower_case_name) const;
-  // Whether that is "true", in any case of the letters.
+  // Returns whether setting() is "true", in upper or lower case.
   [[nodiscard]] bool is_true(const std::string& variable, const std::string& lower_case_name) const;
-  // `service` in lower case, with '_': "s3", "sso_oidc".
+  // `service` is in lower case, with '_': "s3", "sso_oidc".
   [[nodiscard]] ConfiguredUrl endpoint_url(const std::string& service) const;
-  // Whether AWS_USE_FIPS_ENDPOINT or use_fips_endpoint is true, which counts where no endpoint is
-  // configured.
+  // Returns whether AWS_USE_FIPS_ENDPOINT or use_fips_endpoint is true. A configured endpoint
+  // overrides that.
   [[nodiscard]] bool uses_fips() const;
-  // endpoint_url("s3"), else AWS's endpoint where it is another than https://s3.REGION.DOMAIN: that
-  // of FIPS, or of both IPv4 and IPv6 (AWS_USE_DUALSTACK_ENDPOINT, use_dualstack_endpoint, by
-  // itself or under `s3` in the profile). Empty: the usual one.
+  // Returns endpoint_url("s3"), or else an endpoint of AWS that was chosen in place of
+  // https://s3.REGION.DOMAIN: that of FIPS, or of both IPv4 and IPv6 (AWS_USE_DUALSTACK_ENDPOINT,
+  // use_dualstack_endpoint, by itself or under `s3` in the profile). Empty if none was.
   [[nodiscard]] ConfiguredUrl s3_endpoint_url() const;
-  // Whether addressing_style under `s3` in the profile is "virtual".
+  // Returns whether addressing_style under `s3` in the profile is "virtual".
   [[nodiscard]] bool s3_is_virtual_host() const;
 
  private:
@@ -69,8 +73,8 @@ class AwsSettings {
   std::string ca_file_;
 };
 
-// Where a service other than S3 is asked, and with how much patience: what may pass (retry.hpp) is
-// tried four times within 20 seconds.
+// The timeouts and retries of requests to services other than S3: a request is sent four times at
+// most within 20 seconds, if its failure may pass (retry.hpp).
 inline ExchangeOptions service_exchange() {
   return {.connect_timeout = std::chrono::milliseconds(3'000),
           .timeout = std::chrono::milliseconds(10'000)};
@@ -79,15 +83,15 @@ inline constexpr RetryPolicy kServicePatience{.retries = 3, .timeout = std::chro
 
 struct ServiceAddress {
   std::string origin;  // "https://sts.eu-west-1.amazonaws.com"
-  std::string host;    // what follows the scheme
+  std::string host;    // with a port, if the URL has one
   std::string path;    // plain, begins and ends with '/'
 };
 
-// That of `endpoint_url(service)`, else https://LABEL.REGION.DOMAIN, or LABEL-fips with
-// uses_fips(). Throws Error(EINVAL) that names where a bad URL stands.
+// Returns the address of `endpoint_url(service)`, or else https://LABEL.REGION.DOMAIN, with
+// LABEL-fips if uses_fips(). Throws Error(EINVAL) for a bad URL, which names its source.
 ServiceAddress service_address(const AwsSettings& settings, const std::string& service,
                                const std::string& label, const std::string& region);
-// The same for a URL.
+// Returns the address of a configured URL. Throws as above.
 ServiceAddress service_address(const ConfiguredUrl& configured);
 
 }  // namespace nbdstack

@@ -1,4 +1,4 @@
-// The forms in which a bucket is named.
+// The forms of a bucket's name.
 //
 //   NAME                                                 a bucket, or an access point's alias
 //   NAME--ZONE--x-s3                                     a directory bucket of S3 Express One Zone
@@ -13,7 +13,7 @@
 
 namespace nbdstack {
 
-// The bucket's name, in one of the forms above, and what follows it; both may be empty. An ARN is
+// The bucket's name, in one of the forms above, and the key after it; both may be empty. An ARN is
 // not checked here.
 struct BucketAndKey {
   std::string bucket;
@@ -27,18 +27,18 @@ struct AccessPoint {
   std::string account;
   std::string region;
 
-  // What takes a bucket's place before the host.
+  // Returns the label that stands before the host, in place of a bucket.
   [[nodiscard]] std::string label() const { return name + "-" + account; }
 };
 
 bool is_arn(std::string_view bucket);
 
-// Throws Error(EINVAL) that names bucket for an ARN that is malformed, or of something that
-// requests cannot be sent to as to a bucket: Object Lambda, Outposts, and access points of many
-// regions, which want another signature.
+// Throws Error(EINVAL) that names the parameter `bucket` if the ARN is malformed, or if it names a
+// resource that does not take the requests of a bucket: Object Lambda, Outposts, and access points
+// of many regions, which need another signature.
 AccessPoint parse_access_point(const std::string& arn);
 
-// Of a directory bucket: the zone in its name. Nothing where it is none.
+// Returns the zone in the name of a directory bucket, or nothing for any other bucket.
 std::optional<std::string> zone_of_directory_bucket(std::string_view bucket);
 
 }  // namespace nbdstack

@@ -3,9 +3,9 @@
 //   1. parameters     access-key, secret-key, session-token; or anonymous
 //   2. environment    AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SECURITY_TOKEN or
 //                     AWS_SESSION_TOKEN
-//   3. profile        a role of the profile's: role_arn with source_profile or credential_source
-//   4. web identity   AWS_WEB_IDENTITY_TOKEN_FILE, AWS_ROLE_ARN, AWS_ROLE_SESSION_NAME, each of
-//                     which the profile can say as well
+//   3. profile        a role in the profile: role_arn with source_profile or credential_source
+//   4. web identity   AWS_WEB_IDENTITY_TOKEN_FILE, AWS_ROLE_ARN, AWS_ROLE_SESSION_NAME, or the
+//                     profile's settings for them
 //   5. profile        everything else in it (profile_credentials.hpp)
 //   6. container      AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or _FULL_URI (credential_http.hpp)
 //   7. instance       the metadata service of EC2
@@ -15,9 +15,9 @@
 // CLI documents ("Configuration and credential precedence") and botocore implements
 // (create_credential_resolver): roles and web identity before keys in files.
 //
-// The first source that exists is used, and its failure is an error: another source could be
-// another identity. So is half a key pair. A profile that is named must exist, "default" need not.
-// Secrets appear in no message. Region, endpoint and CA file: aws_settings.hpp.
+// The first source that exists is used. Its failure is an error, because another source could be
+// another identity; half a key pair is an error, too. A profile that is named must exist, "default"
+// need not. Secrets appear in no message. aws_settings.hpp finds region, endpoint and CA file.
 #pragma once
 
 #include <cstdint>
@@ -42,8 +42,8 @@ struct Identity {
   Credentials credentials;
   std::string region;
   CredentialOrigin origin = CredentialOrigin::parameters;
-  std::string source;  // where the credentials were found, for messages
-  // As environment and profile have them; empty: they have none.
+  std::string source;  // of the credentials, for messages
+  // From environment and profile; empty if neither sets them.
   ConfiguredUrl endpoint{};
   std::string ca_file{};
   bool virtual_host = false;
@@ -53,8 +53,8 @@ struct Identity {
 // wrong setting, and the errors of a source that fails.
 Identity find_identity(const CredentialParameters& parameters, const Environment& environment);
 
-// New credentials, only from the source of the first ones: files, environment and services are read
-// again. Throws as above.
+// Returns new credentials, from the source of the first ones only: files, environment and services
+// are read again. Throws as above.
 Credentials find_again(const CredentialParameters& parameters, const Environment& environment,
                        CredentialOrigin origin);
 

@@ -10,18 +10,18 @@
 
 namespace nbdstack {
 
-// Nobody can be asked for anything in a server: what lasts longer waits for somebody.
+// The programs of a server cannot prompt a user: one that runs longer probably waits for an answer.
 inline constexpr std::chrono::seconds kCredentialProcessLimit{60};
 
-// A command line as its arguments, as a POSIX shell would split it and as AWS tools do (Python's
-// shlex.split): blanks separate, '..' is literal, within ".." a backslash escapes " and \ only,
-// elsewhere it escapes anything. Variables, ~ and wildcards mean nothing: there is no shell. Throws
-// Error(EINVAL) for a quote or backslash that nothing follows and for an empty command.
+// Splits a command line into arguments, as a POSIX shell and AWS tools do (Python's shlex.split):
+// blanks separate, '..' is literal, within ".." a backslash escapes " and \ only, elsewhere it
+// escapes anything. There is no shell, so variables, ~ and wildcards have no meaning. Throws
+// Error(EINVAL) for an open quote, a backslash at the end and an empty command.
 std::vector<std::string> split_command(const std::string& command);
 
-// Runs the command of `profile` and reads what it prints. Throws Error(EACCES) that names profile
-// and program, with the exit code and the first line of stderr where it failed. The program's
-// arguments and its output are secrets and not said.
+// Runs the command of `profile` and reads its output. Throws Error(EACCES) that names profile and
+// program and, if the program failed, has its exit code and the first line of its stderr. The
+// arguments and the output are secrets, which no message has.
 Credentials credentials_of_process(const std::string& profile, const std::string& command,
                                    const Environment& environment);
 

@@ -1,4 +1,4 @@
-// Credentials that stay valid: each request gets the current ones, which are renewed in time.
+// Keeps credentials valid: each request gets the current ones, which are renewed in time.
 //
 //   the credentials are                 current() returns
 //   valid for a while                   them
@@ -12,8 +12,8 @@
 // renewal is repeated after a second at first, then up to a minute. The log has a line when that
 // begins, when the credentials end meanwhile, and when it is over.
 //
-// go_on is for credentials of the machine's own platform (metadata service, container): in trouble
-// it may hand out expired ones, which S3 may accept ("static stability" in AWS's SDKs).
+// go_on is for credentials of the machine's own platform (metadata service, container): during an
+// outage it may serve expired ones, which S3 may accept ("static stability" in AWS's SDKs).
 //
 // A renewal runs in a caller's thread, with no lock held; the source bounds its duration. No thread
 // or connection is kept: a source may be made before a fork and used after it.
@@ -34,31 +34,31 @@
 
 namespace nbdstack {
 
-// What happens to expired credentials that cannot be renewed.
+// The treatment of expired credentials that cannot be renewed.
 enum class AtTheirEnd : std::uint8_t { stop, go_on };
 
 class CredentialSource {
  public:
-  // `name` is for messages. `renew` throws Error; empty: the credentials never change.
+  // `name` is for messages. `renew` throws Error; if it is empty, the credentials never change.
   CredentialSource(Credentials first, std::string name, std::function<Credentials()> renew,
                    std::function<WallTime()> wall_time, AtTheirEnd at_their_end = AtTheirEnd::stop);
-  // These and no others.
+  // The source of these credentials, and no others.
   explicit CredentialSource(Credentials fixed);
 
-  // Any thread. Throws Error(EACCES) when they have ended and cannot be renewed.
+  // May be called by any thread. Throws Error(EACCES) if they have ended and cannot be renewed.
   Credentials current();
 
-  // The service refused `failed` as expired, invalid or unknown. Returns true if another attempt
-  // with current() is useful, because there are other credentials by now or they will be renewed
-  // first. This is so once a minute for the same credentials: keys replaced in a file are found,
-  // and keys that stay wrong are an error soon. Any thread.
+  // Called after the service has refused `failed` as expired, invalid or unknown. Returns true if
+  // another attempt with current() is useful, because there are other credentials by now or they
+  // will be renewed first. It returns true once a minute for the same credentials: keys replaced in
+  // a file are found, and keys that stay wrong are an error soon. May be called by any thread.
   bool invalidate(const Credentials& failed);
 
  private:
   [[nodiscard]] bool has_ended(WallTime now) const REQUIRES(mutex_);
   [[nodiscard]] bool is_near_end(WallTime now) const REQUIRES(mutex_);
   [[nodiscard]] bool is_pausing(WallTime now) const REQUIRES(mutex_);
-  void renew() REQUIRES(mutex_);  // without the mutex while it waits for the source
+  void renew() REQUIRES(mutex_);  // releases the mutex while it waits for the source
   void take(const Credentials& renewed, WallTime now) REQUIRES(mutex_);
   void take_failure(const std::string& reason, WallTime now) REQUIRES(mutex_);
   void log_failure(WallTime now) const REQUIRES(mutex_);
@@ -78,7 +78,7 @@ class CredentialSource {
   bool rejected_ GUARDED_BY(mutex_) = false;     // by the service, and not renewed since
   std::optional<Credentials> last_rejected_ GUARDED_BY(mutex_);
   WallTime last_rejected_at_ GUARDED_BY(mutex_){};
-  std::string last_failure_ GUARDED_BY(mutex_);  // empty: the last renewal succeeded
+  std::string last_failure_ GUARDED_BY(mutex_);  // empty if the last renewal succeeded
   WallTime failed_at_ GUARDED_BY(mutex_){};
   std::chrono::seconds pause_ GUARDED_BY(mutex_){0};  // after the last failure
 };
@@ -86,14 +86,14 @@ class CredentialSource {
 struct FoundCredentials {
   std::shared_ptr<CredentialSource> source;
   std::string region;
-  // Of environment and profile; empty: they say nothing.
+  // From environment and profile; empty if neither sets them.
   ConfiguredUrl endpoint{};
   std::string ca_file{};
   bool virtual_host = false;
 };
 
-// Finds credentials in the order of credential_chain.hpp; throws what find_identity throws. They
-// are renewed only from where they were found. The environment is copied.
+// Finds credentials in the order of credential_chain.hpp; exceptions of find_identity() propagate.
+// They are renewed only from the source where they were found. The environment is copied.
 FoundCredentials find_credentials(const CredentialParameters& parameters,
                                   const Environment& environment);
 

@@ -1,7 +1,6 @@
-// What a request is signed with, and what the user said about it.
+// The credentials that sign a request, and the user's parameters for them.
 //
-// Where credentials come from is in credential_chain.hpp, how they stay valid while requests go on
-// in credential_source.hpp.
+// credential_chain.hpp finds credentials, credential_source.hpp keeps them valid.
 #pragma once
 
 #include <chrono>
@@ -11,24 +10,24 @@
 namespace nbdstack {
 
 struct Credentials {
-  std::string access_key;  // empty: anonymous, the request is not signed
+  std::string access_key;  // empty if anonymous: the request is not signed
   std::string secret_key;
-  std::string session_token;  // empty: none
-  // When the service stops to accept them, by the machine's clock. Nothing: they have no known end.
+  std::string session_token;  // empty if there is none
+  // The time from which the service refuses them, by the machine's clock; nothing if not known.
   std::optional<std::chrono::system_clock::time_point> expires{};
 
   [[nodiscard]] bool is_anonymous() const { return access_key.empty(); }
   friend bool operator==(const Credentials&, const Credentials&) = default;
 };
 
-// As the user gave them; empty: not given.
+// The values that the user gave; empty if not given.
 struct CredentialParameters {
   std::string access_key;
   std::string secret_key;
   std::string session_token;
   std::string profile;
   std::string region;
-  bool anonymous = false;  // nothing is looked for, and nothing signed
+  bool anonymous = false;  // no source is tried, and no request is signed
 };
 
 }  // namespace nbdstack

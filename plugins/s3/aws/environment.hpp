@@ -23,7 +23,7 @@ struct ExchangeOptions {
   std::chrono::milliseconds timeout;  // of the whole
   // For a service of this machine's own platform: no proxy is used, whatever the variables say.
   bool is_direct = false;
-  std::string ca_file{};  // empty: the system's
+  std::string ca_file{};  // empty for the system's
 };
 
 struct Environment {
@@ -40,7 +40,7 @@ struct Environment {
   std::function<ProcessOutcome(const std::vector<std::string>& arguments,
                                std::chrono::milliseconds limit)>
       run;
-  // One request over a connection of its own.
+  // Sends one request over a connection of its own.
   std::function<HttpOutcome(const HttpRequest& request, const ExchangeOptions& options)> exchange;
   std::function<std::chrono::system_clock::time_point()> wall_time;
   // For the pauses between attempts.
@@ -48,11 +48,11 @@ struct Environment {
 
   static Environment of_process();
 
-  // Also empty if the variable is not set: AWS tools make no difference.
+  // Returns the variable's value, or an empty text if it is not set: AWS tools treat both alike.
   [[nodiscard]] std::string variable(const std::string& name) const {
     return find_variable(name).value_or("");
   }
-  // "~/x" as a file in the home directory.
+  // Returns the path, with "~/" at its beginning replaced by the home directory.
   [[nodiscard]] std::string expand_home(const std::string& path) const {
     return path.starts_with("~/") ? variable("HOME") + path.substr(1) : path;
   }

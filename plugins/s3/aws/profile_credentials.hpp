@@ -1,6 +1,6 @@
-// The credentials of one profile of the shared files, by whatever means it names.
+// The credentials of one profile of the shared files, from the source that the profile sets.
 //
-//   setting in the profile                       where the credentials come from
+//   setting in the profile                       source of the credentials
 //   role_arn, source_profile                     AssumeRole, with the other profile's credentials
 //   role_arn, credential_source                  AssumeRole, with those of the Environment, the
 //                                                EcsContainer or the Ec2InstanceMetadata
@@ -14,8 +14,8 @@
 // own keys precede its own role; a role may name its own profile as the source of the keys in it.
 // Chains of roles may have any length but no cycle.
 //
-// Refused with the way out: mfa_serial (a server cannot prompt for a code), and profiles with only
-// login_session, or with sso_session but without an account and a role.
+// Errors that name the way out: mfa_serial (a server cannot prompt for a code), and profiles with
+// only login_session, or with sso_session but without an account and a role.
 #pragma once
 
 #include <optional>
@@ -30,20 +30,20 @@
 
 namespace nbdstack {
 
-// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, and AWS_SECURITY_TOKEN (as it was once called) or
-// AWS_SESSION_TOKEN. Nothing where neither key is set. Error(EINVAL) where one of them is missing.
+// Reads AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, and AWS_SECURITY_TOKEN (the older name) or
+// AWS_SESSION_TOKEN. Returns nothing if neither key is set. Throws Error(EINVAL) if one is missing.
 std::optional<Credentials> credentials_of_environment(const Environment& environment);
 
-// The role that a profile names. Throws Error(EINVAL) for a duration_seconds that is none.
+// Returns the role that a profile names. Throws Error(EINVAL) if duration_seconds is no number.
 RoleRequest role_of(const Profile& profile);
 
 class ProfileCredentials {
  public:
-  // `settings` must outlive it.
+  // `settings` outlives this.
   explicit ProfileCredentials(const AwsSettings& settings) : settings_(settings) {}
 
-  // Throws Error that names the profile and the setting, or what the source throws. Nothing where
-  // the profile has no such settings.
+  // Both throw Error that names the profile and the setting; exceptions of the source propagate.
+  // Both return nothing if the profile has no such settings.
   std::optional<Credentials> of_role(const Profile& profile);    // the first two lines above
   std::optional<Credentials> of_others(const Profile& profile);  // the rest
 

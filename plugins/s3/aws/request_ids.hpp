@@ -1,5 +1,5 @@
-// The ids that a service gives each request: whoever runs it finds the request in its logs by them,
-// and AWS's support asks for both of S3's. So every error that an answer leads to tells them.
+// The ids that a service gives each request. Its operators find the request in their logs by them,
+// and AWS's support asks for both of S3's. So every error that an answer leads to contains them.
 #pragma once
 
 #include <string>
@@ -9,10 +9,10 @@
 
 namespace nbdstack {
 
-// "x-amz-request-id: 4442587FB7D0A2F9, x-amz-id-2: vlR7PnpV2Ce81l0PRw6j": from the headers, or what
-// an error document says (RequestId, HostId) for what they do not tell; empty: neither does. `body`
-// is what came in place of response.text. Never throws but for lack of memory, and what is outside
-// of printable ASCII, or longer than any such id, does not get into the message.
+// Returns "x-amz-request-id: 4442587FB7D0A2F9, x-amz-id-2: vlR7PnpV2Ce81l0PRw6j". An id that the
+// headers lack is taken from an error document (RequestId, HostId); the result is empty if both
+// lack them. `body`, if given, replaces response.text. Throws for lack of memory only. An id that
+// is not printable ASCII, or longer than any such id, is left out.
 std::string request_ids_of(const HttpResponse& response, std::string_view body = {});
 
 }  // namespace nbdstack

@@ -1,12 +1,12 @@
-// Which failures are retried, when, and how long.
+// Decides which failures are retried, when, and for how long.
 //
-//   passes by itself               connection refused, reset or cut short; silence (timeout); any
-//                                  5xx, those of proxies too (509, 520 to 530, 598, 599), but for
+//   retried: may pass by itself    connection refused, reset or cut short; silence (timeout); any
+//                                  5xx, those of proxies too (509, 520 to 530, 598, 599), except
 //                                  those below; 408, 409 (a concurrent operation), 423, 425, 429,
-//                                  499; whatever the status, a code that says so (SlowDown,
-//                                  RequestTimeout, Throttling ...); a clock that was off and has
-//                                  been corrected; a body damaged on its way, either way
-//   will be the same next time     whatever the status, a code that says so: quota, an archived
+//                                  499; whatever the status, a code of this kind (SlowDown,
+//                                  RequestTimeout, Throttling ...); a clock that was wrong and has
+//                                  been corrected; a body damaged on the way in or out
+//   not retried: will recur        whatever the status, a code of this kind: quota, an archived
 //                                  object, a key of KMS that is disabled; 501, 505, 506, 507, 508,
 //                                  510, 511; every other status: wrong key (401, 403), no such
 //                                  bucket, redirect, a malformed request; certificates; an
@@ -43,22 +43,22 @@ namespace nbdstack {
 struct Failure {
   bool may_pass = false;
   int code = EIO;      // the errno if this is the last attempt
-  std::string reason;  // for people: status, the service's code and words, what can be done
+  std::string reason;  // for people: status, the service's code and words, the way out
   std::optional<Duration> retry_after{};
-  bool is_damage = false;     // there was an answer, and its body was not what had been stored
+  bool is_damage = false;     // the answer's body was not the one that had been stored
   std::string request_ids{};  // request_ids.hpp
-  Duration put_off{};         // how much of the attempt's time does not count: it got on until then
+  Duration put_off{};         // the part of the attempt's time that made progress: not counted
 
-  // The reason, and by which ids the service's people find the request.
+  // Returns the reason, and the ids by which the service's operators find the request.
   [[nodiscard]] std::string in_words() const;
 };
 
 Failure failure_of(const TransportFailure& failure);
-// "the service answered 403 AccessDenied: no".
+// Returns a text such as "the service answered 403 AccessDenied: no".
 std::string words_of(int status, const ServiceError& error);
-// For an answer that is no success. `error` is parsed from its body.
+// Returns the failure of an answer that is no success. `error` is parsed from its body.
 Failure failure_of(int status, const ServiceError& error, std::optional<Duration> retry_after);
-// One key of a DeleteObjects answer: a code without a status.
+// Returns the failure of one key in a DeleteObjects answer: a code without a status.
 Failure failure_of(const ServiceError& error);
 
 inline constexpr unsigned kRetries_unlimited = std::numeric_limits<unsigned>::max();
@@ -73,7 +73,7 @@ struct RetryPolicy {
 
 struct Attempt {
   unsigned number;     // from 1
-  Duration time_left;  // until the operation's timeout, unless the attempt gets on
+  Duration time_left;  // until the operation's timeout, unless the attempt makes progress
 };
 
 class Retrier {
@@ -82,16 +82,16 @@ class Retrier {
   Retrier(RetryPolicy policy, Clock& clock, std::uint64_t seed)
       : policy_(policy), clock_(clock), random_(seed) {}
 
-  // Calls `attempt` until it returns nothing (success). Throws Error with what failed last, what
-  // `operation` was ("PUT s3://disk/vol/0000") and, where there were several, the number of
-  // attempts. Errors thrown by `attempt` go through at once. `is_over` is asked now and then while
-  // waiting: yes ends that with ESHUTDOWN. Any thread.
+  // Calls `attempt` until it returns nothing (success). Throws Error with the last failure, the
+  // `operation` ("PUT s3://disk/vol/0000") and, if there were several, the number of attempts.
+  // Errors thrown by `attempt` propagate at once. `is_over` is called now and then while waiting;
+  // if it returns true, run() throws Error(ESHUTDOWN). May be called by any thread.
   void run(const std::string& operation,
            const std::function<std::optional<Failure>(const Attempt&)>& attempt,
            const std::function<bool()>& is_over = {});
 
  private:
-  // Nothing: the time does not suffice for another attempt.
+  // Returns nothing if there is not enough time for another attempt.
   std::optional<Duration> pause_after(unsigned attempts, const Failure& failure,
                                       Duration time_left);
   Duration jittered(unsigned attempts);

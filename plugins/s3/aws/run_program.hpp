@@ -1,4 +1,4 @@
-// Runs a program to its end and keeps what it said.
+// Runs a program to its end and keeps its output.
 #pragma once
 
 #include <chrono>
@@ -7,18 +7,18 @@
 
 namespace nbdstack {
 
-// How a program ended.
+// The end of a program.
 struct ProcessOutcome {
-  int exit_code = 0;   // 128 + the signal's number for one that was killed
+  int exit_code = 0;   // 128 + the signal's number if it was killed
   std::string output;  // of stdout
   std::string errors;  // of stderr
 };
 
-// stdin is /dev/null; signals are as in a fresh process, whatever the calling thread blocks.
-// The program is the leader of a process group of its own, which is killed at `limit` and when more
-// than 64 KiB come on one of stdout and stderr; the call returns at once then. Throws Error that
-// names the program (never its arguments, which may hold secrets): ETIMEDOUT, EFBIG, or the errno
-// with which it could not be started.
+// The program's stdin is /dev/null; its signals are as in a fresh process, whatever the calling
+// thread blocks. It leads a process group of its own, which is killed at `limit` and when more than
+// 64 KiB come on one of stdout and stderr; the call returns at once then. Throws Error that names
+// the program (never its arguments, which may hold secrets): ETIMEDOUT, EFBIG, or the errno of the
+// failed start.
 ProcessOutcome run_program(const std::vector<std::string>& arguments,
                            std::chrono::milliseconds limit);
 

@@ -1,4 +1,4 @@
-// AWS Signature Version 4, as S3 wants it. Pure functions: request, credentials and time in,
+// AWS Signature Version 4, as S3 requires it, as pure functions: request, credentials and time in,
 // headers out.
 //
 // The algorithm is AWS's "Create a signed AWS API request" with S3's two exceptions: a path is
@@ -33,25 +33,25 @@ struct SignableRequest {
 struct SigningScope {
   std::string region;
   std::string service = "s3";
-  std::string token_header = "x-amz-security-token";  // in which a session token travels
+  std::string token_header = "x-amz-security-token";  // for a session token
 };
 
 // Every byte but A-Z a-z 0-9 - . _ ~ becomes %XX.
 std::string uri_encode(std::string_view text);
-// The same, but '/' stays.
+// As uri_encode(), but '/' stays.
 std::string encode_path(std::string_view path);
-// name=value pairs, encoded and in the signature's order; "name=" where the value is empty.
+// Returns name=value pairs, encoded and in the signature's order; "name=" if the value is empty.
 std::string encode_query(const QueryList& query);
 
-// The text whose hash is signed.
+// Returns the text whose hash is signed.
 std::string canonical_request(const SignableRequest& request);
-// The value of the Authorization header, over exactly the headers of `request` (x-amz-date must be
-// one of them).
+// Returns the value of the Authorization header, over exactly the headers of `request` (x-amz-date
+// must be one of them).
 std::string authorization(const SignableRequest& request, const Credentials& credentials,
                           const SigningScope& scope, WallTime time);
 
-// What S3 requires: adds x-amz-content-sha256, x-amz-date, the session token (where there is
-// one) and authorization to the request's headers, which must have "host".
+// Returns the request's headers, which must have "host", with those that S3 requires: x-amz-date,
+// x-amz-content-sha256, the session token (if there is one) and authorization.
 HeaderList signed_headers(SignableRequest request, const Credentials& credentials,
                           const SigningScope& scope, WallTime time);
 

@@ -1,4 +1,4 @@
-// What an answer of any of AWS's services means to an operation that has no use for it.
+// Turns an answer of any of AWS's services that an operation cannot use into a Failure.
 #pragma once
 
 #include "plugins/s3/aws/retry.hpp"
@@ -6,10 +6,10 @@
 
 namespace nbdstack {
 
-// 200 to 299.
+// Returns whether the status is 200 to 299.
 bool is_success(const HttpResponse& response);
 
-// The failure that an answer is which the operation has no use for.
+// Returns the failure of an operation that cannot use the answer.
 Failure unexpected(const HttpResponse& response);
 
 }  // namespace nbdstack

@@ -1,17 +1,17 @@
-// The objects of a volume, listed by several requests at a time and handed on as they come.
+// Lists the objects of a volume by several requests at a time, and passes them on as they arrive.
 //
 // A service lists 1,000 keys a request, one page after the other, which takes minutes for a large
 // volume. If names sort like numbers, the rest of a range is halved whenever a thread is idle and a
-// page shows that there may be more, which spreads the work evenly wherever the objects are. Names
+// page shows that there may be more. That spreads the work evenly wherever the objects are. Names
 // that begin with a hash are listed by their first digit, in sixteen equal parts, if there is more
 // than one page. A store whose listings have an order of their own is listed as a whole.
 //
-//   n objects     requests, where no other keys lie between them
+//   n objects     requests, if no other keys lie between them
 //   below 1,000   1
 //   more          at most ceil(n / 1,000) + the lesser of n / 1,000 and 64, in order
 //                 exactly ceil(n / 1,000), in order, with one request at a time
 //                 at most ceil(n / 1,000) + 17, by hash
-//                 exactly ceil(n / 1,000) where the store is known to have its own order
+//                 exactly ceil(n / 1,000) if the store is known to have its own order
 #pragma once
 
 #include <cstddef>
@@ -35,7 +35,7 @@ struct ListedBlock {
 
 struct ListedBlocks {
   std::vector<ListedBlock> blocks;
-  // Of the blocks in [first, end), all that have objects have been handed on by now.
+  // All blocks in [first, end) that have objects have been passed on by now.
   BlockNumber first;
   BlockNumber end;
 };
@@ -48,15 +48,15 @@ class BlockListing {
   // requests in flight are waited for. `blocks` may be empty.
   using Visit = std::function<bool(const ListedBlocks&)>;
 
-  // Both outlive this. `requests` at a time, at least one.
+  // Both outlive this. `requests` is the number of requests at a time, at least one.
   BlockListing(ObjectStore& store, const BlockFormat& format, std::size_t requests)
       : store_(store), format_(format), pool_(requests - 1), requests_(requests) {}
 
-  // The blocks of [first, end), each of them once, but for what list_in_any_order() says. Throws
-  // what the store or `visit` throws, when the requests under way have been answered.
+  // Visits the blocks of [first, end), each of them once (list_in_any_order() has exceptions).
+  // Exceptions of the store and of `visit` propagate, once the requests in flight have ended.
   void run(BlockNumber first, BlockNumber end, const Visit& visit);
 
-  // The same by the caller's thread alone, in ascending order; names must be ordered.
+  // As run(), by the caller's thread alone and in ascending order; names must sort like numbers.
   static void run_in_order(ObjectStore& store, const BlockFormat& format, BlockNumber first,
                            BlockNumber end, const Visit& visit);
 
@@ -71,7 +71,7 @@ class BlockListing {
   void run_as_a_whole(BlockNumber first, BlockNumber end, const Visit& visit);
   void list_all(const std::string& prefix, BlockNumber first, BlockNumber end,
                 const HandOn& hand_on);
-  // Where the object is a block of [first, end).
+  // Adds the object's block if that is in [first, end).
   void add(const ListedObject& object, BlockNumber first, BlockNumber end,
            std::vector<ListedBlock>& blocks) const;
 

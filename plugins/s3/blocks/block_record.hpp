@@ -11,26 +11,27 @@
 //                       "start-time":123456,
 //                       "boot-id":"...",
 //                       "pid-namespace":"...",
-//                       "blocks":1048576,            how many the volume has
-//                       "bytes":1234}                how long the runs are before compression
-//   a zstd frame       the runs, from block 0 on without a gap: each a number in base 128, low
-//                      digits first, that is 4 * length + kind; kind 0: not known, 1: no objects,
-//                      2: objects
-//   16 bytes           XXH3-128 of all that comes before
+//                       "blocks":1048576,            the number of the volume's blocks
+//                       "bytes":1234}                length of the runs before compression
+//   a zstd frame       the runs, from block 0 on without a gap. Each is the number
+//                      4 * length + kind in base 128, low digits first. The kinds are 0 for unknown
+//                      blocks, 1 for blocks without and 2 for blocks with objects
+//   16 bytes           XXH3-128 of all bytes before
 //
-// What a reader may conclude from it:
+// A reader's conclusions:
 //
-//   state           the lease's last record           is
+//   state           the lease's last record           the runs are
 //   recorded        released, by this very owner      true: no server has had the lease since
 //   recorded        any other, or none                not believed: there may have been writes
-//   unowned         any                               not believed, and kept: a server writes
-//                                                     without a lease (own=none)
+//   unowned         any                               not believed, and the record is kept: a
+//                                                     server writes without a lease (own=none)
 //   unowned-ended   any                               not believed
 //
 // An owner writes it once, after its last change of a block and before it releases the lease; a
-// server with own=none at its start and at its end. Every writer replaces only the object that it
-// knows (block_memory.hpp). A volume of 2^20 blocks in a few runs takes some hundred bytes, one
-// with every other block stored some ten thousand; the worst case is some bits a block.
+// server with own=none writes it at its start and at its end. Every writer replaces only the object
+// that it knows (block_memory.hpp). A volume of 2^20 blocks in a few runs takes about a hundred
+// bytes, one with every other block stored about ten thousand; the worst case is a few bits a
+// block.
 //
 // Reading is strict: a reader that does not understand the object queries the store.
 #pragma once
@@ -47,10 +48,11 @@
 
 namespace nbdstack {
 
-// What is longer before compression is not recorded: 2^25 blocks in the worst order have half.
+// Runs that are longer than this before compression are not recorded. 2^25 blocks in the worst
+// order have half as many bytes.
 inline constexpr std::size_t kRuns_bytes_max = std::size_t{64} << 20U;
 
-// The longest object that a volume of so many blocks can have.
+// Returns the size of the longest object that a volume of so many blocks can have.
 std::size_t block_record_bytes_max(std::uint64_t block_count);
 
 struct BlockRecord {
@@ -63,10 +65,10 @@ struct BlockRecord {
   std::uint64_t block_count = 0;
   KnownBlocks blocks{};
 
-  // Nothing: there are too many runs.
+  // Returns nothing if there are too many runs.
   [[nodiscard]] std::optional<std::vector<std::byte>> to_bytes() const;
 
-  // Throws Error(EINVAL) that names the object and what is wrong with it.
+  // Throws Error(EINVAL) that names the object and its fault.
   static BlockRecord parse(std::span<const std::byte> bytes, const std::string& object_name);
 };
 

@@ -1,16 +1,16 @@
-// Values of blocks, for long stretches of equal ones and for those that come block by block: a node
-// for a run (common/block/run_map.hpp), and a byte a block where there are many runs.
+// Maps blocks to values, both for long stretches of equal ones and for those that change block by
+// block: a run takes a node (common/block/run_map.hpp), and a page of many runs a byte a block.
 //
-//   page of 1,024 blocks   kept as                        becomes the other
-//   sparse                 runs, which may go beyond it   when it has more than kRuns_max
-//   dense                  a byte for each block          when it has half as many, or is overwritten
-//                                                         as a whole
+//   page of 1,024 blocks   stored as                           becomes the other
+//   sparse                 runs, which may exceed the page     with more than kRuns_max runs
+//   dense                  a byte for each block               with half as many, or when all of it
+//                                                              is overwritten
 //
-// So memory is a little more than a byte a block at the worst, and nothing where a run is long: a
+// So memory is a little more than a byte a block at worst, and next to nothing for a long run: a
 // disk of any size begins as one.
 //
-// Errors: std::bad_alloc. When assign() or erase() fails, some blocks of the range may have their
-// new value already, and all others have their old one.
+// Errors: std::bad_alloc. If assign() or erase() fails, some blocks of the range may have their new
+// value already, and all others have their old one.
 //
 // Externally synchronized.
 #pragma once
@@ -48,7 +48,7 @@ class BlockStates {
     return run.has_value() ? std::optional(run->value) : std::nullopt;
   }
 
-  // What has a value in the range, in order. Neighbours may have equal values.
+  // Returns the runs in the range that have a value, in order. Neighbours may have equal values.
   [[nodiscard]] std::vector<Run> overlapping(const Range& blocks) const {
     std::vector<Run> found;
     std::uint64_t position = blocks.offset;
@@ -63,11 +63,11 @@ class BlockStates {
     return found;
   }
 
-  // Nodes and pages.
+  // Returns the number of nodes and pages.
   [[nodiscard]] std::size_t size() const { return runs_.size() + pages_.size(); }
 
  private:
-  using Cell = std::uint8_t;  // 0: no value
+  using Cell = std::uint8_t;  // 0 for no value, else the value plus 1
   using Cells = std::array<Cell, kPageBlocks>;
   using Pages = std::map<std::uint64_t, std::unique_ptr<Cells>>;
 
@@ -84,7 +84,7 @@ class BlockStates {
     if (blocks.empty()) return;
     std::uint64_t first = blocks.offset;
     std::uint64_t end = blocks.end();
-    // Dense pages that are covered in part lie at the ends only.
+    // Only at the ends of the range may a dense page be covered in part.
     if (set_in_dense(page_at(first), blocks, value)) {
       first = std::min(end, range_of(page_at(first)).end());
     }
@@ -108,8 +108,8 @@ class BlockStates {
     }
   }
 
-  // Returns whether the page is dense, and keeps being so or had to be changed here: not where all
-  // of it is overwritten.
+  // Sets the part of the range in this page, if the page is dense and not all of it is overwritten.
+  // Returns whether that was so.
   bool set_in_dense(std::uint64_t page, const Range& blocks, std::optional<Value> value) {
     const auto found = pages_.find(page);
     const Range part = range_of(page).intersection(blocks);
@@ -126,7 +126,7 @@ class BlockStates {
     return runs;
   }
 
-  // When it fails the page counts as before, whatever runs_ has for it.
+  // If it fails the dense page still counts, whatever runs_ has for it.
   void make_sparse(typename Pages::iterator page) {
     std::vector<Run> runs;
     append_dense(*page->second, range_of(page->first), runs);

@@ -1,5 +1,5 @@
-// What is certain about the blocks of a volume: these have an object, those have none. Blocks in no
-// run are unknown.
+// Certain knowledge about the blocks of a volume: runs of blocks that have an object, and runs of
+// blocks that have none. Blocks in no run are unknown.
 #pragma once
 
 #include <vector>
@@ -18,7 +18,7 @@ struct KnownRun {
 // Ascending; no two overlap.
 using KnownBlocks = std::vector<KnownRun>;
 
-// For a volume that was created just now: nothing is stored.
+// Returns the knowledge about a new volume: no block is stored.
 inline KnownBlocks no_blocks_stored(std::uint64_t block_count) {
   if (block_count == 0) return {};
   return {{.blocks = {0, block_count}, .stored = false}};

@@ -1,34 +1,36 @@
-// Which blocks of a volume have an object: from what is certain (presence_map.hpp) or the store.
+// Determines which blocks of a volume have an object, from the map of certain knowledge
+// (presence_map.hpp) or from the store.
 //
 // A block is stored, absent or unknown. Absence is a promise: such a block reads as zeros, is
-// written over in part, and is not removed, all without a request. So it rests on proof:
+// written in part without a GET, and is not removed, each without a request about it. So it rests
+// on proof:
 //
 //   source of knowledge                            makes a block
-//   this server created the volume, and nobody     absent, all of them
-//    has owned it before
-//   the record that the last owner left when it    stored or absent, as it says; unknown where it
-//    gave its lease back (block_record.hpp)         was not certain itself
+//   this server created the volume, which had      absent, all of them
+//    no owner before
+//   the record that the last owner left when it    stored or absent, as recorded; unknown if the
+//    released its lease (block_record.hpp)          owner was not certain
 //   a PUT or a removal of ours that succeeded      stored, absent
-//   a GET of the object that says 404              absent; of a stored one: an error, not zeros
-//   a listing of a directory of this machine, or   absent where it shows nothing; where it shows
-//    of a service whose listings the user trusts    one, queried when it is read
-//   any other listing                              nothing. A block that it shows and that is
-//                                                  recorded as absent becomes unknown; blocks that it
-//                                                  hides and that are recorded as stored are logged
+//   a GET of the object that is answered by 404    absent; of a stored one: an error, not zeros
+//   a listing of a directory of this machine, or   absent if not listed; if listed, the store is
+//    of a service whose listings the user trusts    queried when the block is read
+//   any other listing                              unknown, if it is listed and recorded as absent.
+//                                                  Blocks that are recorded as stored and not
+//                                                  listed are logged, no more
 //
 //   block      read           written in part   zeroed, trimmed    in extents
 //   absent     zeros          one PUT           nothing is sent    hole
 //   unknown    GET            GET, then PUT     removed            data
 //   stored     GET            GET, then PUT     removed            data
 //
-// A listing is evidence of the whole: services show objects late, leave some out, or write names in
-// another way than they were given. Even one that is proof is believed only when it shows an object
-// that is known to be there, the witness.
+// Listings in general are no proof: services show objects late, leave some out, or write names in
+// another way than they were given. Even one that is proof is believed only if it shows an object
+// that is known to exist, the witness.
 //
-// All this holds while nobody else may write to the volume. Otherwise nothing is certain: reads and
-// partial writes query the store, zeros and trims remove whatever they cover, and extents show
-// holes only where listings are proof, or, to a read-only server, by the record of the last owner
-// after a check that nobody has written since.
+// All this holds while no other server may write to the volume. Otherwise nothing is certain: reads
+// and partial writes query the store, zeros and trims remove all blocks that they cover, and
+// extents show holes only if listings are proof, or, to a read-only server, by the record of the
+// last owner after a check that no server has written since.
 //
 // A listing in the background begins at the start. It is a hint: if it fails, the rest stays
 // unknown, and the store is queried.
@@ -62,8 +64,9 @@ struct PresenceSettings {
   std::uint64_t block_count = 0;
   std::size_t requests = 1;  // of the listing, at a time
   std::shared_ptr<PresenceMap> map;
-  // Where nobody owns the volume: what is certain as long as nobody has written it. To find that
-  // out takes requests (unchanged_since.hpp), so only runs() uses it. Null if nothing is certain.
+  // If no server owns the volume: the knowledge that is certain as long as no server has written to
+  // it. The check takes requests (unchanged_since.hpp), so only runs() uses it. Null if nothing is
+  // certain.
   std::shared_ptr<PresenceMap> frozen{};
   std::string witness{};  // an object that every listing has to show; empty if none is known
 };
@@ -72,26 +75,27 @@ class Presence {
  public:
   // `objects` outlives this. Starts the listing if the map is in use: otherwise others may write.
   Presence(BlockObjects& objects, PresenceSettings settings);
-  // The destructor waits for the requests of the listing that are under way.
+  // The destructor waits for the requests of the listing that are in flight.
 
-  // Whether the block is known to have no object. Never queries the store.
+  // Returns whether the block is known to have no object. Never queries the store.
   [[nodiscard]] bool is_absent(BlockNumber block) const { return map_.is_absent(block); }
 
-  // The store has answered a GET that there is no such object. Returns true if there must have been
-  // one, unless the block is being changed; the caller repeats the GET as the block's owner.
+  // Called after the store has answered a GET that there is no such object. Returns true if there
+  // must have been one, unless the block is being changed; the caller repeats the GET as the
+  // block's owner.
   [[nodiscard]] bool is_missed(BlockNumber block);
   // For the block's owner: throws Error(EIO) if there must be an object.
   void check_not_missed(BlockNumber block);
 
-  // The blocks of [first, end) that have to be removed to leave none, at most `limit` of them. The
-  // caller owns the range.
+  // Returns the blocks of [first, end) that must be removed so that none has an object, at most
+  // `limit` of them. The caller owns the range.
   StoredBlocks to_remove(BlockNumber first, BlockNumber end, std::size_t limit);
 
-  // The runs of [first, end) that may be stored. A listing that this takes ends after `limit`
-  // objects; where it would be one of the whole volume, everything counts as stored.
+  // Returns the runs of [first, end) that may be stored. If that takes a listing, it ends after
+  // `limit` objects; if it would be one of the whole volume, everything counts as stored.
   StoredRuns runs(BlockNumber first, BlockNumber end, std::size_t limit);
 
-  // Around a change, by the owner of the blocks.
+  // Called before and after a change, by the owner of the blocks.
   void change(std::span<const BlockNumber> blocks) { map_.change(blocks); }
   void stored(BlockNumber block) { map_.stored(block); }
   void removed(std::span<const BlockNumber> blocks) { map_.removed(blocks); }
@@ -109,12 +113,12 @@ class Presence {
     return objects_.format().name_of(block);
   }
 
-  // How a listing that is no proof contradicts the record. Used by the thread that lists.
+  // Contradictions of the record by a listing that is no proof. Used by the thread that lists.
   struct Doubts {
     std::uint64_t recorded = 0;
     std::uint64_t confirmed = 0;
     std::uint64_t unexpected = 0;
-    BlockNumber example{};  // of unexpected ones
+    BlockNumber example{};  // one of the unexpected blocks
   };
 
   BlockObjects& objects_;

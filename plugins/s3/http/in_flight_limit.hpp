@@ -1,20 +1,20 @@
-// How many requests a service is given at once: fewer when it says that they are too many, or says
-// nothing at all.
+// Limits the requests that a service has at once: to fewer after it has refused one as too many, or
+// has left one without an answer.
 //
 // Additive increase, multiplicative decrease (Chiu and Jain, 1989), as TCP does it:
 //
 //   event                                     limit
-//   at first                                  the most that is configured
+//   at first                                  the configured maximum
 //   503, 429, 509 or 529 to a request, or     halved, but at least 1
-//     silence until it is given up
-//   the same to a request that was sent       unchanged: the answers to one burst are one piece of
-//     before the limit was last halved          news
-//   as many good answers as the limit is      one more, but at most what is configured
+//     silence until its timeout
+//   the same to a request that was sent       unchanged: the answers to one burst count once
+//     before the limit was last halved
+//   as many good answers as the limit is      one more, but at most the configured maximum
 //
-// Other failures leave it as it is: they say nothing about the load of the service or the line.
-// How many large ones the line has a use for is another question (line_concurrency.hpp).
+// Other failures leave it unchanged: they do not depend on the load of the service or the line.
+// line_concurrency.hpp limits large transfers to those that the line has a use for.
 //
-// Not thread-safe: its owner's lock protects it (transfer_places.hpp).
+// Externally synchronized, by its owner's lock (transfer_places.hpp).
 #pragma once
 
 #include <algorithm>

@@ -22,7 +22,7 @@ ServedVolume::~ServedVolume() {
   try {
     stop();
   } catch (const std::exception&) {
-    // stop() logs its failures; what it throws is that memory for its work is missing.
+    // stop() logs its failures; it throws only for lack of memory.
   }
 }
 
@@ -48,7 +48,7 @@ void ServedVolume::open() {
   if (layout_.kind == VolumeKind::blocks && !layout_.id.empty() && !store->lists_are_proof()) {
     memory_.emplace(remembered(layout_), host_.processes);
   }
-  // If the rest fails, this gives back what it has taken.
+  // If the rest fails, the destructor gives back the lease or the token.
   auto ownership = std::make_unique<VolumeOwnership>(lease_settings(), host_);
   if (wants_ownership() && layout_.layout == Layout::s3backer) {
     ownership->take_token(*store, layout_, settings_.ownership == Ownership::force);
@@ -87,7 +87,7 @@ void ServedVolume::recall_frozen_blocks(ObjectStore& store) {
   }
 }
 
-// Of who only reads; null where nothing is recorded.
+// Returns the map of a read-only server; null if no record is believed.
 std::shared_ptr<PresenceMap> ServedVolume::frozen_map() {
   if (!settings_.request.readonly || known_blocks_.empty()) return nullptr;
   const auto unchanged = std::make_shared<UnchangedSince>(
@@ -98,7 +98,7 @@ std::shared_ptr<PresenceMap> ServedVolume::frozen_map() {
                                        std::exchange(known_blocks_, KnownBlocks()));
 }
 
-// No request that changes a block is under way.
+// No change of a block may be in flight.
 void ServedVolume::remember_blocks() {
   if (!memory_.has_value()) return;
   const Lease& lease = ownership_->lease();
@@ -113,7 +113,7 @@ bool ServedVolume::writes_unowned() const {
   return !settings_.request.readonly && settings_.ownership == Ownership::none;
 }
 
-// Every listing has to show it.
+// Returns the key of an object that every listing must show; empty if there is none.
 std::string ServedVolume::witness() const {
   if (layout_.kind != VolumeKind::blocks) return {};
   if (ownership_->has_taken_token()) return layout_.mount_token;
@@ -154,7 +154,8 @@ void ServedVolume::serve(const std::function<bool()>& stopping) {
                                        identity_of_volume(layout_, host_.stores.place(), term_));
 }
 
-// Whoever shares a volume on purpose, without a lease, expects others to change it.
+// A volume that is shared on purpose, without a lease, has no conditions: its users expect others
+// to change it.
 ChangeGuard ServedVolume::guard() const {
   ChangeGuard guard{.conditions = ownership_->lease().conditions(),
                     .bound = host_.stores.timeout(),
@@ -181,7 +182,8 @@ void ServedVolume::stop() {
 }
 
 void ServedVolume::abandon() {
-  // The disk is still there for those who are using it, and needs the lease to be refused.
+  // The disk still exists for clients that are using it, and needs the lease to refuse their
+  // writes.
   if (ownership_ != nullptr && !ownership_->lease().has_changed()) ownership_->give_back();
 }
 

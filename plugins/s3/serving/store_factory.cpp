@@ -18,9 +18,9 @@ namespace nbdstack {
 namespace {
 
 constexpr std::string_view kFileScheme = "file://";
-constexpr std::string_view kAwsService = "s3";  // what AWS's hosts begin with
+constexpr std::string_view kAwsService = "s3";  // AWS's hosts begin with it
 
-// Far longer than writing one object takes: whoever wrote it is gone.
+// Far longer than writing one object takes: the writer of an older file has ended.
 constexpr std::chrono::hours kLeftoverAge{1};
 
 std::string directory_of(const std::string& endpoint_url) {
@@ -40,12 +40,12 @@ Endpoint endpoint_of(const ConfiguredUrl& configured, const std::string& region)
   return Endpoint::parse(configured.url, configured.source);
 }
 
-// Nothing but a name can have another one put before it.
+// A label can be put before a host's name, but not before an address.
 bool is_address(std::string_view host) {
   return host.starts_with('[') || host.find_first_not_of("0123456789.") == std::string_view::npos;
 }
 
-// https://NAME-ACCOUNT.s3-accesspoint.REGION.DOMAIN
+// Returns https://NAME-ACCOUNT.s3-accesspoint.REGION.DOMAIN, or the configured endpoint.
 BucketLocationConfig location_of_access_point(const std::string& arn,
                                               const ConfiguredUrl& configured) {
   const AccessPoint point = parse_access_point(arn);
@@ -66,7 +66,7 @@ BucketLocationConfig location_of_access_point(const std::string& arn,
           .is_fixed = true};
 }
 
-// https://BUCKET.s3express-ZONE.REGION.DOMAIN
+// Returns https://BUCKET.s3express-ZONE.REGION.DOMAIN, or the configured endpoint.
 BucketLocationConfig location_of_directory_bucket(const StoreSettings& settings,
                                                   const std::string& zone, bool virtual_host,
                                                   const std::string& region,
@@ -125,13 +125,14 @@ HttpStoreConfig http_config_of(const StoreSettings& settings, const Environment&
           .may_write = {}};
 }
 
-// Of a public image, everybody may get the object, and nobody list the bucket.
+// Returns whether the object can be read although the bucket cannot be listed, as with a public
+// image.
 bool is_readable(ObjectStore& store, const std::string& key) {
   if (key.empty()) return false;
   try {
     return store.look_up(key).has_value();
   } catch (const Error&) {
-    return false;  // the listing's refusal says what is wrong
+    return false;  // the error of the listing has the reason
   }
 }
 
@@ -160,7 +161,7 @@ std::unique_ptr<ObjectStore> StoreFactory::make_checked(const std::string& key, 
   }
   auto store = make_http(waiting);
   try {
-    // Below the key: policies may allow that alone.
+    // The check lists below the key, because policies may allow no more.
     store->check_bucket(key.empty() || key.ends_with('/') ? key : key + "/");
   } catch (const Error& error) {
     if (error.code() != EACCES || !is_readable(*store, key)) throw;

@@ -12,7 +12,7 @@
 namespace nbdstack {
 namespace {
 
-// Refusals in a row that are no fault of anybody's: each open change may come late once.
+// The refusals in a row that need no other writer: each open change may arrive late once.
 constexpr unsigned kRefusals_max = 8;
 
 Clock& clock_of(const ChangeGuard& guard) {
@@ -20,7 +20,8 @@ Clock& clock_of(const ChangeGuard& guard) {
   return guard.clock != nullptr ? *guard.clock : machine_clock;
 }
 
-// As most services have it. Where the ETag is something else, it is not that of any other body.
+// Returns the version that most services give the body. If a service has other ETags, this is not
+// the ETag of any other body.
 ObjectVersion version_of(std::span<const std::byte> body) {
   return ObjectVersion::of('"' + to_hex(md5(body)) + '"');
 }
@@ -85,7 +86,7 @@ GuardedChanges::Base GuardedChanges::base_of(const Target& target, std::span<con
                                              const ObjectVersion& seen) {
   if (!has_conditions()) return {};
   const auto known = versions_.find(target.block);
-  // A look costs less than a body that is going to be refused again.
+  // A look-up costs less than a body that would be refused again.
   if (known.is_disputed) {
     return after_refusal(target, {known.version, known.is_certain}, version_of(body), 1);
   }
@@ -95,8 +96,8 @@ GuardedChanges::Base GuardedChanges::base_of(const Target& target, std::span<con
   return {version_of(store_.look_up(target.key)), true};
 }
 
-// What an attempt of ours may have made of the object is recognised when it is met; where that cannot
-// be, the next change looks first.
+// A version that our attempt may have left is recognised when it is met; if that is not possible,
+// the next change looks the object up first.
 void GuardedChanges::restore(const Target& target, const Base& base, bool is_recognised) {
   if (has_conditions() && base.is_certain && is_recognised) {
     versions_.set(target.block, base.version);
@@ -210,12 +211,12 @@ GuardedChanges::Base GuardedChanges::after_refusal(const Target& target, const B
     return {found, true};
   }
   const bool is_first = versions_.dispute(target.block);
-  // What is gone, and was reported, cannot be lost a second time.
+  // An object that is gone, and was reported, cannot be lost a second time.
   if (!is_first && found.is_absent()) return {found, true};
   throw changed_by_somebody(target.key, base.version, object);
 }
 
-// One that was old, or tells something else than the objects have, is not the only one.
+// A listing that was old, or shows other ETags than the objects have, is not the only one.
 void GuardedChanges::stop_believing_listings(const std::string& key) {
   if (!believes_listings_.exchange(false)) return;
   log::error(
@@ -224,7 +225,8 @@ void GuardedChanges::stop_believing_listings(const std::string& key) {
       key);
 }
 
-// A removal of whatever is there, done late, would remove what the next owner has stored.
+// A removal without a known version, carried out late, would remove an object that the next owner
+// has stored.
 bool GuardedChanges::wants_look(BlockNumber block) const {
   if (!has_conditions() || !removals_.may_be_kept()) return false;
   const auto known = versions_.find(block);
@@ -243,7 +245,7 @@ std::vector<GuardedChanges::Doomed> GuardedChanges::doomed_of(std::span<const Ta
       if (wants_look(target.block)) look(target);
       const auto known = versions_.find(target.block);
       if (known.is_certain || believes_listings_) base = {known.version, known.is_certain};
-      // There was none, but a change of ours may have made one since.
+      // There was no object, but a change of ours may have made one since.
       if (known.is_disputed ||
           (base.is_certain && base.version.is_absent() && open_.has_any(target.block))) {
         base = after_refusal(target, base, ObjectVersion::absent(), 1);
@@ -275,12 +277,13 @@ void GuardedChanges::remove(std::span<const Target> targets) {
   }
 }
 
-// Removes one of them, unless the store minds that the ETag is nobody's.
+// Sends the removal of one of them with an ETag that no object has. A store that keeps conditions
+// refuses it; else the object is removed.
 void GuardedChanges::try_conditions(std::vector<Doomed>& doomed) {
   const auto one = std::find_if(doomed.begin(), doomed.end(),
                                 [](const Doomed& each) { return each.base.version.is_present(); });
   if (one == doomed.end()) return;
-  // A removal that was not refused tells nothing where there may have been nothing to remove.
+  // A removal that was not refused proves nothing if there may have been no object to remove.
   const bool was_there = one->base.is_certain && !open_.has_any(one->target.block);
   Doubt doubt;
   try {
@@ -289,7 +292,7 @@ void GuardedChanges::try_conditions(std::vector<Doomed>& doomed) {
       return;
     }
   } catch (const Error& error) {
-    // It is busy, or somebody else changes the object.
+    // The store is busy, or another writer changes the object.
     if (doubt.may_pass || error.code() == ETIMEDOUT || error.code() == ESHUTDOWN) throw;
     log::debug("{}: the store keeps no conditions of removals: {}", one->target.key, error.what());
     Doubt without_condition;
@@ -346,7 +349,7 @@ std::vector<std::string> GuardedChanges::send_removals(std::span<const Doomed> d
     for (const Doomed& each : doomed) restore(each.target, each.base);
     throw;
   }
-  // Of several attempts the first may have removed it, and the last have found nothing.
+  // The first of several attempts may have removed the object, and the last found none.
   const bool is_proof = condition == Condition::nobodys && !refused.empty() && !doubt.is_open;
   if (is_proof) removals_.wrong_one_refused();
   note_doubts();

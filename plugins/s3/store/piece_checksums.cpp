@@ -24,7 +24,8 @@ std::uint64_t pieces_in(std::uint64_t object_bytes, std::uint64_t piece_bytes) {
   return (object_bytes + piece_bytes - 1) / piece_bytes;
 }
 
-// What stands before the next colon; `text` goes on behind it. Nothing where that is no number.
+// Returns the number before the next colon, or nothing if that is none, and removes both from
+// `text`.
 std::optional<std::uint64_t> take_number(std::string_view& text) {
   const std::size_t colon = text.find(':');
   if (colon == std::string_view::npos) return std::nullopt;

@@ -1,4 +1,4 @@
-// One client's view of a disk that all clients share: read-only for those who asked for that.
+// One client's view of a disk that all clients share: read-only if the client has asked for that.
 #pragma once
 
 #include "common/block/forwarding_layer.hpp"
@@ -8,8 +8,8 @@ namespace nbdstack {
 
 class PerClientVolume final : public ForwardingLayer {
  public:
-  // `disk` outlives this, or rather its last call: a server that is told to stop never destroys the
-  // views.
+  // `disk` outlives the last call of this. It may not outlive this itself: a server that is told to
+  // stop never destroys the views.
   PerClientVolume(Layer& disk, bool readonly) : ForwardingLayer(disk), traits_(disk.traits()) {
     if (!readonly) return;
     traits_.can_write = traits_.can_trim = traits_.can_fast_zero = false;
@@ -31,7 +31,7 @@ class PerClientVolume final : public ForwardingLayer {
     check_writable();
     below().trim(length, offset, durability);
   }
-  // The disk stays with the other clients.
+  // Not passed on, because the other clients continue to use the disk.
   void finalize() override {}
 
  private:

@@ -19,7 +19,7 @@ std::string place_of(const VolumeRequest& request) {
                              : fmt::format("bucket {}, key {}", request.bucket, request.key);
 }
 
-// What a look under the volume's prefix shows first.
+// The first block in a listing of the volume's prefix.
 struct FoundBlock {
   ListedObject object;
   Layout layout = Layout::own;
@@ -71,7 +71,7 @@ std::optional<VolumeLayout> find_image(ObjectStore& store, const VolumeRequest& 
                                   place));
 }
 
-// A volume of our own layout, or an image.
+// Returns whether there is a volume of our own layout, or an image.
 bool holds_something(ObjectStore& store, const std::string& key) {
   try {
     const ObjectNames names(key);
@@ -117,7 +117,7 @@ VolumeLayout open_listed(ObjectStore& store, const VolumeRequest& request,
   if (auto described = own.open_described()) return std::move(*described);
   const auto block = find_block(store, request);
   if (block.has_value()) {
-    // Somebody may have created the volume and written to it since we looked.
+    // Another server may have created the volume, and written to it, since the descriptor was read.
     if (auto described = own.open_described()) return std::move(*described);
     if (block->layout == Layout::own) return own.open_foreign(block->object);
     if (request.layout == Layout::automatic) {
@@ -147,7 +147,8 @@ VolumeLayout open_volume(ObjectStore& store, const VolumeRequest& request) {
     return open_listed(store, request, place);
   } catch (const Error& error) {
     if (error.code() != EACCES || !may_be_image) throw;
-    // Who may get one object and no more is refused at what lies beside it, be it there or not.
+    // A user with permission for one object only is refused at every other key, whether or not it
+    // exists.
     auto image = find_image(store, request, place);
     if (!image.has_value()) throw;
     return std::move(*image);

@@ -2,31 +2,32 @@
 // parts that each passes on its way to the service.
 //
 //   get        The body is checked against x-amz-meta-nbdstack-xxh3, if the object has it (another
-//              program's need not).
-//   get_range  The answer must have exactly the Content-Range of the request, which is widened to
-//              what x-amz-meta-nbdstack-pieces can verify. An object that an older version stored
-//              without it is read whole once (part_read.hpp).
-//   look_up    GET of the first byte: its Content-Range tells the size and, unlike HEAD's, its
-//              errors have a body that says what is wrong. HEAD if the answer tells no size:
-//              services have called the range wrong, or an object empty that is not.
+//              program's may not).
+//   get_range  The answer must have exactly the Content-Range of the request. The request is
+//              widened to whole pieces that x-amz-meta-nbdstack-pieces can verify. An object that
+//              an older version stored without it is read whole once (part_read.hpp).
+//   look_up    GET of the first byte: its Content-Range has the size and, unlike HEAD's, its errors
+//              have a body with the reason. If the answer has no size, HEAD follows: services have
+//              refused the range, or called an object empty that is not.
 //   put        The attributes are headers, as are Content-MD5, x-amz-content-sha256 and the
 //              checksums above (XXH3-128 of the body, hex; piece_checksums.hpp).
 //   remove     One request removes as many keys as the service can in good time
-//              (removal_pace.hpp). A service without DeleteObjects, which is found out once, gets a
-//              DELETE for each key, several at a time. An ETag goes with each key that is meant in
-//              one version only.
-//   list       A page that does not fit the request (list_page.hpp) is requested again, and then an
-//              error. http_store_listing.cpp tells of services whose order is their own.
+//              (removal_pace.hpp). A service without DeleteObjects, which is detected once, gets a
+//              DELETE for each key, several at a time. A key of which only one version is to be
+//              removed is sent with its ETag.
+//   list       A page that does not fit the request (list_page.hpp) is requested again; if that
+//              does not help, it is an error. http_store_listing.cpp handles services with their own
+//              order.
 //
-// A missing object reads as zeros in a volume, so "missing" is believed only of an S3 service that
-// says so (NoSuchKey): the 404 of a misled proxy is an error.
+// A missing object reads as zeros in a volume, so it counts as missing only if an S3 service
+// answers so (NoSuchKey): the 404 of a proxy on a wrong way is an error.
 //
-// A conditional put that meets 412 after an attempt without an answer reads the object back: equal
-// bytes are its own, and the result is `stored`; so two writers that use conditions must not write
-// equal bytes. A service without conditions answers 501: unsupported. Others say so with 400, 403,
-// 405 or 409, which is believed only while it is tried what they know (PutOptions::is_trial).
+// A conditional put that meets 412 after an attempt without an answer reads the object back. If the
+// bytes are equal, they are its own, and the result is `stored`; so two writers that use conditions
+// must not write equal bytes. A service without conditions answers 501: unsupported. Others answer
+// 400, 403, 405 or 409, which means that only in a trial of the conditions (PutOptions::is_trial).
 //
-// A directory bucket knows no Content-MD5: x-amz-checksum-sha256 takes its place.
+// A directory bucket does not support Content-MD5: x-amz-checksum-sha256 takes its place.
 #pragma once
 
 #include <atomic>
@@ -55,17 +56,17 @@ struct HttpStoreConfig {
   std::shared_ptr<CredentialSource> credentials;
   std::shared_ptr<ExpressSession> session;  // of a directory bucket; null for others
   unsigned connections = 16;
-  std::uint32_t timeout_ms = 60'000;  // of one operation with all its attempts, but for the time in
-                                      // which they get on
-  TransferTime time = TransferTime::of_silence;  // whole: without that exception
+  std::uint32_t timeout_ms = 60'000;  // of one operation with all its attempts, except for time in
+                                      // which they make progress
+  TransferTime time = TransferTime::of_silence;  // `whole` counts that time, too
   unsigned retries = kRetries_unlimited;
-  std::string ca_file;  // empty: the system's
+  std::string ca_file;  // empty for the system's
   bool tls_verify = true;
   ServiceOptions options;
-  // The service is known to list keys in an order of its own; else the store finds that out.
+  // Set if the service is known to list keys in its own order; else the store detects that.
   bool lists_unsorted = false;
-  std::function<bool()> stopping;   // the server has been told to stop; empty: never
-  std::function<bool()> may_write;  // objects may be changed at this moment; empty: always
+  std::function<bool()> stopping;   // true once the server is to stop; empty if it never is
+  std::function<bool()> may_write;  // true while objects may be changed; empty if they always may
 };
 
 class HttpStore final : public ObjectStore {
@@ -74,8 +75,8 @@ class HttpStore final : public ObjectStore {
   // before and after it.
   HttpStore(const HttpStoreConfig& config, Clock& clock);
 
-  // Throws what would be wrong with every request: endpoint, credentials, bucket, permission to
-  // list. Meant for the start: it gives up sooner than other operations.
+  // Throws an error that every request would meet: of endpoint, credentials, bucket, permission to
+  // list. For the start of the server: its timeout is shorter than that of other operations.
   void check_bucket(const std::string& prefix);
 
   bool get(const std::string& key, std::span<std::byte> body) override;
@@ -104,7 +105,8 @@ class HttpStore final : public ObjectStore {
   [[nodiscard]] bool keeps_versions() const override { return keeps_versions_; }
   [[nodiscard]] bool lists_are_proof() const override { return config_.options.trust_listing; }
 
-  // Reads of parts that wait for another one to read the same object whole: for tests.
+  // Returns the number of reads of parts that wait while another one reads the same object whole;
+  // for tests.
   [[nodiscard]] std::size_t waiting_for_whole() const { return learned_.waiting(); }
 
  private:
@@ -127,7 +129,7 @@ class HttpStore final : public ObjectStore {
   bool remove_one(const Removal& removal, Doubt& doubt);
   enum class Many : std::uint8_t {
     done,
-    not_known,  // the service may have no such request
+    not_known,  // the service may not support the request
     too_slow,   // it did not answer in time: fewer at a time
   };
   Many remove_many(std::span<const Removal> removals, Doubt& doubt,
@@ -156,7 +158,7 @@ class HttpStore final : public ObjectStore {
   enum class Knows : std::uint8_t { not_tried, yes, no };
   std::atomic<Knows> knows_many_{Knows::not_tried};  // DeleteObjects
   RemovalPace removal_pace_;
-  // Of keys in listings. The service is taken to have its own when a page shows that.
+  // The order of keys in listings. `its_own` once a page has shown that.
   enum class KnownOrder : std::uint8_t { not_seen, by_bytes, its_own };
   std::atomic<KnownOrder> order_;
   std::atomic<bool> keeps_versions_{false};

@@ -1,15 +1,15 @@
-// What the pages of a listing have to be for anybody to go by them.
+// Checks that the pages of a listing are plausible, before a caller relies on them.
 //
-// Services have shown keys that were not asked for, in another writing than their names' (a '+' or
-// a '%' that was encoded once more or once less), twice, or have said that more follows without
-// saying how to go on, or by a way that leads back to where one was. Whoever takes such a page for
-// the truth takes what is stored for holes, or never ends. One such page may be an accident of a
-// service that is being restarted; one after the other is how the service is.
+// Services have listed keys outside of the request, keys in another encoding (a '+' or a '%' that
+// was encoded once more or once less), or keys twice. They have announced further pages without a
+// token for the next one, or with a token that leads back to an earlier page. A caller that
+// believed such a page would take stored blocks for holes, or list for ever. One such page may be
+// an accident of a service that is being restarted; if another follows, it is the service's way.
 //
 // An order other than that of the keys' bytes is no contradiction by itself: S3 Express lists by
-// hashes, services over encrypted names by those, others from the beginning whatever key they were
-// told to begin after. So it is told apart from the other faults, and the caller can list in any
-// order instead.
+// hashes, services over encrypted names by those, and others from the beginning whatever key they
+// are to begin after. So it is a fault of its own (PageFault::is_of_order), after which the caller
+// can list in any order instead.
 #pragma once
 
 #include <cstddef>
@@ -25,11 +25,11 @@ namespace nbdstack {
 
 enum class ListOrder : std::uint8_t {
   by_bytes,  // ascending
-  any,       // as the service has it
+  any,       // the service's own
 };
 
-// Keys that begin with `prefix` and, where they are in order, sort after `after`, which may be
-// empty.
+// The request: keys that begin with `prefix` and, if they are in order, sort after `after`, which
+// may be empty.
 struct AskedKeys {
   std::string prefix;
   std::string after;
@@ -37,26 +37,26 @@ struct AskedKeys {
 
 struct PageFault {
   std::string words;
-  bool is_of_order = false;  // the same keys in another order would do
+  bool is_of_order = false;  // the same keys in another order would have no fault
 };
 
-// The pages of one listing, in the order in which they come. Externally synchronized. Takes sixteen
-// bytes, and what a hash table needs for them, for each page.
+// The pages of one listing, in the order in which they arrive. Externally synchronized. Each page
+// takes two entries of eight bytes in hash tables.
 class PageCheck {
  public:
-  static constexpr unsigned kEmptyPages_max = 1000;  // one after the other
+  static constexpr unsigned kEmptyPages_max = 1000;  // in a row
 
   PageCheck(AskedKeys asked, ListOrder order) : asked_(std::move(asked)), order_(order) {}
 
-  // What the next page contradicts: the question, itself, or the pages before it. Nothing where it
-  // fits.
+  // Returns the fault of the next page if it contradicts the request, itself, or the pages before
+  // it.
   [[nodiscard]] std::optional<PageFault> fault_of(const ListPage& page) const;
 
-  // The page is the next one.
+  // Records the page as the next one.
   void accept(const ListPage& page);
 
-  // What is asked for now is where to begin among the keys in order, or a prefix that ends within a
-  // name: services with an order of their own have refused both.
+  // Returns whether the next request asks for keys after a certain one, or for a prefix that ends
+  // within a name: services with an order of their own have refused both.
   [[nodiscard]] bool asks_for_part() const {
     const bool is_within_name = !asked_.prefix.empty() && !asked_.prefix.ends_with('/');
     return order_ == ListOrder::by_bytes && tokens_.empty() &&
@@ -70,7 +70,7 @@ class PageCheck {
 
   AskedKeys asked_;
   const ListOrder order_;
-  // Hashes: a collision among 64 bits is an error without a cause, once in four billion pages.
+  // Both hold hashes of 64 bits: a collision is an error without a cause, after four billion pages.
   std::unordered_set<std::uint64_t> tokens_;
   std::unordered_set<std::uint64_t> first_keys_;
   unsigned empty_pages_ = 0;

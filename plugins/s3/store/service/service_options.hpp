@@ -1,4 +1,4 @@
-// What a user may ask of a service beyond the requests themselves.
+// The user's options for a service beyond the requests themselves.
 #pragma once
 
 #include <cstdint>
@@ -10,38 +10,38 @@ namespace nbdstack {
 
 struct ServiceOptions {
   HeaderList headers;          // with every request, signed; names in lower case
-  HeaderList put_headers;      // with every PUT of an object as well
-  HeaderList block_headers;    // the same, of those that hold the disk's blocks
+  HeaderList put_headers;      // also with every PUT of an object
+  HeaderList block_headers;    // also with every PUT of a block of the disk
   HeaderList session_headers;  // with CreateSession, for a directory bucket
-  bool http2 = false;          // where the service offers it
-  bool hedging = true;  // reads that take longer than nearly all others are sent a second time
-  bool trust_listing = false;  // what a listing does not show is taken for absent
-  // Of bodies, over all requests together; 0: none.
+  bool http2 = false;          // if the service offers it
+  bool hedging = true;         // reads slower than nearly all others are sent a second time
+  bool trust_listing = false;  // objects that a listing does not show count as absent
+  // For bodies, over all requests together; 0 for no limit.
   std::uint64_t upload_limit_bytes_s = 0;
   std::uint64_t download_limit_bytes_s = 0;
-  // How long last writes wait for a service that is silent while the server stops; no longer than
-  // any operation waits.
+  // Limits the wait of the last writes for a silent service while the server stops; no operation
+  // waits longer than its own timeout.
   std::uint64_t stop_timeout_ms = 20'000;
 };
 
-// The headers that say how objects are to be kept; empty: not said. The functions throw Error(EINVAL)
-// that names the parameter.
+// The storage of objects, as headers of requests; empty if not given. The functions throw
+// Error(EINVAL) that names the parameter.
 struct KeepingOptions {
   std::string storage_class;  // storage-class=, of blocks only
   std::string sse;            // sse=AES256 or aws:kms, or aws:kms:dsse
-  std::string sse_kms_key;    // sse-kms-key=, only with one of the latter
+  std::string sse_kms_key;    // sse-kms-key=, only with one of the aws:kms kinds
   std::string acl;            // acl=, a canned one
 
   [[nodiscard]] HeaderList put_headers() const;
   [[nodiscard]] HeaderList block_headers() const;
 
-  // Of a directory bucket, which is told of encryption when a session begins, and has one storage
-  // class and no ACLs. Throws as above for what it does not have.
+  // Returns the headers for a directory bucket, which takes the encryption when a session begins.
+  // It has one storage class and no ACLs: throws as above if the user has given one.
   [[nodiscard]] HeaderList session_headers() const;
 };
 
-// "Name: value" of the parameter header=. Throws Error(EINVAL) where it is none, or one that the
-// client sets itself.
+// Parses "Name: value", the parameter header=. Throws Error(EINVAL) if it is no header, or one that
+// the plugin itself sets.
 Header parse_header(const std::string& text);
 
 }  // namespace nbdstack
