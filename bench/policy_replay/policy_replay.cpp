@@ -76,7 +76,7 @@ Sizes parse_sizes(std::string_view option, std::string_view text) {
   }
 }
 
-// False: the user has been told how.
+// Returns false if it has printed the usage.
 bool parse_options(int argc, char** argv, Options& options) {
   const std::array<option, 5> known{{{"block-size", required_argument, nullptr, 'b'},
                                      {"cache-sizes", required_argument, nullptr, 'c'},

@@ -14,7 +14,7 @@ class ContentlessCache {
   ContentlessCache(std::unique_ptr<EvictionPolicy> policy, std::uint64_t slots)
       : policy_(std::move(policy)), slots_(slots) {}
 
-  // Whether the block was cached; it is afterwards.
+  // Returns whether the block was cached; it is afterwards.
   bool ask_for(BlockNumber block) {
     if (const auto found = slot_of_.find(block); found != slot_of_.end()) {
       policy_->used(found->second);
@@ -47,7 +47,7 @@ class ContentlessCache {
   std::unordered_map<BlockNumber, Slot> slot_of_;
 };
 
-// How far the scan has come when `done` of `all` requests of the trace have been made.
+// Returns the bytes that the scan has read when `done` of `all` requests of the trace are made.
 std::uint64_t scan_goal(std::size_t done, std::size_t all, std::uint64_t disk_bytes) {
   const double share = (static_cast<double>(done) / static_cast<double>(all) - 0.25) / 0.5;
   return static_cast<std::uint64_t>(std::clamp(share, 0.0, 1.0) * static_cast<double>(disk_bytes));

@@ -19,7 +19,7 @@ struct Scan {
   std::uint64_t request_bytes = 0;  // 0: there is none
 };
 
-// What the requests of the trace found; those of the scan are not counted.
+// The result of the trace's requests; those of the scan are not counted.
 struct ReplayResult {
   std::uint64_t accesses = 0;
   std::uint64_t misses = 0;

@@ -11,7 +11,7 @@
 namespace nbdstack::bench {
 namespace {
 
-// False: an answer was not the expected one.
+// Returns false if an answer was not the expected one.
 bool serve(HttpClient& client, Work& work) {
   std::vector<std::byte> body(work.body_bytes());
   Request next;

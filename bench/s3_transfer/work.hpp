@@ -1,4 +1,4 @@
-// What the programs of bench/s3-transfer have in common: the work to do, from the command line.
+// The work of the programs of bench/s3-transfer, from the command line.
 //
 //   PROGRAM get|put|random URL OBJECTS OBJECT_BYTES REQUESTS IN_FLIGHT
 //
@@ -52,7 +52,7 @@ class Work {
     return is_put() ? status / 100 == 2 : status == expected_status();
   }
 
-  // False: all have been given out. Any thread.
+  // Returns false if all have been given out. May be called by any thread.
   bool next(Request& request) {
     const std::size_t number = given_.fetch_add(1, std::memory_order_relaxed);
     if (number >= requests_) return false;

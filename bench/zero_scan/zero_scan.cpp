@@ -1,4 +1,4 @@
-// How fast the search for zeros (common/block/zeros.hpp) is, beside plain reading of memory.
+// Measures the search for zeros (common/block/zeros.hpp) beside plain reading of memory.
 //
 //     BUILD/bench/zero-scan
 //

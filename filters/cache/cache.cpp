@@ -112,7 +112,7 @@ void CacheFilter::open_directory() {
     const auto probe = temporary_store();
   } else if (const auto found = directory_->identity()) {
     // Everything but the disk itself is known before the layer below is opened. The directory's
-    // content is checked now, too: after the fork a refusal reaches nobody.
+    // content is checked now, too: after the fork the user would not see a refusal.
     CacheIdentity wanted = identity_for(found->export_name, found->disk_size_bytes);
     wanted.disk_id = found->disk_id;
     directory_->expect(wanted);

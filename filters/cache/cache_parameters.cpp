@@ -19,7 +19,7 @@
 namespace nbdstack {
 namespace {
 
-// Of the free space, if a cache that survives has no size of its own.
+// The part of the free space that a cache-dir uses if the user gives no size.
 constexpr unsigned kDefaultPercentOfFree = 80;
 
 constexpr std::uint64_t kMostThreads = 256;

@@ -25,8 +25,8 @@ namespace nbdstack {
 
 class KnownExtents final : public KnownRanges {
  public:
-  // How far ahead a reply is expected to reach: the longest query that NBD has, rounded down to a
-  // multiple of every block size. A layer may reply for less, or for more.
+  // The length that a reply is expected to cover: NBD's longest query, rounded down to a multiple
+  // of every block size. A layer may reply for less, or for more.
   static constexpr std::uint64_t kAskedAhead = (1ULL << 32) - 65536;
   // Extents in one answer: more would keep other callers waiting for the mutex.
   static constexpr std::size_t kMostExtents = 8192;

@@ -100,7 +100,7 @@ void DigestTable::settle(Entry& entry, End end, TimePoint now) {
   if (end != End::undone || !entry.changed_at) entry.changed_at = now;
 }
 
-// Pins blocks from `first` on, with new entries where there are none, until there is no room.
+// Pins blocks from `first` on, with new entries for those without one, until there is no room.
 std::uint64_t DigestTable::take(BlockNumber first, std::uint64_t count, std::size_t limit,
                                 Pins& pins) {
   std::uint64_t taken = 0;

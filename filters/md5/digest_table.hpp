@@ -73,7 +73,7 @@ class DigestTable {
     Duration cache_time{};           // for ever if zero
     Duration min_write_delay{};      // at most cache_time, unless that is zero
     Duration longest_time_pinned{};  // added to the bound of waiting for room
-    // Whether written blocks stay here. If a Md5File keeps them, the table is only for changes in
+    // If set, written blocks stay here. If a Md5File keeps them, the table is only for changes in
     // flight, and cache_time is min_write_delay.
     bool keeps_written = true;
   };

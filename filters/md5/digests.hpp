@@ -38,7 +38,7 @@ class Digests {
     std::vector<std::pair<BlockNumber, Expectation>> blocks;
   };
 
-  // What is known of the changed blocks after success.
+  // The knowledge about the changed blocks after success.
   enum class Outcome : std::uint8_t { unknown, contents };
 
   // A change of the blocks that `run` touches. From its construction to its end they are "writing";

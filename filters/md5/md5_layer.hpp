@@ -98,7 +98,7 @@ class Md5Layer final : public ForwardingLayer {
     BlockNumber first;
     std::uint64_t count;
   };
-  // Whether the range of a block to read again is owned already.
+  // The owner of the range of a block to read again.
   enum class Owner : std::uint8_t { nobody, caller };
   struct Mismatch {
     Md5FileRecord expected;

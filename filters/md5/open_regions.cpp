@@ -24,7 +24,7 @@ struct RawEntry {
 static_assert(sizeof(RawEntry) == OpenRegions::kEntry_bytes);
 static_assert(kRegionList_offset + OpenRegions::kEntries * sizeof(RawEntry) <= kRecords_offset);
 
-// Whether a file can have records of such a region: they must lie within the largest file.
+// Returns whether a file can have records of such a region: they must lie within the largest file.
 bool is_possible(const RawEntry& raw) {
   constexpr std::uint64_t kFile_bytes_max = std::numeric_limits<std::int64_t>::max();
   return raw.region_plus_1 != 0 &&

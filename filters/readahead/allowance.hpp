@@ -1,4 +1,4 @@
-// How many bytes may be prefetched and not read yet. Externally synchronized.
+// Bounds the bytes that are prefetched and not read yet. Externally synchronized.
 //
 // A prefetch spends from the allowance, and a read of prefetched data gives it back: data that is
 // never read is lost. It begins with two first windows for each stream, one to read and one to

@@ -31,7 +31,7 @@ class PrefetchThreads {
 
   // Discards the waiting jobs, now and from now on.
   void give_up();
-  // The same, and waits for the jobs that have begun.
+  // As give_up(), and waits for the jobs that have begun.
   void stop();
   // Returns whether either has been called.
   [[nodiscard]] bool is_stopping();

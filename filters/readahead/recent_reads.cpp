@@ -19,7 +19,7 @@ constexpr int kWeightOfPair = 2;
 constexpr int kWeightOfRhythm = 1;
 constexpr std::int64_t kRhythmSlack_arrivals = 1;  // for irregular other reads
 
-// Whether `second` begins where `first` ends, or near it.
+// Returns whether `second` begins at the end of `first`, or near it.
 bool adjoin(const Range& first, const Range& second) {
   const std::uint64_t slack = second.length / 4;
   return second.offset + slack >= first.end() && second.offset <= first.end() + slack;
@@ -125,7 +125,7 @@ std::optional<AccessPattern> RecentReads::find_stride(const Read& read) const {
 }
 
 // Returns whether the reads before `before` are as far apart as these two. Offsets wrap around
-// below zero, where no read is.
+// below zero, to offsets without reads.
 bool RecentReads::continues_stride(const Read& read, const Read& before) const {
   const std::uint64_t step = before.range.offset - read.range.offset;
   Read last = before;

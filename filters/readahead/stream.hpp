@@ -56,7 +56,8 @@ class Stream {
   // Takes a read that is no stranger. Returns a gap that is not expected to be read any more.
   std::optional<Range> take(const Range& read, Relation relation);
   [[nodiscard]] bool is_lost() const { return score_ < 0; }
-  // Whether it is confirmed: random reads are hardly ever where they are expected twice.
+  // Returns whether the stream is confirmed: random reads are hardly ever where a stream expects
+  // them, two times in a row.
   [[nodiscard]] bool reads_on() const { return in_order_ >= 2; }
 
   // Sets the time of its last read, counted in reads of all streams.

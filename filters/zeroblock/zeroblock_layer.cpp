@@ -133,7 +133,7 @@ void ZeroBlockLayer::pread(std::span<std::byte> buffer, std::uint64_t offset) {
   explain("a read", range, bytes_below);
 }
 
-// Also remembers blocks of zeros that the layer below stores.
+// Reads, and remembers blocks of zeros that the layer below stores.
 void ZeroBlockLayer::read_and_learn(std::span<std::byte> buffer, std::uint64_t offset) {
   const Range whole = blocks_inside(geometry_, {offset, buffer.size()});
   if (whole.empty()) {

@@ -26,7 +26,7 @@ int parse_level(const std::string& value) {
   return level;
 }
 
-// One that notes that it was given, also where it is given empty.
+// Returns a row whose target shows that the parameter was given, even if its value is empty.
 Parameter text_parameter(std::string name, std::optional<std::string>& target, std::string value,
                          std::string help) {
   return {.name = std::move(name),
@@ -220,7 +220,7 @@ void S3Parameters::keep_in_directory_bucket() {
   if (requester_pays_) throw Error(EINVAL, "requester-pays: of a directory bucket its owner pays");
   HeaderList& headers = store_.options.session_headers;
   headers = keeping_.session_headers();
-  // Else the service gives as much as the policies allow.
+  // Without this header the service grants as much as the policies allow.
   if (serving_.request.readonly) headers.emplace_back("x-amz-create-session-mode", "ReadOnly");
 }
 

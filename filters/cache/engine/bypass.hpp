@@ -28,15 +28,15 @@ class Bypass {
   // Called if the change failed, so that the content below is unknown. Clean pages are forgotten;
   // dirty ones will be written.
   void forget_clean();
-  // The change succeeded: applies it to what is cached. Whole blocks are dropped, and parts of
-  // blocks become zeros.
+  // Called if the change succeeded: applies it to the cached content. Whole blocks are dropped, and
+  // parts of blocks become zeros.
   void apply_zeros();
-  // The same for a trim, after which the content is unspecified: whole blocks are dropped.
+  // As apply_zeros(), for a trim, after which the content is unspecified: whole blocks are dropped.
   void drop_whole_blocks();
-  // The same for a write: parts and whole blocks alike take the data that went below.
+  // As apply_zeros(), for a write: parts and whole blocks alike take the data that went below.
   void apply_data(std::span<const std::byte> data);
-  // For a durable store: dirty content of before the change must not come back after a crash, to be
-  // written over it. Called last, before the change is acknowledged.
+  // Keeps a durable store from writing dirty content of before the change over it after a crash.
+  // Called last, before the change is acknowledged.
   void commit();
 
  private:

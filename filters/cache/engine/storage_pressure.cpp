@@ -10,7 +10,7 @@
 namespace nbdstack {
 namespace {
 
-// How many blocks give their storage back at once, and how often one commit requests that.
+// The blocks that give their storage back at once, and the times that one commit requests that.
 constexpr std::size_t kGivenBack_blocks = 64;
 constexpr int kMostTimesGivenBack = 4;
 

@@ -127,8 +127,8 @@ class WriteBacks {
         turns_(static_cast<std::ptrdiff_t>(state.settings.threads)) {}
 
   // Ensures that all of `blocks` (sorted) and `zeros`, as they are now, are below. Throws the first
-  // failure after trying all, or so many that the layer below must be out of order. The caller owns
-  // no range of GuardedState::changes.
+  // failure after trying all, or enough of them to show that the layer below does not work. The
+  // caller owns no range of GuardedState::changes.
   void run(Layer& below, std::vector<BlockNumber> blocks, std::vector<Range> zeros,
            Durability durability = Durability::on_flush);
   // Write back what is dirty and not busy, without waiting and without throwing.

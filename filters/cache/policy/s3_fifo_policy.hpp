@@ -20,8 +20,8 @@
 //    block neither arrived nor was used before in the same epoch. (A scanned block whose uses
 //    happen to span two epochs counts as one of proven use. That is rare while there are far fewer
 //    readers than arrivals in an epoch: 16 of these for 1024 cached blocks.)
-//  - With that filter one use is proof enough, where the paper requires two, and main needs one
-//    bit, where the paper has two.
+//  - With that filter one use is proof enough, instead of the paper's two, and main needs one bit
+//    instead of two.
 //  - A new block moves to main when it is used, not when it would be evicted, so no search for a
 //    victim has to move many blocks first.
 //  - Small is a quarter of the cache, not a tenth: small caches lose less, large ones nothing.

@@ -12,7 +12,7 @@ namespace {
 
 // The pause while nothing may be written.
 constexpr std::chrono::seconds kLookAgain(1);
-// How long a layer below is kept open without work: opening one may take a while.
+// The time for which a layer below is kept open without work: opening one may take a while.
 constexpr std::chrono::milliseconds kRestAfter(300);
 
 }  // namespace

@@ -11,7 +11,7 @@
 namespace nbdstack {
 namespace {
 
-// What clients were told about their writes.
+// Returns the promise to clients about their writes, for a message.
 const char* promised(CacheMode mode) {
   switch (mode) {
     case CacheMode::unsafe:

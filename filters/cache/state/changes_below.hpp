@@ -1,6 +1,6 @@
 // Externally synchronized: the ranges that are being changed in the layer below.
 //
-//   kind         registered by                                   excludes where they overlap
+//   kind         registered by                                   excludes, if they overlap
 //   write-back   write-backs and zeroings, with everything       every other change
 //                they may have to read to complete a request
 //   bypass       a change that bypasses the cache                write-backs; not other bypasses,

@@ -26,7 +26,7 @@ struct CacheSettings {
   std::uint32_t block_size = 64U << 10U;  // a power of two
   std::uint64_t fetch_bytes = 0;          // loaded together on a miss; one block if not larger
   std::uint64_t max_size_bytes = 0;       // as large as the disk if 0
-  // Of max_size_bytes: above the high one blocks are evicted, down to the low one.
+  // Parts of max_size_bytes: above the high one blocks are evicted, down to the low one.
   unsigned high_threshold_percent = 95;
   unsigned low_threshold_percent = 80;
   std::uint64_t max_dirty_bytes = 0;                  // writers wait above it; no bound if 0

@@ -26,7 +26,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-// How long and how often to wait for an answer.
+// The timeouts and retries of a request.
 struct Patience {
   ExchangeOptions options{
       .connect_timeout = milliseconds(1'000), .timeout = milliseconds(3'000), .is_direct = true};

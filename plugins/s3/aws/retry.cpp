@@ -11,7 +11,7 @@
 namespace nbdstack {
 namespace {
 
-// How late a pause may notice that waiting has become pointless.
+// The interval at which a pause checks whether waiting has become pointless.
 constexpr Duration kLookEvery = std::chrono::milliseconds(100);
 
 // An attempt that has less time than this is not worth starting.
@@ -38,8 +38,8 @@ bool is_of_kms(std::string_view code) {
   return code.starts_with("KMS.") && !code.ends_with("ThrottlingException");
 }
 
-// Whether the request was correct, whatever the status is: it was slow or damaged on its way, or
-// came at a bad moment.
+// Returns whether the code means, whatever the status is, that the request was correct: it was
+// slow, damaged on its way, or refused for the time being.
 bool is_passing(std::string_view code) {
   return is_one_of(
       code, "RequestTimeout", "RequestTimeoutException", "IncompleteBody", "BadDigest",

@@ -19,7 +19,7 @@
 
 namespace nbdstack {
 
-// How a verb changes objects.
+// The settings for changes of objects by a verb.
 struct ChangeOptions {
   std::size_t requests = 16;  // at a time, at least one
   // Called before each request that changes something, by any thread; throws if that is not allowed

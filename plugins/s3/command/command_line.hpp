@@ -33,7 +33,7 @@ class CommandLine {
   CommandLine& operator=(const CommandLine&) = delete;
 
   [[nodiscard]] Verb verb() const { return verb_; }
-  // Not for help and version.
+  // Empty for help and version.
   [[nodiscard]] const S3Parameters& parameters() const { return parameters_; }
   [[nodiscard]] const std::string& new_passphrase() const { return new_passphrase_; }
 

@@ -1,5 +1,5 @@
 // The base of the verbs of nbdstack-s3: the store, the lease under which a verb changes the volume,
-// and the progress. Used by one thread; only the functions in change_options() are called by others.
+// and the progress. Used by one thread; others call only the functions in change_options().
 #pragma once
 
 #include <memory>

@@ -102,7 +102,7 @@ class VerbRun : private VerbContext {
                         .check_writable = change_options().check_writable};
       take_lease();
       writing = leased_store();
-      layout = layout_to_check(*writing);  // whoever had the lease before may have changed it
+      layout = layout_to_check(*writing);  // the former owner of the lease may have changed it
       known = handover(*writing).recall(remembered(layout));
     }
     const CheckResult result = check_volume(
@@ -181,7 +181,7 @@ class VerbRun : private VerbContext {
     check_resizable(find_volume(*look, settings_.request));
     take_lease();
     const auto store = leased_store();
-    // Again: whoever had the lease before may have changed it.
+    // It is looked up again, because the former owner of the lease may have changed it.
     const FoundVolume volume = find_volume(*store, settings_.request);
     check_resizable(volume);
     const std::uint64_t new_size = *settings_.request.size_bytes;
@@ -228,7 +228,8 @@ class VerbRun : private VerbContext {
     if (volume.kind == FoundKind::image) {
       throw Error(EINVAL, fmt::format("{} is a single object, and no volume", volume.place));
     }
-    // Also to be told now if versions may not be listed.
+    // Checked now, so that the user learns of a lack of permission to list versions before the
+    // confirmation.
     const VersionScope scope = VersionScope::of(volume);
     if (command_.versions()) has_old_versions(*look, scope);
     ask(volume);

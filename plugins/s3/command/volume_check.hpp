@@ -71,7 +71,7 @@ struct CheckEvents {
   std::function<void(const CheckResult&)> progress;
 };
 
-// How objects are renewed.
+// The settings for renewing objects.
 struct Renewal {
   ConditionalPuts conditions;  // as the store honours them
   // Throws if the volume must not be written any more.

@@ -21,7 +21,7 @@
 //   1                  an untouched volume       again
 //   2 to 5             refuses to open           again; a lease that was held expires, at once if
 //                                                it was held on the same machine
-//   1 to 3, s3backer   refuses to open without   again, with own=force, which asserts that nobody
+//   1 to 3, s3backer   refuses to open without   again, with own=force, which asserts that no host
 //                      own=force                 has mounted it; block 0 records the geometry to
 //                                                the end; without block 0, size= is needed
 //

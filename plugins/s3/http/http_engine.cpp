@@ -30,7 +30,7 @@ TransferPlaces::Wanted wanted_for(const HttpRequest& request) {
           .bytes = bytes};
 }
 
-// Nothing was sent.
+// Returns the failure of a request of which nothing was sent.
 TransportFailure no_place_in_time(Duration put_off) {
   return {.kind = Kind::timeout,
           .message = "no connection became free in time",

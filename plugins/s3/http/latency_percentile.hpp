@@ -25,8 +25,8 @@ class LatencyPercentile {
 
   void add(Duration latency);
 
-  // The time within which `percent` of the recent ones were done, rounded up to its bucket's end.
-  // Nothing while there are fewer than kSamples_min.
+  // Returns the time within which `percent` of the recent requests were done, rounded up to its
+  // bucket's end, or nothing with fewer than kSamples_min.
   [[nodiscard]] std::optional<Duration> at(unsigned percent) const;
 
  private:

@@ -32,7 +32,7 @@ void set(CURL* handle, CURLoption option, Value value) {
   }
 }
 
-// As libcurl does it, but programs that are run (credential_process) do not inherit it.
+// Opens a socket as libcurl does, except that programs (credential_process) do not inherit it.
 curl_socket_t open_socket(void* /*unused*/, curlsocktype /*purpose*/, curl_sockaddr* address) {
   return ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
@@ -88,7 +88,7 @@ void Transfer::make_handle() {
   set(handle_, CURLOPT_TCP_KEEPALIVE, 1L);
   set(handle_, CURLOPT_BUFFERSIZE, kBuffer_bytes);
   set(handle_, CURLOPT_UPLOAD_BUFFERSIZE, kBuffer_bytes);
-  // A name that is being looked up when the request ends: nobody waits for the resolver.
+  // The end of a request does not wait for the resolver, even if that is looking up a name.
   set(handle_, CURLOPT_QUICK_EXIT, 1L);
   set(handle_, CURLOPT_OPENSOCKETFUNCTION, open_socket);
   set(handle_, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(config_.connect_timeout.count()));
@@ -182,8 +182,8 @@ HttpOutcome Transfer::finish(CURLcode code) {
   const Kind kind = is_refused_by_proxy(handle_) ? Kind::proxy : kind_of(code);
   request_ = nullptr;
   end_pauses();
-  // What failed may have left something behind (after a name that did not resolve, libcurl 7.88
-  // refuses options): the next request starts afresh.
+  // A failure may leave the handle unusable (after a name that did not resolve, libcurl 7.88
+  // refuses options): the next request gets a new one.
   if (code != CURLE_OK) curl_easy_cleanup(std::exchange(handle_, nullptr));
   if (too_long_) {
     return TransportFailure{

@@ -90,7 +90,7 @@ class Transfer {
   Look look(TimePoint now);
   // The time without bytes in either direction, though none was held back; as of the last look.
   [[nodiscard]] Duration silence(TimePoint now) const { return now - moved_; }
-  // Whether it has been slower than kCrawl_bytes_s for too long; as of the last look.
+  // Returns whether it was slower than kCrawl_bytes_s for too long, as of the last look.
   [[nodiscard]] bool crawls() const;
 
  private:

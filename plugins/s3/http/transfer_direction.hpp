@@ -1,4 +1,5 @@
-// What all transfers share in one direction: the bandwidth limit, and how many it holds back.
+// The state that all transfers share in one direction: the bandwidth limit, and the number of
+// transfers that it holds back.
 //
 // A transfer that may not send or receive for now pauses itself and tries again at ready_at().
 // There is no queue: each piece costs its size, and all waiting transfers try again at about the
@@ -20,12 +21,13 @@ namespace nbdstack {
 
 class TransferDirection {
  public:
-  explicit TransferDirection(std::uint64_t limit_bytes_s)  // 0: no limit
+  explicit TransferDirection(std::uint64_t limit_bytes_s)  // 0 for none
       : is_limited_(limit_bytes_s > 0), limit_(limit_bytes_s) {}
 
   [[nodiscard]] bool is_limited() const { return is_limited_; }
 
-  // Returns how many of `bytes` may pass now, and counts them as passed. 0: none before ready_at().
+  // Returns how many of `bytes` may pass now, and counts them as passed. If it returns 0, none may
+  // pass before ready_at().
   std::size_t take_some(std::size_t bytes, TimePoint now) {
     if (!is_limited_) return bytes;
     const MutexLock lock(mutex_);
@@ -33,7 +35,7 @@ class TransferDirection {
     limit_.spend(taken);
     return taken;
   }
-  // The same for a piece that passes as a whole or not at all.
+  // As take_some(), for a piece that passes as a whole or not at all.
   bool take_all(std::size_t bytes, TimePoint now) {
     if (!is_limited_) return true;
     const MutexLock lock(mutex_);
@@ -41,7 +43,7 @@ class TransferDirection {
     limit_.spend(bytes);
     return true;
   }
-  // When a refused transfer should try again.
+  // Returns the time at which a refused transfer should try again.
   [[nodiscard]] TimePoint ready_at(TimePoint now) {
     const MutexLock lock(mutex_);
     limit_.allowance(now);  // counts what has come since

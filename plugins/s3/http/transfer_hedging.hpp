@@ -46,7 +46,8 @@ class TransferHedging {
     Duration silent{};  // since a byte last moved
     bool has_first_byte = false;
   };
-  // Whether to send one again. Yes costs a share: ask only when ready.
+  // Returns whether to send a late request again. If so, it spends a share, so it is called only by
+  // a caller that can send one now.
   bool should_repeat(const Late& late) {
     if (late.waited < kLateness_min || saved_ < 100) return false;
     const Usual& usual = usual_of(late.bytes);

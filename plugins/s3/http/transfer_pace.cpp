@@ -1,4 +1,4 @@
-// How a transfer gets on: pauses, and what the kernel tells of its connection.
+// The progress of a transfer: its pauses, and the kernel's figures of its connection.
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>

@@ -7,7 +7,7 @@
 //              its deadline comes first            none
 //              its request is over                 none; Error(ESHUTDOWN)
 //   repeat()   its GET is late, a place is free,   a second one              (transfer_hedging.hpp)
-//              and nobody waits
+//              and no caller waits
 //   carried()  more than before                     more large ones       (line_concurrency.hpp)
 //   learn()    "too busy", silence, a good answer   fewer or more in all      (in_flight_limit.hpp)
 //              what it carried, in which time       fewer or more large ones (line_concurrency.hpp)

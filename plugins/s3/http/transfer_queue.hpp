@@ -39,7 +39,7 @@ class TransferQueue {
     note(its_class, now);
   }
 
-  // Returns nothing if nobody waits, or there is no place; large ones use at most `large_most`.
+  // Returns nothing if no request waits, or there is no place; large ones use at most `large_most`.
   std::optional<Waiting> take(unsigned places, unsigned large_most, TimePoint now) {
     const std::optional<TransferClass> next = next_class(places, large_most, now);
     if (!next) return std::nullopt;

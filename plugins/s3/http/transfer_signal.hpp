@@ -33,7 +33,7 @@ class TransferSignal {
     }
   }
 
-  // Whether it has been signalled. One thread waits.
+  // Returns whether it was signalled before the deadline. One thread waits.
   bool wait_until(TimePoint deadline) {
     for (;;) {
       std::uint32_t expected = kPending;

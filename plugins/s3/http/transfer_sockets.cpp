@@ -40,7 +40,7 @@ std::span<const TransferSockets::Event> TransferSockets::wait(int timeout_ms) {
   if (::poll(wanted_.data(), wanted_.size(), timeout_ms) <= 0) return events_;
   for (const pollfd& each : wanted_) {
     const auto happened = static_cast<unsigned>(each.revents);
-    // What libcurl does there next tells it of an error or of the other end's leaving.
+    // libcurl's next call on that socket shows it an error, or that the other end has closed it.
     const bool failed = (happened & (POLLERR | POLLHUP | POLLNVAL)) != 0;
     const unsigned told = static_cast<unsigned>(each.events) & (failed ? ~0U : happened);
     const int bits = ((told & POLLIN) != 0 ? CURL_CSELECT_IN : 0) |

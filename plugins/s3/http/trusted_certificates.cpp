@@ -19,7 +19,7 @@ bool is_same(const struct stat& one, const struct stat& other) {
          one.st_mtim.tv_sec == other.st_mtim.tv_sec && one.st_mtim.tv_nsec == other.st_mtim.tv_nsec;
 }
 
-// What libcurl was built with is where the distribution keeps them.
+// Returns the given file, or else libcurl's built-in one, where the distribution keeps them.
 std::string file_of(const std::string& given) {
   if (!given.empty()) return given;
   const char* const built_in = or_none(curl_version_info(CURLVERSION_NOW)->cainfo);
@@ -36,7 +36,7 @@ void TrustedCertificates::set_for(CURL* handle) {
     return;
   }
   curl_easy_setopt(handle, CURLOPT_SSL_CTX_DATA, this);
-  // Nothing for libcurl to read itself.
+  // libcurl itself reads none.
   curl_easy_setopt(handle, CURLOPT_CAINFO, nullptr);
   curl_easy_setopt(handle, CURLOPT_CAPATH, nullptr);
 }

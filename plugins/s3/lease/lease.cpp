@@ -22,7 +22,7 @@ std::string in_words(const std::optional<SeenLease>& seen) {
   return seen->record->owner_in_words();
 }
 
-// How soon a waiting request notices that the lease has been renewed.
+// The time until a waiting request notices that the lease was renewed.
 constexpr Duration kDoubtPause = std::chrono::milliseconds(20);
 
 std::int64_t seconds_of(Duration duration) {

@@ -22,7 +22,7 @@
 // the renewal that decides (await_writable()), for one lease duration: after that the doubt is an
 // outage, and all changes are refused until a renewal succeeds.
 //
-// While nobody writes, records have longer durations, and renewals are rarer (lease_timing.hpp).
+// While no client writes, records have longer durations, and renewals are rarer (lease_timing.hpp).
 // The first change ends that: note_change() tells tend().
 //
 // The store, not the time, decides whether the lease is lost. A record that is missing, or cannot
@@ -62,7 +62,7 @@ namespace nbdstack {
 
 // The parameter own=.
 enum class Ownership : std::uint8_t {
-  automatic,  // auto: a lease, or a plain token where the store does not honour conditions
+  automatic,  // auto: a lease, or a plain token if the store does not honour conditions
   lease,      // a lease, or no start
   force,      // as auto, but takes it from any holder
   none,       // no lease
@@ -132,8 +132,8 @@ class Lease {
   // Throws Error(ESHUTDOWN) with the reason and the new owner.
   void check_writable() const;
 
-  // The same, but waits while the lease is doubtful, for at most one lease duration after the first
-  // request that met this doubt.
+  // As check_writable(), but waits while the lease is doubtful, for at most one lease duration
+  // after the first request that met this doubt.
   void await_writable();
 
   // Returns whether the reason why the lease is doubtful or lost was logged.
@@ -142,8 +142,8 @@ class Lease {
     return now == LeaseState::lost || (now == LeaseState::doubtful && said_doubtful_);
   }
 
-  // How often the lease was doubtful and then held again: requests that were refused in between,
-  // with Error(ESHUTDOWN), may be repeated.
+  // Returns the number of times that the lease was doubtful and then held again: requests that were
+  // refused in between, with Error(ESHUTDOWN), may be repeated.
   [[nodiscard]] std::uint64_t regained() const { return regained_.load(std::memory_order_acquire); }
 
   // To be called before each change of the disk.

@@ -37,7 +37,7 @@ class LeaseObject {
   // Returns nothing if there is none. Throws the store's errors.
   [[nodiscard]] std::optional<SeenLease> read() const;
 
-  // The same for a caller that replaces any record: one that the store cannot return as it was
+  // As read(), for a caller that replaces any record: one that the store cannot return as it was
   // stored (a checksum that does not fit) counts as one that is not understood.
   [[nodiscard]] std::optional<SeenLease> read_to_replace() const;
 

@@ -79,8 +79,8 @@ struct LeaseTiming {
   [[nodiscard]] std::chrono::milliseconds request_timeout() const {
     return 2 * attempt_timeout() + std::chrono::floor<std::chrono::milliseconds>(pause());
   }
-  // The same while the lease is acquired: a record that was stored too late is noticed and
-  // replaced.
+  // Returns the timeout while the lease is acquired: a record that was stored too late is noticed
+  // and replaced.
   [[nodiscard]] std::chrono::milliseconds start_timeout() const { return duration / 2; }
   [[nodiscard]] Duration pause() const {
     return std::min<Duration>(Duration(duration) / 30, std::chrono::seconds(1));

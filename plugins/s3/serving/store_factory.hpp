@@ -52,10 +52,10 @@ struct Waiting {
 
 class StoreFactory {
  public:
-  // Throws Error(EINVAL) that names the parameter, or what find_credentials throws.
+  // Throws Error(EINVAL) that names the parameter; exceptions of find_credentials() propagate.
   StoreFactory(const StoreSettings& settings, const Environment& environment);
 
-  // Called at the start of the server: throws what would be wrong with every request. `key` is the
+  // Called at the start of the server: throws an error that every request would meet. `key` is the
   // volume's; with `may_create`, a bucket that is a directory is made.
   [[nodiscard]] std::unique_ptr<ObjectStore> make_checked(const std::string& key, bool may_create,
                                                           const Waiting& waiting) const;

@@ -29,7 +29,7 @@
 
 namespace nbdstack {
 
-// What a volume needs from the process; everything outlives it.
+// The parts of the process that a volume uses; all of them outlive it.
 struct Host {
   const StoreFactory& stores;
   Clock& clock;           // of requests
@@ -63,11 +63,11 @@ class VolumeOwnership {
   [[nodiscard]] bool has_taken_lease() const { return lease_.state() != LeaseState::none; }
   [[nodiscard]] bool has_taken_token() const { return token_.has_value(); }
 
-  // A store for requests that are of use only if they are answered soon, as the lease's are.
+  // Returns a store for requests, such as the lease's, that are of use only if answered soon.
   [[nodiscard]] std::unique_ptr<ObjectStore> make_store() const {
     return make_store(timing_.request_timeout());
   }
-  // The same at the start, when nothing is written yet.
+  // Returns such a store for the start, with more time, because nothing is written yet.
   [[nodiscard]] std::unique_ptr<ObjectStore> make_starting_store() const {
     return make_store(timing_.start_timeout());
   }

@@ -48,7 +48,7 @@ class VolumeSet {
   std::map<std::string, std::shared_ptr<Entry>> entries_ GUARDED_BY(mutex_);
 };
 
-// Whether a volume may have the name: one part of a key, which leads nowhere else.
+// Returns whether a volume may have the name: it must be one part of a key and a name for a file.
 bool can_be_volume_name(const std::string& name);
 
 // The names of the volumes directly below `key`, in the order of their keys. Costs a listing of the

@@ -40,7 +40,7 @@ enum class ConditionSupport : std::uint8_t {
 struct ConditionalPuts {
   ConditionSupport support = ConditionSupport::not_honoured;
   std::string reason{};
-  // What is known about removals beforehand; only if conditions of PUTs are honoured.
+  // Prior knowledge about removals; only if conditions of PUTs are honoured.
   RemovalState of_removals = RemovalState::untried;
   // An object's ETag is the MD5 of its body, in hex and quotes, and so known beforehand.
   bool etags_are_md5 = false;

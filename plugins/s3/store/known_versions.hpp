@@ -22,9 +22,9 @@
 //   yes        accept(), with the version that a client has read since; settle(), when a change has
 //              been done after all
 //
-// Memory: a little more than 17 bytes an object, where the ETag is 32 hex digits in quotes, as most
-// services give it, allocated for 64 neighbouring blocks at once. Longer ETags are kept as they
-// are, for a bounded number of objects. At the limit, the versions of 64 blocks are evicted for 64
+// Memory: a little more than 17 bytes an object if the ETag is 32 hex digits in quotes, as with
+// most services, allocated for 64 neighbouring blocks at once. Longer ETags are kept as they are,
+// for a bounded number of objects. At the limit, the versions of 64 blocks are evicted for 64
 // others, and listings are ignored from then on, because one may be older than what was evicted.
 //
 // May be used by any thread.

@@ -29,7 +29,7 @@ class LearnedPieces {
 
   // One thread's part in reading the object with the checksum `whole`. The constructor waits while
   // another thread reads it. A thread that has waited may read it too, if find() still returns
-  // null: nobody waits for that thread, so that a failing store makes nobody wait twice.
+  // null: no thread waits for that one, so that a failing store makes none wait twice.
   class Reading {
    public:
     Reading(LearnedPieces& pieces, const std::string& whole)

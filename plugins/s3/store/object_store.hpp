@@ -42,7 +42,7 @@ enum class PutResult : std::uint8_t {
   unsupported,  // both: the store knows no such condition; nothing was stored
 };
 
-// What the attempts of a change leave open, even if it fails in the end.
+// The uncertainty that the attempts of a change leave, even if it fails in the end.
 struct Doubt {
   // An attempt was sent whole and never answered, so the service may still execute it, whatever the
   // attempts after it have done.

@@ -8,7 +8,7 @@ namespace nbdstack {
 
 class ObjectVersion {
  public:
-  // Nothing is known.
+  // An unknown version.
   ObjectVersion() = default;
 
   static ObjectVersion absent() { return {Kind::absent, {}}; }

@@ -5,11 +5,11 @@
 // to replace. A change without one may be done over anything. So before an object becomes a version
 // that an open change would replace, the writer waits until a bound has passed, counted from the
 // end of the operation that sent the change. The service is assumed not to hold a request longer:
-// the bound is short where the service ended the connection itself, and longer where the request
-// was given up for the service's silence (guarded_changes.hpp). Such waits are rare where changes
-// carry conditions: the object would have to become what it was before, byte by byte.
+// the bound is short if the service ended the connection itself, and longer if this side ended it
+// after a silence of the service (guarded_changes.hpp). Such waits are rare if changes carry
+// conditions: the object would have to become what it was before, byte by byte.
 //
-// One case is not rare: a PUT that was to create an object, where that object is then removed. It
+// One case is not rare: a PUT that was to create an object, after which that object is removed. It
 // does not rest on the bound. As long as such a PUT may come, no such block is left without an
 // object (block_objects.hpp): it gets one of zeros, over which the PUT does nothing.
 //
@@ -71,7 +71,8 @@ class OpenChanges {
   // Returns the time to wait before the object may become `next`.
   [[nodiscard]] Duration time_to_wait(BlockNumber block, const ObjectVersion& next) const;
 
-  // Whether time_to_wait() may exceed zero for any version, so that `next` need not be computed.
+  // Returns whether time_to_wait() may exceed zero for any version. If not, `next` need not be
+  // computed.
   [[nodiscard]] bool has_any(BlockNumber block) const;
 
   // Returns whether an open change would leave the object with this ETag, or this checksum.

@@ -13,7 +13,8 @@
 namespace nbdstack {
 namespace {
 
-// How many removals and how much of a listing are in memory at a time: 16 requests' worth of each.
+// The removals, and the part of a listing, that are in memory at a time: 16 requests' worth of
+// each.
 constexpr std::size_t kDiscardRound = 16 * BlockObjects::kBatch;
 
 // An answer about extents takes at most this many pages of listing: a second or so on a service
@@ -28,7 +29,7 @@ std::size_t listing_requests(std::size_t connections) {
   return std::clamp<std::size_t>(connections / 4, 1, 8);
 }
 
-// What a zero or trim means for the blocks it touches.
+// The plan of a zero or trim for the blocks that it touches.
 struct Coverage {
   std::vector<BlockPiece> parts;  // at most two: blocks covered in part
   BlockNumber first_whole;  // [first_whole, end_whole): blocks covered as far as the disk goes
@@ -203,7 +204,7 @@ void Volume::zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions&
   });
 }
 
-// What has no object is zeros already, and stays without one, unless it may get one.
+// A block without an object is zeros already, and stays so unless it may get one.
 void Volume::zero_piece(const BlockPiece& piece) {
   std::vector<std::byte> body(geometry_.block_size());
   objects_.wait_until_absence_lasts(piece.block, piece.block.next());

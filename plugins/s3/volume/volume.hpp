@@ -35,11 +35,12 @@
 namespace nbdstack {
 
 struct VolumeOptions {
-  std::size_t connections = 16;  // each request works on up to so many objects at a time
-  // Whether no other server writes to the volume now. Empty: that is never known.
+  std::size_t connections = 16;  // objects that a request works on at a time
+  // Returns whether no other server writes to the volume now. Empty if that is never known.
   std::function<bool()> is_owner{};
   ChangeGuard guard{};
-  // What is certain of its blocks, in place of is_owner: outlives the volume, to be recorded then.
+  // Certain knowledge about its blocks, given in place of is_owner. The map outlives the volume,
+  // and is recorded then.
   std::shared_ptr<PresenceMap> map{};
   std::shared_ptr<PresenceMap> frozen{};  // PresenceSettings
   std::string witness{};                  // PresenceSettings

@@ -1,4 +1,4 @@
-// How the contents of a bucket under a key are opened:
+// Opens the volume or image that a bucket holds under a key:
 //
 //   descriptor   blocks       parameters given     opens as
 //   yes          any          any                  the volume described; contradictions are EINVAL

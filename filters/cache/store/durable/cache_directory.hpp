@@ -14,7 +14,7 @@
 //   used       one       any                    with remove_all()
 //
 // Errors: EBUSY if another process holds the lock; ENOTEMPTY if the directory has files but no
-// identity, so that they are somebody else's, and stay untouched; EINVAL if the identity is another
+// identity: they belong to another program, and stay untouched; EINVAL if the identity is another
 // one or cannot be read; else the system's. Each message names the directory.
 #pragma once
 

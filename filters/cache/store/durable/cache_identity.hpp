@@ -11,8 +11,8 @@
 //   disk_id     the id from the layer below (common/block/disk_identity.hpp); empty if it has none
 //   term        the writer's term in which the content of the directory is true; empty if unknown.
 //               Dirty blocks were written over the disk as it was in that term
-//   alone       1 if nobody else could write while its clean blocks were stored. 0 if others may
-//               have written: the blocks are worthless after this life
+//   alone       1 if no other server could write while its clean blocks were stored. 0 if others
+//               may have written: the blocks are worthless after this life
 //   uuid        of the directory
 //
 // Format 3 also has, for the key of the pages (common/crypto/wrapped_key.hpp):

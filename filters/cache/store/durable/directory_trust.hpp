@@ -8,7 +8,7 @@
 //   one of them or both have none                             its content is compared with the disk
 //
 //   the terms, of one disk                                    clean blocks     dirty blocks
-//   told held; nobody else wrote since found's term           see `alone`      good
+//   told held; no other writer since found's term             see `alone`      good
 //   told none; found's term is told's                         see `alone`      good
 //   anything else: another writer since then, a term          worth nothing    a person decides
 //     that is newer than the disk's, terms not counted

@@ -12,7 +12,7 @@
 namespace nbdstack {
 namespace {
 
-// Of the journal, in memory. It is reached only if the journal cannot be written.
+// The bound of the journal's records in memory, reached only if the journal cannot be written.
 constexpr std::uint64_t kMostUnwritten_bytes = 4U << 20U;
 
 // `old` and `now` belong to the pages of `pages`, in order. `old` keeps its value for the pages of

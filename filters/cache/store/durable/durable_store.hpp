@@ -133,7 +133,7 @@ class DurableStore final : public SlotStore {
   [[nodiscard]] bool is_found_again() const override { return directory_->is_found_again(); }
   [[nodiscard]] std::string name() const override { return directory_->path() + "/data"; }
   // Reads the index, and changes nothing. Throws if the files cannot be read, or something
-  // committed is missing (recovery.hpp). recover() calls it if nobody has.
+  // committed is missing (recovery.hpp). recover() calls it if that was not done yet.
   void load();
   // After load() and before recover(): returns whether anything in the store is not below yet.
   [[nodiscard]] bool holds_unwritten() const;

@@ -31,7 +31,7 @@
 
 namespace nbdstack {
 
-// How dirty blocks are treated if the disk has changed since they were written.
+// The treatment of dirty blocks if the disk has changed since they were written.
 enum class StaleDirty : std::uint8_t { refuse, force, discard };
 
 class TakingOver {

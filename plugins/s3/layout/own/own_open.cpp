@@ -193,7 +193,7 @@ VolumeLayout OwnOpener::create() {
                                place_, names_.descriptor()));
 }
 
-// That no block was listed before the descriptor counts only if listings show the descriptor.
+// A listing without blocks before the descriptor is believed only if listings show the descriptor.
 bool OwnOpener::shows_descriptor() {
   std::string reason = "it is not in a listing";
   try {

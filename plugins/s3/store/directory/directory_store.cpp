@@ -81,8 +81,8 @@ class TemporaryFile {
     moved_ = true;
   }
 
-  // The same by way of a directory that others may take away: Error(ENOENT) then, and the file
-  // is where it was.
+  // As above, by way of a directory that others may take away. Then throws Error(ENOENT), and the
+  // file stays in its place.
   void replace_by_way_of(const std::string& place, const std::string& target) const {
     const std::string between = fmt::format("{}/{}object", place, kTemporaryPrefix);
     if (::link(path_.c_str(), between.c_str()) == -1) {

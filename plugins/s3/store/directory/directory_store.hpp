@@ -10,9 +10,9 @@
 // moment, also after a crash, a key has its whole old object or its whole new one. A crash may
 // leave the temporary file behind: it is no object, and a later start removes it.
 //
-// Puts and removals in one directory that are conditional on an ETag check and rename one at a time,
-// also those of several processes (turn.hpp). The owner of the volume (below) does not wait for a
-// turn: it is the only one. Either all changes of a key have conditions, or none has.
+// Puts and removals in one directory that are conditional on an ETag check and rename one at a
+// time, also those of several processes (turn.hpp). The owner of the volume (below) does not wait
+// for a turn: it is the only one. Either all changes of a key have conditions, or none has.
 //
 // A store that is made with the right to write a volume changes objects only while it has that
 // right. A process that was stopped cannot write after it has lost it (staging_directory.hpp).

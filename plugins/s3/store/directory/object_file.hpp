@@ -19,7 +19,7 @@
 //   state     recognised by                      its body
 //   sealed    a valid trailer                    everything before the checksums; verified, whole
 //                                                or in part
-//   foreign   the last 48 bytes are no trailer   the whole file, as somebody copied it here
+//   foreign   the last 48 bytes are no trailer   the whole file, as a user copied it here
 //   damaged   they begin as one, but do not fit  none: EIO
 //
 // A sealed file that is cut short loses its trailer and looks foreign; its length gives it away,

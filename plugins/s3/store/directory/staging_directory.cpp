@@ -31,7 +31,7 @@ StagingDirectory::StagingDirectory(const std::string& volume_directory) {
     take_away(volume_directory, former);
     log::debug("{} was left behind by a former owner", former);
   }
-  // Left where somebody was killed between the two steps of that.
+  // A process that was killed between the two steps of that has left these.
   for (const std::string& fenced : find_directories(volume_directory, "fenced")) {
     remove_if_possible(fenced);
   }

@@ -23,7 +23,7 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kLookEvery{2};
 
 // Tells one turn from the next: each is a directory of its own, made at a moment of its own. All is
-// 0 if nobody has the turn.
+// 0 if no process has the turn.
 using Identity = std::tuple<std::uint64_t, std::int64_t, std::int64_t>;
 
 Identity identity_of(const std::string& turn) {
@@ -67,7 +67,7 @@ Turn::Turn(const std::string& directory)
 
 Turn::~Turn() {
   remove_if_possible(place_);
-  ::rmdir(turn_.c_str());  // unless somebody has the turn by now
+  ::rmdir(turn_.c_str());  // unless another one has the turn by now
 }
 
 bool Turn::is_lost() const {

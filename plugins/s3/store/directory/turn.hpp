@@ -1,14 +1,14 @@
-// The turn to look at an object of a directory and then to change it, which one process at a time
-// has. A process that is stopped or killed while it has the turn cannot keep it from the others,
-// and changes nothing any more when it goes on after they have taken it.
+// The turn to read an object of a directory and then to change it, which one process has at a time.
+// A process that is stopped or killed while it has the turn cannot keep it from the others, and
+// changes nothing any more when it goes on after they have taken it.
 //
 //   DIRECTORY/.nbdstack-tmp-turn/NAME/    while a process has the turn; NAME is that turn's own
-//   DIRECTORY/.nbdstack-tmp-turn/         empty: nobody has it
+//   DIRECTORY/.nbdstack-tmp-turn/         empty if no process has it
 //
 // A turn is prepared under another name and taken by rename(2), which replaces a directory only if
-// that is empty. Whoever has waited for kLongest for one and the same turn renames it once more. So
-// a path below place() is there only while the turn is: a change that is a rename from there, or to
-// there, fails with ENOENT when the turn has been taken away, however late it comes.
+// that is empty. A process that has waited for kLongest for one and the same turn renames it once
+// more. So a path below place() is there only while the turn is: a change that is a rename from
+// there, or to there, fails with ENOENT when the turn has been taken away, however late it comes.
 #pragma once
 
 #include <chrono>

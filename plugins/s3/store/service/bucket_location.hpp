@@ -1,5 +1,5 @@
-// Where the requests to a bucket are sent and for which region they are signed, as far as the
-// service's answers have told.
+// The address to which requests to a bucket are sent, and the region for which they are signed, as
+// far as the service's answers have shown it.
 //
 //   state    source of the place                    ends
 //   given    parameters, environment and profile    with an answer that names the bucket's region

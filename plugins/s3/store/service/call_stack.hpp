@@ -20,7 +20,7 @@
 //
 // tests/unit/s3/store/service/call_stack_test.cpp turns the order round and shows what breaks.
 //
-// Each function takes the part below. What it takes by reference outlives the stack.
+// Each function takes the part below. Arguments by reference outlive the stack.
 #pragma once
 
 #include <atomic>
@@ -38,7 +38,7 @@
 
 namespace nbdstack {
 
-// The right to write. Empty: it never ends.
+// The right to write; empty if it never ends.
 using MayWrite = std::function<bool()>;
 // Throws Error(ESHUTDOWN) for a change without the right.
 void check_right(const S3Call& call, const MayWrite& may_write);

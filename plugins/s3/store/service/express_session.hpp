@@ -37,7 +37,7 @@ class ExpressSession {
  public:
   explicit ExpressSession(std::shared_ptr<Clock> clock) : clock_(std::move(clock)) {}
 
-  // `ask` sends CreateSession. What it throws propagates.
+  // `ask` sends CreateSession; its exceptions propagate.
   std::variant<Credentials, Failure> current(
       const std::function<std::variant<NewSession, Failure>()>& ask);
 

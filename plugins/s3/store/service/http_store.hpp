@@ -16,8 +16,8 @@
 //              DELETE for each key, several at a time. A key of which only one version is to be
 //              removed is sent with its ETag.
 //   list       A page that does not fit the request (list_page.hpp) is requested again; if that
-//              does not help, it is an error. http_store_listing.cpp handles services with their own
-//              order.
+//              does not help, it is an error. http_store_listing.cpp handles services with an
+//              order of their own.
 //
 // A missing object reads as zeros in a volume, so it counts as missing only if an S3 service
 // answers so (NoSuchKey): the 404 of a proxy on a wrong way is an error.

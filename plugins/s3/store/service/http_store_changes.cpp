@@ -25,8 +25,8 @@ constexpr std::size_t kAnswer_bytes_max = 16UL << 20U;  // 1,000 keys of 1,024 b
 // Services report a conflict for two concurrent changes, which passes, or for conditions as such.
 constexpr unsigned kConflicts_max = 4;
 
-// Whether an answer may be about conditions as such, which a service, or a proxy that removes
-// headers, may refuse. If instead it refuses every put, the next one shows it.
+// Returns whether an answer may refuse conditions as such, as some services do, and proxies that
+// remove headers. If it refuses every put instead, the next one shows that.
 bool refuses_conditions(int status, const Failure& failure) {
   return status == 409 || (!failure.may_pass && (status == 400 || status == 403 || status == 405));
 }

@@ -49,7 +49,7 @@ struct S3Call {
   std::optional<HttpOutcome> outcome{};
   std::int64_t clock_ahead_s = 0;
 
-  // The object must have this ETag; empty: any.
+  // The object must have this ETag, or any if it is empty.
   void require(const std::string& etag) {
     if (!etag.empty()) headers.emplace_back(std::string(operation.condition), etag);
   }

@@ -12,8 +12,8 @@
 // headers, and what signing.hpp adds.
 //
 // The operation's function (http_store*.cpp) judges `done` and `told`. Every other answer is a
-// failure, and retry.hpp tells which of those may pass. What may pass is sent again, and so is what
-// was not answered; a repetition is harmless:
+// failure, and retry.hpp decides which of those may pass. A request whose failure may pass, or that
+// was not answered, is sent again; a repetition is harmless:
 //
 //   reads, lists      change nothing
 //   put, delete       are the same change again

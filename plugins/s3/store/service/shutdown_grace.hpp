@@ -85,7 +85,7 @@ class ShutdownGrace {
     return stopped_at_ && is_over_after_stop(operation);
   }
 
-  // Whether there was no progress for the grace period, which is then why operations are over.
+  // Returns whether operations are over because there was no progress for the grace period.
   [[nodiscard]] bool is_silent() {
     const MutexLock lock(mutex_);
     return silent_;
