@@ -13,6 +13,7 @@ function(nbdstack_add_module kind name)
   target_link_options(${target} PRIVATE -Wl,--version-script=${script})
   set_property(TARGET ${target} APPEND PROPERTY LINK_DEPENDS ${script})
   set_property(GLOBAL APPEND_STRING PROPERTY NBDSTACK_${kind}S " ${name}")
+  nbdstack_install_module(${kind} ${target})
 endfunction()
 
 # nbdstack_add_room(NAME SOURCES ... USES ... [HIDES ...]): a library of this folder's files; who links it gets what it USES, too.
@@ -31,12 +32,4 @@ endfunction()
 # nbdstack_add_plugin(NAME SOURCES ... LIBRARIES ...)
 function(nbdstack_add_plugin name)
   nbdstack_add_module(plugin ${name} ${ARGN})
-endfunction()
-
-# After the last module: the wrapper that finds them by name, and refuses to take nbdkit's own of the same name instead.
-function(nbdstack_make_wrapper)
-  get_property(OUR_FILTERS GLOBAL PROPERTY NBDSTACK_filterS)
-  get_property(OUR_PLUGINS GLOBAL PROPERTY NBDSTACK_pluginS)
-  configure_file(${PROJECT_SOURCE_DIR}/cmake/nbdkit.in ${CMAKE_BINARY_DIR}/nbdkit @ONLY
-    FILE_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
 endfunction()

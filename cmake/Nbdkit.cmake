@@ -13,8 +13,14 @@ file(STRINGS ${NBDKIT_INCLUDE_DIR}/nbdkit-version.h version_line REGEX "define N
 string(REGEX REPLACE ".*\"(.*)\".*" "\\1" NBDKIT_HEADER_VERSION "${version_line}")
 execute_process(COMMAND ${NBDKIT_EXECUTABLE} --dump-config OUTPUT_VARIABLE nbdkit_config
                 COMMAND_ERROR_IS_FATAL ANY)
-string(REGEX MATCH "(^|\n)version=([^\n]*)" unused "${nbdkit_config}")
-set(NBDKIT_SERVER_VERSION "${CMAKE_MATCH_2}")
+
+# Sets `value` to what this nbdkit says of itself under that name.
+function(nbdstack_nbdkit_config name value)
+  string(REGEX MATCH "(^|\n)${name}=([^\n]*)" unused "${nbdkit_config}")
+  set(${value} "${CMAKE_MATCH_2}" PARENT_SCOPE)
+endfunction()
+
+nbdstack_nbdkit_config(version NBDKIT_SERVER_VERSION)
 if(NOT NBDKIT_HEADER_VERSION STREQUAL NBDKIT_SERVER_VERSION)
   message(FATAL_ERROR
     "${NBDKIT_EXECUTABLE} is version ${NBDKIT_SERVER_VERSION}, but its headers in ${NBDKIT_INCLUDE_DIR} are version "

@@ -5,7 +5,8 @@
 //
 // They come in pairs: one on each side of a border (the range of a client's request, and that of
 // the request it becomes below; a pin, and its end). The values after the condition appear in the
-// message, in this order. They are not evaluated while it holds.
+// message, in this order. They are not evaluated while it holds. The file appears by its name
+// alone: a path would be one of the machine that built the program.
 //
 // One that does not hold ends the process. The program cannot know any more what it does next, and
 // it may have the only good copy of somebody's data: a durable cache is read and checked at the
@@ -41,9 +42,9 @@ template <typename... Values>
 
 }  // namespace nbdstack
 
-#define INVARIANT(condition, ...)                                                \
-  ((condition) ? static_cast<void>(0)                                            \
-               : ::nbdstack::invariant_is_broken(#condition, __FILE__, __LINE__, \
+#define INVARIANT(condition, ...)                                                     \
+  ((condition) ? static_cast<void>(0)                                                 \
+               : ::nbdstack::invariant_is_broken(#condition, __FILE_NAME__, __LINE__, \
                                                  #__VA_ARGS__ __VA_OPT__(, ) __VA_ARGS__))
 
 #ifdef NDEBUG
