@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
-#include <array>
 #include <chrono>
 #include <cstdio>
 #include <utility>
@@ -45,18 +44,6 @@ ProgressStyle style_on_stderr(bool asked_for) {
 void print_on_stderr(const std::string& text) {
   fmt::print(stderr, "{}", text);
   std::fflush(stderr);
-}
-
-std::string approximate_size(std::uint64_t size_bytes) {
-  constexpr std::array kUnits{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-  if (size_bytes < 1024) return fmt::format("{} bytes", size_bytes);
-  double size = static_cast<double>(size_bytes) / 1024;
-  std::size_t unit = 0;
-  while (size >= 1024 && unit + 1 < kUnits.size()) {
-    size /= 1024;
-    ++unit;
-  }
-  return fmt::format("{:.1f} {}", size, kUnits[unit]);
 }
 
 }  // namespace nbdstack

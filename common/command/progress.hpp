@@ -50,7 +50,4 @@ class Progress {
 ProgressStyle style_on_stderr(bool asked_for);
 void print_on_stderr(const std::string& text);
 
-// "1.5 GiB", for people.
-std::string approximate_size(std::uint64_t size_bytes);
-
 }  // namespace nbdstack

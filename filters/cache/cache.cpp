@@ -19,8 +19,8 @@
 #include "filters/cache/serving/cache_layer.hpp"
 #include "filters/cache/serving/export_cache.hpp"
 #include "filters/cache/serving/last_write_back.hpp"
-#include "filters/cache/serving/stop_extension.hpp"
 #include "filters/cache/serving/until_done.hpp"
+#include "filters/cache/serving/write_back_reporter.hpp"
 #include "filters/cache/store/durable/cache_directory.hpp"
 #include "filters/cache/store/durable/store_directory.hpp"
 #include "filters/cache/store/durable/taking_over.hpp"
@@ -265,6 +265,7 @@ std::unique_ptr<Layer> CacheFilter::open(Layer& below, const OpenRequest& reques
       shares_calls
           ? std::make_unique<CacheLayer>(cache->exclusive(below), engine, settings_, cache->watch())
           : std::make_unique<CacheLayer>(below, engine, settings_, cache->watch());
+  layer->set_name(quoted_name(request.export_name));
   if (LentLayers* const borrower = cache->borrower()) layer->lend_below(*borrower);
   return layer;
 }
@@ -275,11 +276,14 @@ void CacheFilter::cleanup(Backend& backend) {
   taking_over_later_.reset();
   const TimePoint since = std::chrono::steady_clock::now();
   tell_service_manager("STOPPING=1");
-  const StopExtension extension([this] {
-    std::uint64_t done = 0;
-    for (const auto& [name, cache] : caches_.all()) done += cache->engine()->write_backs_done();
-    return done;
-  });
+  const auto sum = [this](std::uint64_t (BlockCache::*number)() const) {
+    std::uint64_t all = 0;
+    for (const auto& [name, cache] : caches_.all()) all += (cache->engine().get()->*number)();
+    return all;
+  };
+  const WriteBackReporter reporter("cache: before the server ends",
+                                   {[sum] { return sum(&BlockCache::unwritten_bytes); },
+                                    [sum] { return sum(&BlockCache::write_backs_done); }});
   for (const auto& [name, cache] : caches_.all()) {
     cache->stop_background();
     if (cache->engine()->has_unwritten() && loses_data(backend, name, *cache, since)) {

@@ -39,14 +39,33 @@ class OverS3(unittest.TestCase):
             return bytes(server.connect().pread(self.volume.SIZE, 0))
 
     def test_takes_the_time_it_needs(self):
-        """The last write-back lasts as long as a slow service takes data."""
+        """The last write-back lasts as long as a slow service takes data, and the log tells how far
+        it is."""
         server = self.serve("upload-limit=2M", "stop-timeout=1")
         handle = server.connect()
         handle.pwrite(self.new, 0)
         handle.flush()
         self.assertEqual(server.terminate(), 0, server.log())
         self.assertNotIn("LOST", server.log())
+        self.expect_progress(server, "before the server ends")
         self.assertEqual(self.stored(), self.new)
+
+    def test_last_client_leaves(self):
+        """The log also tells how far the write-back is that the last client leaves behind."""
+        server = self.serve("upload-limit=2M", cache="writeback")
+        server.connect().pwrite(self.new, 0)
+        self.assertEqual(server.terminate(), 0, server.log())
+        self.expect_progress(server, "export ''")
+        self.assertEqual(self.stored(), self.new)
+
+    def expect_progress(self, server, whose):
+        """Some lines of it, and one of its end."""
+        size = len(self.new)
+        for text in (
+            rf"writing back: \d+ of {size} bytes are left, .*/s$",
+            rf"{size} bytes were written back in",
+        ):
+            self.assertRegex(server.log(), rf"(?m)cache: {whose}: {text}")
 
     def test_client_that_stays_after_the_signal(self):
         """The time of a client that stays connected after the signal is no silence of the service.
@@ -138,9 +157,15 @@ class OverOtherLayers(CacheCase):
                 server = self.serve("cache=unsafe", environment={"NOTIFY_SOCKET": str(name)})
                 server.connect().pwrite(data.tagged(2, 0, MIB), 0)
                 server.terminate()
-                while manager.recv(100) != b"STOPPING=1":
+                while manager.recv(1000) != b"STOPPING=1":
                     pass  # a client that leaves may be the last, and the server about to stop
-                self.assertRegex(manager.recv(100), rb"^EXTEND_TIMEOUT_USEC=\d+$")
+                self.assertRegex(
+                    manager.recv(1000),
+                    rb"^EXTEND_TIMEOUT_USEC=\d+\nSTATUS=%d bytes are to be written back$" % MIB,
+                )
+                told = b""
+                while b" were written back in " not in told:  # more progress on a busy machine
+                    told = manager.recv(1000)
 
     def test_captive_client_that_fails(self):
         """With --run, data of a client that fails are written back, and its status is passed on."""

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "filters/cache/serving/stop_extension.hpp"
+#include "filters/cache/serving/write_back_reporter.hpp"
 
 namespace nbdstack {
 namespace {
@@ -122,7 +122,9 @@ void CacheLayer::finalize() {
   if (!leave()) return;
   if (watch_ != nullptr && !watch_->may_write_back(*below_)) return;
   // The server may be about to stop, and waits for the end of this.
-  const StopExtension extension([this] { return cache_->write_backs_done(); });
+  const WriteBackReporter reporter("cache: export " + name_,
+                                   {[this] { return cache_->unwritten_bytes(); },
+                                    [this] { return cache_->write_backs_done(); }});
   cache_->last_client_left(*below_);
 }
 

@@ -3,6 +3,8 @@
 
 #include <memory>
 #include <optional>
+#include <string>
+#include <utility>
 
 #include "common/block/forwarding_layer.hpp"
 #include "common/block/layer.hpp"
@@ -21,6 +23,8 @@ class CacheLayer final : public Layer {
   CacheLayer& operator=(const CacheLayer&) = delete;
   ~CacheLayer() override;
 
+  // Sets the export's name, as in messages.
+  void set_name(std::string name) { name_ = std::move(name); }
   // Lends the layer below to background work until the client leaves. Before the first request.
   void lend_below(LentLayers& borrower) { loan_.emplace(*below_, &borrower); }
 
@@ -52,6 +56,7 @@ class CacheLayer final : public Layer {
   std::shared_ptr<BlockCache> cache_;
   std::shared_ptr<DiskWatch> watch_;
   LayerTraits traits_;
+  std::string name_;
   bool is_client_;  // one that may write, and has not left
   std::optional<Loan> loan_;
 };

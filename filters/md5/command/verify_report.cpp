@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "common/command/progress.hpp"
+#include "common/approximate_size.hpp"
 #include "common/utc_text.hpp"
 
 namespace nbdstack {

@@ -4,7 +4,7 @@
 
 #include <cstdio>
 
-#include "common/command/progress.hpp"
+#include "common/approximate_size.hpp"
 
 namespace nbdstack {
 namespace {
