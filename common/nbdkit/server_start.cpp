@@ -13,6 +13,7 @@
 #include <cstdlib>
 
 #include "common/error.hpp"
+#include "common/io/service_manager.hpp"
 #include "common/parse_number.hpp"
 
 namespace nbdstack {
@@ -146,6 +147,7 @@ void ServerStart::report_success() {
   if (is_child) report({kServes});
   close_pipe();
   if (state == State::ready) state = State::serving;
+  tell_service_manager("READY=1");
 }
 
 void ServerStart::report_failure(const std::string& reason) {

@@ -23,6 +23,9 @@
 //   serving    after_fork() succeeded     gives back, rejects clients: another layer's failed
 //   ended      cleanup()                  does nothing
 //
+// systemd is told that the service is ready (Type=notify) when the first layer's after_fork() has
+// succeeded: nothing but the start of threads is left of the other layers'.
+//
 // Each shared library has one object of this class, which lives as long as the library.
 #pragma once
 

@@ -47,12 +47,13 @@ def expected_files():
     modules = str(pathlib.Path(nbdkit_config("filterdir")).parent.relative_to(SERVER_PREFIX))
     expected = {f"{modules}/filters/nbdkit-{name}-filter.so" for name in FILTERS}
     expected |= {f"{modules}/plugins/nbdkit-{name}-plugin.so" for name in PLUGINS}
-    expected |= {f"bin/{command}" for command in COMMANDS}
+    expected |= {f"bin/{command}" for command in (*COMMANDS, "nbdstack-serve")}
     for page in (ROOT / "man").glob("*.pod"):
         section = 7 if page.stem in ("nbdstack", "nbdstack-guide", "nbdstack-s3-config") else 1
         expected.add(f"share/man/man{section}/{page.stem}.{section}")
     documents = ["README.md", "CHANGELOG.md", "SECURITY.md", "LICENSE"]
     documents += [f"docs/{name}" for name in files_below(ROOT / "docs")]
+    documents += [f"examples/{path.name}" for path in (ROOT / "systemd").glob("*.conf")]
     expected |= {f"share/doc/nbdstack/{name}" for name in documents}
     units = [path for path in (ROOT / "systemd").glob("*") if path.suffix in (".service", ".socket")]
     return expected | {f"lib/systemd/system/{unit.name}" for unit in units}

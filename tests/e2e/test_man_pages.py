@@ -19,6 +19,7 @@ COMMANDS = ("nbdstack-cache", "nbdstack-md5-verify", "nbdstack-s3")
 OVERVIEW = "nbdstack"
 GUIDE = "nbdstack-guide"
 SETTINGS = "nbdstack-s3-config"  # which test_boto3_agrees.py holds against boto3
+SERVICE = "nbdstack-serve"  # which test_service.py holds against the units
 
 
 def own_help(command):
@@ -113,14 +114,14 @@ class ManPages(unittest.TestCase):
     def test_every_page_is_there(self):
         """Every module has a page, and every page a test."""
         pages = {path.stem for path in (ROOT / "man").glob("*.pod")}
-        self.assertEqual(pages, {*PAGES, *COMMANDS, OVERVIEW, GUIDE, SETTINGS})
+        self.assertEqual(pages, {*PAGES, *COMMANDS, OVERVIEW, GUIDE, SETTINGS, SERVICE})
 
     def test_overview_leads_to_every_page(self):
         """nbdstack(7) names every page."""
         text = (ROOT / "man" / f"{OVERVIEW}.pod").read_text()
         see_also = text[text.index("=head1 SEE ALSO") :]
         ours = set(re.findall(r"L<(nbd(?:kit-\w+-(?:filter|plugin)|stack-[\w-]+))\([17]\)>", see_also))
-        self.assertEqual(ours, {*PAGES, *COMMANDS, GUIDE, SETTINGS})
+        self.assertEqual(ours, {*PAGES, *COMMANDS, GUIDE, SETTINGS, SERVICE})
 
     def test_page_of_a_command_is_its_help(self):
         """The page of a command documents the verbs and options of --help, and no others."""
@@ -198,7 +199,7 @@ class ManPages(unittest.TestCase):
 
     def test_pod_is_clean(self):
         """Every page is free of POD errors."""
-        for page in (*PAGES, *COMMANDS, OVERVIEW, GUIDE, SETTINGS):
+        for page in (*PAGES, *COMMANDS, OVERVIEW, GUIDE, SETTINGS, SERVICE):
             with self.subTest(page):
                 done = subprocess.run(
                     ["podchecker", "-warnings", "-warnings", str(ROOT / "man" / f"{page}.pod")],
