@@ -2,6 +2,7 @@
 
 #include <grp.h>
 #include <pwd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -75,6 +76,19 @@ ServerUserOptions::ServerUserOptions(const std::vector<GivenOption>& options) {
     if (name == "u" || name == "user") user = value;
     if (name == "g" || name == "group") group = value;
   }
+}
+
+void make_directory_for_server_user(const std::string& path) {
+  const ServerUserOptions options(options_of_server());
+  if (::geteuid() != 0 || !options.user.has_value()) return;
+  const uid_t user = parse_user(*options.user);
+  const gid_t group =
+      options.group.has_value() ? parse_group(*options.group) : static_cast<gid_t>(-1);
+  if (::mkdir(path.c_str(), 0700) == -1) return;
+  if (::lchown(path.c_str(), user, group) == 0) return;
+  const int code = errno;
+  ::rmdir(path.c_str());
+  throw system_error(code, "give {} to user {}", path, *options.user);
 }
 
 void as_server_user(const std::function<void()>& body) {

@@ -23,6 +23,12 @@ struct ServerUserOptions {
   explicit ServerUserOptions(const std::vector<GivenOption>& options);
 };
 
+// Makes a directory that only root may make, such as one in /var/cache, and gives it to that user.
+// Does nothing if there is no such option, if the process is not root, and if the directory exists
+// or cannot be made: the code that opens it as that user reports what is wrong then. Throws Error
+// if it cannot be given away, and for an unknown user or group.
+void make_directory_for_server_user(const std::string& path);
+
 // Runs `body` as that user; or as it is, if there is no such option or the process is not root,
 // because nbdkit itself complains then. No other thread opens files meanwhile. Exceptions of `body`
 // propagate, with the user's name if the user lacks the right; throws Error(EINVAL) for an unknown

@@ -54,6 +54,7 @@ class CacheFilter final : public Filter {
   using Registry = DiskRegistry<ExportCache>;
 
   void open_directory();
+  void probe_temporary_directory() const;
   // Takes cache-dir over for the default export. Returns false if that cannot be opened now.
   bool take_directory_over();
   std::shared_ptr<ExportCache> make_export_cache(const OpenRequest& request, Layer& below);
@@ -88,6 +89,7 @@ class CacheFilter final : public Filter {
 
 // Files made in the directories now belong to the server's user, which makes more there later.
 void CacheFilter::get_ready() {
+  if (parameters_.is_durable()) make_directory_for_server_user(parameters_.cache_dir());
   as_server_user([this] { open_directory(); });
 }
 
@@ -109,7 +111,7 @@ void CacheFilter::open_directory() {
   writes_ = std::make_unique<WorkerPool>(settings_.threads - 1);
   may_write_from_the_start_ = !may_be_readonly_server();
   if (directory_ == nullptr) {
-    const auto probe = temporary_store();
+    probe_temporary_directory();
   } else if (const auto found = directory_->identity()) {
     // Everything but the disk itself is known before the layer below is opened. The directory's
     // content is checked now, too: after the fork the user would not see a refusal.
@@ -119,6 +121,14 @@ void CacheFilter::open_directory() {
     const MutexLock lock(directory_mutex_);
     unused_store_ = store_in_directory(found->disk_size_bytes);
     unused_store_->load();
+  }
+}
+
+void CacheFilter::probe_temporary_directory() const {
+  try {
+    const auto probe = temporary_store();
+  } catch (const Error& error) {
+    throw Error(error.code(), fmt::format("TMPDIR: {}", error.what()));
   }
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "common/error.hpp"
 #include "common/nbdkit/plugin.hpp"
 #include "common/nbdkit/server_options.hpp"
 #include "common/nbdkit/server_stop.hpp"
@@ -43,17 +44,18 @@ class S3Plugin final : public Plugin {
 
   void get_ready() override {
     stores_ = std::make_unique<StoreFactory>(parameters_.store(), Environment::of_process());
-    if (parameters_.serves_many()) {
-      const auto checked =
-          stores_->make_checked(parameters_.serving().request.key, false, {.clock = clock_});
-      return;
+    if (!parameters_.serves_many()) {
+      volume_ = std::make_unique<ServedVolume>(parameters_.serving(), host());
     }
-    volume_ = std::make_unique<ServedVolume>(parameters_.serving(), host());
-    // Files that it makes in a directory must belong to the server's user. (A service needs only
-    // credentials, which root may read and the server's user need not.)
-    const auto open = [this] { volume_->open(); };
-    if (stores_->is_directory()) return as_server_user(open);
-    open();
+    // The server's user works with a directory's files later, and must own those that are made now.
+    // (A service needs only credentials, which root may read and the server's user need not.)
+    if (!stores_->is_directory()) return open_store();
+    try {
+      as_server_user([this] { open_store(); });
+    } catch (const Error& error) {
+      if (error.code() != EACCES && error.code() != EPERM) throw;
+      throw Error(error.code(), fmt::format("endpoint-url: {}", error.what()));
+    }
   }
 
   void after_fork() override {
@@ -88,6 +90,12 @@ class S3Plugin final : public Plugin {
   }
 
  private:
+  void open_store() {
+    if (volume_ != nullptr) return volume_->open();
+    const auto checked =
+        stores_->make_checked(parameters_.serving().request.key, false, {.clock = clock_});
+  }
+
   [[nodiscard]] Host host() {
     return {.stores = *stores_,
             .clock = clock_,

@@ -17,7 +17,7 @@ import unittest
 from e2e.leases import lease_record
 from e2e.stores import LocalStore
 from support.data import wait_until
-from support.nbdkit import Nbdkit, our_nbdkit, system_nbdkit
+from support.nbdkit import Nbdkit, environment_with, our_nbdkit, system_nbdkit
 
 SIZE = 1 << 20
 HANGS_S = 60
@@ -27,7 +27,7 @@ AT_ONCE_S = 20  # far below the 35 s that a lease is waited for
 class Started:
     """What became of a command line of nbdkit's: its status and what it said."""
 
-    def __init__(self, *words, binary=None):
+    def __init__(self, *words, binary=None, environment=None):
         done = subprocess.run(
             [binary or our_nbdkit(), *map(str, words)],
             stdin=subprocess.DEVNULL,
@@ -36,6 +36,7 @@ class Started:
             timeout=HANGS_S,
             check=False,
             text=True,
+            env=environment_with(environment or {}),
         )
         self.status, self.said, self.printed = done.returncode, done.stderr, done.stdout
 
@@ -285,6 +286,19 @@ class AnotherUser(unittest.TestCase):
             self.write_and_read("--filter=cache", "file", disk, f"cache-dir={parent}/cache")
             self.expect_owned(parent)
 
+    def test_a_new_cache_directory_beside_roots(self):
+        """In a directory that only root may write to, such as /var/cache."""
+        disk = self.user_disk()
+        for _ in range(2):
+            self.write_and_read("--filter=cache", "file", disk, f"cache-dir={self.directory}/cache")
+            self.expect_owned(self.directory / "cache")
+        os.chown(self.directory / "cache", 0, -1)
+        started = Started(
+            "-u", self.user, "-U", "-", "--filter=cache", "file", disk,
+            f"cache-dir={self.directory}/cache", "--run", "true",
+        )  # fmt: skip
+        self.assertEqual(started.status, 1)  # it is not taken from its owner
+
     def test_a_user_named_behind_the_plugin(self):
         """nbdkit reads options there, too. (build/nbdkit would put it before the plugin.)"""
         parent, disk = self.own("var"), self.user_disk()
@@ -307,18 +321,54 @@ class AnotherUser(unittest.TestCase):
             self.write_and_read("s3", "bucket=v", "size=1M", f"endpoint-url=file://{store}")
             self.expect_owned(store)
 
+    def test_an_md5_file_beside_roots(self):
+        """In a directory that only root may write to."""
+        disk = self.user_disk()
+        for _ in range(2):
+            self.write_and_read("--filter=md5", "file", disk, f"md5-file={self.directory}/file")
+
     def test_what_the_user_may_not_do_ends_the_start(self):
-        """With the name of the user, before anything is forked."""
+        """With the name of the user and of the parameter, before anything is forked."""
         words = ["-u", self.user, "-U", self.directory / "socket"]
         volume = ["s3", "bucket=v", "size=1M"]
-        (self.directory / "roots").mkdir(mode=0o700)
-        for layers in (
-            [*volume, f"endpoint-url=file://{self.directory}/roots"],
-            ["--filter=cache", "memory", "1M", f"cache-dir={self.directory}/roots/cache"],
-        ):
-            started = Started(*words, *layers)
-            self.assertEqual(started.status, 1)
-            self.assertIn(f"-u {self.user}", started.said)
+        roots = self.directory / "roots"
+        roots.mkdir(mode=0o700)
+        with Nbdkit(*volume, "key=a", f"endpoint-url=file://{roots}"):
+            pass  # a volume of root's
+        roots.chmod(0o755)
+        closed = self.directory / "closed"
+        closed.mkdir(mode=0o700)
+        cases = {
+            "endpoint-url": [*volume, f"endpoint-url=file://{self.directory}/roots"],
+            "endpoint-url ": ["s3", "bucket=v", "volumes=true", f"endpoint-url=file://{roots}"],
+            "cache-dir": ["--filter=cache", "memory", "1M", f"cache-dir={closed}/cache"],
+            "TMPDIR": ["--filter=cache", "memory", "1M"],
+        }
+        for name, layers in cases.items():
+            with self.subTest(name):
+                started = Started(*words, *layers, environment={"TMPDIR": str(closed)})
+                self.assertEqual(started.status, 1)
+                self.assertIn(f"{name.strip()}: ", started.said)
+                self.assertIn(f"-u {self.user}", started.said)
+
+    def test_a_directory_that_is_not_there(self):
+        """Its parent is not made: a path that was mistyped would be. The message names the parameter."""
+        none = self.directory / "none"
+        cases = {
+            "endpoint-url": ["s3", "bucket=v", "size=1M", f"endpoint-url=file://{none}"],
+            "cache-dir": ["--filter=cache", "memory", "1M", f"cache-dir={none}/cache"],
+            "md5-file": ["--filter=md5", "memory", "1M", f"md5-file={none}/file"],
+            "TMPDIR": ["--filter=cache", "memory", "1M"],
+        }
+        for name, layers in cases.items():
+            with self.subTest(name):
+                started = Started(
+                    "-u", self.user, "-U", self.directory / "socket", *layers,
+                    environment={"TMPDIR": str(none)},
+                )  # fmt: skip
+                self.assertEqual(started.status, 1)
+                self.assertRegex(started.said, f"{name}: .*{none}")
+                self.assertFalse(none.exists())
 
 
 def _kill_group(pid):
