@@ -1,7 +1,6 @@
 """What the log tells of a fault that every request meets: its beginning and its end, not each
 request."""
 
-import re
 import time
 import unittest
 
@@ -11,11 +10,6 @@ from e2e.stores import LocalStore
 from support.nbdkit import Nbdkit
 
 BLOCK, SIZE = 1 << 16, 1 << 26
-
-
-def errors_of(server):
-    """The lines of the log that a monitor would take for errors."""
-    return re.findall("(?m)^.*error: .*$", server.log())
 
 
 def count_failures(handle, seconds, seed=0):
@@ -44,7 +38,7 @@ class Faults(unittest.TestCase):
             failures = count_failures(handle, 3)
             handle.shutdown()
             server.terminate()
-            errors = errors_of(server)
+            errors = server.errors()
         self.assertGreater(failures, 50)
         self.assertLess(len(errors), 10, "\n".join(errors))
         self.assertRegex("\n".join(errors), r"error: of the writes, \d{2,} failed within")
@@ -72,7 +66,7 @@ class Faults(unittest.TestCase):
                 except nbd.Error:
                     self.assertLess(number, 2)
             handle.shutdown()
-            errors = errors_of(server)
+            errors = server.errors()
         named = [key for line in errors for key in blocks if key in line]
         self.assertEqual(sorted(named), blocks[:2], errors)
 

@@ -35,13 +35,8 @@ OPERATIONS = 5
 ERROR_LINE = re.compile(r"(?:error|not logged again): (GET|PUT|DELETE|POST) s3://(?P<bucket>[^/]+)/(?P<key>\S*): (.+)")
 
 
-def error_lines(log):
-    """The lines that tell of a failure."""
-    return [line for line in log.splitlines() if "error:" in line]
-
-
 def failure_lines(log):
-    """Those of requests that failed, and in a verbose log those that are like one before."""
+    """The lines of requests that failed and, in a verbose log, of those that are like one before."""
     others = ("succeed again: ", "failed within", "was never answered")
     return [
         line
@@ -76,7 +71,7 @@ class _FaultTest(unittest.TestCase):
             yield faults
         except BaseException as error:
             error.add_note(f"NBDSTACK_FAULT_SEED={SEED}; faults: {dict(faults.counts)}")
-            error.add_note("\n".join(error_lines(self.server.log())[:20]))
+            error.add_note("\n".join(self.server.errors()[:20]))
             raise
         finally:
             self.proxy.faults = None
@@ -104,7 +99,7 @@ class FaultsThatPass(_FaultTest):
             server.connect().flush()
         seconds = time.monotonic() - start
         # A write that waits for a removal that was given up is told, and no error.
-        errors = [line for line in error_lines(server.log()) if "was never answered" not in line]
+        errors = [line for line in server.errors() if "was never answered" not in line]
         self.assertEqual(errors, [])
         self.assertEqual(self.proxy.most_puts, 1)
         self.assertGreaterEqual(faults.total, faulty)

@@ -153,6 +153,10 @@ class Nbdkit:
         """What the server printed so far."""
         return self._log_path.read_text(errors="replace")
 
+    def errors(self):
+        """The lines of the log that a monitor takes for errors."""
+        return [line for line in self.log().splitlines() if "error: " in line]
+
     def terminate(self, timeout_s=60):
         """Disconnects, sends SIGTERM and returns the exit code. Raises when it takes too long."""
         self.disconnect()
