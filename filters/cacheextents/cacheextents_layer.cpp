@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "common/block/expect_on_disk.hpp"
 #include "common/error.hpp"
 #include "common/log.hpp"
 
@@ -29,31 +30,38 @@ void CacheextentsLayer::end_change(KnownExtents::Change& change,
 
 void CacheextentsLayer::pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
                                Durability durability) {
-  auto change = shared_->known.change({offset, buffer.size()});
+  const Range range{offset, buffer.size()};
+  expect_on_disk(range, shared_->size_bytes);
+  auto change = shared_->known.change(range);
   below().pwrite(buffer, offset, durability);
   end_change(change, {});  // stays data
 }
 
 void CacheextentsLayer::zero(std::uint64_t length, std::uint64_t offset,
                              const ZeroOptions& options) {
-  auto change = shared_->known.change({offset, length});
+  const Range range{offset, length};
+  expect_on_disk(range, shared_->size_bytes);
+  auto change = shared_->known.change(range);
   below().zero(length, offset, options);
-  const KnownExtents::Content zeros{{offset, length}, ExtentType{.hole = false, .zero = true}};
+  const KnownExtents::Content zeros{range, ExtentType{.hole = false, .zero = true}};
   if (!options.may_trim) end_change(change, {&zeros, 1});
 }
 
 void CacheextentsLayer::trim(std::uint64_t length, std::uint64_t offset, Durability durability) {
-  const auto change = shared_->known.change({offset, length});
+  const Range range{offset, length};
+  expect_on_disk(range, shared_->size_bytes);
+  const auto change = shared_->known.change(range);
   below().trim(length, offset, durability);
 }
 
 void CacheextentsLayer::extents(std::uint64_t length, std::uint64_t offset, bool only_one,
                                 ExtentList& extents) {
+  const Range asked{offset, length};
+  expect_on_disk(asked, shared_->size_bytes);
   if (!trusts_memory()) {
     below().extents(length, offset, only_one, extents);
     return;
   }
-  const Range asked{offset, length};
   auto answer = shared_->known.look(asked, traits().size_bytes, only_one);
   if (answer.query) {
     answer.extents = ask(answer.query->range(), asked, only_one);
@@ -66,6 +74,7 @@ void CacheextentsLayer::extents(std::uint64_t length, std::uint64_t offset, bool
 }
 
 ExtentList CacheextentsLayer::ask(const Range& range, const Range& asked, bool only_one) {
+  expect_on_disk(range, shared_->size_bytes);
   try {
     ExtentList reply;
     below().extents(range.length, range.offset, false, reply);

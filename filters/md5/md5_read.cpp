@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "common/block/expect_on_disk.hpp"
 #include "common/block/zeros.hpp"
 #include "common/error.hpp"
 #include "common/invariant.hpp"
@@ -29,11 +30,12 @@ std::string written_at(const Md5FileRecord& record) {
 }  // namespace
 
 void Md5Layer::pread(std::span<std::byte> buffer, std::uint64_t offset) {
+  const Range asked{offset, buffer.size()};
+  expect_on_disk(asked, geometry_.size_bytes());
   if (!trusts_digests()) {
     read_below(buffer, offset);
     return;
   }
-  const Range asked{offset, buffer.size()};
   const Digests::Watch watch = shared_->digests.watch(asked, geometry_);
   Range wide = asked;
   if (!watch.blocks.empty()) {
@@ -55,6 +57,7 @@ void Md5Layer::pread(std::span<std::byte> buffer, std::uint64_t offset) {
 
 // Sends one request, unless widening has made it longer than the layer below accepts.
 void Md5Layer::read_below(std::span<std::byte> buffer, std::uint64_t offset) {
+  expect_on_disk({offset, buffer.size()}, geometry_.size_bytes());
   const std::size_t longest = traits_.maximum_block_size;
   for (std::size_t done = 0; done < buffer.size(); done += longest) {
     const auto part = buffer.subspan(done, std::min(longest, buffer.size() - done));

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "common/block/expect_on_disk.hpp"
 #include "common/error.hpp"
 #include "filters/md5/md5_layer.hpp"
 #include "filters/md5/parallel_md5.hpp"
@@ -10,6 +11,7 @@ namespace nbdstack {
 
 void Md5Layer::pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
                       Durability durability) {
+  expect_on_disk({offset, buffer.size()}, geometry_.size_bytes());
   const std::uint64_t end = offset + buffer.size();
   for (std::uint64_t position = offset; position < end;) {
     const Blocks blocks = blocks_of({position, end - position});
@@ -38,6 +40,7 @@ void Md5Layer::pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
 
 void Md5Layer::zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) {
   const Range range{offset, length};
+  expect_on_disk(range, geometry_.size_bytes());
   const RangeLock::Guard owned(shared_->changes, widened(range));
   wait_for_delay(blocks_of(range));
   const auto fold_zeros = [&](const Range& piece) {
@@ -54,6 +57,7 @@ void Md5Layer::zero(std::uint64_t length, std::uint64_t offset, const ZeroOption
 
 void Md5Layer::trim(std::uint64_t length, std::uint64_t offset, Durability durability) {
   const Range range{offset, length};
+  expect_on_disk(range, geometry_.size_bytes());
   const RangeLock::Guard owned(shared_->changes, widened(range));
   wait_for_delay(blocks_of(range));
   explain("md5: trim of {} bytes at {}: unknown from now on", length, offset);
@@ -104,6 +108,7 @@ void Md5Layer::fold(const Range& piece, const Merge& merge, Durability durabilit
 void Md5Layer::write_run(std::span<const std::byte> data, std::uint64_t offset,
                          Durability durability) {
   const Range run{offset, data.size()};
+  expect_on_disk(run, geometry_.size_bytes());
   const std::vector<BlockPiece> pieces = geometry_.split(run);
   std::vector<std::optional<Content>> contents(pieces.size());
   Digests::Change change(shared_->digests, below(), geometry_, run, Digests::Outcome::contents);

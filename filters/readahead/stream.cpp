@@ -1,6 +1,7 @@
 #include "filters/readahead/stream.hpp"
 
 #include <algorithm>
+#include <bit>
 
 #include "common/invariant.hpp"
 
@@ -29,7 +30,12 @@ Stream::Stream(const AccessPattern& pattern, std::uint64_t disk_size_bytes,
       next_(pattern.next),
       asked_to_(pattern.next),
       window_(limits.first_bytes),
-      score_(kFirstScore) {}
+      score_(kFirstScore) {
+  INVARIANT(step_ == 0 || length_ != 0, step_);
+  INVARIANT(std::has_single_bit(limits.preferred_block_size) &&
+                std::has_single_bit(limits.minimum_block_size),
+            limits.preferred_block_size, limits.minimum_block_size);
+}
 
 Stream::Match Stream::match(const Range& read, bool others_under_way) const {
   const Range place = along(direction_, read);
@@ -90,7 +96,6 @@ std::vector<Range> Stream::move_sequence(std::uint64_t allowed_bytes) {
   const std::uint64_t end =
       on_bound(asked_to_ + std::min({wanted, allowed_bytes, end_ - asked_to_}));
   if (end <= asked_to_) return {};
-  INVARIANT(end <= end_, end, end_);
   const Range found{asked_to_, end - asked_to_};
   asked_to_ = end;
   granted(wanted <= allowed_bytes);

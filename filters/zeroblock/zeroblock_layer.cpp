@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/block/block_size.hpp"
+#include "common/block/expect_on_disk.hpp"
 #include "common/block/zeros.hpp"
 #include "common/error.hpp"
 #include "common/log.hpp"
@@ -110,6 +111,7 @@ void ZeroBlockLayer::explain(const char* request, const Range& range,
 
 void ZeroBlockLayer::pread(std::span<std::byte> buffer, std::uint64_t offset) {
   const Range range{offset, buffer.size()};
+  expect_on_disk(range, geometry_.size_bytes());
   const std::vector<Extent> zeros = trusts_map() ? map_.zeros(range) : std::vector<Extent>();
   if (zeros.empty()) {
     explain("a read", range, range.length);
@@ -158,6 +160,7 @@ void ZeroBlockLayer::read_and_learn(std::span<std::byte> buffer, std::uint64_t o
 
 void ZeroBlockLayer::cache(std::uint64_t length, std::uint64_t offset) {
   const Range range{offset, length};
+  expect_on_disk(range, geometry_.size_bytes());
   const std::vector<Extent> zeros = trusts_map() ? map_.zeros(range) : std::vector<Extent>();
   const Range wanted = zeroblock::without_zeros_at_ends(range, zeros);
   if (!wanted.empty()) below().cache(wanted.length, wanted.offset);
@@ -169,6 +172,7 @@ void ZeroBlockLayer::cache(std::uint64_t length, std::uint64_t offset) {
 void ZeroBlockLayer::extents(std::uint64_t length, std::uint64_t offset, bool only_one,
                              ExtentList& extents) {
   const Range range{offset, length};
+  expect_on_disk(range, geometry_.size_bytes());
   const std::vector<Extent> known = trusts_map() ? map_.known(range) : std::vector<Extent>();
   ExtentList answer;
   if (!known.empty() && known.front().range.offset == offset) {

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/block/expect_on_disk.hpp"
 #include "common/block/zeros.hpp"
 #include "common/error.hpp"
 #include "filters/zeroblock/block_bounds.hpp"
@@ -39,6 +40,7 @@ void ZeroBlockLayer::end_change(OwnedChange& owned, std::span<const ZeroMap::Con
 void ZeroBlockLayer::pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
                             Durability durability) {
   const Range range{offset, buffer.size()};
+  expect_on_disk(range, geometry_.size_bytes());
   const bool droppable = may_drop(durability);
   if (droppable && map_.is_zeros(range) && is_zero(buffer)) {
     explain("a write", range, 0);
@@ -66,6 +68,7 @@ void ZeroBlockLayer::pwrite(std::span<const std::byte> buffer, std::uint64_t off
 // The parts of `run` outside the request are zeros.
 void ZeroBlockLayer::write_run(const Range& run, std::span<const std::byte> buffer,
                                std::uint64_t offset, Durability durability) {
+  expect_on_disk(run, geometry_.size_bytes());
   const Range given = run.intersection({offset, buffer.size()});
   std::span<const std::byte> data = buffer.subspan(given.offset - offset, given.length);
   std::vector<std::byte> padded;
@@ -85,6 +88,7 @@ void ZeroBlockLayer::write_run(const Range& run, std::span<const std::byte> buff
 
 void ZeroBlockLayer::zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) {
   const Range range{offset, length};
+  expect_on_disk(range, geometry_.size_bytes());
   const bool droppable = may_drop(options.durability);
   if (droppable && options.may_trim && map_.is_zeros(range)) {
     explain("a zero", range, 0);
@@ -121,6 +125,7 @@ void ZeroBlockLayer::zero(std::uint64_t length, std::uint64_t offset, const Zero
 
 // Returns false if it would not be fast.
 bool ZeroBlockLayer::zero_below(const Range& range, const ZeroOptions& options) {
+  expect_on_disk(range, geometry_.size_bytes());
   if (options.fast && !below().traits().can_fast_zero) return false;
   try {
     below().zero(range.length, range.offset, options);
@@ -133,6 +138,7 @@ bool ZeroBlockLayer::zero_below(const Range& range, const ZeroOptions& options) 
 
 void ZeroBlockLayer::trim(std::uint64_t length, std::uint64_t offset, Durability durability) {
   const Range range{offset, length};
+  expect_on_disk(range, geometry_.size_bytes());
   const bool droppable = may_drop(durability);
   if (droppable && map_.is_hole(range)) {
     explain("a trim", range, 0);

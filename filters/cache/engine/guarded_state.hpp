@@ -14,11 +14,11 @@
 #include <span>
 #include <utility>
 
+#include "common/block/expect_on_disk.hpp"
 #include "common/block/layer.hpp"
 #include "common/block/range.hpp"
 #include "common/block/range_lock.hpp"
 #include "common/error.hpp"
-#include "common/invariant.hpp"
 #include "common/sync/mutex.hpp"
 #include "filters/cache/state/changes_below.hpp"
 #include "filters/cache/state/fetches.hpp"
@@ -87,9 +87,7 @@ struct GuardedState {
   [[nodiscard]] Range whole_disk() const { return {0, geometry.size_bytes()}; }
   // The range of every request, from the client or to the layer below, is on the disk.
   void expect_on_disk(const Range& range) const {
-    INVARIANT(range.offset <= geometry.size_bytes() &&
-                  range.length <= geometry.size_bytes() - range.offset,
-              range.offset, range.length, geometry.size_bytes());
+    nbdstack::expect_on_disk(range, geometry.size_bytes());
   }
   void say(const char* what, BlockNumber block) const;
 

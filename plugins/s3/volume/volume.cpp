@@ -6,9 +6,9 @@
 #include <cstring>
 #include <iterator>
 
+#include "common/block/expect_on_disk.hpp"
 #include "common/block/zeros.hpp"
 #include "common/error.hpp"
-#include "common/invariant.hpp"
 
 namespace nbdstack {
 namespace {
@@ -37,14 +37,8 @@ struct Coverage {
   Range touched;  // all of the above, as a range of whole blocks
 };
 
-void check_within(const BlockGeometry& geometry, const Range& range) {
-  INVARIANT(
-      range.offset <= geometry.size_bytes() && range.length <= geometry.size_bytes() - range.offset,
-      range.offset, range.length, geometry.size_bytes());
-}
-
 Coverage cover(const BlockGeometry& geometry, const Range& range) {
-  check_within(geometry, range);
+  expect_on_disk(range, geometry.size_bytes());
   const BlockNumber first = geometry.block_at(range.offset);
   const BlockNumber last = geometry.block_at(range.end() - 1);
   Coverage coverage{.parts = {}, .first_whole = first, .end_whole = last.next(), .touched = {}};
@@ -103,7 +97,7 @@ Volume::Volume(ObjectStore& store, std::shared_ptr<const BlockFormat> format,
 }
 
 void Volume::pread(std::span<std::byte> buffer, std::uint64_t offset) {
-  check_within(geometry_, {offset, buffer.size()});
+  expect_on_disk({offset, buffer.size()}, geometry_.size_bytes());
   const auto pieces = geometry_.split({offset, buffer.size()});
   pool_.run(
       pieces.size(),
@@ -140,7 +134,7 @@ bool Volume::fetch_piece(const BlockPiece& piece, std::span<std::byte> target) {
 
 void Volume::pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
                     Durability /*durability*/) {
-  check_within(geometry_, {offset, buffer.size()});
+  expect_on_disk({offset, buffer.size()}, geometry_.size_bytes());
   const auto pieces = geometry_.split({offset, buffer.size()});
   pool_.run(
       pieces.size(),
@@ -260,6 +254,7 @@ void Volume::look_before_removal(const std::vector<BlockNumber>& blocks) {
 void Volume::extents(std::uint64_t length, std::uint64_t offset, bool only_one,
                      ExtentList& extents) {
   const Range range{offset, length};
+  expect_on_disk(range, geometry_.size_bytes());
   const BlockNumber first = geometry_.block_at(offset);
   const BlockNumber end = geometry_.block_at(range.end() - 1).next();
   const std::size_t limit = (only_one ? 1 : kExtentPages) * BlockObjects::kBatch;

@@ -1,7 +1,11 @@
 // What is remembered has a bound, and what is forgotten for it is asked about again.
 #include "tests/unit/cacheextents/cacheextents_fixture.hpp"
+#include "tests/unit/fakes/break_invariant.hpp"
 
 namespace nbdstack::testing {
+
+NBDSTACK_OPEN_MEMBER(AskOfCacheextents, &CacheextentsLayer::ask);
+
 namespace {
 
 class Bounds : public CacheextentsTest {
@@ -95,6 +99,16 @@ TEST_F(Bounds, VeryManyChangesDuringAReplyAreAllHeeded) {
   map({8 * kGiB - 1, 1});
   EXPECT_EQ(questions(), 2U);
   for (std::uint64_t i = 0; i < 3000; ++i) ASSERT_EQ(type_at(i * kMiB), kData) << i;
+}
+
+TEST_F(Bounds, ARequestBehindTheEndIsABrokenInvariant) {
+  use_disk(kSize);
+  EXPECT_BROKEN(write({kSize - 1, 2}), "range.length <= size_bytes - range.offset");
+  EXPECT_BROKEN(zero({kSize, 1}, true), "range.length <=");
+  EXPECT_BROKEN(trim({kSize + 1, 1}), "range.offset <=");
+  EXPECT_BROKEN(map({kSize, 1}), "range.length <=");
+  const auto ask = private_member(AskOfCacheextents());
+  EXPECT_BROKEN((layer.get()->*ask)({kSize, 1}, {0, 1}, false), "range.length <=");
 }
 
 }  // namespace

@@ -7,9 +7,13 @@
 #include <thread>
 
 #include "filters/md5/open_regions.hpp"
+#include "tests/unit/fakes/break_invariant.hpp"
 #include "tests/unit/md5/file_fixture.hpp"
 
 namespace nbdstack::testing {
+
+NBDSTACK_OPEN_MEMBER(TableOfOpenRegions, &OpenRegions::regions_);
+
 namespace {
 
 using ::testing::AllOf;
@@ -307,6 +311,33 @@ TEST_F(OpenRegionsTest, FlushAfterOneThatFailedSettles) {
   EXPECT_EQ(error_of([&] { settle_all(); }), EIO);
   settle_all();
   EXPECT_THAT(doubted_after_crashes(), ElementsAre(IsEmpty()));
+}
+
+// --- Broken invariants ---
+
+TEST_F(OpenRegionsTest, ARegionIsReleasedOnlyWhileItIsHeld) {
+  open_and_release({3, 1});
+  EXPECT_BROKEN(OpenRegions::Hold(regions, {3, 1}), "holds > 0; region = 3");
+}
+
+TEST_F(OpenRegionsTest, ARegionStaysInItsStateUntilTheListIsSynced) {
+  const auto change_state_at_sync = [&] {
+    disk.set_hook([&](const SimulatedDisk::Operation& operation) {
+      if (operation.kind != Kind::sync) return;
+      (regions.*private_member(TableOfOpenRegions())).at(3).state = {};
+    });
+  };
+  const auto open_disturbed = [&] {
+    change_state_at_sync();
+    open_and_release({3, 1});
+  };
+  const auto settle_disturbed = [&] {
+    open_and_release({3, 1});
+    change_state_at_sync();
+    settle_all();
+  };
+  EXPECT_BROKEN(open_disturbed(), "state == State::opening; region = 3");
+  EXPECT_BROKEN(settle_disturbed(), "region.state == State::settling; each.region = 3");
 }
 
 // --- A list that is full ---

@@ -4,11 +4,20 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "filters/readahead/asked_ranges.hpp"
+#include "tests/unit/fakes/break_invariant.hpp"
 #include "tests/unit/fakes/sizes.hpp"
 
 namespace nbdstack {
+namespace testing {
+
+NBDSTACK_OPEN_MEMBER(BytesOfAskedRanges, &AskedRanges::bytes_);
+
+}  // namespace testing
+
 namespace {
 
+using testing::BytesOfAskedRanges;
 using testing::kKiB;
 using testing::kMiB;
 
@@ -227,6 +236,44 @@ TEST(Stream, AStrideBackwardsEndsWithTheDisk) {
 TEST(Stream, AStrideOfSmallReadsIsBounded) {
   Stream stream({.next = 0, .step = 4096, .length = 512}, kStreamedDisk, kLimits);
   EXPECT_EQ(stream.move_window(kPlenty).size(), 64U);
+}
+
+// --- Broken invariants ---
+
+TEST(Stream, WindowNeverEndsBeforeTheNextRead) {
+  // The offset of its second read would need more than 64 bits.
+  Stream stream({.direction = Direction::backward,
+                 .next = kAddressSpaceEnd - kMiB,
+                 .step = ~std::uint64_t{0} - kAddressSpaceEnd + kMiB + 1,
+                 .length = 64 * kKiB},
+                kStreamedDisk, kLimits);
+  EXPECT_THAT(stream.move_window(64 * kKiB), ElementsAre(read(960)));
+  EXPECT_BROKEN(stream.move_window(kPlenty), "asked_to_ >= next_; asked_to_, next_ = 0, ");
+}
+
+TEST(Stream, StepsHaveReadsOfSomeLength) {
+  EXPECT_BROKEN(Stream({.step = kMiB}, kStreamedDisk, kLimits), "step_ == 0 .. length_ != 0");
+}
+
+TEST(Stream, BlocksBelowArePowersOfTwo) {
+  EXPECT_BROKEN(forward_from(0, {.preferred_block_size = 3}), "minimum_block_size = 3, 1");
+  EXPECT_BROKEN(forward_from(0, {.minimum_block_size = 0}), "minimum_block_size = 1, 0");
+}
+
+class AskedRangesInvariants : public ::testing::Test {
+ protected:
+  AskedRangesInvariants() { asked.add(read(64)); }
+
+  AskedRanges asked;
+};
+
+TEST_F(AskedRangesInvariants, ARangeIsRequestedOnce) {
+  EXPECT_BROKEN(asked.add(read(100)), "!runs_.overlaps.range.; range.offset, .* = 102400, 65536");
+}
+
+TEST_F(AskedRangesInvariants, NoMoreIsRemovedThanWasRequested) {
+  asked.*private_member(BytesOfAskedRanges()) = 1;
+  EXPECT_BROKEN(asked.remove(read(64)), "sent_bytes <= bytes_");
 }
 
 }  // namespace

@@ -1,9 +1,14 @@
 // Writes, one after the other: what reaches the layer below, and what is known afterwards.
 #include <gmock/gmock.h>
 
+#include "tests/unit/fakes/break_invariant.hpp"
 #include "tests/unit/zeroblock/zeroblock_fixture.hpp"
 
 namespace nbdstack::testing {
+
+NBDSTACK_OPEN_MEMBER(WriteRunOfZeroBlock, &ZeroBlockLayer::write_run);
+NBDSTACK_OPEN_MEMBER(ZeroBelowOfZeroBlock, &ZeroBlockLayer::zero_below);
+
 namespace {
 
 using ::testing::ElementsAre;
@@ -136,6 +141,24 @@ TEST_P(ZeroBlockWithoutZerosTest, OfferWhatTheLayerBelowOffers) {
 
 INSTANTIATE_TEST_SUITE_P(ZeroBlock, ZeroBlockWithoutZerosTest,
                          ::testing::Values(Support::none, Support::emulated));
+
+TEST_F(ZeroBlockWritingTest, ARequestBehindTheEndIsABrokenInvariant) {
+  EXPECT_BROKEN(read({kDiskSize - 1, 2}), "range.length <= size_bytes - range.offset");
+  EXPECT_BROKEN(write(Bytes(2), kDiskSize - 1), "range.length <=");
+  EXPECT_BROKEN(zero({kDiskSize, kBlock}), "range.length <=");
+  EXPECT_BROKEN(trim({kDiskSize + 1, kBlock}), "range.offset <=");
+  EXPECT_BROKEN(extents({kDiskSize, 1}), "range.length <=");
+  EXPECT_BROKEN(layer->cache(kBlock, kDiskSize), "range.length <=");
+}
+
+TEST_F(ZeroBlockWritingTest, ARequestBelowBehindTheEndIsABrokenInvariant) {
+  const auto write_run = private_member(WriteRunOfZeroBlock());
+  EXPECT_BROKEN(
+      (layer.get()->*write_run)({kDiskSize, 1}, Bytes(1), kDiskSize, Durability::on_flush),
+      "range.length <=");
+  const auto zero_below = private_member(ZeroBelowOfZeroBlock());
+  EXPECT_BROKEN((layer.get()->*zero_below)({kDiskSize, 1}, {}), "range.length <=");
+}
 
 }  // namespace
 }  // namespace nbdstack::testing

@@ -5,6 +5,8 @@
 
 #include <cerrno>
 
+#include "tests/unit/fakes/break_invariant.hpp"
+
 namespace nbdstack::testing {
 namespace {
 
@@ -105,6 +107,13 @@ TEST_F(CacheFetches, IsNotWidenedIntoAnother) {
   EXPECT_EQ(range_of(*started[0]), blocks(4, 1));
   EXPECT_FALSE(started[0]->widened);
   EXPECT_EQ(fetches.find({5}), other);
+}
+
+TEST_F(CacheFetches, AFetchEndsOnce) {
+  const auto fetch = start(3);
+  fetches.end(*fetch, 0);
+  EXPECT_BROKEN(fetches.end(*fetch, EIO),
+                "!fetch.over; fetch.offset, fetch.length = 196608, 65536");
 }
 
 }  // namespace

@@ -7,6 +7,8 @@
 #include <set>
 #include <string>
 
+#include "tests/unit/fakes/break_invariant.hpp"
+
 namespace nbdstack::testing {
 namespace {
 
@@ -231,13 +233,13 @@ TEST_F(CacheResidents, WhatCouldNotBeLookedAtIsLookedAtAgain) {
 
 TEST_F(CacheResidents, AnEndWithoutABeginningIsABrokenInvariant) {
   const Slot slot = put(7, kAll, true);
-  EXPECT_DEATH(residents.unpin(slot), "pins != 0");
-  EXPECT_DEATH(residents.end_write_back(slot, 1, 0), "writing");
-  EXPECT_DEATH(residents.wrote(slot, {.pages = 1}, true), "pins != 0");
-  EXPECT_DEATH(residents.remember_zeros({1, kBlock}, true, {}), "block_size");
+  EXPECT_BROKEN(residents.unpin(slot), "pins != 0");
+  EXPECT_BROKEN(residents.end_write_back(slot, 1, 0), "writing");
+  EXPECT_BROKEN(residents.wrote(slot, {.pages = 1}, true), "pins != 0");
+  EXPECT_BROKEN(residents.remember_zeros({1, kBlock}, true, {}), "block_size");
   EXPECT_EQ(residents.begin_write_back(slot).sent, kAll);
-  EXPECT_DEATH(residents.drop(slot), "writing");
-  EXPECT_DEATH((void)residents.begin_write_back(slot), "writing");
+  EXPECT_BROKEN(residents.drop(slot), "writing");
+  EXPECT_BROKEN((void)residents.begin_write_back(slot), "writing");
 }
 
 TEST_F(CacheResidents, CleanBlocksExpireAndDirtyOnesStay) {

@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "tests/unit/fakes/break_invariant.hpp"
+
 namespace nbdstack {
 namespace {
 
@@ -112,9 +114,9 @@ TEST_F(TransferQueueTest, APlaceCanBeTakenWithoutWaiting) {
 
 TEST_F(TransferQueueTest, APlaceThatWasNotTakenCannotBeReleased) {
   queue.occupy(TransferClass::large);
-  EXPECT_DEATH(queue.release(TransferClass::small, now), "taken\\(its_class\\) > 0");
+  EXPECT_BROKEN(queue.release(TransferClass::small, now), "taken\\(its_class\\) > 0");
   queue.release(TransferClass::large, now);
-  EXPECT_DEATH(queue.release(TransferClass::large, now), "taken\\(its_class\\) > 0");
+  EXPECT_BROKEN(queue.release(TransferClass::large, now), "taken\\(its_class\\) > 0");
 }
 
 }  // namespace

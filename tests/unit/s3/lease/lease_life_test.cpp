@@ -2,7 +2,10 @@
 // given back.
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "plugins/s3/lease/lease_keeper.hpp"
+#include "tests/unit/fakes/break_invariant.hpp"
 #include "tests/unit/fakes/fake_layer.hpp"
 #include "tests/unit/s3/lease/lease_fixture.hpp"
 
@@ -164,6 +167,26 @@ TEST_F(LeaseLifeTest, TheKeeperSurvivesWhatIsNoErrorOfOurs) {
   gate.open();
   keeper.stop();
   EXPECT_EQ(log_.count({"not renewed"}), 1U);
+}
+
+// --- Broken invariants ---
+
+TEST_F(LeaseLifeTest, ALeaseThatWasGivenBackIsNotHeldAgain) {
+  hold();
+  lease_.release();
+  EXPECT_BROKEN(lease_.acquire(store_),
+                "state_ == LeaseState::none .*settings_.volume = s3://b/disk");
+}
+
+TEST_F(LeaseLifeTest, OneThreadDrivesALease) {
+  hold();
+  place_foreign();
+  clock_.advance(kRenewal);
+  bool is_released = false;
+  store_.before = [&](const StoreCall& call) {
+    if (call.op == StoreOp::put && !std::exchange(is_released, true)) lease_.release();
+  };
+  EXPECT_BROKEN(lease_.tend(), "this does not hold: state_ == LeaseState::held; settings_.volume");
 }
 
 }  // namespace

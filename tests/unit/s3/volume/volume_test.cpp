@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "common/error.hpp"
+#include "tests/unit/fakes/break_invariant.hpp"
 #include "tests/unit/fakes/fake_layer.hpp"
 #include "tests/unit/s3/memory_store.hpp"
 #include "tests/unit/s3/plain_format.hpp"
@@ -278,6 +279,18 @@ TEST_F(VolumeTest, AnyByteMayBeAddressedAndTheObjectIsPreferred) {
   EXPECT_EQ(traits.fua, Support::native);
   EXPECT_EQ(traits.zero, Support::native);
   EXPECT_EQ(traits.cache, Support::none);
+}
+
+TEST_F(VolumeTest, ARequestBehindTheEndIsABrokenInvariant) {
+  constexpr std::uint64_t kSize = 64 * kObject + 100;
+  EXPECT_BROKEN(read(2, kSize - 1), "range.length <= size_bytes - range.offset");
+  EXPECT_BROKEN(write(Bytes(2), kSize - 1), "range.length <=");
+  EXPECT_BROKEN(volume_.zero(kObject, kSize, {}), "range.length <=");
+  EXPECT_BROKEN(volume_.trim(kObject, kSize + 1, Durability::on_flush), "range.offset <=");
+  const std::uint64_t wraps_around = ~std::uint64_t{0} - kObject + 1;
+  EXPECT_BROKEN(volume_.trim(2 * kObject, wraps_around, Durability::on_flush), "range.offset <=");
+  ExtentList found;
+  EXPECT_BROKEN(volume_.extents(kObject, kSize, false, found), "range.length <=");
 }
 
 }  // namespace
