@@ -1,8 +1,8 @@
-// A service that keeps objects and conditions, for servers on several hosts (CloudStore: one server's
-// way to it), and what goes wrong on that way, by seed:
+// A service that keeps objects and conditions, for servers on several hosts (CloudStore: one
+// server's way to it), and what goes wrong on that way, by seed:
 //
-//   a change    is done now, late, twice or never, and its answer may get lost, also when its server
-//               has ended and another one owns the volume
+//   a change    is done now, late, twice or never, and its answer may get lost, also when its
+//               server has ended and another one owns the volume
 //   a read      may take long or fail; its answer is as old as it likes to be
 //   a listing   shows the state of an earlier moment, leaves keys out, or writes them otherwise
 //
@@ -52,7 +52,8 @@ class Cloud {
     ObjectAttributes attributes;
   };
   // `is_harmless`: it was sent by the owner of that moment, a service that keeps conditions would
-  // have done it, and it replaces nothing that a later life has made, unless byte for byte the same.
+  // have done it, and it replaces nothing that a later life has made, unless byte for byte the
+  // same.
   using OnBlockChange = std::function<void(const Change& change, bool is_harmless)>;
 
   Cloud(const FakeClock& clock, const CloudManners& manners, std::uint64_t seed);
@@ -111,7 +112,8 @@ class Wire {
   Wire& operator=(const Wire&) = delete;
   virtual ~Wire() = default;
 
-  // Before a request is sent, and when its answer arrives. Throws where the machine is dead, or dies.
+  // Before a request is sent, and when its answer arrives. Throws where the machine is dead, or
+  // dies.
   virtual void touch() = 0;
   // A request is on its way: others go on meanwhile.
   virtual void pass(Duration duration) = 0;

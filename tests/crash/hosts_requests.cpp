@@ -6,8 +6,8 @@
 
 namespace nbdstack::testing {
 
-// Whether it has succeeded, by who owned the volume all the time. Of who had lost it before, nothing
-// may.
+// Whether it has succeeded, by who owned the volume all the time. Of who had lost it before,
+// nothing may.
 template <typename Body>
 bool HostsHistory::attempt(Machine& machine, const std::string& what, const Body& body) {
   const bool was_lost = !is_owner(machine);

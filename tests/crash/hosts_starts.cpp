@@ -34,8 +34,8 @@ void HostsHistory::start(Machine& machine, bool is_calm) {
   }
 }
 
-// Where somebody else is said to write who does not, a person may take the lease by force, and keeps
-// the other host from starting meanwhile.
+// Where somebody else is said to write who does not, a person may take the lease by force, and
+// keeps the other host from starting meanwhile.
 bool HostsHistory::open(Machine& machine, bool is_calm) {
   for (unsigned tries = 0; tries < 2; ++tries) {
     machine.server =

@@ -10,11 +10,11 @@
 // and between two of them a directory may be put back as an older copy of it.
 //
 // What is promised at the start of a life, by the terms that the volume tells:
-//   nobody else can have written since    it starts; each page is what was flushed last through this
-//                                         directory, or something later
-//   somebody may have                     it is refused, or each page is what the volume holds; what
-//                                         was flushed and never stored is not dropped in silence,
-//                                         and the volume does not change
+//   nobody else can have written since    it starts; each page is what was flushed last through
+//                                         this directory, or something later
+//   somebody may have                     it is refused, or each page is what the volume holds;
+//                                         what was flushed and never stored is not dropped in
+//                                         silence, and the volume does not change
 // and in each life: a page that is read is what was written last; who was taken over fails every
 // request, and changes nothing.
 #pragma once

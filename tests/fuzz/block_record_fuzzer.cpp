@@ -1,8 +1,9 @@
-// The record of a volume's blocks (block_record.hpp): a line of JSON, runs of blocks in a zstd frame,
-// and a checksum over both.
+// The record of a volume's blocks (block_record.hpp): a line of JSON, runs of blocks in a zstd
+// frame, and a checksum over both.
 //
 //   the input     is the line and, behind its end, the runs. They are compressed, '@' in the line
-//                 becomes their length, and the checksum is put right: what lies behind it is reached
+//                 becomes their length, and the checksum is put right: what lies behind it is
+//                 reached
 //   accepted      the blocks ascend and lie within the volume; written again it says the same
 //   damaged       one byte of a record that is accepted, and it is not
 //   as it is      an input that is no record at all is refused

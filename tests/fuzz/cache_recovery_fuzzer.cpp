@@ -2,10 +2,11 @@
 // records (record.hpp, tail.hpp), and the note of the last commit (commit_note.hpp).
 //
 //   the input        is: the snapshot's length in two bytes, whose highest bit is set for a disk of
-//                    larger blocks, a snapshot, a note of 80 bytes, a journal. It is taken as it is, and as files of which every checksum is right and
-//                    every record follows the one before: what lies behind the checksums is reached.
-//                    Slots are taken modulo 4096, but for those of 3 * 2^30 and above, which no
-//                    such cache can have: an index has as many as the highest one named
+//                    larger blocks, a snapshot, a note of 80 bytes, a journal. It is taken as it
+//                    is, and as files of which every checksum is right and every record follows the
+//                    one before: what lies behind the checksums is reached. Slots are taken modulo
+//                    4096, but for those of 3 * 2^30 and above, which no such cache can have: an
+//                    index has as many as the highest one named
 //   any files        are refused, or give an index; twice the same
 //   any index        is the same when it is read back from the snapshot that is written of it
 //   a record         comes back as it went in; one damaged byte, and it is none

@@ -3,8 +3,8 @@
 //
 //   the input      is texts with a line "---" between them: the environment, the config file, the
 //                  credentials file, then what programs, services and the cache of a single sign-on
-//                  tell one after the other, behind a status or exit code of three digits. The whole
-//                  of it is also taken for a document of each kind
+//                  tell one after the other, behind a status or exit code of three digits. The
+//                  whole of it is also taken for a document of each kind
 //   any of it      gives credentials, or an error that says where they were looked for
 //   a document     that is accepted is accepted again as it is written out, and then says the same;
 //                  one that a program has printed is quoted by no message

@@ -1,8 +1,9 @@
-// What the fuzzers share: inputs as texts and bytes, and what becomes of a property that does not hold.
+// What the fuzzers share: inputs as texts and bytes, and what becomes of a property that does not
+// hold.
 //
 // A fuzzer calls parsers with what libFuzzer makes up, and states what has to hold of whatever they
-// accept. Nothing but Error may come out of a parser; memory and time are bounded by libFuzzer's own
-// limits (CMakeLists.txt).
+// accept. Nothing but Error may come out of a parser; memory and time are bounded by libFuzzer's
+// own limits (CMakeLists.txt).
 #pragma once
 
 #include <cstddef>
@@ -63,7 +64,8 @@ bool succeeds(Action&& action) {
       .has_value();
 }
 
-// The part of `text` before the next `separator`, which is taken off it; all of it where there is none.
+// The part of `text` before the next `separator`, which is taken off it; all of it where there is
+// none.
 inline std::string_view take_until(std::string_view& text, std::string_view separator) {
   const std::size_t end = text.find(separator);
   const std::string_view part = text.substr(0, end);

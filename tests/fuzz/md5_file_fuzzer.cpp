@@ -1,8 +1,8 @@
 // The md5-file (md5_file.hpp): its identity, its list of open regions, its records.
 //
-//   the input      is a file's first lines up to an empty line, then a list of regions of 4 entries of
-//                  32 bytes, then records of 64 bytes. It is taken as it is, and as a file of which
-//                  the checksums of the lines, entries and records are right
+//   the input      is a file's first lines up to an empty line, then a list of regions of 4 entries
+//                  of 32 bytes, then records of 64 bytes. It is taken as it is, and as a file of
+//                  which the checksums of the lines, entries and records are right
 //   any file       is refused, or opened, and what is in it is read, changed and read again
 //   an identity    that is accepted is the same when it is written
 //   a record       comes back as it went in; one damaged byte, and it is not believed

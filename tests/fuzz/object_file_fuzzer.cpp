@@ -1,8 +1,8 @@
 // Objects in files: a body, checksums of its pieces, and a trailer (object_file.hpp).
 //
 //   the input     is the end of a file, as it is and with the trailer's own checksum put right
-//   any file      is sealed, foreign or damaged, and is read as what it is: of a sealed one the body
-//                 is what its checksum says
+//   any file      is sealed, foreign or damaged, and is read as what it is: of a sealed one the
+//                 body is what its checksum says
 //   any body      that was written comes back, whole and in part
 //   damaged       one byte of such a file, and no read of the body's length returns another one
 #include <fcntl.h>
@@ -75,7 +75,8 @@ void check_any(const MemoryFile& memory) {
        "a part of a body is what the body has there");
 }
 
-// The last eight bytes become those that belong to the trailer before them, whose body is `body_bytes`.
+// The last eight bytes become those that belong to the trailer before them, whose body is
+// `body_bytes`.
 void put_right(std::vector<std::byte>& content) {
   if (content.size() < kTrailer_bytes) return;
   const std::size_t begin = content.size() - kTrailer_bytes;

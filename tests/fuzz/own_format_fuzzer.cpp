@@ -1,8 +1,8 @@
 // The objects of a volume in nbdstack's own layout: their frames, compressed or sealed
 // (own_format.hpp, object_frame.hpp, compression.hpp, block_sealer.hpp), and their names.
 //
-//   the input       is a body, as it is; then with its checksum put right; then what a body is sealed
-//                   from, so that what lies behind the cipher is reached
+//   the input       is a body, as it is; then with its checksum put right; then what a body is
+//                   sealed from, so that what lies behind the cipher is reached
 //   any body        is refused, or decodes to a block of its length; what is refused leaves zeros
 //   any block       comes back as it went in, plain, compressed, sealed, or both
 //   damaged         one byte of a frame, and it is refused, or decodes to the same block

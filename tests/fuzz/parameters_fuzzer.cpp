@@ -1,5 +1,5 @@
-// What the user gives: values of parameters (common/params/parameters.hpp), and nbdkit's command line as far
-// as a layer looks at it (server_options.hpp, server_user.hpp).
+// What the user gives: values of parameters (common/params/parameters.hpp), and nbdkit's command
+// line as far as a layer looks at it (server_options.hpp, server_user.hpp).
 //
 //   any value      is refused by an error that names the parameter, or lies within its bounds
 //   a size         that was read is read again as it is shown

@@ -1,8 +1,8 @@
-// HTTP answers of a service: the lines of their head (answer_head.hpp), what they are judged to mean
-// (s3_answer.hpp, retry.hpp), and the checksums in them (piece_checksums.hpp).
+// HTTP answers of a service: the lines of their head (answer_head.hpp), what they are judged to
+// mean (s3_answer.hpp, retry.hpp), and the checksums in them (piece_checksums.hpp).
 //
-//   the input       is an answer as it comes over the network: head, empty line, body. A checksum '@'
-//                   becomes that of the body
+//   the input       is an answer as it comes over the network: head, empty line, body. A checksum
+//                   '@' becomes that of the body
 //   any answer      is judged without undefined arithmetic, whatever times and lengths it tells
 //   believed        as the whole object, or a part: it is as long as was asked for, and contradicts
 //                   neither itself nor the question

@@ -1,15 +1,15 @@
 // XML answers of a service (s3_xml.hpp), and what makes a page of a listing fit its question
 // (list_page.hpp).
 //
-//   any text            errors, listings of objects and of versions, and deletions are parsed, or not;
-//                       what comes out is no longer than what went in, of which a byte may be two in
-//                       UTF-8
+//   any text            errors, listings of objects and of versions, and deletions are parsed, or
+//                       not; what comes out is no longer than what went in, of which a byte may be
+//                       two in UTF-8
 //   a page that fits    its keys begin as asked, ascend, and are as many as it says
 //   any keys            come out of a listing as they went in, encoded or not, and stand in a
 //                       request for their deletion as they are, or are refused
 //   any versions        come out of their listing as they went in, in the same order: each says
-//                       whether it is the latest one, and whether it is a marker; and where the next
-//                       page begins is said where there is one, and nowhere else
+//                       whether it is the latest one, and whether it is a marker; and where the
+//                       next page begins is said where there is one, and nowhere else
 #include <algorithm>
 #include <numeric>
 #include <pugixml.hpp>

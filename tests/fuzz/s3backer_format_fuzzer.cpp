@@ -3,8 +3,8 @@
 // token say (s3backer_volume.hpp).
 //
 //   the input       is lines, an empty line, and a body. The first line is a Content-Encoding, each
-//                   of the others "NAME: VALUE", metadata. The body is taken as it is and as what was
-//                   encrypted, with the signature that belongs to it
+//                   of the others "NAME: VALUE", metadata. The body is taken as it is and as what
+//                   was encrypted, with the signature that belongs to it
 //   any object      is refused, or decodes to a block
 //   any block       comes back as it went in, in every coding
 //   damaged         one byte of an encrypted one, and it is refused

@@ -61,7 +61,8 @@ class Disk {
     if (kind.succeeds) change->commit(contents);
     change.reset();
   }
-  // A reply knows what is true when the layer below looks; where it may be older, what was at first.
+  // A reply knows what is true when the layer below looks; where it may be older, what was at
+  // first.
   void step(std::optional<KnownRanges::Query>& query, bool is_old, unsigned number) {
     if (number == 0) query.emplace(ranges.query(kDisk));
     if (number == 1) seen = is_old ? kHole : truth;

@@ -1,5 +1,5 @@
-// Memory runs out once, at the n-th allocation of a request over HTTP, for every n: whether a change
-// may have been done is told, nothing wrong is read, and the next request works.
+// Memory runs out once, at the n-th allocation of a request over HTTP, for every n: whether a
+// change may have been done is told, nothing wrong is read, and the next request works.
 #include <gtest/gtest.h>
 
 #include <functional>

@@ -25,7 +25,8 @@ constexpr std::uint32_t kPage = 1024;
 constexpr std::uint64_t kPages = 40;
 
 // Memory may run out in the store as it does in a real one: before a request is sent, and when its
-// answer is there, which leaves what was sent in doubt. Nowhere else, so that the objects are whole.
+// answer is there, which leaves what was sent in doubt. Nowhere else, so that the objects are
+// whole.
 class ShortStore final : public ObjectStore {
  public:
   bool get(const std::string& key, std::span<std::byte> body) override {

@@ -1,4 +1,5 @@
-// The steps of a slot's life, and that the table, the zeros, the fetches and the store agree on them.
+// The steps of a slot's life, and that the table, the zeros, the fetches and the store agree on
+// them.
 #include "filters/cache/state/residents.hpp"
 
 #include <gtest/gtest.h>

@@ -31,8 +31,8 @@ Share each_gets_until_full_at(double each_bytes_s, double all_bytes_s) {
   return [=](unsigned n) { return std::min(each_bytes_s, all_bytes_s / n); };
 }
 
-// Transfers of about a megabyte (else they would run in step, and wait for their answers at the same
-// time), as many at a time as are allowed, in steps of 20 ms.
+// Transfers of about a megabyte (else they would run in step, and wait for their answers at the
+// same time), as many at a time as are allowed, in steps of 20 ms.
 class Line {
  public:
   explicit Line(Share share) : share_(std::move(share)) {}
@@ -193,8 +193,9 @@ TEST(LineConcurrencyTest, AnIdleLineIsNotWaitedFor) {
   }
 }
 
-// A line that is looked at every 5 ms, over which TCP begins: bursts, a round trip apart and each twice
-// as large as the one before, which take as long as the line needs for them. Who waits wants megabytes.
+// A line that is looked at every 5 ms, over which TCP begins: bursts, a round trip apart and each
+// twice as large as the one before, which take as long as the line needs for them. Who waits wants
+// megabytes.
 class BeginningLine {
  public:
   BeginningLine(double mbit, Duration round_trip)

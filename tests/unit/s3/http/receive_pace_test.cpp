@@ -16,8 +16,8 @@ double in_seconds(Duration time) {
 }
 
 // A line that carries so many bytes a second from services, each of which sends as much as its
-// connection's window allows, into a queue of any length. The kernel lets a window grow to twice what
-// comes in a round trip.
+// connection's window allows, into a queue of any length. The kernel lets a window grow to twice
+// what comes in a round trip.
 class ReceivePaceTest : public ::testing::Test {
  protected:
   struct Connection {

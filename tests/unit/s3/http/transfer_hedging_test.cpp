@@ -40,7 +40,8 @@ TEST(TransferHedgingTest, FirstAndLastByteHaveTheirOwnTimes) {
   EXPECT_TRUE(should_repeat(hedging, kMiB, milliseconds(115), true));
 }
 
-// A slow line makes every transfer longer than those before it: twice as many would be slower still.
+// A slow line makes every transfer longer than those before it: twice as many would be slower
+// still.
 TEST(TransferHedgingTest, WhatStillComesIsNotLate) {
   TransferHedging hedging;
   answer(hedging, kMiB, 1000);

@@ -4,7 +4,8 @@
 // and lose answers. In none of them
 //   - may two write at the same moment,
 //   - does a term come again, or go back,
-//   - does an owner tell that nothing was changed since a term after which somebody changed something.
+//   - does an owner tell that nothing was changed since a term after which another one changed
+//     something.
 #include <gtest/gtest.h>
 
 #include <random>

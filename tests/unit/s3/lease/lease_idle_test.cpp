@@ -100,8 +100,8 @@ TEST_F(LeaseIdleTest, TheFirstChangeIsDoneAtOnceAndBringsTheShortRecordBack) {
   EXPECT_EQ(store_.memory.calls(StoreOp::put).size(), 1U);
 }
 
-// The shorter record lies in the store, and its owner does not know: whoever goes by that record may
-// take the lease when the owner would still have written by the longer one.
+// The shorter record lies in the store, and its owner does not know: whoever goes by that record
+// may take the lease when the owner would still have written by the longer one.
 TEST_F(LeaseIdleTest, AShorterRecordWhoseAnswerWasLostEndsTheRightNoLaterThanItSays) {
   rest();
   lease_.note_change();

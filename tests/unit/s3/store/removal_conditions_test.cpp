@@ -1,4 +1,5 @@
-// That the first removal tells whether a store keeps the conditions of removals, and what is relied on.
+// That the first removal tells whether a store keeps the conditions of removals, and what is relied
+// on.
 #include "plugins/s3/store/removal_conditions.hpp"
 
 #include <gtest/gtest.h>

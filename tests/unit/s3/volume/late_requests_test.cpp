@@ -212,8 +212,8 @@ Scene no_conditions() {
   scene.conditions = {};
   return scene;
 }
-// An object that is removed and one that was never there are the same to a late request of the other
-// writer, which nobody can tell from the right one.
+// An object that is removed and one that was never there are the same to a late request of the
+// other writer, which nobody can tell from the right one.
 Scene two_writers() {
   Scene scene;
   scene.writers = 2;

@@ -1,4 +1,5 @@
-// What the tests of the verbs start from: volumes in a store in memory, made as a server makes them.
+// What the tests of the verbs start from: volumes in a store in memory, made as a server makes
+// them.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -2,8 +2,8 @@
 // oracle: live, and after the machine has stopped.
 //
 // Requests that run at the same time never share a page, but they share blocks, slots and commits.
-// The simulated disk is too fast for commits to meet anything, so now and then a write into it waits
-// for one or two of them, as long as there may be some.
+// The simulated disk is too fast for commits to meet anything, so now and then a write into it
+// waits for one or two of them, as long as there may be some.
 //
 // With a disk that is full now and then a request may fail: its pages then hold what they held
 // before, or what it was to leave, and the others are not touched.

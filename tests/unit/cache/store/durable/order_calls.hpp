@@ -1,4 +1,5 @@
-// The calls of the protocol that are put in every order, and what a slot was before (order_run.hpp).
+// The calls of the protocol that are put in every order, and what a slot was before
+// (order_run.hpp).
 #pragma once
 
 #include <array>

@@ -1,5 +1,5 @@
-// One order of the steps of some calls of the protocol between engine and durable store, on one slot:
-// the engine's part, and the oracle (interleaving_test.cpp).
+// One order of the steps of some calls of the protocol between engine and durable store, on one
+// slot: the engine's part, and the oracle (interleaving_test.cpp).
 //
 // One thread runs an order from its beginning: a commit is three steps, and what comes between them
 // runs inside the simulated disk's hook, while the commit syncs.

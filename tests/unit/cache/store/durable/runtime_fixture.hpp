@@ -60,7 +60,8 @@ class RuntimeTest : public ::testing::Test {
     layer->pread(content, page * kPage);
     return value_of(content);
   }
-  // Those writes of pages into the directory find no room for which `fails` says so, counted from 1.
+  // Those writes of pages into the directory find no room for which `fails` says so, counted from
+  // 1.
   void fail_writes(std::function<bool(std::size_t)> fails) {
     auto number = std::make_shared<std::atomic<std::size_t>>(0);
     disk.set_hook([fails = std::move(fails), number](const SimulatedDisk::Operation& operation) {

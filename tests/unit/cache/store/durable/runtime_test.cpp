@@ -135,8 +135,8 @@ TEST_F(RuntimeTest, AFetchDoesNotBringBackAPageThatAFailedWriteHasMadeTheCacheFo
   EXPECT_EQ(read(1), 5);
 }
 
-// The bytes of a write that has failed do not go below later on, as what lies between two pages that
-// are written back.
+// The bytes of a write that has failed do not go below later on, as what lies between two pages
+// that are written back.
 TEST_F(RuntimeTest, AWriteBackDoesNotCarryWhatAFailedWriteHasLeft) {
   start();
   write(1, 1);

@@ -1,5 +1,5 @@
-// The first removal, which finds out whether conditions of removals are kept (removal_conditions.hpp),
-// at a service that answers a single key of it with an error that passes.
+// The first removal, which finds out whether conditions of removals are kept
+// (removal_conditions.hpp), at a service that answers a single key of it with an error that passes.
 #include <gtest/gtest.h>
 
 #include <string>

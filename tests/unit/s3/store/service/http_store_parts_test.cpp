@@ -1,5 +1,5 @@
-// Parts of objects over HTTP: what is asked for, and that nothing comes through unverified where the
-// object carries a checksum.
+// Parts of objects over HTTP: what is asked for, and that nothing comes through unverified where
+// the object carries a checksum.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -299,8 +299,8 @@ TEST_F(HttpStorePartsRetryTest, WhatWasDamagedOnTheWayIsReadAgain) {
   EXPECT_EQ(read(0, 100), expected(0, 100));
 }
 
-// The promise itself: whichever bit of the body flips, whatever part is read, by whatever version the
-// object was stored, the part is right or there is an error.
+// The promise itself: whichever bit of the body flips, whatever part is read, by whatever version
+// the object was stored, the part is right or there is an error.
 TEST_F(HttpStorePartsTest, WhateverBitFlipsNoPartIsWrong) {
   std::mt19937_64 random(11);
   int refused = 0;

@@ -1,5 +1,5 @@
-// What services, and what stands before them, do in ways of their own: errors in answers of success,
-// no request that removes many objects, conditions that are refused like any bad request.
+// What services, and what stands before them, do in ways of their own: errors in answers of
+// success, no request that removes many objects, conditions that are refused like any bad request.
 #include <algorithm>
 
 #include "plugins/s3/store/conditional_puts.hpp"

@@ -106,7 +106,8 @@ TEST_F(HttpStoreTest, NotFoundOfSomethingElseIsAnError) {
   EXPECT_TRUE(message_has("NoSuchBucket")) << message;
 }
 
-// An object that is too long to have checksums of pieces, so that what is asked for is what is wanted.
+// An object that is too long to have checksums of pieces, so that what is asked for is what is
+// wanted.
 constexpr std::uint64_t kLongObject = 68719476736;
 
 TEST_F(HttpStoreTest, RangeIsAskedForAndReadExactly) {
