@@ -29,7 +29,7 @@ class WriteBackReport {
   static constexpr Duration kLogEvery = std::chrono::seconds(10);
   static constexpr std::chrono::seconds kProgressCounts{120};
 
-  // What is reported. Both outlive the report.
+  // The functions of both structs use objects that outlive the report.
   struct Source {
     std::function<std::uint64_t()> left_bytes;
     // A number that changes with each progress; cheaper than left_bytes().
