@@ -9,9 +9,11 @@
 #include "common/log.hpp"
 #include "common/nbdkit/conversions.hpp"
 #include "common/nbdkit/guard.hpp"
+#include "common/nbdkit/layer_metrics.hpp"
 #include "common/nbdkit/nbdkit_clock.hpp"
 #include "common/nbdkit/nbdkit_version.hpp"
 #include "common/nbdkit/next_layer.hpp"
+#include "common/nbdkit/request_meters.hpp"
 #include "common/nbdkit/server_options.hpp"
 #include "common/nbdkit/server_start.hpp"
 #include "common/nbdkit/single_seat.hpp"
@@ -23,6 +25,9 @@ constexpr std::chrono::milliseconds kLookForSeatEvery(10);
 
 // One filter is one shared library; everything here is hidden in it.
 struct Registration {
+  explicit Registration(const char* name) : metrics(name) {}
+
+  LayerMetrics metrics;  // outlives all that counts
   std::unique_ptr<Filter> filter;
   ParameterTable parameters;
   std::string help;
@@ -40,9 +45,15 @@ struct Connection {
   nbdkit_context* context = nullptr;
   bool is_seated = false;
   OpenRequest request;
+  RequestMeters meters;
+  std::optional<ConnectionMeter> counted;
   std::optional<NextLayer> below;
   std::unique_ptr<Layer> layer;
 };
+
+const RequestMeters& meters_of(void* handle) {
+  return static_cast<Connection*>(handle)->meters;
+}
 
 Layer& layer_of(void* handle) {
   return *static_cast<Connection*>(handle)->layer;
@@ -78,7 +89,8 @@ void dump_plugin() {
 int config(nbdkit_next_config* next, nbdkit_backend* nxdata, const char* key, const char* value) {
   bool ours = false;
   if (guarded([&] { ours = registered->parameters.set(key, value); }) != 0) return -1;
-  return ours ? 0 : next(nxdata, key, value);
+  const bool is_done = ours && !registered->metrics.is_for_those_below(key);
+  return is_done ? 0 : next(nxdata, key, value);
 }
 
 int config_complete(nbdkit_next_config_complete* next, nbdkit_backend* nxdata) {
@@ -86,11 +98,19 @@ int config_complete(nbdkit_next_config_complete* next, nbdkit_backend* nxdata) {
   return next(nxdata);
 }
 
+// Returns what is below for an export of this name.
+BelowFilter below_of(const std::string& export_name) {
+  BelowFilter below = registered->below;
+  below.meters = BelowMeters(registered->metrics.of_export(export_name));
+  return below;
+}
+
 int get_ready(int thread_model) {
   registered->below.thread_model = thread_model;
   return answered([] {
     const Filter& filter = *registered->filter;
     registered->below.shows_plugins_disk = !may_change_the_disk_below(filter.info().name);
+    registered->metrics.get_ready();
     registered->filter->get_ready();
     ServerStart::arm(nullptr);
   });
@@ -98,8 +118,9 @@ int get_ready(int thread_model) {
 
 int after_fork(nbdkit_backend* backend) {
   return answered([&] {
-    registered->backend.emplace(backend, registered->below, registered->seat);
+    registered->backend.emplace(backend, below_of(""), registered->seat);
     ServerStart::run([] { registered->filter->after_fork(*registered->backend); });
+    registered->metrics.after_fork();
   });
 }
 
@@ -108,6 +129,7 @@ void cleanup(nbdkit_backend* /*backend*/) {
   ServerStart::end();
   guarded([&] { registered->filter->cleanup(*registered->backend); });
   registered->faults.end();
+  registered->metrics.cleanup();
 }
 
 // --- Once per client ---
@@ -148,6 +170,9 @@ void* open(nbdkit_next_open* next, nbdkit_context* context, int readonly, const 
     connection->request = {
         .export_name = exportname, .readonly = readonly != 0, .is_tls = is_tls != 0};
     connection->context = context;
+    connection->meters =
+        RequestMeters(registered->metrics.of_export(exportname), RequestMeter::Measures::some);
+    connection->counted.emplace(connection->meters.connections);
     take_seat(*connection);
   });
   if (code != 0) return nullptr;
@@ -166,7 +191,8 @@ void close(void* handle) {
 int prepare(nbdkit_next* next, void* handle, int /*readonly*/) {
   auto& connection = *static_cast<Connection*>(handle);
   return answered([&] {
-    connection.below.emplace(next, connection.request.readonly, registered->below);
+    connection.below.emplace(next, connection.request.readonly,
+                             below_of(connection.request.export_name));
     connection.layer = registered->filter->open(*connection.below, connection.request);
   });
 }
@@ -205,8 +231,8 @@ int can(nbdkit_next* /*next*/, void* handle) {
 // --- Requests ---
 
 template <typename Body>
-int request(Fault& fault, int* err, Body&& body) {
-  const int code = guarded_request(fault, body);
+int request(const RequestMeter& meter, std::uint64_t bytes, Fault& fault, int* err, Body&& body) {
+  const int code = meter.measured(bytes, [&] { return guarded_request(fault, body); });
   if (code == 0) return 0;
   *err = errno_for_client(code);
   return -1;
@@ -214,30 +240,31 @@ int request(Fault& fault, int* err, Body&& body) {
 
 int pread(nbdkit_next* /*next*/, void* handle, void* buf, std::uint32_t count, std::uint64_t offset,
           std::uint32_t /*flags*/, int* err) {
-  return request(registered->faults.reads, err,
+  return request(meters_of(handle).reads, count, registered->faults.reads, err,
                  [&] { layer_of(handle).pread(bytes(buf, count), offset); });
 }
 int pwrite(nbdkit_next* /*next*/, void* handle, const void* buf, std::uint32_t count,
            std::uint64_t offset, std::uint32_t flags, int* err) {
-  return request(registered->faults.writes, err,
+  return request(meters_of(handle).writes, count, registered->faults.writes, err,
                  [&] { layer_of(handle).pwrite(bytes(buf, count), offset, durability_of(flags)); });
 }
 int flush(nbdkit_next* /*next*/, void* handle, std::uint32_t /*flags*/, int* err) {
-  return request(registered->faults.flushes, err, [&] { layer_of(handle).flush(); });
+  return request(meters_of(handle).flushes, 0, registered->faults.flushes, err,
+                 [&] { layer_of(handle).flush(); });
 }
 int trim(nbdkit_next* /*next*/, void* handle, std::uint32_t count, std::uint64_t offset,
          std::uint32_t flags, int* err) {
-  return request(registered->faults.trims, err,
+  return request(meters_of(handle).trims, count, registered->faults.trims, err,
                  [&] { layer_of(handle).trim(count, offset, durability_of(flags)); });
 }
 int zero(nbdkit_next* /*next*/, void* handle, std::uint32_t count, std::uint64_t offset,
          std::uint32_t flags, int* err) {
-  return request(registered->faults.zeros, err,
+  return request(meters_of(handle).zeros, count, registered->faults.zeros, err,
                  [&] { layer_of(handle).zero(count, offset, zero_options_of(flags)); });
 }
 int extents(nbdkit_next* /*next*/, void* handle, std::uint32_t count, std::uint64_t offset,
             std::uint32_t flags, nbdkit_extents* found, int* err) {
-  return request(registered->faults.extents, err, [&] {
+  return request(meters_of(handle).extents, count, registered->faults.extents, err, [&] {
     ExtentList list;
     layer_of(handle).extents(count, offset, (flags & NBDKIT_FLAG_REQ_ONE) != 0, list);
     add_extents(found, list);
@@ -245,7 +272,8 @@ int extents(nbdkit_next* /*next*/, void* handle, std::uint32_t count, std::uint6
 }
 int cache(nbdkit_next* /*next*/, void* handle, std::uint32_t count, std::uint64_t offset,
           std::uint32_t /*flags*/, int* err) {
-  return request(registered->faults.cache, err, [&] { layer_of(handle).cache(count, offset); });
+  return request(meters_of(handle).cache, count, registered->faults.cache, err,
+                 [&] { layer_of(handle).cache(count, offset); });
 }
 
 nbdkit_filter callbacks_of(const FilterInfo& info, const std::string& help) {
@@ -289,6 +317,10 @@ nbdkit_filter callbacks_of(const FilterInfo& info, const std::string& help) {
 
 }  // namespace
 
+Metrics Filter::metrics_of_export(const std::string& name) {
+  return registered->metrics.of_export(name);
+}
+
 nbdkit_filter* register_filter(std::unique_ptr<Filter> filter) {
   prepare_process();
   if (registered != nullptr) {
@@ -296,8 +328,9 @@ nbdkit_filter* register_filter(std::unique_ptr<Filter> filter) {
     nbdkit_error("--filter=%s is given twice: it can stand in a stack once", filter->info().name);
     return nullptr;
   }
-  registered = new Registration;
+  registered = new Registration(filter->info().name);
   registered->parameters = filter->parameters();
+  registered->parameters.add(registered->metrics.parameter());
   registered->help = registered->parameters.help();
   registered->callbacks = callbacks_of(filter->info(), registered->help);
   set_dump_plugin(registered->callbacks, dump_plugin);

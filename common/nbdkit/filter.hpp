@@ -30,6 +30,7 @@
 
 #include "common/block/layer.hpp"
 #include "common/block/open_request.hpp"
+#include "common/metrics/registry.hpp"
 #include "common/params/parameters.hpp"
 
 struct nbdkit_filter;
@@ -74,6 +75,11 @@ class Filter {
   virtual void after_fork(Backend& /*backend*/) {}
   virtual std::unique_ptr<Layer> open(Layer& below, const OpenRequest& request) = 0;
   virtual void cleanup(Backend& /*backend*/) {}
+
+ protected:
+  // Returns what the state of this export counts with; nothing is counted if nobody has asked for it.
+  // Called from get_ready() on; what is returned is valid until the destructor has returned.
+  [[nodiscard]] static Metrics metrics_of_export(const std::string& name);
 };
 
 // Owns `filter` for the life of the process and returns the result for nbdkit's filter_init: null,

@@ -87,7 +87,8 @@ struct ExtentsDeleter {
 NextLayer::NextLayer(nbdkit_next* next, bool readonly, const BelowFilter& about)
     : next_(next),
       traits_(ask_traits(next, readonly, about.is_parallel())),
-      shows_plugins_disk_(about.shows_plugins_disk) {}
+      shows_plugins_disk_(about.shows_plugins_disk),
+      meters_(about.meters) {}
 
 void NextLayer::pread(std::span<std::byte> buffer, std::uint64_t offset) {
   std::byte* position = buffer.data();
@@ -95,6 +96,7 @@ void NextLayer::pread(std::span<std::byte> buffer, std::uint64_t offset) {
       buffer.size(), offset, longest_transfer(traits_),
       [&](std::uint32_t length, std::uint64_t at) {
         attempt([&](int* code) { return next_->pread(next_, position, length, at, 0, code); });
+        meters_.reads.count(length);
         position += length;
       });
 }
@@ -109,6 +111,7 @@ void NextLayer::pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
               attempt([&](int* code) {
                 return next_->pwrite(next_, position, length, at, flags_of(durability), code);
               });
+              meters_.writes.count(length);
               position += length;
             });
 }
@@ -116,6 +119,7 @@ void NextLayer::pwrite(std::span<const std::byte> buffer, std::uint64_t offset,
 void NextLayer::flush() {
   require(traits_.can_flush, "flush");
   attempt([&](int* code) { return next_->flush(next_, 0, code); });
+  meters_.flushes.count(0);
 }
 
 void NextLayer::zero(std::uint64_t length, std::uint64_t offset, const ZeroOptions& options) {
@@ -127,6 +131,7 @@ void NextLayer::zero(std::uint64_t length, std::uint64_t offset, const ZeroOptio
   const std::uint64_t longest = identity() == nullptr ? kLongestEmulatedZero : kLongestCommand;
   in_pieces(length, offset, longest, [&](std::uint32_t part, std::uint64_t at) {
     attempt([&](int* code) { return next_->zero(next_, part, at, flags_of(options), code); });
+    meters_.zeros.count(part);
   });
 }
 
@@ -135,6 +140,7 @@ void NextLayer::trim(std::uint64_t length, std::uint64_t offset, Durability dura
   require(durability != Durability::fua || traits_.fua != Support::none, "FUA");
   in_pieces(length, offset, kLongestCommand, [&](std::uint32_t part, std::uint64_t at) {
     attempt([&](int* code) { return next_->trim(next_, part, at, flags_of(durability), code); });
+    meters_.trims.count(part);
   });
 }
 

@@ -13,16 +13,18 @@
 
 #include "common/block/layer.hpp"
 #include "common/nbdkit/filter.hpp"
+#include "common/nbdkit/request_meters.hpp"
 #include "common/nbdkit/single_seat.hpp"
 #include "common/sync/mutex.hpp"
 
 namespace nbdstack {
 
-// The common properties of all connections below a filter.
+// The common properties of all connections below a filter; the meters are of one export.
 struct BelowFilter {
   int thread_model = NBDKIT_THREAD_MODEL_SERIALIZE_CONNECTIONS;  // nbdkit's final one
   // False if a description from below cannot be about the shown disk.
   bool shows_plugins_disk = true;
+  BelowMeters meters;
 
   [[nodiscard]] bool is_parallel() const { return thread_model == NBDKIT_THREAD_MODEL_PARALLEL; }
   [[nodiscard]] bool has_single_seat() const {
@@ -51,6 +53,7 @@ class NextLayer : public Layer {
   nbdkit_next* next_;
   LayerTraits traits_;
   const bool shows_plugins_disk_;
+  const BelowMeters meters_;
   Mutex mutex_;
   std::string description_ GUARDED_BY(mutex_);                       // nbdkit's last one
   std::shared_ptr<const DiskIdentity> identity_ GUARDED_BY(mutex_);  // parsed from it

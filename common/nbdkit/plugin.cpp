@@ -10,6 +10,8 @@
 #include "common/nbdkit/conversions.hpp"
 #include "common/nbdkit/description_texts.hpp"
 #include "common/nbdkit/guard.hpp"
+#include "common/nbdkit/layer_metrics.hpp"
+#include "common/nbdkit/request_meters.hpp"
 #include "common/nbdkit/server_start.hpp"
 #include "common/nbdkit/this_server.hpp"
 #include "common/params/known_parameters.hpp"
@@ -18,6 +20,9 @@ namespace nbdstack {
 namespace {
 
 struct Registration {
+  explicit Registration(const char* name) : metrics(name) {}
+
+  LayerMetrics metrics;  // outlives all that counts
   std::unique_ptr<Plugin> plugin;
   ParameterTable parameters;
   std::string help;
@@ -28,15 +33,24 @@ Registration* registered = nullptr;
 
 // One client's connection.
 struct Client {
-  Client(std::unique_ptr<Layer> of, bool comes) : layer(std::move(of)), has_come(comes) {}
+  Client(std::unique_ptr<Layer> of, bool comes, const std::string& export_name)
+      : layer(std::move(of)),
+        has_come(comes),
+        meters(registered->metrics.of_export(export_name), RequestMeter::Measures::each),
+        counted(meters.connections) {}
 
   const std::unique_ptr<Layer> layer;
   const bool has_come;  // false if a filter opens it, for no client
+  const RequestMeters meters;
+  const ConnectionMeter counted;
   DescriptionTexts descriptions{this_server()};
 };
 
 Layer& layer_of(void* handle) {
   return *static_cast<Client*>(handle)->layer;
+}
+const RequestMeters& meters_of(void* handle) {
+  return static_cast<Client*>(handle)->meters;
 }
 
 // A plugin's errno is passed in errno and in nbdkit's own place: the latter is lost in threads that
@@ -55,8 +69,8 @@ int answered(Body&& body) {
 }
 
 template <typename Body>
-int request(Fault& fault, Body&& body) {
-  return answer_of(guarded_request(fault, body));
+int request(const RequestMeter& meter, std::uint64_t bytes, Fault& fault, Body&& body) {
+  return answer_of(meter.measured(bytes, [&] { return guarded_request(fault, body); }));
 }
 
 // --- Once per server ---
@@ -82,17 +96,22 @@ void give_back() {
 }
 int get_ready() {
   return answered([] {
+    registered->metrics.get_ready();
     registered->plugin->get_ready();
     ServerStart::arm(give_back);
   });
 }
 int after_fork() {
-  return answered([] { ServerStart::run([] { registered->plugin->after_fork(); }); });
+  return answered([] {
+    ServerStart::run([] { registered->plugin->after_fork(); });
+    registered->metrics.after_fork();
+  });
 }
 void cleanup() {
   ServerStart::end();
   guarded([] { registered->plugin->cleanup(); });
   registered->faults.end();
+  registered->metrics.cleanup();
 }
 void dump_plugin() {
   guarded([] { registered->plugin->dump(); });
@@ -116,8 +135,9 @@ void* open(int readonly) {
   const bool comes = std::exchange(client_comes, false);
   const char* const name = comes ? nbdkit_export_name() : nullptr;
   const int code = answered([&] {
-    client = std::make_unique<Client>(
-        registered->plugin->open(readonly != 0, name == nullptr ? "" : name), comes);
+    const std::string export_name = name == nullptr ? "" : name;
+    client = std::make_unique<Client>(registered->plugin->open(readonly != 0, export_name), comes,
+                                      export_name);
   });
   if (code != 0) client_comes = comes;
   return code == 0 ? client.release() : nullptr;
@@ -176,38 +196,40 @@ int can_zero(void* handle) {
 
 int pread(void* handle, void* buf, std::uint32_t count, std::uint64_t offset,
           std::uint32_t /*flags*/) {
-  return request(registered->faults.reads, [&] {
+  return request(meters_of(handle).reads, count, registered->faults.reads, [&] {
     layer_of(handle).pread({static_cast<std::byte*>(buf), count}, offset);
   });
 }
 int pwrite(void* handle, const void* buf, std::uint32_t count, std::uint64_t offset,
            std::uint32_t flags) {
-  return request(registered->faults.writes, [&] {
+  return request(meters_of(handle).writes, count, registered->faults.writes, [&] {
     layer_of(handle).pwrite({static_cast<const std::byte*>(buf), count}, offset,
                             durability_of(flags));
   });
 }
 int flush(void* handle, std::uint32_t /*flags*/) {
-  return request(registered->faults.flushes, [&] { layer_of(handle).flush(); });
+  return request(meters_of(handle).flushes, 0, registered->faults.flushes,
+                 [&] { layer_of(handle).flush(); });
 }
 int trim(void* handle, std::uint32_t count, std::uint64_t offset, std::uint32_t flags) {
-  return request(registered->faults.trims,
+  return request(meters_of(handle).trims, count, registered->faults.trims,
                  [&] { layer_of(handle).trim(count, offset, durability_of(flags)); });
 }
 int zero(void* handle, std::uint32_t count, std::uint64_t offset, std::uint32_t flags) {
-  return request(registered->faults.zeros,
+  return request(meters_of(handle).zeros, count, registered->faults.zeros,
                  [&] { layer_of(handle).zero(count, offset, zero_options_of(flags)); });
 }
 int extents(void* handle, std::uint32_t count, std::uint64_t offset, std::uint32_t flags,
             nbdkit_extents* found) {
-  return request(registered->faults.extents, [&] {
+  return request(meters_of(handle).extents, count, registered->faults.extents, [&] {
     ExtentList list;
     layer_of(handle).extents(count, offset, (flags & NBDKIT_FLAG_REQ_ONE) != 0, list);
     add_extents(found, list);
   });
 }
 int cache(void* handle, std::uint32_t count, std::uint64_t offset, std::uint32_t /*flags*/) {
-  return request(registered->faults.cache, [&] { layer_of(handle).cache(count, offset); });
+  return request(meters_of(handle).cache, count, registered->faults.cache,
+                 [&] { layer_of(handle).cache(count, offset); });
 }
 
 nbdkit_plugin callbacks_of(const PluginInfo& info, const std::string& help) {
@@ -257,10 +279,15 @@ nbdkit_plugin callbacks_of(const PluginInfo& info, const std::string& help) {
 
 }  // namespace
 
+Metrics Plugin::metrics() {
+  return registered->metrics.of_layer();
+}
+
 nbdkit_plugin* register_plugin(std::unique_ptr<Plugin> plugin) {
   prepare_process();
-  registered = new Registration;
+  registered = new Registration(plugin->info().name);
   registered->parameters = plugin->parameters();
+  registered->parameters.add(registered->metrics.parameter());
   registered->help = registered->parameters.help();
   registered->callbacks = callbacks_of(plugin->info(), registered->help);
   registered->plugin = std::move(plugin);

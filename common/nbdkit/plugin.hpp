@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/block/layer.hpp"
+#include "common/metrics/registry.hpp"
 #include "common/params/parameters.hpp"
 
 struct nbdkit_plugin;
@@ -42,6 +43,10 @@ class Plugin {
   // Called instead of cleanup() if the start has failed in some layer after get_ready(), and the
   // process ends. Requests of layers above may be under way.
   virtual void abandon() {}
+
+ protected:
+  // Returns what the plugin counts with, as Filter::metrics_of_export() does for an export (filter.hpp).
+  [[nodiscard]] static Metrics metrics();
 };
 
 nbdkit_plugin* register_plugin(std::unique_ptr<Plugin> plugin);

@@ -1,11 +1,14 @@
 #include "common/nbdkit/server_user.hpp"
 
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
+#include <system_error>
 
 #include "common/error.hpp"
 #include "common/parse_number.hpp"
@@ -106,6 +109,30 @@ void as_server_user(const std::function<void()>& body) {
                             error.what(), options.user.value_or("root"),
                             options.group.value_or(fmt::format("{}", ::getegid()))));
   }
+}
+
+void make_directory_for_server(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  std::error_code failure;
+  if (slash != std::string::npos && slash != 0) {
+    std::filesystem::create_directories(path.substr(0, slash), failure);
+    if (failure) throw system_error(failure.value(), "mkdir {}", path.substr(0, slash));
+  }
+  const ServerUserOptions options(options_of_server());
+  if (::mkdir(path.c_str(), 0755) == 0) {
+    if (::geteuid() == 0 && (options.user.has_value() || options.group.has_value())) {
+      const uid_t user = options.user.has_value() ? parse_user(*options.user) : ::geteuid();
+      const gid_t group = options.group.has_value() ? parse_group(*options.group) : ::getegid();
+      if (::chown(path.c_str(), user, group) != 0) throw system_error(errno, "chown {}", path);
+    }
+  } else if (errno != EEXIST) {
+    throw system_error(errno, "mkdir {}", path);
+  }
+  as_server_user([&] {
+    if (::faccessat(AT_FDCWD, path.c_str(), W_OK | X_OK, AT_EACCESS) != 0) {
+      throw system_error(errno, "{}", path);
+    }
+  });
 }
 
 }  // namespace nbdstack

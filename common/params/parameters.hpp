@@ -34,6 +34,7 @@ class ParameterTable {
  public:
   ParameterTable() = default;
   explicit ParameterTable(std::vector<Parameter> rows) : rows_(std::move(rows)) {}
+  void add(Parameter row) { rows_.push_back(std::move(row)); }
 
   // Returns false if the table has no such parameter. Throws Error for a bad value.
   [[nodiscard]] bool set(std::string_view name, const std::string& value) const;

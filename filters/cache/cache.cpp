@@ -212,6 +212,7 @@ std::shared_ptr<ExportCache> CacheFilter::make_export_cache(const OpenRequest& r
                                           *reads_, *writes_, watch,
                                           is_default_export(request.export_name));
   }
+  cache->measure(metrics_of_export(request.export_name));
   if (cache->engine()->background().is_needed()) {
     if (cache->is_default() && backend_->serves_beside_clients()) {
       cache->start_background([this, target = cache.get()] { return open_below(*target); });

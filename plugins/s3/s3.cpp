@@ -43,7 +43,8 @@ class S3Plugin final : public Plugin {
   }
 
   void get_ready() override {
-    stores_ = std::make_unique<StoreFactory>(parameters_.store(), Environment::of_process());
+    stores_ =
+        std::make_unique<StoreFactory>(parameters_.store(), Environment::of_process(), metrics());
     if (!parameters_.serves_many()) {
       volume_ = std::make_unique<ServedVolume>(parameters_.serving(), host());
     }
@@ -100,7 +101,8 @@ class S3Plugin final : public Plugin {
     return {.stores = *stores_,
             .clock = clock_,
             .boottime_clock = boottime_clock_,
-            .processes = processes_};
+            .processes = processes_,
+            .metrics = metrics()};
   }
 
   S3Parameters parameters_;

@@ -26,6 +26,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -41,6 +42,17 @@
 #include "filters/cache/engine/writes.hpp"
 
 namespace nbdstack {
+
+// What a cache has done and holds, for those who watch it.
+struct CacheFigures {
+  ReadCounts reads;
+  std::uint64_t evictions = 0;
+  std::uint64_t cached_bytes = 0;
+  std::uint64_t limit_bytes = 0;  // 0: as large as the disk
+  std::uint64_t unwritten_bytes = 0;
+  std::optional<TimePoint>
+      oldest_dirty;  // when it became dirty, to the second or to 1/8 of write_delay
+};
 
 class BlockCache {
  public:
@@ -96,6 +108,17 @@ class BlockCache {
     state_.wake_background = std::move(wake);
   }
 
+  // `now` is the present time of the clock by which the background works.
+  [[nodiscard]] CacheFigures figures(TimePoint now) {
+    const MutexLock lock(state_.mutex);
+    state_.schedule.advance(now);
+    return {.reads = state_.read_counts,
+            .evictions = state_.residents.evictions(),
+            .cached_bytes = state_.residents.cached_bytes(),
+            .limit_bytes = state_.settings.max_size_bytes,
+            .unwritten_bytes = state_.residents.unwritten_bytes(),
+            .oldest_dirty = state_.residents.oldest_unwritten_since()};
+  }
   [[nodiscard]] std::uint64_t cached_bytes() const {
     const MutexLock lock(state_.mutex);
     return state_.residents.cached_bytes();

@@ -31,6 +31,12 @@
 
 namespace nbdstack {
 
+// How reads of clients were answered. Prefetches do not count.
+struct ReadCounts {
+  std::uint64_t hits = 0;    // all of it was in the cache
+  std::uint64_t misses = 0;  // some of it was read from below, or by a fetch that was under way
+};
+
 struct GuardedState {
   GuardedState(const CacheSettings& chosen, std::uint64_t size_bytes,
                std::unique_ptr<SlotStore> with_store);
@@ -112,6 +118,7 @@ struct GuardedState {
   Pressure pressure GUARDED_BY(mutex);
   Residents residents GUARDED_BY(mutex);
   FlushLedger ledger GUARDED_BY(mutex);
+  ReadCounts read_counts GUARDED_BY(mutex);
   const std::atomic<bool>& is_pressed;  // room has to be made; read without the mutex
 
  private:

@@ -89,6 +89,7 @@ bool Reads::read_hit(const Range& range, std::span<std::byte> buffer) {
   }
   lock.lock();
   state_.give_back(slot);
+  if (read) ++state_.read_counts.hits;
   return read;
 }
 
@@ -96,10 +97,11 @@ void Reads::read_planned(Layer& below, std::span<std::byte> buffer, std::uint64_
   std::vector<BlockPiece> pieces = state_.geometry.split({offset, buffer.size()});
   const bool store = state_.settings.cache_on_read();
   bool may_widen = store && state_.settings.fetch_bytes > state_.settings.block_size;
-  while (!pieces.empty()) {
+  for (bool is_first = true; !pieces.empty(); is_first = false) {
     Plan plan(state_);
     MutexLock lock(state_.mutex);
     make_plan(plan, pieces, store);
+    if (is_first) ++(plan.fetched.empty() ? state_.read_counts.hits : state_.read_counts.misses);
     if (may_widen) {
       for (const auto& fetch : plan.started) {
         if (fetch->store.front()) widen(fetch);

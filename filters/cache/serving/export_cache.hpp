@@ -4,14 +4,17 @@
 #include <exception>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "common/block/background_below.hpp"
 #include "common/block/exclusive_layer.hpp"
 #include "common/block/lent_layer.hpp"
 #include "common/log.hpp"
+#include "common/metrics/registry.hpp"
 #include "common/sync/mutex.hpp"
 #include "filters/cache/engine/block_cache.hpp"
 #include "filters/cache/serving/background_thread.hpp"
+#include "filters/cache/serving/cache_metrics.hpp"
 #include "filters/cache/serving/disk_watch.hpp"
 #include "filters/cache/store/durable/cache_directory.hpp"
 
@@ -60,6 +63,8 @@ class ExportCache {
   [[nodiscard]] LentLayers* borrower() { return background_ != nullptr ? &clients_ : nullptr; }
   // Waits for work under way. Called after the last request.
   void stop_background() { background_.reset(); }
+  // Shows what the cache does, from now on.
+  void measure(const Metrics& metrics) { metrics_ = cache_metrics(metrics, engine_); }
   // The very last call. Failures are logged.
   void close() {
     stop_background();
@@ -88,6 +93,7 @@ class ExportCache {
   bool closed_ = false;
   LentLayers clients_{[this] { background_->wake(); }};
   std::unique_ptr<BackgroundThread> background_;  // destroyed before the engine that it uses
+  std::vector<MetricsRegistry::Sampled> metrics_;
 };
 
 }  // namespace nbdstack

@@ -113,6 +113,12 @@ std::vector<BlockNumber> Residents::overdue_blocks() const {
   return blocks;
 }
 
+std::optional<TimePoint> Residents::oldest_unwritten_since() const {
+  const Slot oldest = table_.unwritten().back();
+  if (oldest == kNoSlot) return std::nullopt;
+  return schedule_.time_of(table_[oldest].dirty_since);
+}
+
 std::vector<BlockNumber> Residents::next_to_evict(std::size_t count, const IsBusy& is_busy) const {
   std::vector<BlockNumber> blocks;
   table_.policy().in_eviction_order([&](Slot slot) {
@@ -251,6 +257,7 @@ std::size_t Residents::evict(std::size_t count, bool with_storage) {
       log::debug("cache: reclaiming block {} (offset {})", block.value, geometry_.offset_of(block));
     }
     drop(victim, Removal::evicted, with_storage);
+    ++evictions_;
   }
   return evicted;
 }

@@ -55,6 +55,8 @@ class Residents {
   [[nodiscard]] bool is_unwritten(Slot slot) const { return table_.unwritten().contains(slot); }
   // Returns the storage in use, in slots.
   [[nodiscard]] std::size_t occupied() const { return table_.cached_blocks() + log_.extra_slots(); }
+  // Returns the number of blocks that have made room for others so far.
+  [[nodiscard]] std::uint64_t evictions() const { return evictions_; }
   [[nodiscard]] std::uint64_t cached_bytes() const { return bytes(table_.cached_blocks()); }
   [[nodiscard]] std::uint64_t capacity_bytes() const {
     return bytes(std::max<std::uint64_t>(1, table_.max_slots()));
@@ -74,6 +76,8 @@ class Residents {
   // Returns those of the blocks that the range touches, sorted.
   [[nodiscard]] std::vector<BlockNumber> unwritten_blocks(const Range& range) const;
   [[nodiscard]] std::vector<BlockNumber> overdue_blocks() const;
+  // Returns when the longest dirty block became dirty; nothing if there is none.
+  [[nodiscard]] std::optional<TimePoint> oldest_unwritten_since() const;
   using IsBusy = std::function<bool(BlockNumber)>;
   // Return up to `count` blocks that may be written back: first to be evicted, or longest dirty.
   [[nodiscard]] std::vector<BlockNumber> next_to_evict(std::size_t count,
@@ -185,6 +189,7 @@ class Residents {
   const Schedule& schedule_;
   BlockTable table_;
   RunMap<bool> zeros_;
+  std::uint64_t evictions_ = 0;
   std::vector<Slot> to_discard_;  // pinned; dropped while there were too many slots
 };
 

@@ -18,8 +18,8 @@ constexpr Duration kCommitInterval = seconds(5);
 constexpr Duration kFirstRetry = seconds(1);
 constexpr Duration kLongestRetry = seconds(60);
 
-Schedule::Tick tick_of(Duration elapsed, Duration whole) {
-  return static_cast<Schedule::Tick>(elapsed / std::max<Duration>(whole / kTicks, milliseconds(1)));
+Duration length_of_tick(Duration whole) {
+  return std::max<Duration>(whole / kTicks, milliseconds(1));
 }
 
 }  // namespace
@@ -31,8 +31,18 @@ bool Schedule::is_due(Tick since, Tick now) {
 void Schedule::advance(TimePoint now) {
   if (!started_at_) started_at_ = now;
   const Duration elapsed = now - *started_at_;
-  if (is_delaying()) dirty_tick_ = tick_of(elapsed, write_delay_);
-  if (is_expiring()) clean_tick_ = tick_of(elapsed, timeout_);
+  dirty_ticks_ = elapsed / dirty_tick_length();
+  dirty_tick_ = static_cast<Tick>(dirty_ticks_);
+  if (is_expiring()) clean_tick_ = static_cast<Tick>(elapsed / length_of_tick(timeout_));
+}
+
+Duration Schedule::dirty_tick_length() const {
+  return is_delaying() ? length_of_tick(write_delay_) : seconds(1);
+}
+
+TimePoint Schedule::time_of(Tick dirty_since) const {
+  const auto ago = static_cast<Tick>(dirty_tick_ - dirty_since);
+  return started_at_.value_or(TimePoint()) + (dirty_ticks_ - ago) * dirty_tick_length();
 }
 
 Schedule::Due Schedule::take_due(TimePoint now, bool has_zeros) {

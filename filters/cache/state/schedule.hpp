@@ -35,6 +35,9 @@ class Schedule {
   // Return the ticks for a block that becomes dirty, or is cached, now.
   [[nodiscard]] Tick dirty_tick() const { return dirty_tick_; }
   [[nodiscard]] Tick clean_tick() const { return clean_tick_; }
+  // Returns the beginning of a tick in which a block became dirty. That must be less than 2^16 ticks
+  // ago: 18 hours, if no write_delay is set.
+  [[nodiscard]] TimePoint time_of(Tick dirty_since) const;
   [[nodiscard]] bool is_overdue(Tick dirty_since) const { return is_due(dirty_since, dirty_tick_); }
   [[nodiscard]] bool is_expired(Tick cached_since) const {
     return is_due(cached_since, clean_tick_);
@@ -60,15 +63,17 @@ class Schedule {
   [[nodiscard]] TimePoint next_step(TimePoint now) const;
 
  private:
+  [[nodiscard]] Duration dirty_tick_length() const;
   [[nodiscard]] static bool is_due(Tick since, Tick now);
 
   const Duration write_delay_;
   const Duration timeout_;
   const bool commits_;
-  Tick dirty_tick_ = 0;  // in parts of write_delay_
+  Tick dirty_tick_ = 0;  // in parts of write_delay_, or in seconds if there is none
   Tick clean_tick_ = 0;  // in parts of timeout_
   bool everything_wanted_ = false;
   std::optional<TimePoint> started_at_;
+  std::int64_t dirty_ticks_ = 0;          // since then; dirty_tick_ is a part of it
   std::optional<TimePoint> zeros_since_;  // the oldest range of zeros waits at least since then
   std::optional<TimePoint> retry_at_;     // the end of the pause after a failure
   Duration pause_{};                      // after the last failure

@@ -129,6 +129,11 @@ class Lease {
     return clock_.now().time_since_epoch().count() < deadline_.load(std::memory_order_acquire);
   }
 
+  // Returns how long that stays so if the lease is not renewed; below zero if it is not so. Any thread.
+  [[nodiscard]] Duration remaining() const {
+    return TimePoint(Duration(deadline_.load(std::memory_order_acquire))) - clock_.now();
+  }
+
   // Throws Error(ESHUTDOWN) with the reason and the new owner.
   void check_writable() const;
 

@@ -7,6 +7,7 @@
 
 #include "common/error.hpp"
 #include "common/log.hpp"
+#include "common/metrics/metric.hpp"
 #include "plugins/s3/layout/object_names.hpp"
 #include "plugins/s3/lease/leased_disk.hpp"
 #include "plugins/s3/store/unchanged_since.hpp"
@@ -152,6 +153,19 @@ void ServedVolume::serve(const std::function<bool()>& stopping) {
                      .witness = witness()});
   disk_ = std::make_unique<LeasedDisk>(std::move(disk_), lease,
                                        identity_of_volume(layout_, host_.stores.place(), term_));
+  measure();
+}
+
+void ServedVolume::measure() {
+  const Labels labels{{"place", host_.stores.place()}, {"key", layout_.key}};
+  metrics_.push_back(host_.metrics.sampled(
+      metric::kS3Volume, [] { return std::optional(1.0); }, labels));
+  if (!ownership_->has_taken_lease()) return;
+  const Lease& lease = ownership_->lease();
+  metrics_.push_back(host_.metrics.sampled(
+      metric::kS3LeaseSeconds,
+      [&lease] { return std::optional(std::chrono::duration<double>(lease.remaining()).count()); },
+      labels));
 }
 
 // A volume that is shared on purpose, without a lease, has no conditions: its users expect others
@@ -175,6 +189,7 @@ ChangeGuard ServedVolume::guard() const {
 
 void ServedVolume::stop() {
   const bool served = disk_ != nullptr;
+  metrics_.clear();
   disk_.reset();
   store_.reset();
   if (served) remember_blocks();

@@ -29,8 +29,11 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "common/block/layer.hpp"
+#include "common/metrics/registry.hpp"
 #include "common/sync/clock.hpp"
 #include "plugins/s3/blocks/block_memory.hpp"
 #include "plugins/s3/blocks/presence_map.hpp"
@@ -86,6 +89,7 @@ class ServedVolume {
   void remember_blocks();
   [[nodiscard]] bool writes_unowned() const;
   [[nodiscard]] std::string witness() const;
+  void measure();
 
   const ServingSettings settings_;
   const Host host_;
@@ -100,6 +104,7 @@ class ServedVolume {
   std::unique_ptr<VolumeOwnership> ownership_;  // from open() on
   std::unique_ptr<ObjectStore> store_;
   std::unique_ptr<Layer> disk_;
+  std::vector<MetricsRegistry::Sampled> metrics_;
 };
 
 }  // namespace nbdstack

@@ -138,7 +138,8 @@ bool is_readable(ObjectStore& store, const std::string& key) {
 
 }  // namespace
 
-StoreFactory::StoreFactory(const StoreSettings& settings, const Environment& environment) {
+StoreFactory::StoreFactory(const StoreSettings& settings, const Environment& environment,
+                           const Metrics& metrics) {
   if (settings.endpoint_url.starts_with(kFileScheme)) {
     if (is_arn(settings.bucket)) {
       throw Error(EINVAL, "bucket: an ARN names an access point of AWS's, and no directory");
@@ -147,6 +148,7 @@ StoreFactory::StoreFactory(const StoreSettings& settings, const Environment& env
         DirectoryPlace{.directory = directory_of(settings.endpoint_url), .bucket = settings.bucket};
   } else {
     place_ = http_config_of(settings, environment);
+    std::get<HttpStoreConfig>(place_).metrics = metrics;
   }
 }
 

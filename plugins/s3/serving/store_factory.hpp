@@ -13,6 +13,7 @@
 #include <string>
 #include <variant>
 
+#include "common/metrics/registry.hpp"
 #include "common/sync/clock.hpp"
 #include "plugins/s3/aws/credentials.hpp"
 #include "plugins/s3/aws/environment.hpp"
@@ -53,7 +54,8 @@ struct Waiting {
 class StoreFactory {
  public:
   // Throws Error(EINVAL) that names the parameter; exceptions of find_credentials() propagate.
-  StoreFactory(const StoreSettings& settings, const Environment& environment);
+  StoreFactory(const StoreSettings& settings, const Environment& environment,
+               const Metrics& metrics = {});
 
   // Called at the start of the server: throws an error that every request would meet. `key` is the
   // volume's; with `may_create`, a bucket that is a directory is made.

@@ -20,6 +20,7 @@
 #include <optional>
 #include <string>
 
+#include "common/metrics/registry.hpp"
 #include "common/sync/clock.hpp"
 #include "plugins/s3/layout/volume_request.hpp"
 #include "plugins/s3/lease/lease.hpp"
@@ -35,6 +36,7 @@ struct Host {
   Clock& clock;           // of requests
   Clock& boottime_clock;  // of the lease: counts suspend
   const Processes& processes;
+  Metrics metrics{};  // of the plugin
 };
 
 class VolumeOwnership {

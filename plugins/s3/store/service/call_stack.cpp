@@ -161,8 +161,9 @@ PerformCall within_grace(PerformCall below, ShutdownGrace& grace) {
   };
 }
 
-PerformCall retried(PerformCall below, Retrier& retrier, Clock& clock, const MayWrite& may_write) {
-  return [below = std::move(below), &retrier, &clock, may_write](
+PerformCall retried(PerformCall below, Retrier& retrier, Clock& clock, const MayWrite& may_write,
+                    Counter retries) {
+  return [below = std::move(below), &retrier, &clock, may_write, retries](
              S3Call& call, const CallLimits& above) -> std::optional<Failure> {
     Retrier& its_retrier = call.retrier == nullptr ? retrier : *call.retrier;
     its_retrier.run(
@@ -170,6 +171,7 @@ PerformCall retried(PerformCall below, Retrier& retrier, Clock& clock, const May
         [&](const Attempt& attempt) {
           CallLimits limits = above;
           limits.deadline = clock.now() + attempt.time_left;
+          if (attempt.number > 1) retries.add();
           auto failure = below(call, limits);
           if (call.doubt != nullptr) {
             call.doubt->may_pass = failure.has_value() && failure->may_pass;

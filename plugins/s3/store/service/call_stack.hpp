@@ -15,8 +15,8 @@
 //   placed          the region of the bucket        the same for an answer from another region
 //   CallSender      the signature, HTTP
 //
-// A counter is one more part: a function from PerformCall to PerformCall. Above within_grace it
-// counts operations, between retried and while_owned attempts, beneath placed requests.
+// Metrics are one more part, counted() of request_metrics.hpp, between placed and CallSender: each request
+// counts. Above within_grace it would count operations, between retried and while_owned attempts.
 //
 // tests/unit/s3/store/service/call_stack_test.cpp turns the order round and shows what breaks.
 //
@@ -29,6 +29,7 @@
 #include <memory>
 #include <mutex>
 
+#include "common/metrics/cells.hpp"
 #include "plugins/s3/aws/credential_source.hpp"
 #include "plugins/s3/aws/retry.hpp"
 #include "plugins/s3/store/service/bucket_location.hpp"
@@ -46,7 +47,9 @@ void check_right(const S3Call& call, const MayWrite& may_write);
 PerformCall within_grace(PerformCall below, ShutdownGrace& grace);
 
 // The right is checked in the pauses, too: what can no longer be sent does not wait.
-PerformCall retried(PerformCall below, Retrier& retrier, Clock& clock, const MayWrite& may_write);
+// `retries` counts what is sent again.
+PerformCall retried(PerformCall below, Retrier& retrier, Clock& clock, const MayWrite& may_write,
+                    Counter retries = {});
 
 PerformCall while_owned(PerformCall below, const MayWrite& may_write);
 

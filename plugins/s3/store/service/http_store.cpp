@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "common/metrics/metric.hpp"
+#include "plugins/s3/store/service/request_metrics.hpp"
 #include "plugins/s3/store/service/s3_answer.hpp"
 
 namespace nbdstack {
@@ -68,7 +70,7 @@ HttpStore::HttpStore(const HttpStoreConfig& config, Clock& clock)
 // Composes it from the lowest part to the highest: call_stack.hpp gives the reasons of the order.
 PerformCall HttpStore::make_stack() {
   BucketLocation& location = *config_.location;
-  const PerformCall sent = placed(std::ref(sender_), location);
+  const PerformCall sent = placed(counted(std::ref(sender_), config_.metrics, clock_), location);
   PerformCall made = signed_by_user(sent, *config_.credentials);
   if (config_.session != nullptr) {
     made = signed_by_session(sent, *config_.session, judged(made, location, service_clock_),
@@ -76,7 +78,8 @@ PerformCall HttpStore::make_stack() {
   }
   made = judged(std::move(made), location, service_clock_);
   made = while_owned(std::move(made), config_.may_write);
-  made = retried(std::move(made), retrier_, clock_, config_.may_write);
+  made = retried(std::move(made), retrier_, clock_, config_.may_write,
+                 config_.metrics.counter(metric::kS3Retries));
   return within_grace(std::move(made), grace_);
 }
 

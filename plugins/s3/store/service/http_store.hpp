@@ -37,6 +37,7 @@
 #include <string>
 
 #include "common/hash/digest.hpp"
+#include "common/metrics/registry.hpp"
 #include "common/sync/clock.hpp"
 #include "common/sync/worker_pool.hpp"
 #include "plugins/s3/store/learned_pieces.hpp"
@@ -67,6 +68,7 @@ struct HttpStoreConfig {
   bool lists_unsorted = false;
   std::function<bool()> stopping;   // true once the server is to stop; empty if it never is
   std::function<bool()> may_write;  // true while objects may be changed; empty if they always may
+  Metrics metrics{};                // what the requests are counted with
 };
 
 class HttpStore final : public ObjectStore {

@@ -33,6 +33,7 @@ struct S3Operation {
   static constexpr int kAny = 0;
   static constexpr int k2xx = 2;
 
+  std::string_view name;  // S3's
   std::string_view method;
   std::string_view query;
   std::string_view condition;
@@ -55,20 +56,20 @@ constexpr int k2xx = Row::k2xx;
 constexpr std::array kRefusals{400, 403, 405, 409, 412, 501};
 
 // clang-format off
-//                        method    query          condition        done  absent told
-constexpr Row kGet       {"GET",    "",            "",              200,  true,  {}};
-constexpr Row kGetVersion{"GET",    "",            "if-match",      200,  true,  {412}};
-constexpr Row kGetPart   {"GET",    "",            "if-match",      206,  true,  {412,416}};
-constexpr Row kGetFirst  {"GET",    "",            "",              206,  true,  {200,400,416,501}};
-constexpr Row kHead      {"HEAD",   "",            "",              kAny, true,  {}};
-constexpr Row kPut       {"PUT",    "",            "",              k2xx, false, {}};
-constexpr Row kCreate    {"PUT",    "",            "if-none-match", k2xx, false, kRefusals};
-constexpr Row kReplace   {"PUT",    "",            "if-match",      k2xx, true,  kRefusals};
-constexpr Row kDelete    {"DELETE", "",            "if-match",      k2xx, true,  {404,412}};
-constexpr Row kDeleteMany{"POST",   "delete",      "",              200,  false, {400,405,501,504}};
-constexpr Row kList      {"GET",    "list-type=2", "",              200,  false, {400,501}};
-constexpr Row kVersions  {"GET",    "versions",    "",              200,  false, {}};
-constexpr Row kSession   {"GET",    "session",     "",              200,  false, {}};
+//                        name                  method    query          condition        done  absent told
+constexpr Row kGet       {"GetObject",          "GET",    "",            "",              200,  true,  {}};
+constexpr Row kGetVersion{"GetObject",          "GET",    "",            "if-match",      200,  true,  {412}};
+constexpr Row kGetPart   {"GetObject",          "GET",    "",            "if-match",      206,  true,  {412,416}};
+constexpr Row kGetFirst  {"GetObject",          "GET",    "",            "",              206,  true,  {200,400,416,501}};
+constexpr Row kHead      {"HeadObject",         "HEAD",   "",            "",              kAny, true,  {}};
+constexpr Row kPut       {"PutObject",          "PUT",    "",            "",              k2xx, false, {}};
+constexpr Row kCreate    {"PutObject",          "PUT",    "",            "if-none-match", k2xx, false, kRefusals};
+constexpr Row kReplace   {"PutObject",          "PUT",    "",            "if-match",      k2xx, true,  kRefusals};
+constexpr Row kDelete    {"DeleteObject",       "DELETE", "",            "if-match",      k2xx, true,  {404,412}};
+constexpr Row kDeleteMany{"DeleteObjects",      "POST",   "delete",      "",              200,  false, {400,405,501,504}};
+constexpr Row kList      {"ListObjectsV2",      "GET",    "list-type=2", "",              200,  false, {400,501}};
+constexpr Row kVersions  {"ListObjectVersions", "GET",    "versions",    "",              200,  false, {}};
+constexpr Row kSession   {"CreateSession",      "GET",    "session",     "",              200,  false, {}};
 // clang-format on
 
 }  // namespace s3_operation

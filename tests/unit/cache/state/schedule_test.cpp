@@ -37,12 +37,24 @@ TEST_F(CacheSchedule, ABlockIsDueAtMostAnEighthAfterTheDelayAndNeverBefore) {
   EXPECT_TRUE(schedule.is_overdue(since));
 }
 
-TEST_F(CacheSchedule, TicksStandStillWithoutADelay) {
+TEST_F(CacheSchedule, WithoutADelayTicksAreSecondsAndNothingIsDue) {
   Schedule schedule({}, kDurable);
   schedule.advance(kStart);
-  schedule.advance(kStart + hours(100));
-  EXPECT_EQ(schedule.dirty_tick(), 0);
+  schedule.advance(kStart + seconds(100));
+  EXPECT_EQ(schedule.dirty_tick(), 100);
   EXPECT_EQ(schedule.clean_tick(), 0);
+  EXPECT_FALSE(schedule.take_due(kStart + seconds(100), true).overdue);
+}
+
+TEST_F(CacheSchedule, ATickIsTheSameTimeWheneverItIsAskedFor) {
+  for (Schedule schedule : {Schedule({}, kDurable), delaying()}) {
+    schedule.advance(kStart);
+    schedule.advance(kStart + seconds(0xfff0));
+    const Schedule::Tick since = schedule.dirty_tick();
+    EXPECT_EQ(schedule.time_of(since), kStart + seconds(0xfff0));
+    schedule.advance(kStart + seconds(0xfff0) + hours(1));
+    EXPECT_EQ(schedule.time_of(since), kStart + seconds(0xfff0));
+  }
 }
 
 TEST_F(CacheSchedule, TicksMayWrapAround) {

@@ -1,11 +1,15 @@
 // The order of the parts that a call passes, and what breaks in another one.
 #include "plugins/s3/store/service/call_stack.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
 
 #include "common/error.hpp"
+#include "common/metrics/metric.hpp"
+#include "common/metrics/registry.hpp"
+#include "plugins/s3/store/service/request_metrics.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"
 
 namespace nbdstack {
@@ -13,6 +17,7 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using ::testing::HasSubstr;
 
 class CallStackTest : public ::testing::Test {
  protected:
@@ -132,6 +137,28 @@ TEST_F(CallStackTest, ACounterCountsOperationsAboveAndAttemptsBeneathTheRetry) {
   EXPECT_EQ(put_by(count(operations, grace(retry(count(attempts, own(service())))))), 0);
   EXPECT_EQ(operations, 1U);
   EXPECT_EQ(attempts, 3U);
+}
+
+// The service is busy twice; the third attempt is ended by this server while it is under way.
+TEST_F(CallStackTest, EachRequestIsAMetricAndEachRepetitionTwo) {
+  MetricsRegistry registry("vm1", "s3");
+  const Metrics metrics(registry, {});
+  const PerformCall answering = [this](S3Call& call, const CallLimits&) -> std::optional<Failure> {
+    clock_.advance(kTook);
+    if (++sent_ == 3) throw Error(ESHUTDOWN, "given up");
+    call.outcome = HttpResponse{.status = 503, .text = "busy"};
+    return Failure{.may_pass = true, .reason = "busy"};
+  };
+  const PerformCall stack = retried(counted(answering, metrics, clock_), retrier_, clock_,
+                                    may_write_, metrics.counter(metric::kS3Retries));
+  EXPECT_EQ(put_by(stack), ESHUTDOWN);
+  const std::string text = registry.text();
+  const std::string op = R"({stack="vm1",layer="s3",op="PutObject")";
+  EXPECT_THAT(text, HasSubstr("nbdstack_s3_requests_total" + op + R"(,code="503"} 2)"));
+  EXPECT_THAT(text, HasSubstr("nbdstack_s3_requests_total" + op + R"(,code="none"} 1)"));
+  EXPECT_THAT(text, HasSubstr("nbdstack_s3_received_bytes_total" + op + "} 8\n"));
+  EXPECT_THAT(text, HasSubstr("nbdstack_s3_retries_total{stack=\"vm1\",layer=\"s3\"} 2\n"));
+  EXPECT_THAT(text, HasSubstr("nbdstack_s3_request_duration_seconds_count" + op + "} 3\n"));
 }
 
 }  // namespace

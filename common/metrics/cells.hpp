@@ -1,0 +1,131 @@
+// What a layer counts with while it works: cheap handles on cells of a MetricsRegistry.
+//
+// A handle that was default-constructed counts nothing, and costs one comparison: so an engine holds
+// handles always, and does not ask whether somebody measures. A handle is copied freely, is used by
+// any thread, and is valid as long as its registry.
+//
+// Each cell exists kShards times, so that threads on different processors seldom write to the same
+// cache line; a reader adds them up. An addition to a cell costs some 10 ns, and to
+// read the clock twice 50 to 100: so a filter measures the duration of some of its reads and writes
+// only (is_sample).
+// is why a filter does not measure the duration of each read that it answers from memory
+// (SampledTimer).
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <bit>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace nbdstack {
+
+using MetricCell = std::atomic<std::uint64_t>;
+
+constexpr std::size_t kShards = 4;
+// The cells of one shard lie together: a cell's next shard is this many cells further.
+constexpr std::size_t kCellsOfShard = 1024;
+
+inline std::size_t shard_of_this_thread() {
+  static std::atomic<std::size_t> threads{0};
+  thread_local const std::size_t shard = threads.fetch_add(1, std::memory_order_relaxed) % kShards;
+  return shard * kCellsOfShard;
+}
+
+class Counter {
+ public:
+  Counter() = default;
+  explicit Counter(MetricCell* cell) : cell_(cell) {}
+
+  void add(std::uint64_t count = 1) const noexcept {
+    if (cell_ == nullptr) return;
+    cell_[shard_of_this_thread()].fetch_add(count, std::memory_order_relaxed);
+  }
+
+ private:
+  MetricCell* cell_ = nullptr;
+};
+
+// A number that rises and falls.
+class Gauge {
+ public:
+  Gauge() = default;
+  explicit Gauge(MetricCell* cell) : cell_(cell) {}
+
+  // The cells of some shards may be below zero, which is why the sum is taken for a signed number.
+  void add(std::int64_t change) const noexcept {
+    if (cell_ == nullptr) return;
+    cell_[shard_of_this_thread()].fetch_add(static_cast<std::uint64_t>(change),
+                                            std::memory_order_relaxed);
+  }
+
+ private:
+  MetricCell* cell_ = nullptr;
+};
+
+// Durations in buckets, each twice as wide as the one before. The first ends at 2,048 ns, the last
+// but one at 69 s, and the last has no end.
+class Histogram {
+ public:
+  static constexpr unsigned kSmallestBits = 11;  // 2^11 ns is the end of the first bucket
+  static constexpr std::size_t kBuckets = 27;
+  static constexpr std::size_t kCells = kBuckets + 1;  // and the sum of all durations, in ns
+
+  Histogram() = default;
+  explicit Histogram(MetricCell* cells) : cells_(cells) {}
+
+  [[nodiscard]] bool is_on() const { return cells_ != nullptr; }
+
+  // A duration that is a bound itself belongs below it, as Prometheus' "le" says.
+  static std::size_t bucket_of(std::uint64_t duration_ns) {
+    const auto bits = static_cast<unsigned>(std::bit_width(duration_ns == 0 ? 0 : duration_ns - 1));
+    return std::min<std::size_t>(bits <= kSmallestBits ? 0 : bits - kSmallestBits, kBuckets - 1);
+  }
+  static std::uint64_t end_of_bucket_ns(std::size_t bucket) {
+    return 1ULL << (kSmallestBits + bucket);
+  }
+
+  void observe(std::chrono::nanoseconds duration) const noexcept {
+    if (cells_ == nullptr) return;
+    const auto duration_ns =
+        static_cast<std::uint64_t>(std::max<std::int64_t>(duration.count(), 0));
+    MetricCell* const cells = cells_ + shard_of_this_thread();
+    cells[bucket_of(duration_ns)].fetch_add(1, std::memory_order_relaxed);
+    cells[kBuckets].fetch_add(duration_ns, std::memory_order_relaxed);
+  }
+
+ private:
+  MetricCell* cells_ = nullptr;
+};
+
+// Measures its own life, if the histogram is one.
+class Timer {
+ public:
+  explicit Timer(const Histogram& histogram) : histogram_(histogram) {
+    if (histogram.is_on()) begin_ = std::chrono::steady_clock::now();
+  }
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+  ~Timer() {
+    if (histogram_.is_on()) histogram_.observe(std::chrono::steady_clock::now() - begin_);
+  }
+
+ private:
+  const Histogram histogram_;
+  std::chrono::steady_clock::time_point begin_;
+};
+
+// One of so many reads and writes is measured, where measuring each would cost more than 1 % of them.
+constexpr unsigned kRequestsForSample = 17;  // no multiple of what a client may do in turns
+
+// Returns true once in kRequestsForSample calls of a thread.
+inline bool is_sample() {
+  thread_local unsigned calls = 0;
+  if (++calls < kRequestsForSample) return false;
+  calls = 0;
+  return true;
+}
+
+}  // namespace nbdstack

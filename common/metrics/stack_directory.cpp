@@ -1,0 +1,135 @@
+#include "common/metrics/stack_directory.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <span>
+#include <string_view>
+
+#include "common/error.hpp"
+#include "common/io/directory.hpp"
+#include "common/quoted_name.hpp"
+
+namespace nbdstack {
+namespace {
+
+constexpr std::string_view kSuffix = ".prom";
+
+struct flock whole_file(short kind) {
+  struct flock lock {};
+  lock.l_type = kind;
+  lock.l_whence = SEEK_SET;
+  return lock;
+}
+
+// An OFD lock, unlike flock(2)'s, can be asked for without being taken: a reader is never in the way
+// of a server that starts. It outlives a fork, as flock(2)'s does.
+bool is_locked(const std::string& path) {
+  try {
+    const File file = File::open(path, O_RDONLY);
+    struct flock lock = whole_file(F_RDLCK);
+    return ::fcntl(file.descriptor(), F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+std::optional<std::string> content_of(const std::string& path) {
+  try {
+    const File file = File::open(path, O_RDONLY);
+    std::string text(file.size_bytes(), '\0');
+    file.read_at(std::as_writable_bytes(std::span(text)), 0);
+    return text;
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+}  // namespace
+
+std::string stack_directory(const std::string& text) {
+  if (text.empty() || text == "." || text == "..") {
+    throw Error(EINVAL, "metrics: a name for this stack, such as vm1, or a directory");
+  }
+  if (text.find('/') == std::string::npos) return default_stacks() + "/" + text;
+  return text;
+}
+
+std::string default_stacks() {
+  if (::geteuid() == 0) return "/run/nbdstack";
+  const char* const runtime = std::getenv("XDG_RUNTIME_DIR");
+  if (runtime == nullptr || *runtime == '\0') {
+    throw Error(EINVAL,
+                "metrics: XDG_RUNTIME_DIR is not set, so that there is no default place: give a "
+                "directory, such as /tmp/metrics/vm1");
+  }
+  return std::string(runtime) + "/nbdstack";
+}
+
+std::string stack_name(const std::string& directory) {
+  const std::size_t end = directory.find_last_not_of('/');
+  const std::string path = directory.substr(0, end + 1);
+  return path.substr(path.rfind('/') + 1);
+}
+
+LayerFile::LayerFile(std::string directory, const std::string& layer)
+    : path_(fmt::format("{}/{}{}", directory, layer, kSuffix)),
+      lock_path_(fmt::format("{}/{}.lock", directory, layer)),
+      new_path_(fmt::format("{}/.{}.new", directory, layer)) {}
+
+void LayerFile::take_lock() {
+  File file = File::open(lock_path_, O_RDWR | O_CREAT, 0644);
+  struct flock lock = whole_file(F_WRLCK);
+  if (::fcntl(file.descriptor(), F_OFD_SETLK, &lock) == -1) {
+    if (errno != EAGAIN && errno != EACCES) throw system_error(errno, "lock {}", lock_path_);
+    throw Error(EBUSY, fmt::format("metrics: another server writes {}: give each stack a name of "
+                                   "its own",
+                                   path_));
+  }
+  lock_ = std::move(file);
+}
+
+void LayerFile::write(const std::string& text) {
+  if (!lock_) take_lock();
+  {
+    const File file = File::open(new_path_, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    file.write_at(std::as_bytes(std::span(text)), 0);
+  }
+  if (std::rename(new_path_.c_str(), path_.c_str()) != 0) {
+    throw system_error(errno, "rename {}", new_path_);
+  }
+}
+
+// Whoever has the lock owns the file. The lock file stays: removed, it could be locked twice.
+void LayerFile::remove() noexcept {
+  if (!lock_) return;
+  ::unlink(path_.c_str());
+  lock_.reset();
+}
+
+std::vector<FoundLayer> find_layers(const std::string& stacks) {
+  std::vector<FoundLayer> found;
+  for_each_entry(stacks, [&](const std::string& stack, EntryKind kind) {
+    if (kind != EntryKind::directory) return;
+    const std::string directory = stacks + "/" + stack;
+    for_each_entry(directory, [&](const std::string& name, EntryKind) {
+      if (name.starts_with('.') || !name.ends_with(kSuffix)) return;
+      const std::string layer = name.substr(0, name.size() - kSuffix.size());
+      auto text = content_of(directory + "/" + name);
+      if (!text) return;
+      const bool is_running = is_locked(fmt::format("{}/{}.lock", directory, layer));
+      found.push_back({stack, layer, is_running, std::move(*text)});
+    });
+  });
+  std::sort(found.begin(), found.end(), [](const FoundLayer& a, const FoundLayer& b) {
+    return std::tie(a.stack, a.layer) < std::tie(b.stack, b.layer);
+  });
+  return found;
+}
+
+}  // namespace nbdstack
