@@ -39,7 +39,7 @@ install(CODE "
 install(FILES README.md CHANGELOG.md SECURITY.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs)
 
-# Units, where there are any: a service manager looks for them below lib of any prefix that it knows.
+# Units, and what they run: a service manager looks for units below lib of any prefix that it knows.
 file(GLOB units CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/systemd/*.service ${PROJECT_SOURCE_DIR}/systemd/*.socket)
 install(FILES ${units} DESTINATION lib/systemd/system)
 install(PROGRAMS systemd/nbdstack-serve DESTINATION ${CMAKE_INSTALL_BINDIR})

@@ -142,5 +142,57 @@ class FilesOfPackages(unittest.TestCase):
         self.assertLess(script.index("install_guard.cmake"), script.index("/cmake_install.cmake"))
 
 
+class DebianPackage(unittest.TestCase):
+    """debian/ agrees with what is installed, and with the nbdkit of this machine. Whether a package is
+    installed, upgraded and removed as it should: tests/distributions/packages."""
+
+    def test_it_diverts_what_nbdkit_brings(self):
+        """Each file that the packages of nbdkit have as well, and no other; on removal the same ones."""
+        listed = subprocess.run(
+            ["dpkg-query", "--listfiles", "nbdkit"], check=True, capture_output=True, text=True
+        ).stdout.splitlines()
+        ours = {f"{SERVER_PREFIX}/{name}" for name in expected_files()}
+        ours = {f"{name}.gz" if "/share/man/" in name else name for name in ours}  # by debhelper
+        shared = ours & set(listed)
+        self.assertIn(f"{nbdkit_config('filterdir')}/nbdkit-cache-filter.so", shared)
+        for script in ("preinst", "postrm"):
+            self.assertEqual(self.diverted(script), shared, script)
+
+    def diverted(self, script):
+        """The files that this script of the package's calls dpkg-divert for."""
+        with tempfile.TemporaryDirectory() as name:
+            log, fake = pathlib.Path(name) / "log", pathlib.Path(name) / "dpkg-divert"
+            fake.write_text(f'#!/bin/sh\nfor file; do :; done\necho "$file" >>{log}\n')
+            fake.chmod(0o755)
+            for command in ("zgrep", "mv"):  # as if every file were ours
+                (pathlib.Path(name) / command).symlink_to("/bin/true")
+            text = (ROOT / "debian" / f"nbdstack.{script}").read_text()
+            triplet = pathlib.Path(nbdkit_config("libdir")).name
+            word = {"preinst": "install", "postrm": "remove"}[script]
+            subprocess.run(
+                ["sh", "-s", word], input=text.replace("#DEB_HOST_MULTIARCH#", triplet), text=True,
+                check=True, env=environment_with({"PATH": f"{name}:{os.environ['PATH']}"}),
+            )  # fmt: skip
+            return set(log.read_text().split())
+
+    def test_it_needs_what_quickstart_installs(self):
+        """For the build. g++ is there for every package, certificates are needed to run."""
+        packages = subprocess.run(
+            ["sh", "-c", '. scripts/packages.sh; echo "$BUILD_PACKAGES"'],
+            check=True, capture_output=True, text=True, cwd=ROOT,
+        ).stdout.split()  # fmt: skip
+        control = (ROOT / "debian" / "control").read_text()
+        needs = re.search(r"^Build-Depends: (.*?)^\S", control, re.MULTILINE | re.DOTALL)[1]
+        needs = {word.split()[0] for word in needs.split(",")}
+        expected = set(packages) - {"g++", "ca-certificates"} | {"debhelper-compat", "libnbd-bin"}
+        self.assertEqual(needs, expected)
+
+    def test_its_version_is_that_of_the_project(self):
+        """CMakeLists.txt and debian/changelog."""
+        project = re.search(r"VERSION ([\d.]+)", (ROOT / "CMakeLists.txt").read_text().split("project")[1])
+        changelog = (ROOT / "debian" / "changelog").read_text()
+        self.assertEqual(re.match(r"nbdstack \((.*?)\)", changelog)[1], project[1])
+
+
 if __name__ == "__main__":
     unittest.main()
