@@ -1,11 +1,11 @@
 # Sourced by quickstart and check: installs the Debian packages that are missing, and says what takes time.
 
 BUILD_PACKAGES="cmake ninja-build g++ pkg-config perl nbdkit nbdkit-plugin-dev libcurl4-openssl-dev libssl-dev
-    libfmt-dev libnbd-dev libpugixml-dev libxxhash-dev libzstd-dev nlohmann-json3-dev zlib1g-dev ca-certificates"
+    libfmt-dev libnbd-dev libpugixml-dev libxxhash-dev libzstd-dev nlohmann-json3-dev zlib1g-dev libmicrohttpd-dev ca-certificates"
 CLIENT_PACKAGES="file libnbd-bin qemu-utils"
 TEST_PACKAGES="libgmock-dev libgtest-dev clang clang-format clang-tidy libclang-rt-dev python3 python3-libnbd nbdkit-plugin-python python3-boto3
     radosgw ceph-mon ceph-osd ceph-common s3backer openssl e2fsprogs fuse3 iproute2 mount procps sqlite3 systemd util-linux
-    swift swift-proxy swift-account swift-container swift-object memcached nginx haproxy squid"
+    swift swift-proxy swift-account swift-container swift-object memcached nginx haproxy squid prometheus"
 # Services of the tests come from npm: Node.js with it, in whatever way it is installed.
 command -v npm >/dev/null && command -v node >/dev/null || TEST_PACKAGES="$TEST_PACKAGES nodejs npm"
 

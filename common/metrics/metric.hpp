@@ -38,6 +38,8 @@ inline constexpr Metric kRequestSeconds{"nbdstack_request_duration_seconds", Met
     "How long requests took in the layer and below it; a filter measures one of 17 reads and writes"};
 inline constexpr Metric kConnections{"nbdstack_connections", MetricKind::gauge,
     "Clients that are connected to the export"};
+inline constexpr Metric kLayersBelow{"nbdstack_layers_below", MetricKind::gauge,
+    "Layers of nbdstack below this one: clients see the layer of a stack that has the most"};
 inline constexpr Metric kBelowRequests{"nbdstack_below_requests_total", MetricKind::counter,
     "Requests that the filter has sent to the layer below, without those that failed"};
 inline constexpr Metric kBelowBytes{"nbdstack_below_bytes_total", MetricKind::counter,
@@ -77,6 +79,17 @@ inline constexpr Metric kS3Volume{"nbdstack_s3_volume_info", MetricKind::gauge,
 inline constexpr Metric kS3LeaseSeconds{"nbdstack_s3_lease_remaining_seconds", MetricKind::gauge,
     "How long the server may write before it must have renewed its lease; below zero it may not write",
     Together::smallest};
+
+// --- What nbdstack-metrics adds of each layer ---
+inline constexpr Metric kUp{"nbdstack_up", MetricKind::gauge,
+    "1 while the layer's server runs, 0 if it was killed"};
+inline constexpr Metric kUnreadable{"nbdstack_unreadable", MetricKind::gauge,
+    "1 if the layer's file is not what a layer writes, and is left out"};
+inline constexpr Metric kConflictingFamilies{"nbdstack_conflicting_families", MetricKind::gauge,
+    "Metrics of the layer that another layer has as another kind, and that are left out"};
+// --- Of each stack, by `class`: put, get, transfer ---
+inline constexpr Metric kCost{"nbdstack_cost_dollars_total", MetricKind::counter,
+    "What the stack's requests and transfers have cost by the table of prices"};
 
 // clang-format on
 

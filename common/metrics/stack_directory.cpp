@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +11,8 @@
 #include <cstdlib>
 #include <span>
 #include <string_view>
+#include <tuple>
+#include <utility>
 
 #include "common/error.hpp"
 #include "common/io/directory.hpp"
@@ -19,6 +22,8 @@ namespace nbdstack {
 namespace {
 
 constexpr std::string_view kSuffix = ".prom";
+// Others may have put a FIFO there, whose open(2) would wait for its other end.
+constexpr int kToRead = O_RDONLY | O_NONBLOCK;
 
 struct flock whole_file(short kind) {
   struct flock lock {};
@@ -27,11 +32,11 @@ struct flock whole_file(short kind) {
   return lock;
 }
 
-// An OFD lock, unlike flock(2)'s, can be asked for without being taken: a reader is never in the way
-// of a server that starts. It outlives a fork, as flock(2)'s does.
+// An OFD lock, unlike flock(2)'s, can be asked for without being taken: a reader is never in the
+// way of a server that starts. It outlives a fork, as flock(2)'s does.
 bool is_locked(const std::string& path) {
   try {
-    const File file = File::open(path, O_RDONLY);
+    const File file = File::open(path, kToRead);
     struct flock lock = whole_file(F_RDLCK);
     return ::fcntl(file.descriptor(), F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
   } catch (const Error&) {
@@ -39,15 +44,43 @@ bool is_locked(const std::string& path) {
   }
 }
 
-std::optional<std::string> content_of(const std::string& path) {
+// Returns false if there is no such file (any more).
+bool read_content(const std::string& path, FoundLayer& layer) {
   try {
-    const File file = File::open(path, O_RDONLY);
-    std::string text(file.size_bytes(), '\0');
+    const File file = File::open(path, kToRead);
+    struct stat status {};
+    if (::fstat(file.descriptor(), &status) == -1) throw system_error(errno, "stat {}", path);
+    layer.written_at = std::chrono::system_clock::time_point(
+        std::chrono::duration_cast<std::chrono::system_clock::duration>(
+            std::chrono::seconds(status.st_mtim.tv_sec) +
+            std::chrono::nanoseconds(status.st_mtim.tv_nsec)));
+    const auto size = static_cast<std::uint64_t>(status.st_size);
+    if (!S_ISREG(status.st_mode) || size > kMostTextBytes) return true;
+    std::string text(size, '\0');
     file.read_at(std::as_writable_bytes(std::span(text)), 0);
-    return text;
-  } catch (const Error&) {
-    return std::nullopt;
+    layer.text = std::move(text);
+    return true;
+  } catch (const Error& error) {
+    return error.code() != ENOENT;
   }
+}
+
+// Adds the layers of one stack.
+void find_layers_of(const std::string& stacks, const std::string& stack,
+                    std::vector<FoundLayer>& found) {
+  const std::string directory = stacks + "/" + stack;
+  for_each_entry(directory, [&](const std::string& name, EntryKind) {
+    if (name.starts_with('.') || !name.ends_with(kSuffix)) return;
+    FoundLayer layer;
+    layer.stack = stack;
+    layer.layer = name.substr(0, name.size() - kSuffix.size());
+    // Before and after: its server may start or stop meanwhile.
+    const std::string lock = fmt::format("{}/{}.lock", directory, layer.layer);
+    const bool was_running = is_locked(lock);
+    if (!read_content(directory + "/" + name, layer)) return;
+    layer.is_running = was_running || is_locked(lock);
+    found.push_back(std::move(layer));
+  });
 }
 
 }  // namespace
@@ -61,7 +94,7 @@ std::string stack_directory(const std::string& text) {
 }
 
 std::string default_stacks() {
-  if (::geteuid() == 0) return "/run/nbdstack";
+  if (::geteuid() == 0) return kStacksOfRoot;
   const char* const runtime = std::getenv("XDG_RUNTIME_DIR");
   if (runtime == nullptr || *runtime == '\0') {
     throw Error(EINVAL,
@@ -116,15 +149,11 @@ std::vector<FoundLayer> find_layers(const std::string& stacks) {
   std::vector<FoundLayer> found;
   for_each_entry(stacks, [&](const std::string& stack, EntryKind kind) {
     if (kind != EntryKind::directory) return;
-    const std::string directory = stacks + "/" + stack;
-    for_each_entry(directory, [&](const std::string& name, EntryKind) {
-      if (name.starts_with('.') || !name.ends_with(kSuffix)) return;
-      const std::string layer = name.substr(0, name.size() - kSuffix.size());
-      auto text = content_of(directory + "/" + name);
-      if (!text) return;
-      const bool is_running = is_locked(fmt::format("{}/{}.lock", directory, layer));
-      found.push_back({stack, layer, is_running, std::move(*text)});
-    });
+    try {
+      find_layers_of(stacks, stack, found);
+    } catch (const Error& error) {
+      if (error.code() != EACCES) throw;
+    }
   });
   std::sort(found.begin(), found.end(), [](const FoundLayer& a, const FoundLayer& b) {
     return std::tie(a.stack, a.layer) < std::tie(b.stack, b.layer);

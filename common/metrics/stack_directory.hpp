@@ -8,6 +8,8 @@
 // $XDG_RUNTIME_DIR/nbdstack for users other than root.
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,6 +17,9 @@
 #include "common/io/file.hpp"
 
 namespace nbdstack {
+
+// The default place of root's servers.
+inline constexpr const char* kStacksOfRoot = "/run/nbdstack";
 
 // Returns the directory that `text`, the value of metrics=, means: a path if there is a '/' in it,
 // else a name in the default place. Throws Error(EINVAL) if it is neither.
@@ -50,11 +55,16 @@ struct FoundLayer {
   std::string stack;
   std::string layer;
   bool is_running = false;  // false: its server was killed
-  std::string text;
+  std::chrono::system_clock::time_point written_at{};
+  // Nothing if the name is not that of a regular file, or the file is too long to be a layer's.
+  std::optional<std::string> text;
 };
 
-// Returns the layers of all stacks in `stacks`, sorted; nothing if there is no such directory. A file that
-// vanishes meanwhile is left out.
+constexpr std::uint64_t kMostTextBytes = 16U << 20U;
+
+// Returns the layers of all stacks in `stacks`, sorted; nothing if there is no such directory. A
+// file that vanishes meanwhile is left out, and so is a stack whose directory this user may not
+// read. Does not wait, whatever kind of file lies there.
 std::vector<FoundLayer> find_layers(const std::string& stacks);
 
 }  // namespace nbdstack

@@ -10,29 +10,35 @@
 #include "common/log.hpp"
 #include "common/nbdkit/server_user.hpp"
 #include "common/params/values.hpp"
+#include "common/parse_number.hpp"
 
 namespace nbdstack {
 namespace {
 
 constexpr const char* kName = "metrics";
 
-// The process that has loaded a library of ours. nbdkit loads the plugin first and the outermost
-// filter last, in one thread; libraries of ours hide their symbols from each other, and nbdkit tells
-// none what is below it.
+// The process that has loaded libraries of ours, and how many: "PID:COUNT". nbdkit loads the plugin
+// first and the outermost filter last, in one thread; libraries of ours hide their symbols from each
+// other, and nbdkit tells none what is below it.
 constexpr const char* kLoadedBy = "NBDSTACK_LOADED_BY";
 
-bool is_loaded_after_ours() {
-  const std::string process = std::to_string(::getpid());
+// Returns how many libraries of ours were loaded before this one.
+unsigned count_loaded_layer() {
+  const std::string process = std::to_string(::getpid()) + ":";
   const char* const loaded_by = std::getenv(kLoadedBy);
-  if (loaded_by != nullptr && loaded_by == process) return true;
-  ::setenv(kLoadedBy, process.c_str(), 1);
-  return false;
+  unsigned count = 0;
+  if (loaded_by != nullptr && std::string_view(loaded_by).starts_with(process) &&
+      !parse_number(std::string_view(loaded_by).substr(process.size()), count)) {
+    count = 0;
+  }
+  ::setenv(kLoadedBy, (process + std::to_string(count + 1)).c_str(), 1);
+  return count;
 }
 
 }  // namespace
 
 LayerMetrics::LayerMetrics(std::string layer)
-    : layer_(std::move(layer)), has_ours_below_(is_loaded_after_ours()) {}
+    : layer_(std::move(layer)), layers_below_(count_loaded_layer()) {}
 
 Parameter LayerMetrics::parameter() {
   auto set = [this](const std::string& value) {
@@ -47,7 +53,7 @@ Parameter LayerMetrics::parameter() {
 }
 
 bool LayerMetrics::is_for_those_below(std::string_view key) const {
-  return key == kName && has_ours_below_;
+  return key == kName && layers_below_ != 0;
 }
 
 void LayerMetrics::get_ready() {
@@ -59,6 +65,7 @@ void LayerMetrics::get_ready() {
     throw Error(error.code(), fmt::format("{}: {}", kName, error.what()));
   }
   registry_ = std::make_unique<MetricsRegistry>(stack_name(directory_), layer_);
+  registry_->gauge(metric::kLayersBelow, {}).add(layers_below_);
 }
 
 // A server without a thread to spare serves on, unmeasured.

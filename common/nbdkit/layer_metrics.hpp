@@ -41,8 +41,8 @@ class LayerMetrics {
 
  private:
   const std::string layer_;
-  const bool has_ours_below_;
-  std::string directory_;  // empty: nobody measures
+  const unsigned layers_below_;  // of ours
+  std::string directory_;        // empty: nobody measures
   std::unique_ptr<MetricsRegistry> registry_;
   std::unique_ptr<SnapshotWriter> writer_;
 };

@@ -12,7 +12,7 @@ from support.nbdkit import ROOT, environment_with, our_nbdkit, system_nbdkit
 
 FILTERS = ("cache", "cacheextents", "md5", "readahead", "zeroblock")
 PLUGINS = ("s3",)
-COMMANDS = ("nbdstack-cache", "nbdstack-md5-verify", "nbdstack-s3")
+COMMANDS = ("nbdstack-cache", "nbdstack-md5-verify", "nbdstack-metrics", "nbdstack-s3", "nbdstack-top")
 SERVER_PREFIX = "/usr"
 
 

@@ -15,7 +15,7 @@ PAGES = {
     "nbdkit-zeroblock-filter": ["--filter=zeroblock", "null"],
     "nbdkit-s3-plugin": ["s3"],
 }
-COMMANDS = ("nbdstack-cache", "nbdstack-md5-verify", "nbdstack-s3")
+COMMANDS = ("nbdstack-cache", "nbdstack-md5-verify", "nbdstack-metrics", "nbdstack-s3", "nbdstack-top")
 OVERVIEW = "nbdstack"
 GUIDE = "nbdstack-guide"
 SETTINGS = "nbdstack-s3-config"  # which test_boto3_agrees.py holds against boto3
@@ -128,7 +128,9 @@ class ManPages(unittest.TestCase):
         some = {
             "nbdstack-cache": {"show", "export", "discard", "--yes"},
             "nbdstack-md5-verify": {"--requests", "--json", "--help"},
-            "nbdstack-s3": {"create", "delete", "--yes", "new-passphrase"},
+            "nbdstack-metrics": {"--listen", "--file", "--prices"},
+            "nbdstack-s3": {"create", "delete", "--yes", "new-passphrase", "prices"},
+            "nbdstack-top": {"--once", "--count", "--interval"},
         }
         for command in COMMANDS:
             with self.subTest(command):

@@ -17,7 +17,7 @@ import subprocess
 import sys
 
 HEADER = "common/sync/mutex.hpp"
-PRODUCT = ("common/", "filters/", "plugins/")
+PRODUCT = ("common/", "filters/", "plugins/", "tools/")
 CONTROL = "tests/style/thread_safety_control.cpp"
 CLANG = ["clang++", "-fsyntax-only", "-Wthread-safety", "-Werror"]
 

@@ -7,4 +7,4 @@ build=$2
 commands=$build/tidy
 mkdir -p "$commands"
 sed -e 's/ -fno-gnu-unique//g' -e 's/ -Winvalid-pch//g' -e 's/ -Wno-subobject-linkage//g' -e 's/ -include [^ ]*cmake_pch\.hxx//g' "$build/compile_commands.json" > "$commands/compile_commands.json"
-exec run-clang-tidy -quiet -config "$(cat "$1/.clang-tidy")" -p "$commands" '/(common|filters|plugins)/.*\.c(pp|xx)$'
+exec run-clang-tidy -quiet -config "$(cat "$1/.clang-tidy")" -p "$commands" '/(common|filters|plugins|tools)/.*\.c(pp|xx)$'

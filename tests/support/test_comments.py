@@ -7,7 +7,7 @@ import tempfile
 import unittest
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
-_PRODUCT = ("bench", "common", "filters", "plugins")
+_PRODUCT = ("bench", "common", "filters", "plugins", "tools")
 _COLUMNS = 100
 _COMMENT = re.compile(r"^\s*//")
 _HEADLESS = re.compile(r"^\s*// (Who|Whose|Whoever|What|Whether)\b|^\s*// (False|True|Nothing|Null|Empty):")

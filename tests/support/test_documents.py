@@ -10,7 +10,7 @@ _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _README_LINES_MAX = 130
 
 # The first parts of what is a path of the repository, and not one of the reader's.
-_TOP = ("bench", "cmake", "common", "docs", "filters", "man", "plugins", "scripts", "tests")
+_TOP = ("bench", "cmake", "common", "docs", "filters", "man", "plugins", "scripts", "tests", "tools")
 _CODE = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 _FUNCTION = re.compile(r"`([A-Za-z_:~]+)\(\)` in `([^`\s]+)`")

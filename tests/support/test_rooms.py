@@ -19,7 +19,7 @@ class RoomsTest(unittest.TestCase):
     def check(self, table=TABLE, **changed):
         with tempfile.TemporaryDirectory() as name:
             root = pathlib.Path(name)
-            for part in ("common", "filters", "plugins"):
+            for part in ("common", "filters", "plugins", "tools"):
                 (root / part).mkdir()
             for path, text in (SOURCES | {key.replace("__", "/") + ".hpp": text for key, text in changed.items()}).items():
                 (root / path).parent.mkdir(parents=True, exist_ok=True)

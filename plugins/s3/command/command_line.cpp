@@ -78,15 +78,17 @@ bool is_among(const std::vector<std::string>& words, std::string_view word) {
   return std::find(words.begin(), words.end(), word) != words.end();
 }
 
-ParameterTable own_table(std::string& new_passphrase) {
-  return ParameterTable({password_parameter("new-passphrase", new_passphrase,
-                                            "passphrase: what takes the place of passphrase=")});
+ParameterTable own_table(std::string& new_passphrase, std::string& prices) {
+  return ParameterTable(
+      {password_parameter("new-passphrase", new_passphrase,
+                          "passphrase: what takes the place of passphrase="),
+       path_parameter("prices", prices, "show: what requests cost, as for nbdstack-metrics")});
 }
 
 }  // namespace
 
 CommandLine::CommandLine(const std::vector<std::string>& words)
-    : table_(parameters_.table()), own_table_(own_table(new_passphrase_)) {
+    : table_(parameters_.table()), own_table_(own_table(new_passphrase_, prices_)) {
   if (is_among(words, "--help")) return;
   if (is_among(words, "--version")) {
     verb_ = Verb::version;
@@ -151,6 +153,9 @@ void CommandLine::check() {
   } else if (!new_passphrase_.empty()) {
     throw UsageError("new-passphrase= is for the verb passphrase only");
   }
+  if (verb_ != Verb::show && !prices_.empty()) {
+    throw UsageError("prices= is for the verb show only");
+  }
 }
 
 std::string CommandLine::help() {
@@ -162,7 +167,8 @@ std::string CommandLine::help() {
   for (const OptionRow& row : kOptions) text += fmt::format("  {:<12} {}\n", row.word, row.help);
   S3Parameters parameters;
   std::string new_passphrase;
-  text += "\nParameter of its own:\n" + own_table(new_passphrase).help();
+  std::string prices;
+  text += "\nParameters of its own:\n" + own_table(new_passphrase, prices).help();
   return text + "\n\nParameters of the s3 plugin:\n" + parameters.table().help() + "\n";
 }
 

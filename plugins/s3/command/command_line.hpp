@@ -37,6 +37,9 @@ class CommandLine {
   [[nodiscard]] const S3Parameters& parameters() const { return parameters_; }
   [[nodiscard]] const std::string& new_passphrase() const { return new_passphrase_; }
 
+  // The file of a table of prices, or an empty text.
+  [[nodiscard]] const std::string& prices() const { return prices_; }
+
   [[nodiscard]] bool force() const { return force_; }
   [[nodiscard]] bool yes() const { return yes_; }
   [[nodiscard]] bool renew() const { return renew_; }
@@ -55,8 +58,9 @@ class CommandLine {
 
   S3Parameters parameters_;  // never moves, because the tables write into it
   ParameterTable table_;
-  ParameterTable own_table_;
   std::string new_passphrase_;
+  std::string prices_;
+  ParameterTable own_table_;
   Verb verb_ = Verb::help;
   bool force_ = false;
   bool yes_ = false;

@@ -17,6 +17,7 @@
 #include "plugins/s3/command/verb_context.hpp"
 #include "plugins/s3/command/version_removal.hpp"
 #include "plugins/s3/command/volume_check.hpp"
+#include "plugins/s3/command/volume_cost.hpp"
 #include "plugins/s3/command/volume_create.hpp"
 #include "plugins/s3/command/volume_delete.hpp"
 #include "plugins/s3/command/volume_passphrase.hpp"
@@ -69,14 +70,27 @@ class VerbRun : private VerbContext {
 
   int show() {
     const auto store = checked_store();
-    const auto report = report_volume(*store, find_volume(*store, settings_.request),
-                                      settings_.connections, [this](std::uint64_t objects) {
-                                        if (progress_.is_due())
-                                          progress_.show(fmt::format("{} objects", objects));
-                                      });
+    auto report = report_volume(*store, find_volume(*store, settings_.request),
+                                settings_.connections, [this](std::uint64_t objects) {
+                                  if (progress_.is_due())
+                                    progress_.show(fmt::format("{} objects", objects));
+                                });
     progress_.clear();
+    report.cost = cost_of(report);
     print(command_.json() ? report.to_json() : report.to_text());
     return 0;
+  }
+
+  // The report is worth printing without it.
+  [[nodiscard]] std::optional<VolumeCost> cost_of(const VolumeReport& report) const {
+    const Prices prices = command_.prices().empty() ? Prices() : read_prices(command_.prices());
+    try {
+      return find_volume_cost(read_stacks(default_places()), stores_.place(), report.volume.key,
+                              static_cast<double>(report.stored.bytes), prices);
+    } catch (const Error& error) {
+      log::debug("the cost is not known: {}", error.what());
+      return std::nullopt;
+    }
   }
 
   int list() {

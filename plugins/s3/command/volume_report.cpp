@@ -124,7 +124,9 @@ std::string VolumeReport::to_text() const {
     text += fmt::format(", last sign of life {} s ago{}", owner->age->count(),
                         owner->expired ? ": expired" : "");
   }
-  return text + "\n";
+  text += "\n";
+  if (cost.has_value()) text += fmt::format("cost: {}\n", in_words(*cost));
+  return text;
 }
 
 std::string VolumeReport::to_json() const {
@@ -149,6 +151,12 @@ std::string VolumeReport::to_json() const {
   if (owner.has_value()) {
     json["owner"] = {{"words", owner->words}, {"expired", owner->expired}};
     if (owner->age.has_value()) json["owner"]["age"] = owner->age->count();
+  }
+  if (cost.has_value()) {
+    json["cost"] = {{"stack", cost->stack},
+                    {"volumes", cost->volumes},
+                    {"requests-dollars", cost->requests.total()},
+                    {"storage-dollars-a-month", cost->storage_a_month}};
   }
   return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "plugins/s3/command/found_volume.hpp"
+#include "plugins/s3/command/volume_cost.hpp"
 #include "plugins/s3/store/object_store.hpp"
 
 namespace nbdstack {
@@ -34,6 +35,7 @@ struct VolumeReport {
   FoundVolume volume;
   StoredAmount stored;
   std::optional<OwnerReport> owner;  // nothing if there is none
+  std::optional<VolumeCost> cost{};  // nothing if it is not measured on this machine
 
   // Returns the share of the disk's blocks that have objects.
   [[nodiscard]] double stored_percent() const;

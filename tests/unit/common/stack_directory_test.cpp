@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -106,8 +107,17 @@ TEST_F(StackDirectoryTest, ALockIsHeldByTheProcessThatInheritsIt) {
 
 TEST_F(StackDirectoryTest, FilesOfOthersAreLeftAlone) {
   std::filesystem::create_directory(stacks + "/vm1/cache.prom");
+  ASSERT_EQ(::mkfifo((stacks + "/vm1/fifo.prom").c_str(), 0600), 0);
+  LayerFile(stacks + "/vm1", "long").write("a 1\n");
+  std::filesystem::resize_file(stacks + "/vm1/long.prom", kMostTextBytes + 1);
   LayerFile(stacks + "/vm1", "md5").write("a 1\n");
-  EXPECT_EQ(find_layers(stacks).size(), 1);
+  std::filesystem::create_symlink("nowhere", stacks + "/vm1/s3.prom");
+  const auto found = find_layers(stacks);
+  ASSERT_EQ(found.size(), 4);
+  EXPECT_EQ(found[0].text, std::nullopt);
+  EXPECT_EQ(found[1].text, std::nullopt);
+  EXPECT_EQ(found[2].text, std::nullopt);
+  EXPECT_EQ(found[3].text, "a 1\n");
   EXPECT_THAT(find_layers(stacks + "/none"), IsEmpty());
 }
 
@@ -127,7 +137,7 @@ TEST_F(StackDirectoryTest, TheWriterWritesAtOnceAndRemovesWhatItWrote) {
   {
     const SnapshotWriter writer(registry, stacks + "/vm1", "cache");
     while (find_layers(stacks).empty()) std::this_thread::yield();
-    EXPECT_THAT(find_layers(stacks).at(0).text, HasSubstr("} 7\n"));
+    EXPECT_THAT(find_layers(stacks).at(0).text.value(), HasSubstr("} 7\n"));
   }
   EXPECT_THAT(find_layers(stacks), IsEmpty());
 }
