@@ -1,15 +1,13 @@
-// What a layer counts with while it works: cheap handles on cells of a MetricsRegistry.
+// Cheap handles on cells of a MetricsRegistry, by which a layer counts while it works.
 //
-// A handle that was default-constructed counts nothing, and costs one comparison: so an engine holds
-// handles always, and does not ask whether somebody measures. A handle is copied freely, is used by
-// any thread, and is valid as long as its registry.
+// A default-constructed handle counts nothing, and costs one comparison: so an engine always holds
+// handles, whether or not metrics are on. A handle is copied freely, may be used by any thread, and
+// is valid as long as its registry.
 //
 // Each cell exists kShards times, so that threads on different processors seldom write to the same
-// cache line; a reader adds them up. An addition to a cell costs some 10 ns, and to
-// read the clock twice 50 to 100: so a filter measures the duration of some of its reads and writes
-// only (is_sample).
-// is why a filter does not measure the duration of each read that it answers from memory
-// (SampledTimer).
+// cache line; a reader adds them up. An addition to a cell costs about 10 ns, and reading the clock
+// twice 50 to 100: so a filter measures the duration of some of its reads and writes only
+// (is_sample).
 #pragma once
 
 #include <algorithm>
@@ -117,7 +115,8 @@ class Timer {
   std::chrono::steady_clock::time_point begin_;
 };
 
-// One of so many reads and writes is measured, where measuring each would cost more than 1 % of them.
+// One of this many reads and writes is measured, because measuring each would cost more than 1 % of
+// them.
 constexpr unsigned kRequestsForSample = 17;  // no multiple of what a client may do in turns
 
 // Returns true once in kRequestsForSample calls of a thread.

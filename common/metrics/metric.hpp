@@ -1,6 +1,6 @@
-// All metrics that nbdstack knows, each named once: what a stack measures about itself, in the terms of
-// Prometheus. man/nbdstack-metrics.pod explains each to operators, and a test holds that page
-// against this file.
+// All metrics of nbdstack, each named once: the measurements of a stack, in Prometheus' terms.
+// man/nbdstack-metrics.pod explains each to operators, and a test holds that page against this
+// file.
 //
 // Names follow Prometheus' conventions: counters end in _total, units are base units (seconds,
 // bytes), and points in time are timestamps, so that an age is `time() - x` whenever it is asked.
@@ -13,7 +13,7 @@ namespace nbdstack {
 
 enum class MetricKind : std::uint8_t { counter, gauge, histogram };
 
-// What two values of one series are together.
+// Combines two values of one series.
 enum class Together : std::uint8_t { sum, smallest };
 
 struct Metric {
@@ -62,8 +62,8 @@ inline constexpr Metric kCacheOldestDirty{"nbdstack_cache_oldest_dirty_timestamp
     "When the oldest of the dirty blocks became dirty; no series while nothing is dirty",
     Together::smallest};
 
-// --- The s3 plugin. Requests are counted as they are sent: each attempt of each operation. `op` is S3's name
-// of the operation (GetObject), `code` the status of the answer, or "none" if there was no answer. ---
+// --- The s3 plugin. Requests are counted as they are sent: each attempt of each operation. `op` is
+// S3's name of it (GetObject), `code` the status of the answer, or "none" without one. ---
 inline constexpr Metric kS3Requests{"nbdstack_s3_requests_total", MetricKind::counter,
     "Requests that were sent to the service, by operation and status"};
 inline constexpr Metric kS3SentBytes{"nbdstack_s3_sent_bytes_total", MetricKind::counter,

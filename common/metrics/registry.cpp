@@ -38,8 +38,8 @@ std::string with_bound(const std::string& labels, const std::string& bound) {
                      bound);
 }
 
-// A bucket counts what all before it count, too. The count is that of the last one, so that both agree
-// whatever is counted meanwhile.
+// A bucket includes the counts of all before it. The total is that of the last one, so that both
+// agree whatever is counted meanwhile.
 void add_histogram(std::vector<std::string>& lines, const char* name, const std::string& labels,
                    const MetricCell* cells) {
   std::uint64_t count = 0;
@@ -164,8 +164,8 @@ void MetricsRegistry::add_counted(Lines& lines) {
   }
 }
 
-// Two may be of one series, such as the states of two disks whose exports share a label. A series that
-// comes twice makes the whole text invalid.
+// Two samples may be of one series, such as the states of two disks whose exports share a label. A
+// series that comes twice makes the whole text invalid.
 void MetricsRegistry::add_sampled(Lines& lines) {
   std::map<std::pair<const Metric*, std::string>, double> values;
   {

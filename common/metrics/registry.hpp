@@ -1,10 +1,10 @@
 // The metrics of one layer: it gives out cells to count in, and writes all of them as a text in
 // Prometheus' format (version 0.0.4 of its text format).
 //
-// A series (a metric with its labels) is there once it was asked for, and for as long as the
-// registry; asked for again it is the same. What is not counted but known to somebody, such as the
-// bytes in a cache, is sampled: a function is called whenever the text is written, and the series
-// ends with the Sampled that was given for it.
+// A series (a metric with its labels) exists from its first request on, as long as the registry;
+// further requests return the same one. A number that an engine keeps anyway, such as the bytes in
+// a cache, is sampled: a function is called whenever the text is written, and the series ends with
+// the Sampled that was given for it.
 //
 // Labels come from outside in one case, the names of exports. These are bounded (kMostExports): a
 // client that connects under a million names does not fill the memory.
@@ -29,8 +29,8 @@ namespace nbdstack {
 
 using Labels = std::vector<std::pair<std::string_view, std::string>>;
 
-// Returns `{a="x",b="y"}`, or nothing for no labels. A byte that is no printable ASCII is written as
-// \xNN: Prometheus refuses a whole text for one name that is no UTF-8.
+// Returns `{a="x",b="y"}`, or nothing for no labels. A byte that is no printable ASCII is written
+// as \xNN: Prometheus refuses a whole text for one name that is no UTF-8.
 std::string label_text(const Labels& labels);
 
 class MetricsRegistry {
@@ -68,8 +68,8 @@ class MetricsRegistry {
   Counter counter(const Metric& metric, const Labels& labels) EXCLUDES(mutex_);
   Gauge gauge(const Metric& metric, const Labels& labels) EXCLUDES(mutex_);
   Histogram histogram(const Metric& metric, const Labels& labels) EXCLUDES(mutex_);
-  // `sample` is called by the thread that writes the text, while samples of this registry are kept from
-  // ending: it must not destroy a Sampled, and no lock that it takes is held while one is.
+  // `sample` is called by the thread that writes the text, while samples of this registry are kept
+  // from ending: it must not destroy a Sampled, and no lock that it takes is held while one is.
   Sampled sampled(const Metric& metric, const Labels& labels, Sample sample)
       EXCLUDES(samples_mutex_);
 
@@ -118,8 +118,7 @@ class MetricsRegistry {
   std::uint64_t last_sample_ GUARDED_BY(samples_mutex_) = 0;
 };
 
-// What an engine is given: the registry with labels that all its series share, or nothing, where
-// nobody measures.
+// The registry for an engine, with labels that all its series share; empty if metrics are off.
 class Metrics {
  public:
   Metrics() = default;

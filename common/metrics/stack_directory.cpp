@@ -138,7 +138,7 @@ void LayerFile::write(const std::string& text) {
   }
 }
 
-// Whoever has the lock owns the file. The lock file stays: removed, it could be locked twice.
+// The file is owned by its lock's owner. The lock file stays: removed, it could be locked twice.
 void LayerFile::remove() noexcept {
   if (!lock_) return;
   ::unlink(path_.c_str());

@@ -1,8 +1,9 @@
 // Where the metrics of a stack are: a directory with a file for each of its layers, in Prometheus'
 // text format, which nbdstack-metrics, nbdstack-top and node_exporter's textfile collector read.
 //
-//   LAYER.prom    replaced by rename(2) about once a second while the server runs, removed when it stops
-//   LAYER.lock    the server holds an OFD lock on it: what a killed server has left is told by that
+//   LAYER.prom    replaced by rename(2) about once a second while the server runs, removed when it
+//                 stops
+//   LAYER.lock    the server holds an OFD lock on it, and a server that was killed does not
 //
 // The directory's own name is the stack's. By default it stands in /run/nbdstack, or in
 // $XDG_RUNTIME_DIR/nbdstack for users other than root.
@@ -50,7 +51,7 @@ class LayerFile {
   std::optional<File> lock_;
 };
 
-// What a reader finds of one layer.
+// One layer, as a reader finds it.
 struct FoundLayer {
   std::string stack;
   std::string layer;

@@ -77,8 +77,8 @@ class Filter {
   virtual void cleanup(Backend& /*backend*/) {}
 
  protected:
-  // Returns what the state of this export counts with; nothing is counted if nobody has asked for it.
-  // Called from get_ready() on; what is returned is valid until the destructor has returned.
+  // Returns the metrics for the state of this export; they count nothing if metrics are off. Called
+  // from get_ready() on; the result is valid until the destructor has returned.
   [[nodiscard]] static Metrics metrics_of_export(const std::string& name);
 };
 

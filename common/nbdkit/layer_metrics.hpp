@@ -1,9 +1,9 @@
-// The metrics of this library's layer: the parameter metrics=, which every layer of ours has, and what
-// stands behind it.
+// The metrics of this library's layer: the parameter metrics=, which every layer of ours has, and
+// the file that it asks for.
 //
 // The parameter is given once for a stack. nbdkit shows it to the outermost filter, which passes it
-// on to the next as it does with parameters that are not its own, because each of our layers writes a
-// file of its own. The lowest of ours keeps it: nbdkit's own plugins would refuse it.
+// on to the next as it does with parameters that are not its own, because each of our layers writes
+// a file of its own. The lowest of ours keeps it: nbdkit's own plugins would refuse it.
 #pragma once
 
 #include <memory>

@@ -45,7 +45,7 @@ class Plugin {
   virtual void abandon() {}
 
  protected:
-  // Returns what the plugin counts with, as Filter::metrics_of_export() does for an export (filter.hpp).
+  // Returns the metrics of the plugin, as Filter::metrics_of_export() does for an export.
   [[nodiscard]] static Metrics metrics();
 };
 

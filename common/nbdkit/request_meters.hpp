@@ -1,5 +1,5 @@
-// What the boundary counts of requests, whichever layer answers them: those of clients, and those
-// that a filter sends below.
+// The boundary's counts of requests, whichever layer answers them: those of clients, and those that
+// a filter sends below.
 #pragma once
 
 #include <chrono>

@@ -35,8 +35,9 @@ void make_directory_for_server_user(const std::string& path);
 // user or group.
 void as_server_user(const std::function<void()>& body);
 
-// Makes a directory, with those above it, if it is not there. Those above are the present user's, as
-// is what was there; a new one is that later user's. Throws Error if the later user may not write in it.
+// Makes a directory, and those above it, if they do not exist. New ones above belong to the present
+// user, and the directory itself to that later one. Throws Error if the later user may not write in
+// it.
 void make_directory_for_server(const std::string& path);
 
 }  // namespace nbdstack

@@ -43,7 +43,7 @@
 
 namespace nbdstack {
 
-// What a cache has done and holds, for those who watch it.
+// The counts and the content of a cache, for metrics.
 struct CacheFigures {
   ReadCounts reads;
   std::uint64_t evictions = 0;

@@ -1,4 +1,4 @@
-// What one cache shows of itself, as metrics.
+// The metrics of one cache.
 #pragma once
 
 #include <memory>

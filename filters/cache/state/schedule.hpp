@@ -35,8 +35,8 @@ class Schedule {
   // Return the ticks for a block that becomes dirty, or is cached, now.
   [[nodiscard]] Tick dirty_tick() const { return dirty_tick_; }
   [[nodiscard]] Tick clean_tick() const { return clean_tick_; }
-  // Returns the beginning of a tick in which a block became dirty. That must be less than 2^16 ticks
-  // ago: 18 hours, if no write_delay is set.
+  // Returns the beginning of a tick in which a block became dirty. That must be less than 2^16
+  // ticks ago: 18 hours, if no write_delay is set.
   [[nodiscard]] TimePoint time_of(Tick dirty_since) const;
   [[nodiscard]] bool is_overdue(Tick dirty_since) const { return is_due(dirty_since, dirty_tick_); }
   [[nodiscard]] bool is_expired(Tick cached_since) const {

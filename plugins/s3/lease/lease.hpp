@@ -129,7 +129,8 @@ class Lease {
     return clock_.now().time_since_epoch().count() < deadline_.load(std::memory_order_acquire);
   }
 
-  // Returns how long that stays so if the lease is not renewed; below zero if it is not so. Any thread.
+  // Returns the time for which may_write() stays true if the lease is not renewed; below zero if it
+  // is false. May be called by any thread.
   [[nodiscard]] Duration remaining() const {
     return TimePoint(Duration(deadline_.load(std::memory_order_acquire))) - clock_.now();
   }

@@ -1,5 +1,5 @@
-// A stack's files are one server's, and what a killed server has left is told from what a running one
-// writes.
+// A stack's files are one server's, and what a killed server has left is told from what a running
+// one writes.
 #include "common/metrics/stack_directory.hpp"
 
 #include <gmock/gmock.h>

@@ -15,8 +15,9 @@
 //   placed          the region of the bucket        the same for an answer from another region
 //   CallSender      the signature, HTTP
 //
-// Metrics are one more part, counted() of request_metrics.hpp, between placed and CallSender: each request
-// counts. Above within_grace it would count operations, between retried and while_owned attempts.
+// Metrics are one more part, counted() of request_metrics.hpp, between placed and CallSender: each
+// request counts. Above within_grace it would count operations, between retried and while_owned
+// attempts.
 //
 // tests/unit/s3/store/service/call_stack_test.cpp turns the order round and shows what breaks.
 //

@@ -1,5 +1,5 @@
-// What is counted of the requests to the service: each that is sent, whatever becomes of it, so that the sum
-// is what the service charges for. A part of the stack of calls (call_stack.hpp), the lowest.
+// Counts the requests to the service: each that is sent, whatever becomes of it, so that the sum is
+// the number that the service charges for. The lowest part of the stack of calls (call_stack.hpp).
 #pragma once
 
 #include "common/metrics/registry.hpp"
@@ -8,8 +8,8 @@
 
 namespace nbdstack {
 
-// `below` sends one request, and leaves call.outcome. Without metrics it is returned as it is. The clock
-// outlives the result.
+// `below` sends one request, and leaves call.outcome. Without metrics, returns `below` itself. The
+// clock outlives the result.
 PerformCall counted(PerformCall below, const Metrics& metrics, Clock& clock);
 
 }  // namespace nbdstack
