@@ -55,7 +55,7 @@ class LayerFile {
 struct FoundLayer {
   std::string stack;
   std::string layer;
-  bool is_running = false;  // false: its server was killed
+  bool is_running = false;  // false if its server was killed
   std::chrono::system_clock::time_point written_at{};
   // Nothing if the name is not that of a regular file, or the file is too long to be a layer's.
   std::optional<std::string> text;

@@ -17,9 +17,9 @@ namespace {
 
 constexpr const char* kName = "metrics";
 
-// The process that has loaded libraries of ours, and how many: "PID:COUNT". nbdkit loads the plugin
-// first and the outermost filter last, in one thread; libraries of ours hide their symbols from each
-// other, and nbdkit tells none what is below it.
+// The process that has loaded libraries of ours, and their number: "PID:COUNT". nbdkit loads the
+// plugin first and the outermost filter last, in one thread; libraries of ours hide their symbols
+// from each other, and nbdkit shows none of them the layers below it.
 constexpr const char* kLoadedBy = "NBDSTACK_LOADED_BY";
 
 // Returns how many libraries of ours were loaded before this one.

@@ -42,7 +42,7 @@ class LayerMetrics {
  private:
   const std::string layer_;
   const unsigned layers_below_;  // of ours
-  std::string directory_;        // empty: nobody measures
+  std::string directory_;        // empty if metrics are off
   std::unique_ptr<MetricsRegistry> registry_;
   std::unique_ptr<SnapshotWriter> writer_;
 };

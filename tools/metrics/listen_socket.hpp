@@ -1,4 +1,4 @@
-// Where nbdstack-metrics listens.
+// The socket on which nbdstack-metrics listens.
 //
 //   PORT           127.0.0.1: only programs of this machine reach it
 //   ADDRESS:PORT   that address, as it is written: 0.0.0.0:9180, [::]:9180
@@ -27,7 +27,7 @@ class ListenSocket {
   ~ListenSocket();
 
   [[nodiscard]] int descriptor() const { return socket_.descriptor(); }
-  // Returns where it listens: a URL, or the path of a Unix socket.
+  // Returns its address: a URL, or the path of a Unix socket.
   [[nodiscard]] const std::string& place() const { return place_; }
 
  private:
@@ -40,7 +40,7 @@ class ListenSocket {
 
   File socket_;
   std::string place_;
-  std::string unlink_path_;  // empty: nothing to remove
+  std::string unlink_path_;  // empty if it is no Unix socket
 };
 
 }  // namespace nbdstack

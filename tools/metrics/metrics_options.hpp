@@ -16,7 +16,7 @@ struct MetricsOptions {
 
   Action action = Action::print;
   std::vector<std::string> places;  // directories of stacks
-  std::string listen;               // empty: on the socket that is inherited
+  std::string listen;               // empty for the socket that is inherited
   std::string file;
   std::chrono::seconds interval{15};
   Prices prices;

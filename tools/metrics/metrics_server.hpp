@@ -1,8 +1,8 @@
 // A small HTTP server (GNU libmicrohttpd) that answers GET /metrics, and nothing else, in one
 // thread.
 //
-// A client is given up after kClientSeconds without progress, and kMostClients are served at a
-// time: whoever connects and says nothing is in the way of others for a short while only.
+// A client is disconnected after kClientSeconds without progress, and kMostClients are served at a
+// time: a client that connects and sends nothing keeps others waiting for a short while only.
 #pragma once
 
 #include <functional>
@@ -18,7 +18,7 @@ class MetricsServer {
  public:
   static constexpr unsigned kMostClients = 16;
   static constexpr unsigned kClientSeconds = 10;
-  // Returns the text. What it throws becomes an answer of 500 with the message.
+  // Returns the text. Its exceptions become an answer of 500 with the message.
   using MakeText = std::function<std::string()>;
 
   // Serves until it is destroyed; `socket` outlives it. Throws Error.

@@ -1,4 +1,4 @@
-// All stacks of this machine that measure themselves, as their layers have written them last.
+// All stacks of this machine that have metrics, as their layers wrote them last.
 #pragma once
 
 #include <chrono>
@@ -14,8 +14,8 @@ namespace nbdstack {
 struct LayerSnapshot {
   std::string stack;
   std::string layer;
-  bool is_running = false;   // false: its server was killed, and `families` are of the past
-  bool is_readable = false;  // false: its file is not what a layer writes, and `families` is empty
+  bool is_running = false;   // if not, its server was killed, and `families` are of the past
+  bool is_readable = false;  // if not, a layer does not write such a file, and `families` is empty
   std::vector<Family> families;
   std::chrono::system_clock::time_point written_at{};
 

@@ -1,4 +1,4 @@
-// The last two states of each layer, of which rates are made.
+// The last two states of each layer, from which rates follow.
 //
 // A layer writes its file about once a second, so a reader that looks at other times would see one
 // to three seconds' counts in two: the time that counts is that of the writing. A layer that has
@@ -20,7 +20,7 @@ using SeriesLabel = std::pair<std::string, std::string>;
 
 struct LayerStates {
   LayerSnapshot now;
-  std::optional<LayerSnapshot> before;  // nothing: it was seen once, or was started anew
+  std::optional<LayerSnapshot> before;  // nothing if it was seen once, or was started anew
 
   // Returns how far both are apart, or 0 if there is one only.
   [[nodiscard]] double seconds() const;

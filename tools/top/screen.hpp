@@ -21,8 +21,8 @@ std::vector<std::string> screen_lines(const RateWindow& window, const Prices& pr
                                       std::size_t columns,
                                       std::chrono::system_clock::time_point now);
 
-// Returns what redraws a terminal without flicker: each line overwrites the one that is there and
-// wipes only the rest of it, and all is one write. What does not fit is told in the last row.
+// Returns the bytes that redraw a terminal without flicker: each line overwrites the one before and
+// wipes only the rest of it, and all is one write. The last row counts the lines that do not fit.
 std::string redraw(std::vector<std::string> lines, const ScreenSize& size);
 
 }  // namespace nbdstack

@@ -1,4 +1,4 @@
-// One stack in nbdstack-top: its numbers, and the lines that they are shown in.
+// One stack in nbdstack-top: its numbers, and the lines that show them.
 #pragma once
 
 #include <chrono>
@@ -19,7 +19,7 @@ struct RequestRates {
 };
 
 struct CacheFigures {
-  std::optional<double> hit_ratio;  // nothing: there were no reads
+  std::optional<double> hit_ratio;  // nothing if there were no reads
   double bytes = 0;
   std::optional<double> limit_bytes;
   double dirty_bytes = 0;

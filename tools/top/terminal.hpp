@@ -39,7 +39,7 @@ class Terminal {
 
   sigset_t signals_{};
   File signal_descriptor_;
-  std::optional<termios> before_;  // nothing: standard input is no terminal
+  std::optional<termios> before_;  // nothing if standard input is no terminal
   bool has_input_ = false;
 };
 

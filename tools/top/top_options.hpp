@@ -18,7 +18,7 @@ struct TopOptions {
   Action action = Action::show;
   std::vector<std::string> places;  // directories of stacks
   std::chrono::milliseconds interval{2000};
-  std::optional<unsigned> count;  // nothing: until somebody ends it
+  std::optional<unsigned> count;  // nothing to run until it is ended
   Prices prices;
 };
 
