@@ -1,5 +1,23 @@
 # Sourced by tests/distributions/run and tests/distributions/packages: a Debian in a directory, and what runs in it.
 
+# read_arguments [--root DIRECTORY] bookworm|trixie [TESTS]: sets `root` (a new directory in $TMPDIR unless one is named), `keeps` (not
+# empty if it is to stay), `release` and `tests`. Nothing is made before all of them are right.
+read_arguments() {
+    root='' keeps=''
+    if [ "${1-}" = --root ]; then
+        [ -n "${2-}" ] || die "--root needs a directory"
+        root=$2 keeps=yes
+        shift 2
+    fi
+    release=${1-}
+    tests=${2-}
+    case $release in bookworm | trixie) ;; *) die "name a release: bookworm or trixie (--help says more)" ;; esac
+    need_tools
+    root=${root:-$(mktemp -d "${TMPDIR:-/tmp}/nbdstack-$release.XXXXXX")}
+    mkdir -p "$root"
+    root=$(cd "$root" && pwd)
+}
+
 # need_tools: what makes systems is there; sets `mirror`, that of this machine's apt, and exports its proxy.
 need_tools() {
     [ "$(id -u)" = 0 ] || die "only root can make a system in a directory"

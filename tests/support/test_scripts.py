@@ -1,5 +1,5 @@
 """What ./quickstart and ./check do before they build: their help, and packages that are missing; and
-what tests/distributions/run does before it makes a system."""
+what tests/distributions/run and packages do before they make a system."""
 
 import os
 import pathlib
@@ -84,22 +84,23 @@ class Scripts(unittest.TestCase):
                           "cmake --preset release -DNBDSTACK_TESTS=ON"])  # fmt: skip
 
     def test_a_system_is_made_only_when_all_is_known(self):
-        """tests/distributions/run ends with a message, and has made nothing."""
+        """tests/distributions/run and packages end with a message, and have made nothing."""
         self.program("debootstrap", f'echo debootstrap "$@" >>"{self.calls}"; exit 9')
         temporary = self.directory / "temporary"
         temporary.mkdir()
-        run = _ROOT / "tests" / "distributions" / "run"
-        for words, message in (
-            ([], "error: name a release: bookworm or trixie"),
-            (["jessie"], "error: name a release: bookworm or trixie"),
-            (["--root"], "error: --root needs a directory"),
-            (["trixie"], "error: only root can make a system in a directory"),
-        ):
-            with self.subTest(words):
-                done = self.run_script(run, *words, environment={"TMPDIR": str(temporary)})
-                self.assertEqual((done.returncode, done.stdout), (1, ""))
-                self.assertIn(message, done.stderr)
-        self.assertIn("bookworm|trixie [TESTS]", self.run_script(run, "--help").stdout)
+        for name in ("run", "packages"):
+            script = _ROOT / "tests" / "distributions" / name
+            for words, message in (
+                ([], "error: name a release: bookworm or trixie"),
+                (["jessie"], "error: name a release: bookworm or trixie"),
+                (["--root"], "error: --root needs a directory"),
+                (["trixie"], "error: only root can make a system in a directory"),
+            ):
+                with self.subTest(f"{name} {words}"):
+                    done = self.run_script(script, *words, environment={"TMPDIR": str(temporary)})
+                    self.assertEqual((done.returncode, done.stdout), (1, ""))
+                    self.assertIn(message, done.stderr)
+            self.assertIn("bookworm|trixie", self.run_script(script, "--help").stdout)
         self.assertEqual((self.calls.read_text(), list(temporary.iterdir())), ("", []))
 
 
