@@ -234,6 +234,10 @@ std::shared_ptr<ExportCache> CacheFilter::make_durable_cache(
   const std::uint64_t size = below.traits().size_bytes;
   TakingOver taking(directory_, identity_for(request.export_name, size), identity_of(below),
                     parameters_.stale_dirty());
+  const auto found = directory_->identity();
+  // The store that get_ready() has loaded is of no use for a disk that has grown since: no block
+  // behind the old end would fit into it.
+  if (found && found->disk_size_bytes != size) unused_store_.reset();
   auto store = unused_store_ != nullptr ? std::move(unused_store_) : store_in_directory(size);
   store = taking.prepare(std::move(store), below, std::random_device()());
   auto cache = std::make_shared<ExportCache>(settings_, size, std::move(store), *reads_, *writes_,

@@ -60,9 +60,12 @@ class VerbContext {
   // Called before each change of what the disk contains. Throws Error(ESHUTDOWN) with the reason if
   // this may not write. Waits for a renewal that decides that.
   void check_writable() const {
-    lease().await_writable();
+    check_owner();
     lease().note_change();
   }
+  // The same before a change of what lies outside of the disk, and of the volume's description:
+  // what anybody knows of the disk's content stays true.
+  void check_owner() const { lease().await_writable(); }
 
   [[nodiscard]] BlockHandover handover(ObjectStore& store) const {
     return {store, lease(), processes_};

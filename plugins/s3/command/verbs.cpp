@@ -201,6 +201,10 @@ class VerbRun : private VerbContext {
     const std::uint64_t new_size = *settings_.request.size_bytes;
     RememberedVolume memory = remembered(volume);
     ChangeOptions options = change_options();
+    // A cache that knows the disk as it is may be used on when it has grown.
+    if (ownership_ != nullptr && new_size >= volume.descriptor->descriptor.size_bytes) {
+      options.check_writable = [this] { check_owner(); };
+    }
     options.recorded = handover(*store).recall(memory);
     const ResizeResult result = resize_volume(*store, *volume.descriptor,
                                               {.key = volume.key,

@@ -88,6 +88,12 @@ std::optional<CacheIdentity> parse_cache_identity(std::string_view text) {
   return identity;
 }
 
+bool has_only_grown(const CacheIdentity& found, const CacheIdentity& wanted) {
+  return !found.disk_id.empty() && found.disk_id == wanted.disk_id &&
+         wanted.disk_size_bytes > found.disk_size_bytes && found.block_size_bytes != 0 &&
+         found.disk_size_bytes % found.block_size_bytes == 0;
+}
+
 std::string difference(const CacheIdentity& found, const CacheIdentity& wanted) {
   std::string text;
   const auto compare = [&](const char* what, const auto& there, const auto& here) {
@@ -97,7 +103,9 @@ std::string difference(const CacheIdentity& found, const CacheIdentity& wanted) 
   if (found.disk_id.empty() || wanted.disk_id.empty()) {
     compare("export", found.export_name, wanted.export_name);
   }
-  compare("disk size", found.disk_size_bytes, wanted.disk_size_bytes);
+  if (!has_only_grown(found, wanted)) {
+    compare("disk size", found.disk_size_bytes, wanted.disk_size_bytes);
+  }
   compare("block size", found.block_size_bytes, wanted.block_size_bytes);
   compare("cache-id", found.cache_id, wanted.cache_id);
   return text;

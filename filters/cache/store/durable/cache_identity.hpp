@@ -5,7 +5,7 @@
 //   format      2; or 3 if the pages are encrypted, which older programs refuse; or 1 without
 //               disk_id, term and alone: its disk is not known
 //   export      the disk's export name when the directory was first used
-//   disk_size   in bytes
+//   disk_size   in bytes, when the directory was last used
 //   block_size  in bytes
 //   cache_id    the user's own name for the disk below; may be empty
 //   disk_id     the id from the layer below (common/block/disk_identity.hpp); empty if it has none
@@ -49,6 +49,11 @@ struct CacheIdentity {
 std::string to_text(const CacheIdentity& identity);
 // Returns nothing if the text is damaged or of a later format.
 std::optional<CacheIdentity> parse_cache_identity(std::string_view text);
+
+// Returns whether the disk is the one that was cached, and larger, so that what is cached of it is
+// still true. It must have ended where a block ends: a shorter block becomes a whole one, and parts
+// of its last page were never stored.
+bool has_only_grown(const CacheIdentity& found, const CacheIdentity& wanted);
 
 // Returns the difference in what the user has to keep the same, or an empty string. The export name
 // counts only if the layer below does not report the disk; directory_trust.hpp compares its report.

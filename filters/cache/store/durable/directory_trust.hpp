@@ -37,7 +37,8 @@ struct Trust {
   std::string because;
 };
 
-// `told` is null if the layer below reports nothing. Both have the same size.
+// `told` is null if the layer below reports nothing. Its size is that of `found`, or has grown from
+// it.
 Trust trust_in(const CacheIdentity& found, const DiskIdentity* told);
 
 }  // namespace nbdstack

@@ -302,6 +302,30 @@ TEST_F(TakingOverTest, ADirectoryOfTheFirstFormatIsHeldAgainstTheDisk) {
   EXPECT_NE(refused().find("not what the disk holds"), std::string::npos);
 }
 
+TEST(GrownDisk, IsTheOneThatWasCached) {
+  const CacheIdentity found{
+      .disk_size_bytes = kDisk, .block_size_bytes = kBlock, .cache_id = "", .disk_id = "a"};
+  const auto differs = [&](std::uint64_t size_bytes, const std::string& id,
+                           const CacheIdentity& before) {
+    CacheIdentity wanted = before;
+    wanted.disk_size_bytes = size_bytes;
+    wanted.disk_id = id;
+    return !difference(before, wanted).empty();
+  };
+  EXPECT_FALSE(differs(kDisk, "a", found));
+  EXPECT_FALSE(differs(kDisk + 1, "a", found));
+  EXPECT_FALSE(differs(2 * kDisk, "a", found));
+  EXPECT_TRUE(differs(kDisk - kBlock, "a", found));  // it has shrunk
+  EXPECT_TRUE(differs(2 * kDisk, "b", found));       // it is another one
+  EXPECT_TRUE(differs(2 * kDisk, "", found));        // it does not tell
+  CacheIdentity other = found;
+  other.disk_size_bytes = kDisk - kPage;  // the last block was shorter
+  EXPECT_TRUE(differs(kDisk, "a", other));
+  other = found;
+  other.disk_id = "";
+  EXPECT_TRUE(differs(2 * kDisk, "", other));
+}
+
 TEST_F(TakingOverTest, OnlyDirtyBlocksOfUnknownOriginAreNotTakenForThisDisks) {
   start();
   put(1, 2, true);
