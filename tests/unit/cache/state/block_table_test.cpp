@@ -118,7 +118,8 @@ TEST(BlockTable, ASlotOfTwoBlocksOrOfNoneIsABrokenInvariant) {
   EXPECT_BROKEN(table.erase(0), "entry.attached_");
   EXPECT_BROKEN(table.unpin(1), "entry.pins != 0");
   EXPECT_BROKEN(table.pin(2), "slot, slots.. = 2, 2");
-  table.pin(1);
+  for (unsigned pins = 0; pins < 0xffff; ++pins) table.pin(1);
+  EXPECT_BROKEN(table.pin(1), "pins != 0xffff");
   table.erase(1);  // the slot is not free before the pin ends
   EXPECT_BROKEN(table.insert_at(1, {11}), "entries_.slot..pins == 0");
 #ifndef NDEBUG

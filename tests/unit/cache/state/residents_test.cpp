@@ -26,7 +26,9 @@ class NotingLog final : public CacheLog {
   void vacated(Slot slot) override { note("vacated", slot); }
   void zeros_added(const Range&, bool) override { calls.emplace_back("zeros added"); }
   void zeros_removed(const Range&) override { calls.emplace_back("zeros removed"); }
-  PageMask committed(Slot, PageMask dirty) const override { return dirty & committed_pages; }
+  PageMask committed(Slot, PageMask dirty) const override {
+    return (dirty & committed_pages) | wrong_pages;
+  }
   PageMask changed_since(Slot, PageMask dirty) const override { return dirty & changed_pages; }
   bool may_reuse(Slot slot) const override { return !kept.contains(slot); }
 
@@ -35,6 +37,7 @@ class NotingLog final : public CacheLog {
   std::vector<std::string> calls;
   PageMask committed_pages = ~PageMask{0};
   PageMask changed_pages = 0;
+  PageMask wrong_pages = 0;  // are called committed, though they are not dirty
   std::set<Slot> kept;
 
  private:
@@ -238,9 +241,27 @@ TEST_F(CacheResidents, AnEndWithoutABeginningIsABrokenInvariant) {
   EXPECT_BROKEN(residents.end_write_back(slot, 1, 0), "writing");
   EXPECT_BROKEN(residents.wrote(slot, {.pages = 1}, true), "pins != 0");
   EXPECT_BROKEN(residents.remember_zeros({1, kBlock}, true, {}), "block_size");
+  EXPECT_BROKEN(residents.remember_zeros({0, kBlock + 1}, true, {}), "blocks.end.. = 65537");
+  EXPECT_BROKEN(residents.zeroed(slot, 1, {}, true), "pins != 0");
+  EXPECT_BROKEN(residents.retire(slot), "!is_unwritten.slot.");
+  EXPECT_BROKEN(residents.begin_verify(slot), "unverified");
+  EXPECT_BROKEN((void)residents.end_verify(slot, true, true), "verifying");
   EXPECT_EQ(residents.begin_write_back(slot).sent, kAll);
   EXPECT_BROKEN(residents.drop(slot), "writing");
   EXPECT_BROKEN((void)residents.begin_write_back(slot), "writing");
+}
+
+TEST_F(CacheResidents, APageThatIsNotTheBlocksIsABrokenInvariant) {
+  constexpr PageMask kBeyond = kAll + 1;
+  const Slot slot = put(7, 0b0011, true);
+  residents.pin(slot);
+  EXPECT_BROKEN(residents.wrote(slot, {.pages = kBeyond}, true), "slot, stored.pages = 0, 65536");
+  EXPECT_BROKEN(residents.zeroed(slot, kBeyond, {}, true), "slot, covered = 0, 65536");
+  log.wrong_pages = 0b0100;
+  EXPECT_BROKEN((void)residents.begin_write_back(slot), "claim.sent, pages.dirty = 0, 7, 3");
+  log.wrong_pages = 0;
+  EXPECT_EQ(residents.begin_write_back(slot).sent, 0b0011U);
+  EXPECT_BROKEN(residents.end_write_back(slot, 0b0001, 0b0010), "sent, failed = 0, 1, 2");
 }
 
 TEST_F(CacheResidents, CleanBlocksExpireAndDirtyOnesStay) {
