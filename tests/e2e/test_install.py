@@ -117,12 +117,14 @@ class FilesOfPackages(unittest.TestCase):
     """A file that belongs to a package is not replaced: its next upgrade would undo that. Only the
     guard runs here, which stands before all that installs."""
 
-    def guard(self, destdir=None):
+    def guard(self, destdir=None, programs=None):
         """Runs it as `cmake --install BUILD --prefix /usr` does."""
         return subprocess.run(
             ["cmake", f"-DCMAKE_INSTALL_PREFIX={SERVER_PREFIX}", "-P", "install_guard.cmake"],
             cwd=build_directory(), capture_output=True, text=True, check=False,
-            env=environment_with({"DESTDIR": destdir}),
+            env=environment_with(
+                {"DESTDIR": destdir, "PATH": f"{programs or '/nowhere'}:{os.environ['PATH']}"}
+            ),
         )  # fmt: skip
 
     def test_they_stay(self):
@@ -134,6 +136,15 @@ class FilesOfPackages(unittest.TestCase):
         self.assertIn("Nothing has been installed.", said)
         self.assertIn("nbdkit-cache-filter.so belongs to a Debian package", said)
         self.assertEqual(self.guard(destdir="/somewhere").returncode, 0)
+
+    def test_a_file_that_the_administrator_has_diverted_is_replaced(self):
+        """dpkg then says so, and the package's next upgrade goes to the other place."""
+        with tempfile.TemporaryDirectory() as name:
+            fake = pathlib.Path(name) / "dpkg-query"
+            for said, refused in (("local diversion from: $2", False), ("nbdkit: $2", True)):
+                fake.write_text(f'#!/bin/sh\necho "{said}"\n')
+                fake.chmod(0o755)
+                self.assertEqual(self.guard(programs=name).returncode != 0, refused, said)
 
     def test_the_guard_comes_first(self):
         """Before the first file."""
