@@ -62,6 +62,20 @@ inline constexpr Metric kCacheOldestDirty{"nbdstack_cache_oldest_dirty_timestamp
     "When the oldest of the dirty blocks became dirty; no series while nothing is dirty",
     Together::smallest};
 
+// --- The md5 filter (label: export) ---
+inline constexpr Metric kMd5VerifiedBytes{"nbdstack_md5_verified_bytes_total", MetricKind::counter,
+    "Bytes of blocks that were read and are what was last written"};
+inline constexpr Metric kMd5Mismatches{"nbdstack_md5_mismatches_total", MetricKind::counter,
+    "Blocks that differed when they were read, and were read again"};
+inline constexpr Metric kMd5Failures{"nbdstack_md5_failures_total", MetricKind::counter,
+    "Blocks that differed as long as they were read again: the client got an error"};
+
+// --- The readahead filter (label: export) ---
+inline constexpr Metric kReadaheadSentBytes{"nbdstack_readahead_prefetched_bytes_total",
+    MetricKind::counter, "Bytes that the layer below was asked to fetch ahead"};
+inline constexpr Metric kReadaheadUsedBytes{"nbdstack_readahead_used_bytes_total",
+    MetricKind::counter, "Bytes of these that a client has read since"};
+
 // --- The s3 plugin. Requests are counted as they are sent: each attempt of each operation. `op` is
 // S3's name of it (GetObject), `code` the status of the answer, or "none" without one. ---
 inline constexpr Metric kS3Requests{"nbdstack_s3_requests_total", MetricKind::counter,

@@ -9,6 +9,7 @@
 #include "common/block/disk_registry.hpp"
 #include "common/error.hpp"
 #include "common/log.hpp"
+#include "common/metrics/metric.hpp"
 #include "common/nbdkit/exports_parameter.hpp"
 #include "common/nbdkit/filter.hpp"
 #include "common/nbdkit/nbdkit_clock.hpp"
@@ -118,7 +119,8 @@ class Md5Filter final : public Filter {
       // A server that only reads leaves the file as it is.
       if (!binding.is_new && !reads_only) file->store_identity();
     }
-    return std::make_shared<Md5Export>(options(), size, clock_, std::move(file), disk.identity);
+    return std::make_shared<Md5Export>(options(export_name), size, clock_, std::move(file),
+                                       disk.identity);
   }
 
   [[nodiscard]] std::unique_ptr<Md5File> open_file(Layer& below, const FileBinding& binding,
@@ -143,12 +145,16 @@ class Md5Filter final : public Filter {
     return file;
   }
 
-  [[nodiscard]] Md5Options options() const {
+  [[nodiscard]] Md5Options options(const std::string& export_name) const {
+    const Metrics metrics = metrics_of_export(export_name);
     return {.table_blocks = cache_size_,
             .cache_time = std::chrono::milliseconds(cache_time_ms_),
             .retry_time = std::chrono::milliseconds(retry_time_ms_),
             .min_write_delay = std::chrono::milliseconds(min_write_delay_ms_),
-            .verbose = md5_debug_verbose != 0};
+            .verbose = md5_debug_verbose != 0,
+            .counters = {.verified_bytes = metrics.counter(metric::kMd5VerifiedBytes),
+                         .mismatches = metrics.counter(metric::kMd5Mismatches),
+                         .failures = metrics.counter(metric::kMd5Failures)}};
   }
 
   std::uint64_t block_size_ = 0;  // 0 if not given

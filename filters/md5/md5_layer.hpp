@@ -47,11 +47,19 @@
 #include "common/block/range_lock.hpp"
 #include "common/block/writer_watch.hpp"
 #include "common/log.hpp"
+#include "common/metrics/cells.hpp"
 #include "common/sync/clock.hpp"
 #include "common/sync/worker_pool.hpp"
 #include "filters/md5/digests.hpp"
 
 namespace nbdstack {
+
+// They count nothing unless somebody measures.
+struct Md5Counters {
+  Counter verified_bytes;
+  Counter mismatches;  // blocks that differed at first
+  Counter failures;    // blocks that differed for retry_time
+};
 
 struct Md5Options {
   std::size_t table_blocks = 10000;
@@ -59,6 +67,7 @@ struct Md5Options {
   Duration retry_time = std::chrono::seconds(30);
   Duration min_write_delay{};  // at most cache_time, unless that is zero
   bool verbose = false;        // log the decision for each block
+  Md5Counters counters{};
 };
 
 // The state that the connections to one export share.

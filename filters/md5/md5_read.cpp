@@ -80,6 +80,7 @@ void Md5Layer::read_and_verify(std::span<std::byte> buffer, std::uint64_t offset
       read_until_right(block, blocks[i], Owner::nobody);
       continue;
     }
+    shared_->options.counters.verified_bytes.add(blocks[i].size());
     explain("md5: read of block {}: verified", block.value);
     if (expectation.doubtful) confirm(block, found[i]);
   }
@@ -101,6 +102,7 @@ void Md5Layer::read_until_right(BlockNumber block, std::span<std::byte> data, Ow
     const TimePoint now = clock.now();
     if (reads == 1) {
       deadline = now + retry_time;
+      shared_->options.counters.mismatches.add();
       log::debug(
           "md5: block {} is not what was last written (expected MD5 {}, found {}): reading "
           "again for up to {} ms",
@@ -119,6 +121,7 @@ void Md5Layer::read_until_right(BlockNumber block, std::span<std::byte> data, Ow
 void Md5Layer::give_up(BlockNumber block, const Mismatch& wrong, unsigned reads,
                        Duration spent) const {
   const auto& [expected, found, all_zeros] = wrong;
+  shared_->options.counters.failures.add();
   const bool is_previous = expected.previous && expected.previous->digest == found;
   const char* diagnosis = "the layer below returns old or damaged data";
   if (all_zeros) {

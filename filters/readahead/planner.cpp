@@ -18,12 +18,19 @@ Planner::Planner(const PlannerOptions& options)
 std::vector<Range> Planner::read_begins(const Range& read) {
   const AskedRanges::Removed found = asked_.remove(read);
   allowance_.give_back(found.queued_bytes + found.sent_bytes);
+  options_.counters.used_bytes.add(found.sent_bytes);
   Stream* stream = stream_of(read);
   if (stream == nullptr) stream = start_stream(read);
   under_way_.push_back(read);
   if (stream == nullptr) return {};
   stream->note_arrival(++stream_reads_);
   return ask_for(stream->move_window(share_of(*stream)));
+}
+
+std::vector<Range> Planner::fetch_begins(const Range& piece) {
+  std::vector<Range> parts = asked_.send(piece);
+  for (const Range& part : parts) options_.counters.sent_bytes.add(part.length);
+  return parts;
 }
 
 // Active streams share the allowance equally: one with less ahead of it gets more.

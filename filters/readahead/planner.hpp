@@ -21,6 +21,7 @@
 #include <list>
 #include <vector>
 
+#include "common/metrics/cells.hpp"
 #include "filters/readahead/allowance.hpp"
 #include "filters/readahead/asked_ranges.hpp"
 #include "filters/readahead/recent_reads.hpp"
@@ -28,11 +29,18 @@
 
 namespace nbdstack {
 
+// They count nothing unless somebody measures.
+struct PrefetchCounters {
+  Counter sent_bytes;
+  Counter used_bytes;
+};
+
 struct PlannerOptions {
   std::uint64_t disk_size_bytes = 0;
   unsigned streams = 8;
   WindowLimits window;
   std::uint64_t largest_piece_bytes = 1U << 20U;
+  PrefetchCounters counters{};
 };
 
 class Planner {
@@ -44,7 +52,7 @@ class Planner {
   void read_ends(const Range& read);
 
   // Returns the parts of a piece that are still to be fetched: those not read meanwhile.
-  std::vector<Range> fetch_begins(const Range& piece) { return asked_.send(piece); }
+  std::vector<Range> fetch_begins(const Range& piece);
   void fetch_failed(const Range& part) { asked_.remove(part); }
   // The piece was discarded before its fetch began.
   void fetch_dropped(const Range& piece) {

@@ -7,6 +7,7 @@
 #include "common/block/disk_registry.hpp"
 #include "common/error.hpp"
 #include "common/log.hpp"
+#include "common/metrics/metric.hpp"
 #include "common/nbdkit/filter.hpp"
 #include "common/nbdkit/server_stop.hpp"
 #include "filters/readahead/readahead_layer.hpp"
@@ -60,7 +61,11 @@ class ReadaheadFilter final : public Filter {
       return std::make_unique<ReadaheadLayer>(below, nullptr);
     }
     auto shared = disks_.find_or_make(request, ShownDisk::of(below), [&] {
-      return std::make_shared<ReadaheadExport>(options_, below.traits(), *threads_);
+      ReadaheadOptions options = options_;
+      const Metrics metrics = metrics_of_export(request.export_name);
+      options.counters = {.sent_bytes = metrics.counter(metric::kReadaheadSentBytes),
+                          .used_bytes = metrics.counter(metric::kReadaheadUsedBytes)};
+      return std::make_shared<ReadaheadExport>(options, below.traits(), *threads_);
     });
     return std::make_unique<ReadaheadLayer>(below, std::move(shared));
   }

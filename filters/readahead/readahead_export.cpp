@@ -29,7 +29,8 @@ PlannerOptions planner_options(const ReadaheadOptions& options, const LayerTrait
                      .largest_bytes = options.largest_window_bytes,
                      .preferred_block_size = std::max(below.preferred_block_size, 1U),
                      .minimum_block_size = std::max(below.minimum_block_size, 1U)},
-          .largest_piece_bytes = largest_piece(options, below)};
+          .largest_piece_bytes = largest_piece(options, below),
+          .counters = options.counters};
 }
 
 }  // namespace

@@ -33,7 +33,8 @@ struct ReadaheadOptions {
   std::uint64_t first_window_bytes = 128ULL << 10U;
   std::uint64_t largest_window_bytes = 32ULL << 20U;
   std::uint64_t most_bytes_in_flight = 64ULL << 20U;
-  bool verbose = false;                                       // log each prefetch
+  bool verbose = false;  // log each prefetch
+  PrefetchCounters counters{};
   std::function<bool()> server_stops = [] { return false; };  // called before each fetch
 };
 

@@ -9,6 +9,8 @@ import tempfile
 import time
 import unittest
 
+import nbd
+
 from e2e.stores import LocalStore
 from servers.memory_s3 import MemoryS3
 from support import data
@@ -104,6 +106,43 @@ class Metrics(unittest.TestCase):
             self.assertEqual(s3.sum("nbdstack_s3_volume_info"), 1)
             handle.shutdown()
             self.settled(lambda now: now["cache"].sum("nbdstack_connections") == 0, "no client")
+
+    def test_what_is_verified_and_what_is_not(self):
+        """The md5 filter counts the blocks that are right, and those that are not."""
+        words = ("md5-retry-time=0", "md5-cache-time=0", f"metrics={self.directory}")
+        volume = self.store.volume(size=SIZE, object_size=BLOCK)
+        with Nbdkit("--filter=md5", *volume, *words) as server:
+            handle = server.connect()
+            handle.pwrite(b"x" * 2 * BLOCK, 0)
+            handle.flush()
+            handle.pread(2 * BLOCK, 0)
+            # Another writer changes a block below, whatever the lease says.
+            (one, *_) = sorted(self.store.block_keys())
+            (*_, other) = sorted(self.store.block_keys())
+            self.store.replace(one, self.store.body(other)[:-1])
+            with self.assertRaises(nbd.Error):
+                handle.pread(BLOCK, 0)
+            self.settled(
+                lambda now: now["md5"].sum("nbdstack_md5_verified_bytes_total") == 2 * BLOCK
+                and now["md5"].sum("nbdstack_request_errors_total") == 1,
+                "verified bytes and an error",
+            )
+
+    def test_what_was_fetched_ahead_and_used(self):
+        """A client that reads a disk in order uses nearly all that was fetched for it."""
+        filters = ("--filter=readahead", "--filter=cache", "--filter=delay")
+        words = ("cache-on-read=true", "delay-read=1ms", f"metrics={self.directory}")
+        with Nbdkit(*filters, "memory", "16M", *words) as server:
+            handle = server.connect()
+            for offset in range(0, 16 << 20, 1 << 16):
+                handle.pread(1 << 16, offset)
+
+            def is_used(now):
+                sent = now["readahead"].sum("nbdstack_readahead_prefetched_bytes_total")
+                used = now["readahead"].sum("nbdstack_readahead_used_bytes_total")
+                return 8 << 20 < used <= sent <= 16 << 20
+
+            self.settled(is_used, "most of what was fetched is used")
 
     def test_dirty_bytes_and_since_when(self):
         """What the layer below does not have yet is shown with the time at which it became so."""
