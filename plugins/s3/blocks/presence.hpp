@@ -1,9 +1,9 @@
 // Determines which blocks of a volume have an object, from the map of certain knowledge
 // (presence_map.hpp) or from the store.
 //
-// A block is stored, absent or unknown. Absence is a promise: such a block reads as zeros, is
-// written in part without a GET, and is not removed, each without a request about it. So it rests
-// on proof:
+// A block is stored, absent or unknown. Absence is a promise: such a block reads as zeros and is
+// not removed, both without a request, and a part of it is written without a GET. So it rests on
+// proof:
 //
 //   source of knowledge                            makes a block
 //   this server created the volume, which had      absent, all of them
