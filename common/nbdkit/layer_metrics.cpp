@@ -60,7 +60,7 @@ void LayerMetrics::get_ready() {
   ::unsetenv(kLoadedBy);  // a command that nbdkit runs (--run) inherits no more of it
   if (directory_.empty()) return;
   try {
-    make_directory_for_server(directory_);
+    make_readable_directory(directory_);
   } catch (const Error& error) {
     throw Error(error.code(), fmt::format("{}: {}", kName, error.what()));
   }

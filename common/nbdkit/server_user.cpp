@@ -81,13 +81,13 @@ ServerUserOptions::ServerUserOptions(const std::vector<GivenOption>& options) {
   }
 }
 
-void make_directory_for_server_user(const std::string& path) {
+void make_directory_for_server_user(const std::string& path, unsigned mode) {
   const ServerUserOptions options(options_of_server());
   if (::geteuid() != 0 || !options.user.has_value()) return;
   const uid_t user = parse_user(*options.user);
   const gid_t group =
       options.group.has_value() ? parse_group(*options.group) : static_cast<gid_t>(-1);
-  if (::mkdir(path.c_str(), 0700) == -1) return;
+  if (::mkdir(path.c_str(), mode) == -1) return;
   if (::lchown(path.c_str(), user, group) == 0) return;
   const int code = errno;
   ::rmdir(path.c_str());
@@ -111,21 +111,16 @@ void as_server_user(const std::function<void()>& body) {
   }
 }
 
-void make_directory_for_server(const std::string& path) {
+void make_readable_directory(const std::string& path) {
+  constexpr unsigned kReadable = 0755;
   const std::size_t slash = path.rfind('/');
   std::error_code failure;
   if (slash != std::string::npos && slash != 0) {
     std::filesystem::create_directories(path.substr(0, slash), failure);
     if (failure) throw system_error(failure.value(), "mkdir {}", path.substr(0, slash));
   }
-  const ServerUserOptions options(options_of_server());
-  if (::mkdir(path.c_str(), 0755) == 0) {
-    if (::geteuid() == 0 && (options.user.has_value() || options.group.has_value())) {
-      const uid_t user = options.user.has_value() ? parse_user(*options.user) : ::geteuid();
-      const gid_t group = options.group.has_value() ? parse_group(*options.group) : ::getegid();
-      if (::chown(path.c_str(), user, group) != 0) throw system_error(errno, "chown {}", path);
-    }
-  } else if (errno != EEXIST) {
+  make_directory_for_server_user(path, kReadable);
+  if (::mkdir(path.c_str(), kReadable) == -1 && errno != EEXIST) {
     throw system_error(errno, "mkdir {}", path);
   }
   as_server_user([&] {

@@ -27,7 +27,7 @@ struct ServerUserOptions {
 // Does nothing if there is no such option, if the process is not root, and if the directory exists
 // or cannot be made: the code that opens it as that user reports what is wrong then. Throws Error
 // if it cannot be given away, and for an unknown user or group.
-void make_directory_for_server_user(const std::string& path);
+void make_directory_for_server_user(const std::string& path, unsigned mode = 0700);
 
 // Runs `body` as that user; or as it is, if there is no such option or the process is not root,
 // because nbdkit itself complains then. No other thread opens files meanwhile. Exceptions of `body`
@@ -35,9 +35,9 @@ void make_directory_for_server_user(const std::string& path);
 // user or group.
 void as_server_user(const std::function<void()>& body);
 
-// Makes a directory, and those above it, if they do not exist. New ones above belong to the present
-// user, and the directory itself to that later one. Throws Error if the later user may not write in
-// it.
-void make_directory_for_server(const std::string& path);
+// Makes a directory that all users may read, and those above it, if they do not exist. New ones
+// above belong to the present user, and the directory itself to that later one. Throws Error if the
+// later user may not write in it.
+void make_readable_directory(const std::string& path);
 
 }  // namespace nbdstack

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "common/log.hpp"
+#include "common/sync/request_trace.hpp"
 
 namespace nbdstack {
 
@@ -18,6 +19,7 @@ struct WorkerPool::Job {
 
   const std::function<void(std::size_t)>& body;
   const OnFailure on_failure;
+  RequestTrace* const trace = RequestTrace::current();  // the caller's
 
   Mutex mutex;
   ConditionVariable all_done;
@@ -114,6 +116,7 @@ void WorkerPool::thread_main() {
 }
 
 void WorkerPool::work_on(Job& job) {
+  const RequestTrace::Scope scope(job.trace);
   MutexLock lock(job.mutex);
   while (job.next < job.count) {
     const std::size_t index = job.next++;

@@ -16,6 +16,7 @@
 #include "common/sync/system_clock.hpp"
 #include "plugins/s3/lease/process_identity.hpp"
 #include "plugins/s3/s3_parameters.hpp"
+#include "plugins/s3/serving/request_log.hpp"
 #include "plugins/s3/serving/served_volume.hpp"
 #include "plugins/s3/serving/volume_set.hpp"
 #include "plugins/s3/volume/per_client_volume.hpp"
@@ -33,7 +34,12 @@ class S3Plugin final : public Plugin {
             .magic_config_key = "bucket"};
   }
 
-  ParameterTable parameters() override { return parameters_.table(); }
+  ParameterTable parameters() override {
+    ParameterTable table = parameters_.table();
+    table.add(path_parameter("request-log", request_log_,
+                             "append a line there for each request, with what it asked of S3"));
+    return table;
+  }
 
   // nbdkit passes -r to a plugin when a client connects. That is too late: the lease is taken at
   // the start.
@@ -43,6 +49,7 @@ class S3Plugin final : public Plugin {
   }
 
   void get_ready() override {
+    if (!request_log_.empty()) open_log();
     stores_ =
         std::make_unique<StoreFactory>(parameters_.store(), Environment::of_process(), metrics());
     if (!parameters_.serves_many()) {
@@ -72,8 +79,10 @@ class S3Plugin final : public Plugin {
   // Every export name opens the one volume, as with nbdkit's own S3 plugin, unless there are many.
   std::unique_ptr<Layer> open(bool readonly, const std::string& export_name) override {
     Layer& disk = volume_ != nullptr ? volume_->disk() : volumes_->disk(export_name);
-    return std::make_unique<PerClientVolume>(disk,
-                                             readonly || parameters_.serving().request.readonly);
+    auto view =
+        std::make_unique<PerClientVolume>(disk, readonly || parameters_.serving().request.readonly);
+    if (log_ == nullptr) return view;
+    return logged(std::move(view), *log_, export_name);
   }
 
   std::vector<std::string> exports() override {
@@ -91,6 +100,14 @@ class S3Plugin final : public Plugin {
   }
 
  private:
+  void open_log() {
+    try {
+      log_ = std::make_unique<RequestLog>(request_log_);
+    } catch (const Error& error) {
+      throw Error(error.code(), fmt::format("request-log: {}", error.what()));
+    }
+  }
+
   void open_store() {
     if (volume_ != nullptr) return volume_->open();
     const auto checked =
@@ -106,6 +123,8 @@ class S3Plugin final : public Plugin {
   }
 
   S3Parameters parameters_;
+  std::string request_log_;
+  std::unique_ptr<RequestLog> log_;  // from get_ready on; null if nobody wants it
   SystemClock clock_;
   BoottimeClock boottime_clock_;
   LocalProcesses processes_;

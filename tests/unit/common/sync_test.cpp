@@ -1,12 +1,16 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <future>
 #include <latch>
 #include <stdexcept>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "common/block/range_lock.hpp"
+#include "common/sync/request_trace.hpp"
 #include "common/sync/worker_pool.hpp"
 
 namespace nbdstack {
@@ -138,6 +142,27 @@ TEST(WorkerPool, MayBeNestedDeeperThanItHasThreads) {
     pool.run(3, [&](std::size_t) { pool.run(3, [&](std::size_t) { ++leaves; }); });
   });
   EXPECT_EQ(leaves, 27);
+}
+
+// A second caller, without a trace, is served by the same threads meanwhile.
+TEST(WorkerPool, WorksUnderTheTraceOfItsCaller) {
+  WorkerPool pool(3);
+  RequestTrace trace;
+  std::latch all_started(4);
+  std::thread other(
+      [&] { pool.run(50, [&](std::size_t) { EXPECT_EQ(RequestTrace::current(), nullptr); }); });
+  {
+    const RequestTrace::Scope scope(&trace);
+    pool.run(4, [&](std::size_t index) {
+      all_started.arrive_and_wait();
+      RequestTrace::current()->note(std::to_string(index));
+    });
+  }
+  other.join();
+  EXPECT_EQ(RequestTrace::current(), nullptr);
+  auto notes = trace.notes();
+  std::sort(notes.begin(), notes.end());
+  EXPECT_EQ(notes, (std::vector<std::string>{"0", "1", "2", "3"}));
 }
 
 TEST(WorkerPool, WorksWithoutThreads) {

@@ -9,6 +9,7 @@
 #include "common/error.hpp"
 #include "common/metrics/metric.hpp"
 #include "common/metrics/registry.hpp"
+#include "common/sync/request_trace.hpp"
 #include "plugins/s3/store/service/request_metrics.hpp"
 #include "tests/unit/fakes/fake_clock.hpp"
 
@@ -17,6 +18,7 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 class CallStackTest : public ::testing::Test {
@@ -151,7 +153,14 @@ TEST_F(CallStackTest, EachRequestIsAMetricAndEachRepetitionTwo) {
   };
   const PerformCall stack = retried(counted(answering, metrics, clock_), retrier_, clock_,
                                     may_write_, metrics.counter(metric::kS3Retries));
-  EXPECT_EQ(put_by(stack), ESHUTDOWN);
+  RequestTrace trace;
+  {
+    const RequestTrace::Scope scope(&trace);
+    EXPECT_EQ(put_by(stack), ESHUTDOWN);
+  }
+  EXPECT_THAT(trace.notes(), ElementsAre("PutObject 'k' code=503 bytes=4 ms=8000.000",
+                                         "PutObject 'k' code=503 bytes=4 ms=8000.000",
+                                         "PutObject 'k' code=none bytes=0 ms=8000.000"));
   const std::string text = registry.text();
   const std::string op = R"({stack="vm1",layer="s3",op="PutObject")";
   EXPECT_THAT(text, HasSubstr("nbdstack_s3_requests_total" + op + R"(,code="503"} 2)"));
