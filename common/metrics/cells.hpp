@@ -4,33 +4,18 @@
 // handles, whether or not metrics are on. A handle is copied freely, may be used by any thread, and
 // is valid as long as its registry.
 //
-// Each cell exists kShards times, so that threads on different processors seldom write to the same
-// cache line; a reader adds them up. An addition to a cell costs about 10 ns, and reading the clock
-// twice 50 to 100: so a filter measures the duration of some of its reads and writes only
-// (is_sample).
+// An addition costs about 2 ns (thread_shard.hpp).
 #pragma once
 
 #include <algorithm>
-#include <array>
-#include <atomic>
 #include <bit>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 
+#include "common/metrics/thread_shard.hpp"
+
 namespace nbdstack {
-
-using MetricCell = std::atomic<std::uint64_t>;
-
-constexpr std::size_t kShards = 4;
-// The cells of one shard lie together: a cell's next shard is this many cells further.
-constexpr std::size_t kCellsOfShard = 1024;
-
-inline std::size_t shard_of_this_thread() {
-  static std::atomic<std::size_t> threads{0};
-  thread_local const std::size_t shard = threads.fetch_add(1, std::memory_order_relaxed) % kShards;
-  return shard * kCellsOfShard;
-}
 
 class Counter {
  public:
@@ -39,7 +24,7 @@ class Counter {
 
   void add(std::uint64_t count = 1) const noexcept {
     if (cell_ == nullptr) return;
-    cell_[shard_of_this_thread()].fetch_add(count, std::memory_order_relaxed);
+    ThreadShard::of_this_thread().add(cell_, count);
   }
 
  private:
@@ -55,8 +40,7 @@ class Gauge {
   // The cells of some shards may be below zero, which is why the sum is taken for a signed number.
   void add(std::int64_t change) const noexcept {
     if (cell_ == nullptr) return;
-    cell_[shard_of_this_thread()].fetch_add(static_cast<std::uint64_t>(change),
-                                            std::memory_order_relaxed);
+    ThreadShard::of_this_thread().add(cell_, static_cast<std::uint64_t>(change));
   }
 
  private:
@@ -89,9 +73,9 @@ class Histogram {
     if (cells_ == nullptr) return;
     const auto duration_ns =
         static_cast<std::uint64_t>(std::max<std::int64_t>(duration.count(), 0));
-    MetricCell* const cells = cells_ + shard_of_this_thread();
-    cells[bucket_of(duration_ns)].fetch_add(1, std::memory_order_relaxed);
-    cells[kBuckets].fetch_add(duration_ns, std::memory_order_relaxed);
+    const ThreadShard& shard = ThreadShard::of_this_thread();
+    shard.add(cells_ + bucket_of(duration_ns), 1);
+    shard.add(cells_ + kBuckets, duration_ns);
   }
 
  private:
@@ -114,17 +98,5 @@ class Timer {
   const Histogram histogram_;
   std::chrono::steady_clock::time_point begin_;
 };
-
-// One of this many reads and writes is measured, because measuring each would cost more than 1 % of
-// them.
-constexpr unsigned kRequestsForSample = 17;  // no multiple of what a client may do in turns
-
-// Returns true once in kRequestsForSample calls of a thread.
-inline bool is_sample() {
-  thread_local unsigned calls = 0;
-  if (++calls < kRequestsForSample) return false;
-  calls = 0;
-  return true;
-}
 
 }  // namespace nbdstack

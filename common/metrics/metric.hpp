@@ -35,7 +35,7 @@ inline constexpr Metric kRequestBytes{"nbdstack_request_bytes_total", MetricKind
 inline constexpr Metric kRequestErrors{"nbdstack_request_errors_total", MetricKind::counter,
     "Requests that the layer has answered with an error"};
 inline constexpr Metric kRequestSeconds{"nbdstack_request_duration_seconds", MetricKind::histogram,
-    "How long requests took in the layer and below it; a filter measures one of 17 reads and writes"};
+    "How long requests took in the layer and below it; a filter measures one of 31 reads and writes"};
 inline constexpr Metric kConnections{"nbdstack_connections", MetricKind::gauge,
     "Clients that are connected to the export"};
 inline constexpr Metric kLayersBelow{"nbdstack_layers_below", MetricKind::gauge,

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
+#include <new>
 
 #include "common/invariant.hpp"
 
@@ -24,10 +26,11 @@ const char* kind_text(MetricKind kind) {
   return "";
 }
 
-std::uint64_t sum_of_shards(const MetricCell* cell) {
+std::uint64_t sum_of_shards(MetricCell* cell) {
   std::uint64_t sum = 0;
   for (std::size_t shard = 0; shard < kShards; ++shard) {
-    sum += cell[shard * kCellsOfShard].load(std::memory_order_relaxed);
+    const std::atomic_ref<MetricCell> one(cell[shard * kCellsOfShard]);
+    sum += one.load(std::memory_order_relaxed);
   }
   return sum;
 }
@@ -41,7 +44,7 @@ std::string with_bound(const std::string& labels, const std::string& bound) {
 // A bucket includes the counts of all before it. The total is that of the last one, so that both
 // agree whatever is counted meanwhile.
 void add_histogram(std::vector<std::string>& lines, const char* name, const std::string& labels,
-                   const MetricCell* cells) {
+                   MetricCell* cells) {
   std::uint64_t count = 0;
   for (std::size_t bucket = 0; bucket < Histogram::kBuckets; ++bucket) {
     count += sum_of_shards(cells + bucket);
@@ -116,10 +119,12 @@ MetricCell* MetricsRegistry::cells_of(const Metric& metric, const Labels& labels
 
 MetricCell* MetricsRegistry::allocate(std::size_t count) {
   if (used_ + count > kCellsOfShard) {
-    chunks_.push_back(std::make_unique<Chunk>());
+    Chunk chunk(static_cast<MetricCell*>(std::calloc(kShards * kCellsOfShard, sizeof(MetricCell))));
+    if (chunk == nullptr) throw std::bad_alloc();
+    chunks_.push_back(std::move(chunk));
     used_ = 0;
   }
-  MetricCell* const cells = chunks_.back()->cells.data() + used_;
+  MetricCell* const cells = chunks_.back().get() + used_;
   used_ += count;
   return cells;
 }

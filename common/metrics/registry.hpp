@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
 #include <functional>
 #include <list>
 #include <map>
@@ -79,9 +80,11 @@ class MetricsRegistry {
   std::string text() EXCLUDES(mutex_, samples_mutex_);
 
  private:
-  struct Chunk {
-    std::array<MetricCell, kShards * kCellsOfShard> cells{};
+  // Half a megabyte of zeros, of which only the shards of threads that count become memory.
+  struct FreeCells {
+    void operator()(MetricCell* cells) const { std::free(cells); }
   };
+  using Chunk = std::unique_ptr<MetricCell, FreeCells>;
   struct Family {
     const Metric* metric;
     std::map<std::string, MetricCell*> series;  // by the text of their labels
@@ -109,7 +112,7 @@ class MetricsRegistry {
   const std::string stack_;
   const std::string layer_;
   Mutex mutex_;
-  std::vector<std::unique_ptr<Chunk>> chunks_ GUARDED_BY(mutex_);
+  std::vector<Chunk> chunks_ GUARDED_BY(mutex_);
   std::size_t used_ GUARDED_BY(mutex_) = kCellsOfShard;  // of the last chunk
   std::vector<Family> families_ GUARDED_BY(mutex_);
   std::vector<std::string> exports_ GUARDED_BY(mutex_);

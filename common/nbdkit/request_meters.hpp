@@ -8,6 +8,7 @@
 
 #include "common/metrics/cells.hpp"
 #include "common/metrics/registry.hpp"
+#include "common/metrics/thread_shard.hpp"
 
 namespace nbdstack {
 
@@ -30,7 +31,9 @@ class RequestMeter {
   int measured(std::uint64_t bytes, Answer&& answer) const {
     if (!is_on_) return answer();
     std::optional<std::chrono::steady_clock::time_point> begin;
-    if (measures_ == Measures::each || is_sample()) begin = std::chrono::steady_clock::now();
+    if (measures_ == Measures::each || ThreadShard::of_this_thread().is_sample()) {
+      begin = std::chrono::steady_clock::now();
+    }
     const int code = answer();
     if (begin) duration_.observe(std::chrono::steady_clock::now() - *begin);
     requests_.add();

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <latch>
 #include <thread>
 
 namespace nbdstack {
@@ -36,6 +37,24 @@ TEST_F(RegistryTest, ACounterOfManyThreadsIsOneNumber) {
             "# HELP things_total Things\n"
             "# TYPE things_total counter\n"
             "things_total{stack=\"vm1\",layer=\"cache\",op=\"read\"} 27000\n");
+}
+
+// 100 threads at once are more than have a shard of their own; then others take what they leave.
+TEST_F(RegistryTest, NothingIsLostWhenShardsAreSharedAndHandedOn) {
+  const Counter counter = registry.counter(kThings, {});
+  for (int round = 0; round < 3; ++round) {
+    std::latch all_count(100);
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 100; ++i) {
+      threads.emplace_back([&] {
+        counter.add();
+        all_count.arrive_and_wait();
+        for (int j = 0; j < 1000; ++j) counter.add();
+      });
+    }
+    for (auto& thread : threads) thread.join();
+  }
+  EXPECT_THAT(registry.text(), HasSubstr("} 300300\n"));
 }
 
 TEST_F(RegistryTest, ASeriesThatIsAskedForAgainIsTheSame) {
@@ -157,10 +176,12 @@ TEST(MetricsTest, AllSeriesHaveTheLabelsOfTheirHolder) {
               HasSubstr("{stack=\"vm1\",layer=\"s3\",export=\"a\",op=\"read\"} 1"));
 }
 
-TEST(SampleTest, OneOfSeventeenCallsOfAThreadIsMeasured) {
+TEST(SampleTest, OneOfSoManyCallsOfAThreadIsMeasured) {
   std::thread([] {
     unsigned samples = 0;
-    for (unsigned i = 0; i < 17 * 100; ++i) samples += is_sample() ? 1 : 0;
+    for (unsigned i = 0; i < 100 * ThreadShard::kCallsForSample; ++i) {
+      samples += ThreadShard::of_this_thread().is_sample() ? 1 : 0;
+    }
     EXPECT_EQ(samples, 100);
   }).join();
 }
