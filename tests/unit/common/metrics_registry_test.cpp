@@ -27,6 +27,7 @@ struct RegistryTest : ::testing::Test {
 TEST_F(RegistryTest, ACounterOfManyThreadsIsOneNumber) {
   const Counter counter = registry.counter(kThings, {{"op", "read"}});
   std::vector<std::thread> threads;
+  threads.reserve(9);
   for (int i = 0; i < 9; ++i) {
     threads.emplace_back([&] {
       for (int j = 0; j < 1000; ++j) counter.add(3);
@@ -45,6 +46,7 @@ TEST_F(RegistryTest, NothingIsLostWhenShardsAreSharedAndHandedOn) {
   for (int round = 0; round < 3; ++round) {
     std::latch all_count(100);
     std::vector<std::thread> threads;
+    threads.reserve(100);
     for (int i = 0; i < 100; ++i) {
       threads.emplace_back([&] {
         counter.add();

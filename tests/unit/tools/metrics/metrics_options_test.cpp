@@ -17,6 +17,7 @@ using ::testing::HasSubstr;
 MetricsOptions parsed(std::vector<std::string> words) {
   words.insert(words.begin(), "nbdstack-metrics");
   std::vector<char*> pointers;
+  pointers.reserve(words.size() + 1);
   for (std::string& word : words) pointers.push_back(word.data());
   pointers.push_back(nullptr);
   return parse_metrics_options(static_cast<int>(words.size()), pointers.data());

@@ -16,6 +16,7 @@ using ::testing::HasSubstr;
 TopOptions top_options(std::vector<std::string> words) {
   words.insert(words.begin(), "nbdstack-top");
   std::vector<char*> pointers;
+  pointers.reserve(words.size() + 1);
   for (std::string& word : words) pointers.push_back(word.data());
   pointers.push_back(nullptr);
   return parse_top_options(static_cast<int>(words.size()), pointers.data());
