@@ -35,13 +35,15 @@ struct WorkerPool::Job {
   }
 };
 
-WorkerPool::~WorkerPool() {
+void WorkerPool::stop() {
+  std::vector<std::thread> threads;
   {
     const MutexLock lock(mutex_);
     stopping_ = true;
+    threads.swap(threads_);
   }
   wake_.notify_all();
-  for (std::thread& thread : threads_) thread.join();
+  for (std::thread& thread : threads) thread.join();
 }
 
 void WorkerPool::run(std::size_t count, const std::function<void(std::size_t)>& body,
@@ -77,7 +79,7 @@ std::shared_ptr<WorkerPool::Job> WorkerPool::enqueue(std::size_t count, std::siz
   auto job = std::make_shared<Job>(count, body, on_failure);
   {
     const MutexLock lock(mutex_);
-    if (threads_.empty()) start_threads();
+    if (threads_.empty() && !stopping_) start_threads();
     queue_.insert(queue_.end(), std::min(helpers, threads_.size()), job);
   }
   wake_.notify_all();

@@ -24,8 +24,14 @@ class WorkerPool {
   explicit WorkerPool(std::size_t threads) : thread_count_(threads) {}
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
-  // Joins the threads. No run() may be in progress.
-  ~WorkerPool();
+  // No run() may be in progress.
+  ~WorkerPool() { stop(); }
+
+  // Joins the threads. No run() may be in progress; later ones are the work of their callers alone.
+  // A pool whose owner may never be destroyed, as nbdkit leaves layers of clients when the server
+  // stops, is stopped before its library is unloaded: a thread that is woken late for a job that
+  // others have done would run code that is gone.
+  void stop() EXCLUDES(mutex_);
 
   // The fate of pieces that have not begun when one throws.
   enum class OnFailure : std::uint8_t {

@@ -93,6 +93,11 @@ class Md5Filter final : public Filter {
     bind_file(found, file_->path(), found->export_name, ShownDisk::of(*below), found->block_size);
   }
 
+  // Layers of clients that are still connected are never destroyed, nor are the exports they use.
+  void cleanup(Backend& /*backend*/) override {
+    for (const auto& [name, state] : disks_.all()) state->hashing.stop();
+  }
+
   std::unique_ptr<Layer> open(Layer& below, const OpenRequest& request) override {
     const ShownDisk disk = ShownDisk::of(below);
     auto state = disks_.find_or_make(request, disk,

@@ -165,6 +165,20 @@ TEST(WorkerPool, WorksUnderTheTraceOfItsCaller) {
   EXPECT_EQ(notes, (std::vector<std::string>{"0", "1", "2", "3"}));
 }
 
+TEST(WorkerPool, IsTheWorkOfItsCallersWhenItIsStopped) {
+  WorkerPool pool(3);
+  pool.run(8, [](std::size_t) {});
+  pool.stop();
+  const auto caller = std::this_thread::get_id();
+  unsigned done = 0;
+  pool.run(8, [&](std::size_t) {
+    EXPECT_EQ(std::this_thread::get_id(), caller);
+    ++done;
+  });
+  EXPECT_EQ(done, 8);
+  pool.stop();
+}
+
 TEST(WorkerPool, WorksWithoutThreads) {
   WorkerPool pool(0);
   int calls = 0;
