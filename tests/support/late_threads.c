@@ -3,8 +3,10 @@
  * that is gone, as it does once in a while on a busy machine, and the server ends by SIGSEGV. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,7 +25,8 @@ __attribute__((constructor)) static void begin(void) {
   /* glibc has an older one of the same name on x86-64, which dlsym() may find. */
   real_wait = dlvsym(RTLD_NEXT, "pthread_cond_wait", "GLIBC_2.3.2");
   if (real_wait == NULL) real_wait = dlsym(RTLD_NEXT, "pthread_cond_wait");
-  atexit(stay);
+  /* The wrapper's shell, and what it runs, need not wait. */
+  if (strcmp(program_invocation_short_name, "nbdkit") == 0) atexit(stay);
 }
 
 int pthread_cond_wait(pthread_cond_t* condition, pthread_mutex_t* mutex) {
