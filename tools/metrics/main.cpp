@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 
+#include "common/command/print.hpp"
 #include "common/error.hpp"
 #include "common/fault/fault.hpp"
 #include "common/io/file.hpp"
@@ -29,13 +30,6 @@ using Action = MetricsOptions::Action;
 
 void say(const std::string& message) {
   fmt::print(stderr, "nbdstack-metrics: {}\n", message);
-}
-
-// If the text cannot be printed, the exit code must show that.
-void print(const std::string& text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
-    throw system_error(errno, "write to standard output");
-  }
 }
 
 std::string text_now(const MetricsOptions& options) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <thread>
 
+#include "common/command/print.hpp"
 #include "common/error.hpp"
 #include "tools/stacks/stacks.hpp"
 #include "tools/top/rate_window.hpp"
@@ -22,12 +23,6 @@ using Action = TopOptions::Action;
 
 // Lines that are longer than this are none of ours.
 constexpr std::size_t kColumnsOfText = 1000;
-
-void print(const std::string& text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
-    throw system_error(errno, "write to standard output");
-  }
-}
 
 std::vector<std::string> lines_now(const RateWindow& window, const TopOptions& options,
                                    std::size_t columns) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "common/command/print.hpp"
 #include "common/error.hpp"
 #include "common/log.hpp"
 #include "filters/cache/command/command_options.hpp"
@@ -18,13 +19,6 @@ namespace {
 
 void say(const std::string& message) {
   fmt::print(stderr, "nbdstack-cache: error: {}\n", message);
-}
-
-// If the result cannot be printed, the exit code must show that.
-void print(const std::string& text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
-    throw system_error(errno, "write to standard output");
-  }
 }
 
 int exit_status_of(const OpenedCache& cache) {

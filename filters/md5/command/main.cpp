@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "common/command/print.hpp"
 #include "common/command/progress.hpp"
 #include "common/error.hpp"
 #include "common/sync/system_clock.hpp"
@@ -27,13 +28,6 @@ constexpr unsigned kHelpers_max = 7;
 
 void say(const char* kind, const std::string& message) {
   fmt::print(stderr, "nbdstack-md5-verify: {}: {}\n", kind, message);
-}
-
-// A result that cannot be printed must not look like one: the exit code shows it.
-void print(const std::string& text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
-    throw system_error(errno, "write to standard output");
-  }
 }
 
 void expect_alignment(const NbdReader& reader, const KnownBlocks& known) {
