@@ -82,21 +82,4 @@ class Histogram {
   MetricCell* cells_ = nullptr;
 };
 
-// Measures its own life, if the histogram is one.
-class Timer {
- public:
-  explicit Timer(const Histogram& histogram) : histogram_(histogram) {
-    if (histogram.is_on()) begin_ = std::chrono::steady_clock::now();
-  }
-  Timer(const Timer&) = delete;
-  Timer& operator=(const Timer&) = delete;
-  ~Timer() {
-    if (histogram_.is_on()) histogram_.observe(std::chrono::steady_clock::now() - begin_);
-  }
-
- private:
-  const Histogram histogram_;
-  std::chrono::steady_clock::time_point begin_;
-};
-
 }  // namespace nbdstack
